@@ -1,0 +1,171 @@
+"""Train every trial of one activation, for every activation."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
+from paramact_jax.activations import Activation, catalogue
+from paramact_jax.datasets import xor
+from paramact_jax.networks import MLP, Params, forward, params_of, with_activation
+from paramact_jax.sweeps import OverTrials, Progress, run_in_chunks, trial_key
+from paramact_jax.training import Settings, State, final, gradient_descent, start
+
+CHUNK = 1_000
+"""Iterations between two looks at the progress."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What training one activation gave; arrays have a leading axis of trials.
+
+    Attributes:
+      loss: final mean squared error.
+      reached_at: updates made when the loss was first below the threshold, -1 if never.
+      initial, learned: params.
+      seconds: wall-clock time of the training alone.
+    """
+
+    loss: np.ndarray
+    reached_at: np.ndarray
+    initial: Params
+    learned: Params
+    seconds: float
+
+
+def model(
+    activation: str | Activation, seed: int | jax.Array, *, weight_std: Any, bias_std: Any, initial_a: Any = None
+) -> MLP:
+    """The network of [P, Fig. 6] as an ordinary Flax model, with the initial params of trial `seed`.
+
+    Args:
+      activation: record, or name in the catalogue.
+      seed: the trial. Its initial weights are the same under every activation.
+      weight_std, bias_std: standard deviations of the normal initial weights and biases.
+      initial_a: start value of a, if the activation has one; None: the record's.
+    """
+    record = catalogue.get(activation) if isinstance(activation, str) else activation
+
+    def normal(std: Any) -> jax.nn.initializers.Initializer:
+        return lambda key, shape, dtype=jnp.float32, out_sharding=None: std * jax.random.normal(key, shape, dtype)
+
+    return MLP(
+        2,
+        [WIDTH] * HIDDEN_LAYERS,
+        1,
+        record,
+        initial=_initial(record, initial_a),
+        kernel_init=normal(weight_std),
+        bias_init=normal(bias_std),
+        param_dtype=jnp.result_type(float),
+        rngs=nnx.Rngs(params=trial_key(seed)),
+    )
+
+
+def settings_of(protocol: Protocol) -> Settings:
+    """The protocol's numbers as the training takes them, traced."""
+    return Settings(
+        *(
+            jnp.asarray(value, jnp.result_type(float))
+            for value in (
+                protocol.learning_rate,
+                protocol.activation_learning_rate,
+                LOSS_SCALE[protocol.loss],
+                protocol.threshold,
+            )
+        )
+    )
+
+
+def initial_states(protocol: Protocol, mesh: Mesh | None = None) -> State:
+    """States of all trials before their first update, in blocks, without parameters of an activation yet."""
+
+    def one(seed: jax.Array, shared: tuple[jax.Array, jax.Array]) -> State:
+        return start(params_of(model("identity", seed, weight_std=shared[0], bias_std=shared[1])))
+
+    over = OverTrials(one, mesh=mesh)
+    seeds = np.arange(protocol.trials, dtype=np.uint32) + np.uint32(protocol.first_seed)
+    dtype = jnp.result_type(float)
+    return over(over.place(seeds), (jnp.asarray(protocol.weight_std, dtype), jnp.asarray(protocol.bias_std, dtype)))
+
+
+def trainer(activation: str | Activation, *, fused: bool = True, mesh: Mesh | None = None) -> OverTrials:
+    """Makes `(state, (settings, steps)) -> state` of all trials of one activation; see `gradient_descent`."""
+    record = catalogue.get(activation) if isinstance(activation, str) else activation
+    inputs, targets = xor()
+    advance = gradient_descent(
+        lambda params, inputs: forward(params, inputs, record), inputs, targets, trials_last=True
+    )
+    return OverTrials(lambda state, shared: advance(state, *shared), fused=fused, mesh=mesh)
+
+
+def train(
+    protocol: Protocol,
+    *,
+    chunk: int = CHUNK,
+    mesh: Mesh | None = None,
+    on_compiled: Callable[[str, float], None] = lambda activation, seconds: None,
+    on_progress: Callable[[str, Progress], None] = lambda activation, progress: None,
+) -> dict[str, Trained]:
+    """Train all trials of every activation of the protocol.
+
+    Args:
+      protocol: the conditions, checked here.
+      chunk: iterations a compiled call; decides how often progress is reported, not the results.
+      mesh: devices, by default all.
+      on_compiled: called with the activation and the seconds its compilation took.
+      on_progress: called with the activation after every chunk.
+
+    Raises:
+      ValueError: if the protocol's values are not usable, or an activation is unknown.
+    """
+    protocol.check()
+    records = {name: catalogue.get(name) for name in protocol.activations}
+    settings = settings_of(protocol)
+    blank = initial_states(protocol, mesh)
+
+    def begin(record: Activation) -> State:
+        initial = _initial(record, protocol.initial_a)
+        return blank._replace(params=with_activation(blank.params, record, initial))
+
+    def compiled(record: Activation) -> Callable[[Any, Any], Any]:
+        begin_at = time.perf_counter()
+        program = trainer(record, mesh=mesh).compile(begin(record), (settings, jnp.int32(0)))
+        on_compiled(record.name, time.perf_counter() - begin_at)
+        return program
+
+    with ThreadPoolExecutor(max_workers=jax.local_device_count()) as pool:
+        programs = dict(zip(records, pool.map(compiled, records.values()), strict=True))
+
+    results = {}
+    for name, record in records.items():
+        advance, state = programs[name], begin(record)
+        initial = state.params
+        begin_at = time.perf_counter()
+        state = run_in_chunks(
+            advance,
+            state,
+            settings,
+            iterations=protocol.iterations,
+            chunk=chunk,
+            on_progress=lambda progress, name=name: on_progress(name, progress),
+        )
+        state = jax.block_until_ready(final(state, advance(state, (settings, jnp.int32(1)))))
+        seconds = time.perf_counter() - begin_at
+        collected = OverTrials.collect((state.loss, state.reached_at, initial, state.params), protocol.trials)
+        results[name] = Trained(*collected, seconds=seconds)
+    return results
+
+
+def _initial(record: Activation, initial_a: Any) -> Mapping[str, Any]:
+    return {"a": initial_a} if initial_a is not None and "a" in record.params else {}

@@ -1,0 +1,53 @@
+"""Trainable activation functions and the vanishing gradient, in JAX and Flax.
+
+The public names below are imported on first use, so `import paramact_jax` itself is instant and each floor of the
+package (mathematics, Flax layers, sweeps) only loads what it stands on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paramact_jax import activations as activations
+    from paramact_jax import datasets as datasets
+    from paramact_jax import figures as figures
+    from paramact_jax import layers as layers
+    from paramact_jax import networks as networks
+    from paramact_jax import papers as papers
+    from paramact_jax import statistics as statistics
+    from paramact_jax import sweeps as sweeps
+    from paramact_jax import training as training
+    from paramact_jax.activations import Activation as Activation
+    from paramact_jax.activations import Kink as Kink
+    from paramact_jax.activations import parametric as parametric
+    from paramact_jax.layers import nnx as nnx
+    from paramact_jax.sweeps import sweep as sweep
+
+__version__ = "0.1.0"
+
+_SUBPACKAGES = frozenset(
+    {"activations", "datasets", "figures", "layers", "networks", "papers", "statistics", "sweeps", "training"}
+)
+_HOMES = {
+    "Activation": "activations",
+    "Kink": "activations",
+    "parametric": "activations",
+    "nnx": "layers",
+    "sweep": "sweeps",
+}
+
+__all__ = sorted(_SUBPACKAGES | set(_HOMES))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,126 @@
+"""The parametric transform f(y) -> a f(y - b) and the four functions that [P, Table 1] makes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from paramact_jax.activations.record import Activation, Function, Kink, activation
+from paramact_jax.activations.zoo import pn_sigmoid, relu_from_right, sigmoid, tanh
+
+INITIAL_STEEPEST_SLOPE = 1.5
+"""The start value of a makes the steepest slope of a f(y - b) this large [P, section 4.1]."""
+
+
+def parametric(
+    f: Activation | Function,
+    *,
+    name: str | None = None,
+    a: float | None = None,
+    b: float = 0.0,
+    source: str | None = None,
+) -> Activation:
+    """The activation z = a f(y - b) with trainable scale a and shift b [P, eq. 7-12].
+
+    Partials, for any f: dz/dy = a f'(y - b), dz/da = f(y - b), dz/db = -dz/dy; those of f's own parameters are
+    multiplied by a. A kink of f at u moves to y = u + b and keeps a times its slope.
+
+    Args:
+      f: a record, or any elementwise function of one array (see `activation`).
+      name: name of the new record; by default "parametric_" and the name of f.
+      a: start value of a; by default 1.5 / max|f'|, which makes the steepest slope 1.5 [P, section 4.1].
+      b: start value of b.
+      source: where the new record is defined; by default [P] and the source of f.
+
+    Returns:
+      A record with parameters a and b beside those of f. `a` and `b` broadcast against y: shape (features,) for
+      one of each per node, () for one per layer.
+
+    Raises:
+      TypeError: if `f` is neither a record nor callable.
+      ValueError: if f already has parameters named a or b, or has no slope anywhere and `a` is not given.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> atan = parametric(jnp.arctan)
+      >>> {name: round(start, 3) for name, start in atan.params.items()}
+      {'a': 1.5, 'b': 0.0}
+      >>> float(atan(jnp.float32(2.0), a=3.0, b=2.0))
+      0.0
+    """
+    base = f if isinstance(f, Activation) else activation(f)
+    if taken := {"a", "b"} & set(base.params):
+        raise ValueError(
+            f"parametric({base.name}): expected a function without parameters a, b of its own, "
+            f"got one with {sorted(taken)}; it is parametric already"
+        )
+    if a is None and base.steepest_slope == 0:
+        raise ValueError(
+            f"parametric({base.name}): its slope is 0 everywhere, so no start value of a makes it 1.5; pass a=..."
+        )
+    start = INITIAL_STEEPEST_SLOPE / base.steepest_slope if a is None else float(a)
+
+    def fn(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
+        return a * base.fn(jnp.subtract(y, b), **shape)
+
+    def slope(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
+        return a * base.derivative(jnp.subtract(y, b), **shape)
+
+    def partial_a(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
+        return base.fn(jnp.subtract(y, b), **shape)
+
+    def partial_b(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
+        return -slope(y, a=a, b=b, **shape)
+
+    def scaled(partial: Function) -> Function:
+        def of(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
+            return a * partial(jnp.subtract(y, b), **shape)
+
+        return of
+
+    return Activation(
+        name=name or f"parametric_{base.name}",
+        fn=fn,
+        derivative=slope,
+        partials={"a": partial_a, "b": partial_b} | {p: scaled(d) for p, d in base.partials.items()},
+        params={"a": start, "b": float(b)} | dict(base.params),
+        steepest_slope=abs(start) * base.steepest_slope,
+        range=_scaled_range(start, base.range),
+        kinks=tuple(Kink(at=kink.at + float(b), slope=start * kink.slope) for kink in base.kinks),
+        formula=f"a * ({base.formula}) at y - b",
+        source=source or f"[P, eq. 7-12] over {base.source}",
+    )
+
+
+def _scaled_range(a: float, base: tuple[float, float]) -> tuple[float, float]:
+    if a == 0:
+        return (0.0, 0.0)
+    low, high = sorted(a * bound for bound in base)
+    return low, high
+
+
+def _table_1(f: Activation, **options: Any) -> Activation:
+    return parametric(f, source="[P, Table 1 and 2]", **options)
+
+
+parametric_sigmoid = _table_1(sigmoid)
+"""z = a s, s = sigmoid(y - b). dz/dy = z (1 - z/a), dz/da = s, dz/db = z (z/a - 1) [P, Table 1 and 2]. a0 = 6."""
+
+ppns = _table_1(pn_sigmoid, name="ppns")
+"""z = a s - a/2, s = sigmoid(y - b): the parametric positive-negative sigmoid [P, Table 1]. a0 = 6.
+
+dz/dy = a/4 - z^2/a, dz/da = s - 1/2, dz/db = -dz/dy. [P, Table 2] prints dz/dy = z (1 - z/a), which holds for the
+unshifted value a s = z + a/2, not for z.
+"""
+
+parametric_tanh = _table_1(tanh)
+"""z = a tanh(y - b). dz/dy = a sech^2(y - b), dz/da = tanh(y - b), dz/db = -dz/dy [P, Table 1 and 2]. a0 = 1.5."""
+
+parametric_relu = _table_1(relu_from_right, name="parametric_relu")
+"""z = a (y - b) if y >= b else 0; slope a at y = b [P, Table 1 and 2]. a0 = 1.5.
+
+Not the PReLU of He et al., which learns the slope of the negative side.
+"""

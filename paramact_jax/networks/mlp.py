@@ -1,0 +1,107 @@
+"""The multilayer perceptron of [P, eq. 4-5, Fig. 6] as a Flax model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer
+from jax.typing import ArrayLike, DTypeLike
+
+from paramact_jax.activations import Activation, catalogue
+from paramact_jax.layers.nnx import Parametric
+
+
+class HiddenLayer(nnx.Module):
+    """z -> f(W^T z + w0): an affine map, then the activation with its own parameters, if it has any."""
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        activation: Activation,
+        *,
+        initial: Mapping[str, ArrayLike] | None,
+        kernel_init: Initializer,
+        bias_init: Initializer,
+        param_dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.linear = nnx.Linear(
+            in_features, features, kernel_init=kernel_init, bias_init=bias_init, param_dtype=param_dtype, rngs=rngs
+        )
+        self.activation = (
+            Parametric(activation, features, initial=initial, param_dtype=param_dtype)
+            if activation.params
+            else activation
+        )
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        return self.activation(self.linear(z))
+
+
+class MLP(nnx.Module):
+    """`len(hidden_features)` hidden layers with one activation function, then an affine output [P, Fig. 6].
+
+    y = W^T z + w0, z = f(y) in every hidden layer; nothing is applied after the last affine map. A parametric
+    activation has its own a and b in every node of every hidden layer.
+
+    Args:
+      in_features, hidden_features, out_features: sizes of the input, of each hidden layer, of the output.
+      activation: a record or its name in the catalogue.
+      initial: start values of the activation's parameters, by default the record's.
+      kernel_init, bias_init: initialisers of W and w0, by default normal with deviation 1/sqrt(fan_in), and zeros.
+      param_dtype: dtype of all params.
+      rngs: source of the initial weights. The weights drawn do not depend on the activation.
+
+    Examples:
+      >>> from flax import nnx
+      >>> model = MLP(2, [2] * 10, 1, "ppns", rngs=nnx.Rngs(0))
+      >>> model(jnp.zeros((4, 2))).shape
+      (4, 1)
+      >>> float(model.hidden[0].activation.a[0])
+      6.0
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: Sequence[int],
+        out_features: int,
+        activation: str | Activation,
+        *,
+        initial: Mapping[str, ArrayLike] | None = None,
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        record = catalogue.get(activation) if isinstance(activation, str) else activation
+        kernel_init = kernel_init or jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+        bias_init = bias_init or jax.nn.initializers.zeros
+        widths = [in_features, *hidden_features]
+        self.hidden = nnx.List(
+            HiddenLayer(
+                fan_in,
+                features,
+                record,
+                initial=initial,
+                kernel_init=kernel_init,
+                bias_init=bias_init,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
+            for fan_in, features in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.out = nnx.Linear(
+            widths[-1], out_features, kernel_init=kernel_init, bias_init=bias_init, param_dtype=param_dtype, rngs=rngs
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Output of shape (..., out_features) for inputs of shape (..., in_features)."""
+        z = x
+        for layer in self.hidden:
+            z = layer(z)
+        return self.out(z)

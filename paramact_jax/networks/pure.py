@@ -1,0 +1,73 @@
+"""The multilayer perceptron as a pure function of its params, for one trial or for many at once.
+
+Params are the plain nested dict of the Flax model: {"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {...}}},
+"out": {"kernel", "bias"}}. Every array may carry one more axis, the *last*, that counts independent trials. With
+the trials last, each operation of a small network runs over a contiguous axis as long as the batch of trials, where a
+batched matrix product of tiny matrices runs scalar loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike
+
+from paramact_jax.activations import Activation
+from paramact_jax.networks.affine import affine
+
+Params = dict[str, Any]
+
+
+def params_of(model: nnx.Module) -> Params:
+    """The params of a Flax model as a plain nested dict."""
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+
+def with_params(model: nnx.Module, params: Params) -> nnx.Module:
+    """The same model holding `params`, as `params_of` returns them, for instance those of one trained trial."""
+    graphdef, state, rest = nnx.split(model, nnx.Param, ...)
+    nnx.replace_by_pure_dict(state, params)
+    return nnx.merge(graphdef, state, rest)
+
+
+def with_activation(params: Params, activation: Activation, initial: Mapping[str, ArrayLike] | None = None) -> Params:
+    """The same W and w0 under another activation, whose parameters are at their start values.
+
+    Args:
+      params: params of an MLP, with or without a last axis of trials.
+      activation: the record to put in every hidden layer.
+      initial: start values by parameter name, scalars; by default the record's.
+    """
+    starts = dict(activation.params) | dict(initial or {})
+
+    def layer(old: Params) -> Params:
+        bias = old["linear"]["bias"]
+        learned = {name: jnp.full_like(bias, starts[name]) for name in activation.params}
+        return {"linear": old["linear"]} | ({"activation": learned} if learned else {})
+
+    return {"hidden": {i: layer(old) for i, old in params["hidden"].items()}, "out": params["out"]}
+
+
+def forward(params: Params, inputs: jax.Array, activation: Activation) -> jax.Array:
+    """Outputs of the network for a batch of inputs.
+
+    Args:
+      params: as above; kernels (fan_in, fan_out), biases and activation parameters (fan_out,), or the same with
+        one more axis of trials at the end.
+      inputs: shape (points, in_features), the same for all trials.
+      activation: the record in every hidden layer.
+
+    Returns:
+      Shape (points, out_features), or (points, out_features, trials).
+    """
+    trials = params["out"]["bias"].shape[1:]
+    z = jnp.broadcast_to(inputs.reshape(inputs.shape + (1,) * len(trials)), inputs.shape + trials)
+    for i in range(len(params["hidden"])):
+        layer = params["hidden"][i]
+        y = affine(z, **layer["linear"])
+        z = activation.fn(y, **{name: p[None] for name, p in layer.get("activation", {}).items()})
+    return affine(z, **params["out"])

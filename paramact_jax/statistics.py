@@ -1,0 +1,109 @@
+"""Counts of successes, with their uncertainty: interval, comparison, correction for many comparisons.
+
+NumPy and SciPy alone; nothing here knows what was counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a proportion.
+
+    The set of p with |successes/trials - p| <= z sqrt(p (1 - p) / trials), z the two-sided normal quantile.
+
+    Args:
+      successes: count, 0 to `trials`.
+      trials: number of independent trials, at least 1.
+      confidence: two-sided coverage, within (0, 1).
+
+    Returns:
+      Lower and upper bound of the proportion.
+
+    Raises:
+      ValueError: if the count is not within 0..trials, or the confidence not within (0, 1).
+
+    References:
+      Wilson, Journal of the American Statistical Association 22, 1927.
+
+    Examples:
+      >>> low, high = wilson_interval(744, 1000)
+      >>> print(f"{low:.4f} {high:.4f}")
+      0.7160 0.7701
+    """
+    _check_count(successes, trials)
+    if not 0 < confidence < 1:
+        raise ValueError(f"expected a confidence within (0, 1), got {confidence}")
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    # At 0 and at n the exact bound is 0 or 1; rounding leaves 1e-17 there.
+    low = 0.0 if successes == 0 else float(interval.low)
+    high = 1.0 if successes == trials else float(interval.high)
+    return low, high
+
+
+def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, trials_2: int) -> float:
+    """Two-sided p value for equal proportions behind two independent counts.
+
+    The pooled z test, z = (p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2)) with p the pooled proportion; Fisher's exact
+    test where an expected count is below 5, where the normal approximation is poor.
+
+    Raises:
+      ValueError: if a count is not within 0..trials.
+
+    Examples:
+      >>> print(f"{two_proportion_p_value(744, 1000, 765, 1000):.3f}")
+      0.276
+      >>> two_proportion_p_value(0, 1000, 0, 1000)
+      1.0
+    """
+    _check_count(successes_1, trials_1)
+    _check_count(successes_2, trials_2)
+    pooled = (successes_1 + successes_2) / (trials_1 + trials_2)
+    if pooled in (0.0, 1.0):
+        return 1.0
+    if min(pooled, 1 - pooled) * min(trials_1, trials_2) < 5:
+        table = [[successes_1, trials_1 - successes_1], [successes_2, trials_2 - successes_2]]
+        return float(stats.fisher_exact(table).pvalue)
+    deviation = np.sqrt(pooled * (1 - pooled) * (1 / trials_1 + 1 / trials_2))
+    z = (successes_1 / trials_1 - successes_2 / trials_2) / deviation
+    return float(2 * stats.norm.sf(abs(z)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values: reject those <= alpha and the family-wise error is at most alpha.
+
+    The k-th smallest of n becomes the largest of (n - j + 1) p_(j) over j <= k, at most 1.
+
+    Args:
+      p_values: one p value per comparison, each within [0, 1].
+
+    Returns:
+      Adjusted p values in the order given.
+
+    Raises:
+      ValueError: if a value is outside [0, 1] or not a number.
+
+    References:
+      Holm, Scandinavian Journal of Statistics 6, 1979.
+
+    Examples:
+      >>> holm([0.01, 0.04, 0.03])
+      [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p_values, np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"expected p values within [0, 1], got {list(p_values)}")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    result = np.empty_like(p)
+    result[order] = np.minimum(adjusted, 1.0)
+    return [float(value) for value in result]
+
+
+def _check_count(successes: int, trials: int) -> None:
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"expected at least 1 trial and a count within 0..trials, got {successes} of {trials}")

@@ -1,0 +1,76 @@
+"""What XLA's CPU compiler is told about programs of many tiny networks, where it understands it.
+
+All of it only changes speed. Each option is tried once on a trivial program and left out where it is unknown.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
+
+CompilerOptions = dict[str, str | int]
+
+
+@functools.cache
+def cpu_options() -> CompilerOptions:
+    """Compiler options for small elementwise programs on a CPU: those that this jaxlib knows."""
+    wanted: CompilerOptions = {
+        # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
+        "xla_cpu_experimental_ynn_fusion_type": "",
+        # The trials are spread over devices already; splitting each small loop over threads only costs.
+        "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
+    }
+    if _has_avx512():
+        wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
+    return {name: value for name, value in wanted.items() if _understood(name, value)}
+
+
+def one_kernel(fn: Callable[..., Any]) -> Callable[..., tuple[Any, jax.Array]]:
+    """`fn` compiled on a CPU as one kernel, loops and all, so that its state stays in the first-level caches.
+
+    It asks for this through an attribute that XLA's CPU compiler gives its own small calls. A compiler that does not
+    know it ignores it, and the program runs as it would without. PARAMACT_JAX_ONE_KERNEL=0 in the environment does
+    not ask.
+
+    Returns:
+      A function that returns what `fn` returns and a number that depends on every argument. The number has to reach
+      the results of the jitted program: XLA aborts the process on an argument of such a kernel that it found unused.
+    """
+    inner = jax.jit(lambda *args: (fn(*args), _touch(args)), inline=False)
+
+    def call(*args: Any) -> tuple[Any, jax.Array]:
+        if os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1") == "0":
+            return inner(*args)
+        with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
+            return inner(*args)
+
+    return call
+
+
+def _touch(args: Any) -> jax.Array:
+    return jnp.stack([jnp.ravel(leaf)[0].astype(jnp.float32) for leaf in jax.tree.leaves(args)]).sum()
+
+
+def _understood(name: str, value: Any) -> bool:
+    program = jax.jit(lambda x: x + 1, compiler_options={name: value})
+    try:
+        program.lower(jax.ShapeDtypeStruct((), jnp.float32)).compile()
+    except Exception as error:  # jaxlib's error type for an unknown option is not public
+        if name in str(error):
+            return False
+        raise
+    return True
+
+
+def _has_avx512() -> bool:
+    try:
+        return "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False

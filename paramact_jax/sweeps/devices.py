@@ -1,0 +1,36 @@
+"""Which devices the trials are spread over."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+TRIALS = "trials"
+"""Name of the mesh axis that trials are sharded over."""
+
+
+def use_all_cores() -> None:
+    """Make every CPU core that this process may use one JAX device.
+
+    For programs, before their first use of a device: JAX fixes the number of CPU devices there, and this does nothing
+    afterwards. A number set by the user (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in
+    XLA_FLAGS) stays as it is. Accelerators are not affected.
+    """
+    chosen = jax.config.jax_num_cpu_devices > 0 or "xla_force_host_platform_device_count" in os.environ.get(
+        "XLA_FLAGS", ""
+    )
+    if chosen:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:  # JAX says: the devices exist already
+        return
+
+
+def trial_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """One-dimensional mesh over `devices`, by default all devices of the default backend."""
+    return Mesh(np.array(devices if devices is not None else jax.devices()), (TRIALS,), axis_types=(AxisType.Auto,))

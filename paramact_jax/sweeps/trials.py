@@ -1,0 +1,95 @@
+"""From a function of one trial to one compiled program for all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from paramact_jax.sweeps.compiler import cpu_options, one_kernel
+from paramact_jax.sweeps.devices import TRIALS, trial_mesh
+
+BLOCK = 64
+"""Trials computed together. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
+
+
+class OverTrials:
+    """`fn(trial, shared)` of one trial, as a compiled function of all trials.
+
+    `jax.vmap` over a block of 64 trials, `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap` over
+    them too), `jax.shard_map` over the devices. Every block has the same shape, the last one filled up, and runs the
+    same machine code: on one kind of CPU a trial's result is bit for bit the same whatever the number of trials or
+    devices.
+
+    Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., 64), trials on the last
+    axis, where small arrays are fast. Results of one OverTrials are arguments of the next.
+
+    Args:
+      fn: pure function of one trial's tree of arrays and a tree shared by all trials.
+      fused: compile for many small arrays on a CPU, a block's whole computation as one kernel. For networks whose
+        layers have few nodes; slower where there are real matrix products, and not for sorts or linear algebra.
+        Ignored on accelerators.
+      mesh: one-dimensional mesh over the devices to use, by default all of the default backend.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> scaled = OverTrials(lambda x, factor: x * factor)
+      >>> blocks = scaled.place(np.arange(100, dtype=np.float32))
+      >>> scaled.collect(scaled(blocks, jnp.float32(2)), 100)[:4].tolist()
+      [0.0, 2.0, 4.0, 6.0]
+    """
+
+    def __init__(self, fn: Callable[[Any, Any], Any], *, fused: bool = False, mesh: Mesh | None = None) -> None:
+        self.mesh = trial_mesh() if mesh is None else mesh
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        fused = fused and on_cpu
+        of_block = jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
+        kernel = one_kernel(of_block) if fused else lambda *args: (of_block(*args), None)
+
+        def of_device(blocks: Any, shared: Any) -> Any:
+            if on_cpu:
+                return jax.lax.map(lambda block: kernel(block, shared), blocks)
+            return jax.vmap(kernel, in_axes=(0, None))(blocks, shared)
+
+        sharded = jax.shard_map(
+            of_device,
+            mesh=self.mesh,
+            in_specs=(PartitionSpec(TRIALS), PartitionSpec()),
+            out_specs=PartitionSpec(TRIALS),
+            check_vma=False,
+        )
+        self._program = jax.jit(sharded, compiler_options=cpu_options() if fused else None)
+
+    def __call__(self, blocks: Any, shared: Any) -> Any:
+        """Results of all trials, in blocks."""
+        return self._program(blocks, shared)[0]
+
+    def compile(self, blocks: Any, shared: Any) -> Callable[[Any, Any], Any]:
+        """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
+        program = self._program.lower(blocks, shared).compile()
+        return lambda blocks, shared: program(blocks, shared)[0]
+
+    def place(self, trials: Any) -> Any:
+        """Arrays with a leading axis of trials, in blocks on the devices; filled up with copies of the last trial."""
+        sharding = NamedSharding(self.mesh, PartitionSpec(TRIALS))
+
+        def to_blocks(x: Any) -> jax.Array:
+            x = np.asarray(x)
+            missing = -len(x) % (BLOCK * self.mesh.size)
+            filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+            return jax.device_put(np.moveaxis(filled.reshape(-1, BLOCK, *x.shape[1:]), 1, -1), sharding)
+
+        return jax.tree.map(to_blocks, trials)
+
+    @staticmethod
+    def collect(blocks: Any, trials: int) -> Any:
+        """The first `trials` trials as NumPy arrays with a leading axis of trials."""
+
+        def to_trials(x: Any) -> np.ndarray:
+            moved = np.moveaxis(np.asarray(x), -1, 1)
+            return moved.reshape(-1, *moved.shape[2:])[:trials]
+
+        return jax.tree.map(to_trials, blocks)

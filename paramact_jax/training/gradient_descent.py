@@ -1,0 +1,151 @@
+"""Full-batch gradient descent on a squared error, as a pure function of one trial's state and settings [P, eq. 7-12]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from paramact_jax.layers import ACTIVATION, parameter_labels
+from paramact_jax.networks import Params
+
+NOT_REACHED = -1
+"""`State.reached_at` of a trial whose loss has not been below the threshold yet."""
+
+
+class Settings(NamedTuple):
+    """What one trial is trained with. Every entry is traced: another value never recompiles.
+
+    Attributes:
+      learning_rate: of W and w0, rho_1 in [P, eq. 7].
+      activation_learning_rate: of a and b, rho_2 = rho_3 in [P, eq. 11-12].
+      loss_scale: the gradient is that of loss_scale times the mean squared error.
+      threshold: the mean squared error below which a trial counts as converged.
+    """
+
+    learning_rate: ArrayLike
+    activation_learning_rate: ArrayLike
+    loss_scale: ArrayLike
+    threshold: ArrayLike
+
+
+class State(NamedTuple):
+    """Where one trial stands.
+
+    Attributes:
+      params: params of the network.
+      iteration: int32, updates made so far.
+      loss: mean squared error before the last update: the gradient step has it for free. See `final`.
+      reached_at: int32, updates made when the loss was first below the threshold, NOT_REACHED before.
+    """
+
+    params: Params
+    iteration: jax.Array
+    loss: jax.Array
+    reached_at: jax.Array
+
+
+class Network(Protocol):
+    """A network's outputs (points, out_features[, trials]) from params with or without a last axis of trials."""
+
+    def __call__(self, params: Params, inputs: jax.Array) -> jax.Array: ...
+
+
+Advance = Callable[[State, Settings, ArrayLike], State]
+
+
+def start(params: Params) -> State:
+    """The state of one trial before its first update; its loss is not known yet and reads NaN."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    return State(params, jnp.int32(0), jnp.asarray(jnp.nan, dtype), jnp.int32(NOT_REACHED))
+
+
+def final(state: State, one_step_later: State) -> State:
+    """`state` with the loss of its own params, which one more update measures; its params stay."""
+    return state._replace(loss=one_step_later.loss, reached_at=one_step_later.reached_at)
+
+
+def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, *, trials_last: bool) -> Advance:
+    """The function `advance(state, settings, steps)` that makes `steps` updates of one trial.
+
+    One update is theta <- theta - rho dL/dtheta for every parameter at once, L = loss_scale * mean squared error over
+    all points and outputs, gradients by `jax.grad`. `steps` is traced. The loss is watched before every update, so
+    `reached_at` is exact.
+
+    Args:
+      network: maps params and inputs to outputs.
+      inputs: (points, in_features).
+      targets: (points, out_features).
+      trials_last: how `jax.vmap` of `advance` over trials is computed: with the trials on the last axis of
+        every array (fast for small networks), or the usual way, with batched matrix products (fast for wide ones).
+        The mathematics is the same; rounding differs.
+
+    Returns:
+      A pure function, to be vmapped over state and settings, not over steps.
+    """
+
+    def advance_all(state: State, settings: Settings, steps: ArrayLike) -> State:
+        return _advance(network, jnp.asarray(inputs), jnp.asarray(targets), state, settings, steps)
+
+    if not trials_last:
+        return advance_all
+
+    advance = jax.custom_batching.custom_vmap(advance_all)
+
+    @advance.def_vmap
+    def _advance_with_trials_last(
+        trials: int, batched: tuple[State, Settings, bool], state: State, settings: Settings, steps: ArrayLike
+    ) -> tuple[State, State]:
+        def to_last(x: jax.Array, is_batched: bool) -> jax.Array:
+            return jnp.moveaxis(x, 0, -1) if is_batched else jnp.broadcast_to(x[..., None], (*x.shape, trials))
+
+        if batched[2]:
+            raise ValueError("expected one number of steps for all trials, got one for each; vmap with in_axes=None")
+        last = jax.tree.map(to_last, (state, settings), (batched[0], batched[1]))
+        moved = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), advance_all(*last, steps))
+        return moved, jax.tree.map(lambda _: True, moved)
+
+    return advance  # type: ignore[no-any-return]  # custom_vmap is not annotated
+
+
+def _advance(
+    network: Network, inputs: jax.Array, targets: jax.Array, state: State, settings: Settings, steps: ArrayLike
+) -> State:
+    """`steps` updates; every array of state and settings may carry a last axis of trials."""
+    labels = parameter_labels(state.params)
+    rates = {ACTIVATION: settings.activation_learning_rate}
+
+    def objective(params: Params) -> tuple[jax.Array, jax.Array]:
+        outputs = network(params, inputs)
+        error = jnp.mean((outputs - _align(targets, outputs)) ** 2, axis=(0, 1))
+        return jnp.sum(settings.loss_scale * error), error  # trials are independent: one gradient of their sum
+
+    def update(_: jax.Array, state: State) -> State:
+        gradient, loss = jax.grad(objective, has_aux=True)(state.params)
+        params = jax.tree.map(
+            lambda label, p, g: p - _trailing(rates.get(label, settings.learning_rate), p) * g,
+            labels,
+            state.params,
+            gradient,
+        )
+        below = (state.reached_at == NOT_REACHED) & (loss < settings.threshold)
+        reached_at = jnp.where(below, state.iteration, state.reached_at)
+        return State(params, state.iteration + 1, loss, reached_at)
+
+    return lax.fori_loop(0, steps, update, state)
+
+
+def _align(x: jax.Array, like: jax.Array) -> jax.Array:
+    """X with axes of size 1 appended, to the rank of `like`."""
+    return x.reshape(x.shape + (1,) * (like.ndim - x.ndim))
+
+
+def _trailing(x: ArrayLike, like: jax.Array) -> jax.Array:
+    """X with axes of size 1 in front, to the rank of `like`: a value per trial beside arrays of all trials."""
+    x = jnp.asarray(x)
+    return x.reshape((1,) * (like.ndim - x.ndim) + x.shape)

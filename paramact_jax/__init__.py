@@ -27,25 +27,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = frozenset(
-    {"activations", "datasets", "figures", "layers", "networks", "papers", "statistics", "sweeps", "training"}
-)
+__all__ = [
+    "Activation",
+    "Kink",
+    "activations",
+    "datasets",
+    "figures",
+    "layers",
+    "networks",
+    "nnx",
+    "papers",
+    "parametric",
+    "statistics",
+    "sweep",
+    "sweeps",
+    "training",
+]
+
 _HOMES = {
     "Activation": "activations",
     "Kink": "activations",
-    "parametric": "activations",
     "nnx": "layers",
+    "parametric": "activations",
     "sweep": "sweeps",
 }
 
-__all__ = sorted(_SUBPACKAGES | set(_HOMES))
-
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBPACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
 
 

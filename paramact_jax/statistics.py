@@ -33,7 +33,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     Examples:
       >>> low, high = wilson_interval(744, 1000)
       >>> print(f"{low:.4f} {high:.4f}")
-      0.7160 0.7701
+      0.7161 0.7701
     """
     _check_count(successes, trials)
     if not 0 < confidence < 1:
@@ -56,7 +56,7 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
 
     Examples:
       >>> print(f"{two_proportion_p_value(744, 1000, 765, 1000):.3f}")
-      0.276
+      0.275
       >>> two_proportion_p_value(0, 1000, 0, 1000)
       1.0
     """
@@ -66,7 +66,7 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
     if pooled in (0.0, 1.0):
         return 1.0
     if min(pooled, 1 - pooled) * min(trials_1, trials_2) < 5:
-        table = [[successes_1, trials_1 - successes_1], [successes_2, trials_2 - successes_2]]
+        table = np.array([[successes_1, trials_1 - successes_1], [successes_2, trials_2 - successes_2]])
         return float(stats.fisher_exact(table).pvalue)
     deviation = np.sqrt(pooled * (1 - pooled) * (1 / trials_1 + 1 / trials_2))
     z = (successes_1 / trials_1 - successes_2 / trials_2) / deviation

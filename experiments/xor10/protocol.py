@@ -53,10 +53,10 @@ class Protocol:
 
     def check(self) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
-        for field in ("weight_std", "bias_std", "activation_learning_rate"):
-            _expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
         for field in ("learning_rate", "threshold"):
             _expect(getattr(self, field), field, "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
+        for field in ("weight_std", "bias_std", "activation_learning_rate"):
+            _expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
         for field in ("iterations", "trials"):
             _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
         _expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)

@@ -17,9 +17,10 @@ from jax.sharding import Mesh
 from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import xor
-from paramact_jax.networks import MLP, Params, forward, params_of, with_activation
+from paramact_jax.networks import MLP, Params, params_of, with_activation
 from paramact_jax.sweeps import OverTrials, Progress, run_in_chunks, trial_key
-from paramact_jax.training import Settings, State, final, gradient_descent, start
+from paramact_jax.sweeps.mlp import mlp_trainer
+from paramact_jax.training import Settings, State, final, start
 
 CHUNK = 1_000
 """Iterations between two looks at the progress."""
@@ -51,7 +52,8 @@ def model(
     Args:
       activation: record, or name in the catalogue.
       seed: the trial. Its initial weights are the same under every activation.
-      weight_std, bias_std: standard deviations of the normal initial weights and biases.
+      weight_std: standard deviation of the normal initial weights.
+      bias_std: standard deviation of the normal initial biases.
       initial_a: start value of a, if the activation has one; None: the record's.
     """
     record = catalogue.get(activation) if isinstance(activation, str) else activation
@@ -99,14 +101,10 @@ def initial_states(protocol: Protocol, mesh: Mesh | None = None) -> State:
     return over(over.place(seeds), (jnp.asarray(protocol.weight_std, dtype), jnp.asarray(protocol.bias_std, dtype)))
 
 
-def trainer(activation: str | Activation, *, fused: bool = True, mesh: Mesh | None = None) -> OverTrials:
+def trainer(activation: str | Activation, *, mesh: Mesh | None = None) -> OverTrials:
     """Makes `(state, (settings, steps)) -> state` of all trials of one activation; see `gradient_descent`."""
     record = catalogue.get(activation) if isinstance(activation, str) else activation
-    inputs, targets = xor()
-    advance = gradient_descent(
-        lambda params, inputs: forward(params, inputs, record), inputs, targets, trials_last=True
-    )
-    return OverTrials(lambda state, shared: advance(state, *shared), fused=fused, mesh=mesh)
+    return mlp_trainer(record, [WIDTH] * HIDDEN_LAYERS, *xor(), mesh=mesh)
 
 
 def train(
@@ -147,6 +145,9 @@ def train(
     with ThreadPoolExecutor(max_workers=jax.local_device_count()) as pool:
         programs = dict(zip(records, pool.map(compiled, records.values()), strict=True))
 
+    def reporter(name: str) -> Callable[[Progress], None]:
+        return lambda progress: on_progress(name, progress)
+
     results = {}
     for name, record in records.items():
         advance, state = programs[name], begin(record)
@@ -158,12 +159,14 @@ def train(
             settings,
             iterations=protocol.iterations,
             chunk=chunk,
-            on_progress=lambda progress, name=name: on_progress(name, progress),
+            on_progress=reporter(name),
         )
         state = jax.block_until_ready(final(state, advance(state, (settings, jnp.int32(1)))))
         seconds = time.perf_counter() - begin_at
-        collected = OverTrials.collect((state.loss, state.reached_at, initial, state.params), protocol.trials)
-        results[name] = Trained(*collected, seconds=seconds)
+        loss, reached_at, initial, learned = OverTrials.collect(
+            (state.loss, state.reached_at, initial, state.params), protocol.trials
+        )
+        results[name] = Trained(loss, reached_at, initial, learned, seconds)
     return results
 
 

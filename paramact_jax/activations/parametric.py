@@ -64,10 +64,10 @@ def parametric(
     start = INITIAL_STEEPEST_SLOPE / base.steepest_slope if a is None else float(a)
 
     def fn(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
-        return a * base.fn(jnp.subtract(y, b), **shape)
+        return jnp.multiply(a, base.fn(jnp.subtract(y, b), **shape))
 
     def slope(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
-        return a * base.derivative(jnp.subtract(y, b), **shape)
+        return jnp.multiply(a, base.derivative(jnp.subtract(y, b), **shape))
 
     def partial_a(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
         return base.fn(jnp.subtract(y, b), **shape)
@@ -77,7 +77,7 @@ def parametric(
 
     def scaled(partial: Function) -> Function:
         def of(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
-            return a * partial(jnp.subtract(y, b), **shape)
+            return jnp.multiply(a, partial(jnp.subtract(y, b), **shape))
 
         return of
 

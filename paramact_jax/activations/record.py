@@ -116,7 +116,7 @@ def activation(fn: Function, name: str | None = None) -> Activation:
     """
     if not callable(fn):
         raise TypeError(f"expected an elementwise function of one array, got {type(fn).__name__}")
-    label = name or getattr(fn, "__name__", "user function")
+    label = name or str(getattr(fn, "__name__", "user function"))
 
     def derivative(y: jax.typing.ArrayLike) -> jax.Array:
         y = jnp.asarray(y)

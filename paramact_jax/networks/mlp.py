@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -39,6 +40,7 @@ class HiddenLayer(nnx.Module):
         )
 
     def __call__(self, z: jax.Array) -> jax.Array:
+        """Shape (..., features) for z of shape (..., in_features)."""
         return self.activation(self.linear(z))
 
 
@@ -93,7 +95,7 @@ class MLP(nnx.Module):
                 param_dtype=param_dtype,
                 rngs=rngs,
             )
-            for fan_in, features in zip(widths[:-1], widths[1:], strict=True)
+            for fan_in, features in itertools.pairwise(widths)
         )
         self.out = nnx.Linear(
             widths[-1], out_features, kernel_init=kernel_init, bias_init=bias_init, param_dtype=param_dtype, rngs=rngs

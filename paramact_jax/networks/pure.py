@@ -9,7 +9,7 @@ batched matrix product of tiny matrices runs scalar loops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from paramact_jax.activations import Activation
 from paramact_jax.networks.affine import affine
 
 Params = dict[str, Any]
+Model = TypeVar("Model", bound=nnx.Module)
 
 
 def params_of(model: nnx.Module) -> Params:
@@ -27,11 +28,13 @@ def params_of(model: nnx.Module) -> Params:
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
-def with_params(model: nnx.Module, params: Params) -> nnx.Module:
-    """The same model holding `params`, as `params_of` returns them, for instance those of one trained trial."""
-    graphdef, state, rest = nnx.split(model, nnx.Param, ...)
+def with_params(model: Model, params: Params) -> Model:
+    """A copy of the model holding `params`, as `params_of` returns them, for instance those of one trained trial."""
+    copy = nnx.clone(model)
+    state = nnx.state(copy, nnx.Param)
     nnx.replace_by_pure_dict(state, params)
-    return nnx.merge(graphdef, state, rest)
+    nnx.update(copy, state)
+    return copy
 
 
 def with_activation(params: Params, activation: Activation, initial: Mapping[str, ArrayLike] | None = None) -> Params:

@@ -19,10 +19,9 @@ def use_all_cores() -> None:
     afterwards. A number set by the user (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in
     XLA_FLAGS) stays as it is. Accelerators are not affected.
     """
-    chosen = jax.config.jax_num_cpu_devices > 0 or "xla_force_host_platform_device_count" in os.environ.get(
-        "XLA_FLAGS", ""
-    )
-    if chosen:
+    in_config = jax.config.jax_num_cpu_devices > 0  # type: ignore[attr-defined]  # jax makes its options at run time
+    in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if in_config or in_flags:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

@@ -1,4 +1,4 @@
-"""Full-batch gradient descent on a squared error, as a pure function of one trial's state and settings [P, eq. 7-12]."""
+"""Full-batch gradient descent on a squared error, as a pure function of one trial's state [P, eq. 7-12]."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class State(NamedTuple):
 class Network(Protocol):
     """A network's outputs (points, out_features[, trials]) from params with or without a last axis of trials."""
 
-    def __call__(self, params: Params, inputs: jax.Array) -> jax.Array: ...
+    def __call__(self, params: Params, inputs: jax.Array) -> jax.Array:
+        """Outputs of the network."""
+        ...
 
 
 Advance = Callable[[State, Settings, ArrayLike], State]
@@ -107,10 +109,11 @@ def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, 
         if batched[2]:
             raise ValueError("expected one number of steps for all trials, got one for each; vmap with in_axes=None")
         last = jax.tree.map(to_last, (state, settings), (batched[0], batched[1]))
-        moved = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), advance_all(*last, steps))
+        state, settings = last
+        moved = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), advance_all(state, settings, steps))
         return moved, jax.tree.map(lambda _: True, moved)
 
-    return advance  # type: ignore[no-any-return]  # custom_vmap is not annotated
+    return advance
 
 
 def _advance(

@@ -1,0 +1,39 @@
+"""`python -m experiments COMMAND`: every experiment is one command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+try:
+    import tyro
+except ImportError:
+    sys.exit('error: the experiments need more packages than the library: pip install -e ".[experiments]"')
+
+from experiments.report_command import Report
+from experiments.xor10.command import Xor10
+
+Command = Annotated[Xor10, tyro.conf.subcommand("xor10")] | Annotated[Report, tyro.conf.subcommand("report")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    0: done. 1: a file could not be written. 2: bad input, one line on standard error and nothing written.
+    """
+    command: Command = tyro.cli(Command, args=arguments, prog="python -m experiments", description=__doc__)
+    try:
+        work = command.prepare()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        work()
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

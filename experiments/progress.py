@@ -1,0 +1,70 @@
+"""Progress of a sweep on the terminal: what is running, which iteration, how long still."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from paramact_jax.sweeps import Progress as Chunk
+
+
+class SweepProgress:
+    """Shows compilation, then iterations of one activation after the other; plain lines where there is no terminal.
+
+    Args:
+      activations: number of activations that will be compiled and trained.
+      iterations: of each.
+    """
+
+    def __init__(self, activations: int, iterations: int) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:<30}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._activations = activations
+        self._compiled = 0
+        self._trained = 0
+        self._task = self._bar.add_task("compiling", total=activations * iterations)
+        self._begin = time.perf_counter()
+
+    def __enter__(self) -> SweepProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def compiled(self, activation: str, seconds: float) -> None:
+        """One more activation is compiled."""
+        self._compiled += 1
+        self._bar.update(self._task, description=f"compiled {self._compiled} of {self._activations}")
+        if self._compiled == self._activations:
+            self._bar.reset(self._task)  # the time left is that of the training alone
+            self._say(f"compiled {self._compiled} programs after {time.perf_counter() - self._begin:.1f} s")
+
+    def advanced(self, activation: str, chunk: Chunk) -> None:
+        """One more chunk of iterations is trained."""
+        done = self._trained * chunk.total + chunk.done
+        self._bar.update(self._task, description=activation, completed=done)
+        if chunk.done == chunk.total:
+            self._trained += 1
+            self._say(
+                f"{activation}: {chunk.total:,} iterations in {chunk.seconds:.1f} s "
+                f"({self._trained} of {self._activations})"
+            )
+
+    def _say(self, line: str) -> None:
+        if self._bar.disable:
+            self._console.print(line, highlight=False)

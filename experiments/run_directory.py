@@ -1,0 +1,204 @@
+"""Where a run is kept: one directory with labelled records and what they were made with, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RECORDS = "records.nc"
+MANIFEST = "run.json"
+_PACKAGES = ("paramact_jax", "jax", "jaxlib", "flax", "optax", "chex", "numpy", "scipy", "xarray")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run read back: its records, and the manifest with config, environment and seconds."""
+
+    directory: Path
+    records: xr.Dataset
+    manifest: Mapping[str, Any]
+
+
+def choose(out: Path | None, name: str) -> Path:
+    """The directory a new run will be written to; refuses one that could not be written without loss.
+
+    Args:
+      out: the user's choice; None: a new one under `runs/`, named by `name` and the time.
+      name: of the experiment.
+
+    Raises:
+      ValueError: if the directory exists, or its parent is no directory that can be written to.
+    """
+    path = Path("runs") / time.strftime(f"{name}-%Y%m%d-%H%M%S") if out is None else out
+    if path.exists() or path.is_symlink():
+        raise ValueError(f"--out: expected a directory that does not exist yet, got {path}; name another one")
+    ancestor = path.absolute().parent
+    while not ancestor.exists():
+        ancestor = ancestor.parent
+    try:  # permissions do not tell for every file system and user: try it
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=ancestor):
+            pass
+    except OSError as error:
+        raise ValueError(f"--out: expected a place that can be written to, got {path}; {ancestor}: {error}") from error
+    return path
+
+
+def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[str, Any], seconds: Any) -> Run:
+    """Write a run under a temporary name beside `path`, then give it its name in one step.
+
+    Args:
+      path: the directory, as `choose` returned it.
+      records: labelled results.
+      experiment: name of the experiment.
+      config: everything that decides the results.
+      seconds: what took how long.
+
+    Raises:
+      OSError: if it cannot be written, or `path` exists by now; what was written stays under the name in the message.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        compressed: dict[Any, Any] = {name: {"zlib": True, "complevel": 1} for name in records.data_vars}
+        records.to_netcdf(partial / RECORDS, engine="h5netcdf", encoding=compressed)
+        manifest = {
+            "experiment": experiment,
+            "config": dict(config),
+            "environment": environment(),
+            "seconds": seconds,
+            "records": _fingerprint(partial / RECORDS),
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        for file in partial.iterdir():
+            _flush(file)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.chmod(0o777 & ~_umask())
+    try:
+        if path.exists():
+            raise FileExistsError("it exists by now")
+        partial.rename(path)
+    except OSError as error:
+        raise OSError(f"cannot name the run {path}: {error}; its files are kept in {partial}") from error
+    _flush(path.parent)
+    return Run(path, records, manifest)
+
+
+def read(path: Path) -> Run:
+    """Read a run back, after checking that its files are whole.
+
+    Raises:
+      ValueError: in one line, if there is no run, or one of its files is missing, truncated or altered.
+    """
+    import xarray as xr
+
+    manifest_path, records_path = path / MANIFEST, path / RECORDS
+    if not manifest_path.is_file():
+        raise ValueError(f"expected the directory of a run, with {MANIFEST} and {RECORDS} in it, got {path}")
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        expected = manifest["records"]["bytes"], manifest["records"]["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"expected a whole manifest, got a damaged {manifest_path} ({error}); run again") from error
+    if not records_path.is_file():
+        raise ValueError(f"expected records in {records_path}, got no such file; run the experiment again")
+    actual = _fingerprint(records_path)
+    if (actual["bytes"], actual["sha256"]) != expected:
+        raise ValueError(
+            f"expected {expected[0]} bytes with sha256 {expected[1][:12]}... in {records_path}, got {actual['bytes']} "
+            f"bytes with {actual['sha256'][:12]}...: the file is truncated or was altered; run the experiment again"
+        )
+    return Run(path, xr.load_dataset(records_path, engine="h5netcdf"), manifest)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a derived file in one step."""
+    replace(path, text.encode())
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replace a file in one step: readers see the old content or the new, never a part."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    _flush(partial)
+    partial.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, devices and commit that a result depends on."""
+    import jax
+
+    devices = jax.devices()
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "devices": {"kind": devices[0].device_kind, "platform": devices[0].platform, "count": len(devices)},
+        "commit": _commit(),
+        "command": sys.argv[1:],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, with "+changes" behind it if the files differ; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

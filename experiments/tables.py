@@ -1,0 +1,75 @@
+"""One table, four notations."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A titled table of text cells; the first column is flush left, the others flush right.
+
+    Raises:
+      ValueError: if a row is not as long as the heading.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: expected {len(self.columns)} cells a row, got {len(row)}")
+
+    def plain(self) -> str:
+        """For a terminal: columns aligned with spaces, one line a row."""
+        widths = [max(len(cell) for cell in column) for column in zip(self.columns, *self.rows, strict=True)]
+
+        def line(cells: Sequence[str]) -> str:
+            padded = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+            return "  ".join(padded).rstrip()
+
+        rule = "  ".join("-" * width for width in widths)
+        return "\n".join([self.title, "", line(self.columns), rule, *map(line, self.rows), *self._notes()]) + "\n"
+
+    def markdown(self) -> str:
+        """GitHub's Markdown."""
+        rule = ["---", *["---:"] * (len(self.columns) - 1)]
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.columns, rule, *self.rows)]
+        return "\n".join([f"**{self.title}**", "", *lines, *self._notes()]) + "\n"
+
+    def csv(self) -> str:
+        """Heading and rows, comma separated."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """A booktabs table with its caption, ready to be included in a document."""
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{_latex(self.title)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_latex, self.columns)) + r" \\",
+            r"\midrule",
+            *(" & ".join(map(_latex, row)) + r" \\" for row in self.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _notes(self) -> list[str]:
+        return ["", self.note] if self.note else []
+
+
+def _latex(text: str) -> str:
+    for character in "&%$#_":
+        text = text.replace(character, "\\" + character)
+    return text.replace("<", r"$<$").replace("--", "-{}-")

@@ -1,0 +1,215 @@
+"""What an XOR(10) run says about [P, Tables 4 and 5], from its records alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from experiments.run_directory import Run, replace, write_text
+from experiments.tables import Table
+from paramact_jax.figures import ConvergenceCurve, convergence
+from paramact_jax.papers import ConvergenceRow, ko2021
+from paramact_jax.statistics import holm, two_proportion_p_value, wilson_interval
+
+LEVEL = 0.05
+_TABLE_4_SEEDS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One activation's count beside the published one.
+
+    Attributes:
+      activation: name in the catalogue.
+      label: name as the paper prints it.
+      converged: number of trials that converged, of `trials`.
+      interval: Wilson 95 % interval of the proportion.
+      published: the paper's row, None if it has none for this activation.
+      p_value: of the two-proportion test of our count against the published.
+      p_value_holm: the same with Holm's correction over the rows of the table.
+      matched: whether the corrected test does not reject at the 5 % level.
+    """
+
+    activation: str
+    label: str
+    converged: int
+    trials: int
+    interval: tuple[float, float]
+    published: ConvergenceRow | None
+    p_value: float | None
+    p_value_holm: float | None
+    matched: bool | None
+
+
+def compare(records: xr.Dataset, published: Sequence[ConvergenceRow]) -> list[Row]:
+    """Counts of all activations in the records, compared with those published."""
+    printed = {row.activation: row for row in published}
+    names = [str(name) for name in records["activation"].values]
+    counts = {name: int(records["converged"].sel(activation=name).sum()) for name in names}
+    trials = records.sizes["seed"]
+    p_values = {
+        name: two_proportion_p_value(counts[name], trials, printed[name].converged, printed[name].trials)
+        for name in names
+        if name in printed
+    }
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return [
+        Row(
+            activation=name,
+            label=printed[name].label if name in printed else name,
+            converged=counts[name],
+            trials=trials,
+            interval=wilson_interval(counts[name], trials),
+            published=printed.get(name),
+            p_value=p_values.get(name),
+            p_value_holm=corrected.get(name),
+            matched=corrected[name] > LEVEL if name in corrected else None,
+        )
+        for name in names
+    ]
+
+
+def table_5(records: xr.Dataset) -> list[Row]:
+    """Our Table 5: all trials of all activations."""
+    return compare(records, ko2021.TABLE_5)
+
+
+def table_4(records: xr.Dataset) -> list[Row]:
+    """Our Table 4: seeds 0 to 99 of Sigmoid and PPNS; empty if the run lacks some of them."""
+    names = [row.activation for row in ko2021.TABLE_4]
+    seeds = range(_TABLE_4_SEEDS)
+    if not (set(names) <= set(records["activation"].values) and set(seeds) <= set(records["seed"].values)):
+        return []
+    return compare(records.sel(activation=names, seed=list(seeds)), ko2021.TABLE_4)
+
+
+def tables(run: Run) -> list[Table]:
+    """Tables 5 and 4 of one run."""
+    config = run.manifest["config"]
+    conditions = (
+        f"protocol {config['protocol']}: weights N(0, {config['weight_std']:.4g}^2), biases "
+        f"N(0, {config['bias_std']:.4g}^2), gradient of {config['loss']}, learning rate {config['learning_rate']:g} "
+        f"({config['activation_learning_rate']:g} for a, b), {config['iterations']:,} iterations"
+    )
+    note = (
+        f"{conditions}. Converged: mean squared error below {config['threshold']:g}. "
+        f"p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}."
+    )
+    result = [_table("Table 5: trials that reach loss 0, per 1,000", table_5(run.records), 1000, note)]
+    if rows := table_4(run.records):
+        result.append(_table("Table 4: trials that reach loss 0, of seeds 0 to 99", rows, 100, ""))
+    return result
+
+
+def side_by_side(runs: Sequence[Run]) -> Table:
+    """Our count per 1,000 and the verdict of several runs, one column each, beside the published Table 5."""
+    by_run = [{row.activation: row for row in table_5(run.records)} for run in runs]
+    labels = {name: row.label for rows in by_run for name, row in rows.items()}
+    published = {row.activation: row for row in ko2021.TABLE_5}
+
+    def cell(rows: dict[str, Row], name: str) -> str:
+        if name not in rows:
+            return ""
+        row = rows[name]
+        return f"{_per(row.converged, row.trials, 1000)} {_verdict(row)}".strip()
+
+    names = [f"{run.manifest['config']['protocol']} ({run.directory})" for run in runs]
+    return Table(
+        title="Table 5 under several protocols: our count per 1,000",
+        columns=["activation", "published", *names],
+        rows=[
+            [label, str(published[name].converged) if name in published else "", *(cell(rows, name) for rows in by_run)]
+            for name, label in labels.items()
+        ],
+    )
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The tables as plain data. Intervals and p values are of proportions."""
+
+    def entry(row: Row) -> dict[str, Any]:
+        return {
+            "converged": row.converged,
+            "trials": row.trials,
+            "interval": list(row.interval),
+            "published": row.published.converged if row.published else None,
+            "published_trials": row.published.trials if row.published else None,
+            "p_value": row.p_value,
+            "p_value_holm": row.p_value_holm,
+            "matched": row.matched,
+        }
+
+    per_activation = {row.activation: entry(row) for row in table_5(run.records)}
+    for name, entries in per_activation.items():
+        entries["non_finite"] = int(run.records["non_finite"].sel(activation=name).sum())
+        entries["seconds"] = run.manifest["seconds"]["training"][name]
+    return {
+        "experiment": run.manifest["experiment"],
+        "protocol": run.manifest["config"]["protocol"],
+        "activations": per_activation,
+        "table_4": {row.activation: entry(row) for row in table_4(run.records)},
+    }
+
+
+def write(run: Run) -> list[Path]:
+    """Write summary, tables and figure into the run's directory; returns the files."""
+    content: dict[str, str] = {"summary.json": json.dumps(summary(run), indent=2) + "\n"}
+    both = tables(run)
+    for name, table in zip(("table_5", "table_4"), both, strict=False):
+        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
+    picture = "![convergence by iteration](convergence.png)\n"
+    content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for table in both), picture])
+    for name, text in content.items():
+        write_text(run.directory / name, text)
+    image = io.BytesIO()
+    _figure(run).savefig(image, format="png")
+    replace(run.directory / "convergence.png", image.getvalue())
+    return [run.directory / name for name in (*content, "convergence.png")]
+
+
+def _figure(run: Run) -> Any:
+    return convergence(
+        [
+            ConvergenceCurve(
+                label=row.label,
+                reached_at=run.records["reached_at"].sel(activation=row.activation).values,
+                published=row.published.converged / row.published.trials if row.published else None,
+            )
+            for row in table_5(run.records)
+        ],
+        iterations=run.manifest["config"]["iterations"],
+        threshold=run.manifest["config"]["threshold"],
+    )
+
+
+def _table(title: str, rows: Sequence[Row], per: int, note: str) -> Table:
+    return Table(
+        title=title,
+        columns=["activation", "ours", "95 % interval", "published", "p", "p (Holm)", "verdict"],
+        rows=[
+            [
+                row.label,
+                _per(row.converged, row.trials, per),
+                f"{per * row.interval[0]:.1f} - {per * row.interval[1]:.1f}",
+                _per(row.published.converged, row.published.trials, per) if row.published else "",
+                *("" if p is None else f"{p:.3g}" for p in (row.p_value, row.p_value_holm)),
+                _verdict(row),
+            ]
+            for row in rows
+        ],
+        note=note,
+    )
+
+
+def _per(count: int, trials: int, per: int) -> str:
+    return f"{per * count / trials:.4g}"
+
+
+def _verdict(row: Row) -> str:
+    return {None: "", True: "matched", False: "not matched"}[row.matched]

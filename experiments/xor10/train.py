@@ -136,14 +136,18 @@ def train(
         initial = _initial(record, protocol.initial_a)
         return blank._replace(params=with_activation(blank.params, record, initial))
 
-    def compiled(record: Activation) -> Callable[[Any, Any], Any]:
+    def compiled(name: str, compile_it: Callable[[], Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:
         begin_at = time.perf_counter()
-        program = trainer(record, mesh=mesh).compile(begin(record), (settings, jnp.int32(0)))
-        on_compiled(record.name, time.perf_counter() - begin_at)
+        program = compile_it()
+        on_compiled(name, time.perf_counter() - begin_at)
         return program
 
     with ThreadPoolExecutor(max_workers=jax.local_device_count()) as pool:
-        programs = dict(zip(records, pool.map(compiled, records.values()), strict=True))
+        futures = {
+            name: pool.submit(compiled, name, trainer(record, mesh=mesh).lower(begin(record), (settings, jnp.int32(0))))
+            for name, record in records.items()
+        }
+        programs = {name: future.result() for name, future in futures.items()}
 
     def reporter(name: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(name, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -36,12 +37,12 @@ def parametric(
       source: where the new record is defined; by default [P] and the source of f.
 
     Returns:
-      A record with parameters a and b beside those of f. `a` and `b` broadcast against y: shape (features,) for
-      one of each per node, () for one per layer.
+      A record with parameters a and b beside those of f.
 
     Raises:
       TypeError: if `f` is neither a record nor callable.
-      ValueError: if f already has parameters named a or b, or has no slope anywhere and `a` is not given.
+      ValueError: if f already has parameters named a or b; if its slope is 0 everywhere or has no bound and `a` is
+        not given; if a or b is not finite.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -57,10 +58,13 @@ def parametric(
             f"parametric({base.name}): expected a function without parameters a, b of its own, "
             f"got one with {sorted(taken)}; it is parametric already"
         )
-    if a is None and base.steepest_slope == 0:
+    if a is None and not 0 < base.steepest_slope < math.inf:
         raise ValueError(
-            f"parametric({base.name}): its slope is 0 everywhere, so no start value of a makes it 1.5; pass a=..."
+            f"parametric({base.name}): its steepest slope is {base.steepest_slope:g}, so no start value of a makes it "
+            f"{INITIAL_STEEPEST_SLOPE}; pass a=..."
         )
+    if not all(math.isfinite(value) for value in (a or 0.0, b)):
+        raise ValueError(f"parametric({base.name}): expected finite start values, got a={a}, b={b}")
     start = INITIAL_STEEPEST_SLOPE / base.steepest_slope if a is None else float(a)
 
     def fn(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:

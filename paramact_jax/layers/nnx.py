@@ -35,6 +35,7 @@ class Parametric(nnx.Module):
     Raises:
       ValueError: for an unknown name, a parameter the record does not have, a start value of another shape, or a
         call with another size of the last axis.
+      TypeError: for a call with integers.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -76,6 +77,8 @@ class Parametric(nnx.Module):
                 f"{self.activation.name}: expected an input whose last axis has size {self.features}, "
                 f"got shape {y.shape}; build the layer with features={y.shape[-1] if y.ndim else '...'}"
             )
+        if not jnp.issubdtype(y.dtype, jnp.floating):
+            raise TypeError(f"{self.activation.name}: expected an input of a float dtype, got {y.dtype}; cast it first")
         params = {name: getattr(self, name)[...].astype(y.dtype) for name in self.activation.params}
         lead = (1,) * (y.ndim - 1)
         return self.activation.fn(y, **{name: p.reshape(*lead, self.features) for name, p in params.items()})

@@ -29,9 +29,16 @@ def params_of(model: nnx.Module) -> Params:
 
 
 def with_params(model: Model, params: Params) -> Model:
-    """A copy of the model holding `params`, as `params_of` returns them, for instance those of one trained trial."""
+    """A copy of the model holding `params`, as `params_of` returns them, for instance those of one trained trial.
+
+    Raises:
+      ValueError: if they are not of the tree and shapes of the model's own.
+    """
     copy = nnx.clone(model)
     state = nnx.state(copy, nnx.Param)
+    expected, got = (jax.tree.map(jnp.shape, tree) for tree in (nnx.to_pure_dict(state), params))
+    if expected != got:
+        raise ValueError(f"expected params of shapes {expected}, got {got}")
     nnx.replace_by_pure_dict(state, params)
     nnx.update(copy, state)
     return copy
@@ -44,15 +51,20 @@ def with_activation(params: Params, activation: Activation, initial: Mapping[str
       params: params of an MLP, with or without a last axis of trials.
       activation: the record to put in every hidden layer.
       initial: start values by parameter name, scalars; by default the record's.
+
+    Raises:
+      ValueError: for a start value of a parameter that the activation does not have.
     """
     starts = dict(activation.params) | dict(initial or {})
+    if unknown := set(starts) - set(activation.params):
+        raise ValueError(f"{activation.name}: expected start values for {list(activation.params)}, got {unknown}")
 
     def layer(old: Params) -> Params:
         bias = old["linear"]["bias"]
         learned = {name: jnp.full_like(bias, starts[name]) for name in activation.params}
         return {"linear": old["linear"]} | ({"activation": learned} if learned else {})
 
-    return {"hidden": {i: layer(old) for i, old in params["hidden"].items()}, "out": params["out"]}
+    return {name: {i: layer(old) for i, old in v.items()} if name == "hidden" else v for name, v in params.items()}
 
 
 def forward(params: Params, inputs: jax.Array, activation: Activation) -> jax.Array:
@@ -69,8 +81,8 @@ def forward(params: Params, inputs: jax.Array, activation: Activation) -> jax.Ar
     """
     trials = params["out"]["bias"].shape[1:]
     z = jnp.broadcast_to(inputs.reshape(inputs.shape + (1,) * len(trials)), inputs.shape + trials)
-    for i in range(len(params["hidden"])):
-        layer = params["hidden"][i]
+    hidden = params.get("hidden", {})
+    for layer in (hidden[i] for i in range(len(hidden))):
         y = affine(z, **layer["linear"])
         z = activation.fn(y, **{name: p[None] for name, p in layer.get("activation", {}).items()})
     return affine(z, **params["out"])

@@ -28,7 +28,7 @@ class ConvergenceRow:
       initial_a, initial_b: printed start values, None for an activation without them.
 
     Raises:
-      ValueError: if the count is not within 0..trials, or only one of a and b is given.
+      ValueError: if there is no trial, the count is not within 0..trials, or only one of a and b is given.
     """
 
     activation: str
@@ -39,7 +39,7 @@ class ConvergenceRow:
     initial_b: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.converged <= self.trials:
-            raise ValueError(f"{self.label}: expected a count within 0..{self.trials}, got {self.converged}")
+        if self.trials < 1 or not 0 <= self.converged <= self.trials:
+            raise ValueError(f"{self.label}: expected a count within 0..{self.trials} trials, got {self.converged}")
         if (self.initial_a is None) != (self.initial_b is None):
             raise ValueError(f"{self.label}: expected both of a and b or neither")

@@ -29,7 +29,7 @@ def cpu_options() -> CompilerOptions:
     }
     if _has_avx512():
         wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
-    return {name: value for name, value in wanted.items() if _understood(name, value)}
+    return {name: value for name, value in wanted.items() if understood(name, value)}
 
 
 def one_kernel(fn: Callable[..., Any]) -> Callable[..., tuple[Any, jax.Array]]:
@@ -58,7 +58,8 @@ def _touch(args: Any) -> jax.Array:
     return jnp.stack([jnp.ravel(leaf)[0].astype(jnp.float32) for leaf in jax.tree.leaves(args)]).sum()
 
 
-def _understood(name: str, value: Any) -> bool:
+def understood(name: str, value: Any) -> bool:
+    """Whether this jaxlib's compiler takes an option."""
     program = jax.jit(lambda x: x + 1, compiler_options={name: value})
     try:
         program.lower(jax.ShapeDtypeStruct((), jnp.float32)).compile()

@@ -67,10 +67,19 @@ class OverTrials:
         """Results of all trials, in blocks."""
         return self._program(blocks, shared)[0]
 
+    def lower(self, blocks: Any, shared: Any) -> Callable[[], Callable[[Any, Any], Any]]:
+        """Trace for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`); calling the result compiles."""
+        lowered = self._program.lower(blocks, shared)
+
+        def compile_it() -> Callable[[Any, Any], Any]:
+            program = lowered.compile()
+            return lambda blocks, shared: program(blocks, shared)[0]
+
+        return compile_it
+
     def compile(self, blocks: Any, shared: Any) -> Callable[[Any, Any], Any]:
         """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
-        program = self._program.lower(blocks, shared).compile()
-        return lambda blocks, shared: program(blocks, shared)[0]
+        return self.lower(blocks, shared)()
 
     def place(self, trials: Any) -> Any:
         """Arrays with a leading axis of trials, in blocks on the devices; filled up with copies of the last trial."""

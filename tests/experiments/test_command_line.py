@@ -1,0 +1,159 @@
+"""The commands as a user runs them."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import xarray as xr
+
+from experiments.__main__ import main
+
+TINY = ["--trials", "120", "--iterations", "40", "--activations", "sigmoid", "ppns"]
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["xor10", *TINY, "--out", str(out)]) == 0
+    return out
+
+
+def copy(directory, to):
+    to.mkdir()
+    for file in directory.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_help_is_quick_and_without_jax():
+    script = "import sys; sys.argv = ['x', '--help']; import runpy\n"
+    script += "try: runpy.run_module('experiments', run_name='__main__')\n"
+    script += "except SystemExit: pass\n"
+    script += "assert 'jax' not in sys.modules and 'numpy' not in sys.modules, 'heavy imports'"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "xor10" in result.stdout
+    assert "report" in result.stdout
+
+
+def test_a_run_leaves_records_tables_and_figure(run_directory):
+    assert {file.name for file in run_directory.iterdir()} == {
+        "records.nc",
+        "run.json",
+        "summary.json",
+        "report.md",
+        "table_5.csv",
+        "table_5.tex",
+        "table_4.csv",
+        "table_4.tex",
+        "convergence.png",
+    }
+    manifest = json.loads((run_directory / "run.json").read_text())
+    assert manifest["config"]["protocol"] == "recovered"
+    assert manifest["config"]["trials"] == 120
+    assert manifest["environment"]["packages"]["jax"]
+    assert manifest["environment"]["devices"]["count"] == 4
+    with xr.open_dataset(run_directory / "records.nc", engine="h5netcdf") as records:
+        assert records["learned_weight"].dims == ("activation", "seed", "layer", "from_node", "node")
+        assert records["final_loss"].shape == (2, 120)
+        assert list(records["seed"].values[:3]) == [0, 1, 2]
+        assert records["converged"].dtype == bool
+    summary = json.loads((run_directory / "summary.json").read_text())
+    assert set(summary["activations"]["ppns"]) >= {
+        "converged",
+        "trials",
+        "interval",
+        "published",
+        "p_value",
+        "matched",
+    }
+    assert summary["activations"]["ppns"]["published"] == 744
+    assert summary["table_4"]["ppns"]["trials"] == 100
+    with (run_directory / "table_5.csv").open() as file:
+        assert [row["activation"] for row in csv.DictReader(file)] == ["Sigmoid", "PPNS"]
+    assert not list(run_directory.parent.glob(".*partial"))
+
+
+def test_report_redraws_from_records_alone(run_directory, tmp_path, capsys):
+    again = copy(run_directory, tmp_path / "again")
+    derived = {f.name for f in again.iterdir()} - {"records.nc", "run.json"}
+    for name in derived:
+        (again / name).unlink()
+    assert main(["report", str(again), str(run_directory)]) == 0
+    for name in derived - {"convergence.png"}:
+        assert (again / name).read_bytes() == (run_directory / name).read_bytes()
+    assert (again / "convergence.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "Table 5: trials that reach loss 0" in printed
+    assert "Table 5 under several protocols" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--activations", "swish"], "unknown activation 'swish': expected one of identity, sigmoid"),
+        (["--activations", "ppn"], "did you mean ppns?"),
+        (["--trials", "-1"], "--trials: expected an integer >= 1, got -1"),
+        (["--learning-rate", "nan"], "--learning-rate: expected a finite number > 0, got nan"),
+        (["--activation-learning-rate", "-1"], "--activation-learning-rate: expected a finite number >= 0, got -1.0"),
+        (["--threshold", "0"], "--threshold: expected a finite number > 0, got 0.0"),
+        (["--iterations", "0"], "--iterations: expected an integer >= 1, got 0"),
+    ],
+)
+def test_bad_input_is_one_line_status_2_and_nothing_written(arguments, says, tmp_path, capsys):
+    assert main(["xor10", *arguments, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert message.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_directory_is_never_overwritten(run_directory, capsys):
+    before = {file.name: file.read_bytes() for file in run_directory.iterdir()}
+    assert main(["xor10", *TINY, "--out", str(run_directory)]) == 2
+    assert "expected a directory that does not exist yet" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in run_directory.iterdir()} == before
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["xor10", *TINY, "--out", str(tmp_path / "file" / "run")]) == 2
+    assert "expected a place that can be written to" in capsys.readouterr().err
+
+
+def test_a_directory_that_appears_meanwhile_keeps_both(run_directory, tmp_path):
+    """The finished files stay under the temporary name that the error gives."""
+    from experiments import run_directory as runs
+
+    run = runs.read(run_directory)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="its files are kept in") as caught:
+        runs.write(tmp_path / "taken", run.records, experiment="xor10", config={}, seconds={})
+    kept = str(caught.value).rsplit(" ", 1)[-1]
+    with xr.open_dataset(f"{kept}/records.nc", engine="h5netcdf") as records:
+        assert records.sizes == run.records.sizes
+    assert not list((tmp_path / "taken").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda d: (d / "records.nc").write_bytes((d / "records.nc").read_bytes()[:-1000]), "truncated or was altered"),
+        (lambda d: (d / "records.nc").unlink(), "expected records in"),
+        (lambda d: (d / "run.json").write_text('{"experiment": "xor'), "damaged"),
+        (lambda d: (d / "run.json").write_text("[]"), "damaged"),
+        (lambda d: (d / "run.json").unlink(), "expected the directory of a run"),
+    ],
+    ids=["truncated records", "no records", "truncated manifest", "no manifest of ours", "no manifest"],
+)
+def test_damaged_runs_are_refused_and_left_as_they_are(run_directory, tmp_path, capsys, damage, says):
+    damaged = copy(run_directory, tmp_path / "damaged")
+    damage(damaged)
+    before = {file.name: file.read_bytes() for file in damaged.iterdir()}
+    assert main(["report", str(damaged)]) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert message.count("\n") == 1
+    assert {file.name: file.read_bytes() for file in damaged.iterdir()} == before

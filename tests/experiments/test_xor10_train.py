@@ -1,0 +1,131 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from experiments.xor10 import records
+from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Protocol
+from experiments.xor10.train import model, train
+from paramact_jax.datasets import xor
+from paramact_jax.networks import with_params
+from paramact_jax.sweeps.devices import trial_mesh
+
+CHAOTIC = ("ppns", "parametric_tanh")
+SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=1000, iterations=300, activations=CHAOTIC)
+
+
+@pytest.fixture(scope="module")
+def thousand():
+    return train(SHORT, mesh=trial_mesh(jax.devices()[:1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "rows"),
+    [
+        ({"trials": 1, "first_seed": 707}, {}, slice(707, 708)),
+        ({"trials": 100, "first_seed": 300}, {"chunk": 100}, slice(300, 400)),
+        ({}, {"chunk": 77}, slice(0, 1000)),
+    ],
+    ids=["alone on 4 devices", "100 seeds on 4 devices in chunks of 100", "1,000 on 4 devices in chunks of 77"],
+)
+def test_the_same_seed_gives_the_same_trial_bit_for_bit(thousand, changes, options, rows):
+    """The reference ran 1,000 trials on one device; PPNS and Parametric Tanh turn any rounding into another result."""
+    assert len(jax.devices()) == 4
+    again = train(dataclasses.replace(SHORT, **changes), **options)
+    for name in CHAOTIC:
+        reference, other = ((t.loss, t.reached_at, t.initial, t.learned) for t in (thousand[name], again[name]))
+        jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[rows], y), reference, other)
+
+
+def test_a_trial_is_the_flax_model_of_its_seed(thousand):
+    """Its initial params are those of `model`, and a model holding its learned params has its final loss."""
+    protocol = PROTOCOLS["recovered"]
+    inputs, targets = xor()
+    run = records.to_dataset(SHORT, thousand)
+    for seed in (0, 42, 999):
+        flax_model = model("ppns", seed, weight_std=protocol.weight_std, bias_std=protocol.bias_std)
+        initial = records.params_of_trial(run, "ppns", seed, when="initial")
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6),
+            initial,
+            nnx.to_pure_dict(nnx.state(flax_model, nnx.Param)),
+        )
+        learned = with_params(flax_model, records.params_of_trial(run, "ppns", seed))
+        loss = float(np.mean((np.asarray(learned(inputs)) - targets) ** 2))
+        assert loss == pytest.approx(float(run["final_loss"].sel(activation="ppns", seed=seed)), rel=1e-3, abs=1e-9)
+
+
+def test_every_activation_starts_from_the_same_weights_and_its_own_a():
+    protocol = dataclasses.replace(SHORT, trials=3, iterations=1, activations=ACTIVATIONS)
+    run = records.to_dataset(protocol, train(protocol))
+    for name in ("initial_weight", "initial_bias", "initial_output_weight"):
+        assert (run[name] == run[name].isel(activation=0)).all()
+    starts = {str(name): run["initial_a"].sel(activation=name).values for name in ACTIVATIONS}
+    expected = {"parametric_sigmoid": 6, "ppns": 6, "parametric_tanh": 1.5, "parametric_relu": 1.5}
+    for name, values in starts.items():
+        np.testing.assert_array_equal(values, expected.get(name, np.nan))
+    assert float(run["initial_weight"].std()) == pytest.approx(2**-0.5, rel=0.2)
+
+
+def test_initial_a_weight_std_and_bias_std_are_obeyed():
+    protocol = dataclasses.replace(
+        SHORT, trials=200, iterations=1, activations=("ppns", "tanh"), initial_a=2.5, weight_std=3.0, bias_std=0.5
+    )
+    run = records.to_dataset(protocol, train(protocol))
+    np.testing.assert_array_equal(run["initial_a"].sel(activation="ppns"), 2.5)
+    assert float(run["initial_weight"].std()) == pytest.approx(3.0, rel=0.05)
+    assert float(run["initial_bias"].std()) == pytest.approx(0.5, rel=0.05)
+
+
+def test_trials_that_blow_up_are_counted_not_hidden():
+    protocol = dataclasses.replace(
+        SHORT, trials=64, iterations=200, activations=("parametric_relu", "sigmoid"), learning_rate=50.0
+    )
+    run = records.to_dataset(protocol, train(protocol))
+    bad = run["non_finite"].sel(activation="parametric_relu")
+    assert bad.any()
+    assert not run["converged"].sel(activation="parametric_relu").where(bad, drop=True).any()
+
+
+def test_progress_names_activation_and_iteration():
+    seen, compiled = [], []
+    protocol = dataclasses.replace(SHORT, trials=5, iterations=25, activations=("tanh", "relu"))
+    train(
+        protocol,
+        chunk=10,
+        on_compiled=lambda name, seconds: compiled.append(name),
+        on_progress=lambda name, progress: seen.append((name, progress.done)),
+    )
+    assert sorted(compiled) == ["relu", "tanh"]
+    assert seen == [(name, done) for name in ("tanh", "relu") for done in (10, 20, 25)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("trials", 0),
+        ("trials", -5),
+        ("iterations", 0),
+        ("iterations", 2**31),
+        ("learning_rate", float("nan")),
+        ("learning_rate", 0.0),
+        ("activation_learning_rate", float("inf")),
+        ("threshold", 0.0),
+        ("threshold", -1.0),
+        ("weight_std", -0.1),
+        ("bias_std", float("nan")),
+        ("initial_a", float("nan")),
+        ("first_seed", -1),
+        ("first_seed", 2**32 - 500),
+        ("loss", "mae"),
+        ("activations", ()),
+        ("activations", ("tanh", "tanh")),
+    ],
+)
+def test_unusable_values_are_refused_by_name(field, value):
+    protocol: Protocol = dataclasses.replace(SHORT, **{field: value})
+    with pytest.raises(ValueError, match=f"^--{field.replace('_', '-')}: expected .*got ") as caught:
+        train(protocol)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,132 @@
+"""The Flax model and the pure function of its params are one network."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from paramact_jax.activations import catalogue, parametric, ppns, tanh
+from paramact_jax.networks import MLP, forward, params_of, with_activation, with_params
+from paramact_jax.networks.affine import affine
+
+WIDE = [9, 20]  # with 3 inputs: sums of at most 8 terms, of 8 + 1 and of 8 + 8 + 4
+
+
+def mlp(activation, seed=0, widths=WIDE):
+    """A model in float64 whose biases and activation parameters are all different."""
+    model = MLP(3, widths, 2, activation, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
+    random = np.random.default_rng(seed)
+    return with_params(model, jax.tree.map(lambda p: p + random.normal(0, 0.1, p.shape), params_of(model)))
+
+
+def stack_last(trees):
+    return jax.tree.map(lambda *x: jnp.stack(x, -1), *trees)
+
+
+def assert_close(actual, expected):
+    chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture
+def x(x64):
+    return jnp.asarray(np.random.default_rng(7).normal(size=(4, 3)))
+
+
+@pytest.mark.parametrize(
+    "record", [*map(catalogue.get, catalogue.names()), parametric(jnp.arctan)], ids=lambda f: f.name
+)
+def test_model_and_pure_function_agree(record, x):
+    models = [mlp(record, seed) for seed in range(3)]
+
+    @nnx.jit
+    def of_model(model):
+        return model(x), nnx.grad(lambda model: (model(x) ** 2).sum())(model)
+
+    @jax.jit
+    def of_params(params):
+        return forward(params, x, record), jax.grad(lambda p: (forward(p, x, record) ** 2).sum())(params)
+
+    expected = [(z, nnx.to_pure_dict(gradient)) for z, gradient in map(of_model, models)]
+    params = [params_of(model) for model in models]
+    chex.assert_shape(expected[0][0], (4, 2))
+    assert_close(of_params(params[0]), expected[0])
+    assert_close(of_params(stack_last(params)), stack_last(expected))
+
+
+@pytest.mark.parametrize("widths", [[], [1], [8, 8]], ids=str)
+def test_model_and_pure_function_agree_at_other_depths(widths, x):
+    models = [mlp(ppns, seed, widths) for seed in range(2)]
+    expected = jnp.stack([model(x) for model in models], -1)
+    actual = jax.jit(forward, static_argnums=2)(stack_last(map(params_of, models)), x, ppns)
+    assert_close(actual, expected)
+
+
+@pytest.mark.parametrize(("points", "fan_in", "fan_out"), [(4, 1, 2), (4, 8, 9), (9, 20, 17), (70, 70, 3)])
+def test_affine_of_many_trials_equals_einsum(points, fan_in, fan_out, x64):
+    random = np.random.default_rng(0)
+    shapes = [(points, fan_in, 5), (fan_in, fan_out, 5), (fan_out, 5), (points, fan_out, 5)]
+    *args, weights = (jnp.asarray(random.normal(size=shape)) for shape in shapes)
+
+    def plain(z, kernel, bias):
+        return jnp.einsum("pit,iot->pot", z, kernel) + bias[None]
+
+    def value_and_gradients(fn):
+        z, pull_back = jax.vjp(fn, *args)
+        return z, pull_back(weights)
+
+    compiled = jax.jit(value_and_gradients, static_argnums=0)
+    assert_close(compiled(affine), compiled(plain))
+    of_one_trial = affine(*(x[..., 0] for x in args))
+    assert_close(of_one_trial, affine(*args)[..., 0])
+
+
+def test_with_params_puts_params_into_a_copy():
+    model = MLP(2, [3], 1, ppns, rngs=nnx.Rngs(0))
+    before = params_of(model)
+    other = jax.tree.map(lambda p: p + 1, before)
+    chex.assert_trees_all_equal(params_of(with_params(model, other)), other)
+    chex.assert_trees_all_equal(params_of(model), before)
+    x = jnp.ones((4, 2))
+    assert_close(with_params(model, other)(x), forward(other, x, ppns))
+
+
+def test_with_params_refuses_params_of_another_network():
+    with pytest.raises(ValueError, match="activation"):
+        with_params(MLP(2, [3], 1, tanh, rngs=nnx.Rngs(0)), params_of(MLP(2, [3], 1, ppns, rngs=nnx.Rngs(0))))
+
+
+@pytest.mark.parametrize("trials", [(), (4,)], ids=["one trial", "trials"])
+def test_with_activation_keeps_the_weights_and_gives_start_values(trials):
+    params = params_of(MLP(2, [3, 5], 1, "identity", rngs=nnx.Rngs(0)))
+    params = jax.tree.map(lambda p: jnp.broadcast_to(p.reshape(p.shape + (1,) * len(trials)), p.shape + trials), params)
+    changed = with_activation(params, ppns, {"b": 0.5})
+    for i, width in enumerate([3, 5]):
+        ones = jnp.ones((width, *trials))
+        chex.assert_trees_all_equal(changed["hidden"][i]["activation"], {"a": 6 * ones, "b": 0.5 * ones})
+    chex.assert_trees_all_equal(with_activation(changed, tanh), params)
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_initial_weights_do_not_depend_on_the_activation(name):
+    def params(activation):
+        return params_of(MLP(2, [3, 5], 1, activation, rngs=nnx.Rngs(3)))
+
+    chex.assert_trees_all_equal(params(name), with_activation(params("identity"), catalogue.get(name)))
+
+
+def test_default_initial_weights_are_normal_over_the_root_of_fan_in():
+    linear = MLP(100, [400], 1, tanh, rngs=nnx.Rngs(0)).hidden[0].linear
+    assert float(linear.kernel[...].std()) == pytest.approx(0.1, rel=0.02)
+    assert not linear.bias[...].any()
+
+
+def test_start_values_param_dtype_and_leading_axes():
+    model = MLP(2, [3], 1, "ppns", initial={"a": jnp.arange(3.0)}, param_dtype=jnp.float16, rngs=nnx.Rngs(0))
+    assert model.hidden[0].activation.a[...].tolist() == [0, 1, 2]
+    assert {p.dtype for p in jax.tree.leaves(params_of(model))} == {jnp.dtype("float16")}
+    chex.assert_shape(model(jnp.zeros((6, 4, 2), jnp.float16)), (6, 4, 1))
+    with pytest.raises(ValueError, match="unknown activation"):
+        MLP(2, [3], 1, "pns", rngs=nnx.Rngs(0))

@@ -1,0 +1,92 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from paramact_jax.sweeps import BLOCK, OverTrials, Progress, compiler, run_in_chunks
+from paramact_jax.sweeps.devices import trial_mesh
+
+
+def logistic_map(state, shared):
+    """Chaotic: one rounding apart is another orbit, so equal results mean equal arithmetic."""
+    rate, steps = shared
+    return jax.lax.fori_loop(0, steps, lambda _, x: rate * x * (1 - x) + 1e-3 * jnp.sin(x).sum() / 3, state)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.parametrize("trials", [1, 100, 257])
+def test_a_trial_does_not_depend_on_the_others_or_the_devices(fused, devices, trials):
+    x = np.random.default_rng(0).random((300, 3), dtype=np.float32)
+    shared = (jnp.float32(3.9), jnp.int32(500))
+    reference = OverTrials(logistic_map, fused=fused, mesh=trial_mesh(jax.devices()[:1]))
+    expected = reference.collect(reference(reference.place(x), shared), 300)
+    over = OverTrials(logistic_map, fused=fused, mesh=trial_mesh(jax.devices()[:devices]))
+    actual = over.collect(over(over.place(x[:trials]), shared), trials)
+    np.testing.assert_array_equal(actual, expected[:trials])
+    assert len(np.unique(expected)) > 800
+
+
+def test_place_and_collect_are_inverse():
+    over = OverTrials(lambda x, _: x)
+    tree = {"seeds": np.arange(70, dtype=np.uint32), "weights": np.random.default_rng(0).normal(size=(70, 2, 3))}
+    with jax.enable_x64(True):
+        blocks = over.place(tree)
+    assert blocks["weights"].shape == (4, 2, 3, BLOCK)
+    assert len(blocks["weights"].sharding.device_set) == 4
+    jax.tree.map(np.testing.assert_array_equal, over.collect(blocks, 70), tree)
+
+
+def test_unused_arguments_do_not_break_one_kernel():
+    """XLA aborts the process where an argument of such a kernel is unused; ours never are."""
+    over = OverTrials(lambda state, shared: {"x": state["x"] * shared[0]}, fused=True)
+    blocks = over.place({"x": np.ones((3, 2), np.float32), "unused": np.zeros((3, 5), np.int32)})
+    result = over.collect(over(blocks, (jnp.float32(2), jnp.float32(3))), 3)
+    np.testing.assert_array_equal(result["x"], np.full((3, 2), 2.0))
+
+
+def test_unknown_compiler_options_are_left_out(monkeypatch):
+    assert compiler.understood("xla_cpu_enable_fast_math", False)
+    assert not compiler.understood("xla_cpu_no_such_option", "1")
+    known = set(compiler.cpu_options())
+    monkeypatch.setattr(compiler, "understood", lambda name, value: "vector_width" in name)
+    compiler.cpu_options.cache_clear()
+    assert set(compiler.cpu_options()) == known & {"xla_cpu_prefer_vector_width"}
+    compiler.cpu_options.cache_clear()
+
+
+def test_chunks_do_not_change_the_result_and_report_progress():
+    over = OverTrials(logistic_map, fused=True)
+    x = np.random.default_rng(1).random((10, 3), dtype=np.float32)
+    seen: list[Progress] = []
+    results = [
+        over.collect(
+            run_in_chunks(over, over.place(x), jnp.float32(3.9), iterations=250, chunk=chunk, on_progress=seen.append),
+            10,
+        )
+        for chunk in (250, 100, 1000)
+    ]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+    assert [(p.done, p.total) for p in seen] == [(250, 250), (100, 250), (200, 250), (250, 250), (250, 250)]
+    assert seen[1].seconds < seen[2].seconds < seen[3].seconds
+
+
+@pytest.mark.parametrize(("iterations", "chunk"), [(-1, 10), (10, 0)])
+def test_impossible_chunks_are_refused(iterations, chunk):
+    with pytest.raises(ValueError, match="expected iterations >= 0 and chunk >= 1"):
+        run_in_chunks(lambda state, shared: state, 0, None, iterations=iterations, chunk=chunk)
+
+
+def test_changed_settings_do_not_recompile():
+    traces = []
+
+    def fn(x, shared):
+        traces.append(1)
+        return x * shared
+
+    over = OverTrials(fn)
+    blocks = over.place(np.ones(5, np.float32))
+    for factor in (1.0, 2.0, 3.0):
+        assert over.collect(over(blocks, jnp.float32(factor)), 5)[0] == factor
+    assert len(traces) == 1

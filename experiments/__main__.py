@@ -10,10 +10,15 @@ try:
 except ImportError:
     sys.exit('error: the experiments need more packages than the library: pip install -e ".[experiments]"')
 
+from experiments.bench.command import Bench
 from experiments.report_command import Report
 from experiments.xor10.command import Xor10
 
-Command = Annotated[Xor10, tyro.conf.subcommand("xor10")] | Annotated[Report, tyro.conf.subcommand("report")]
+Command = (
+    Annotated[Xor10, tyro.conf.subcommand("xor10")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

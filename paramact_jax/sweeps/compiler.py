@@ -27,7 +27,7 @@ def cpu_options() -> CompilerOptions:
         # The trials are spread over devices already; splitting each small loop over threads only costs.
         "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
     }
-    if _has_avx512():
+    if has_avx512():
         wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
     return {name: value for name, value in wanted.items() if understood(name, value)}
 
@@ -70,7 +70,8 @@ def understood(name: str, value: Any) -> bool:
     return True
 
 
-def _has_avx512() -> bool:
+def has_avx512() -> bool:
+    """Whether this machine's processor has AVX-512; False where it cannot be read."""
     try:
         return "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -13,7 +13,7 @@ from experiments.bench import yardstick
 TRIALS, ITERATIONS = 64, (10, 300)
 
 if __name__ == "__main__":
-    program = yardstick.load(Path(sys.argv[1]))
+    program = yardstick.load(Path(sys.argv[1]), fast_math=False)
     arrays = {}
     for kind in program.kinds:
         rows = program.initial(kind, TRIALS)

@@ -91,7 +91,7 @@ def table_4(records: xr.Dataset) -> list[Row]:
 
 def tables(run: Run) -> list[Table]:
     """Tables 5 and 4 of one run."""
-    config = run.manifest["config"]
+    config, names = run.manifest["config"], run.records["activation"].values
     conditions = (
         f"protocol {config['protocol']}: weights N(0, {config['weight_std']:.4g}^2), biases "
         f"N(0, {config['bias_std']:.4g}^2), gradient of {config['loss']}, learning rate {config['learning_rate']:g} "
@@ -101,6 +101,8 @@ def tables(run: Run) -> list[Table]:
         f"{conditions}. Converged: mean squared error below {config['threshold']:g}. "
         f"p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}."
     )
+    if blown_up := {str(n): int(k) for n, k in zip(names, run.records["non_finite"].sum("seed"), strict=True) if k}:
+        note += f" Ended not finite, counted as not converged: {', '.join(f'{k} of {n}' for n, k in blown_up.items())}."
     result = [_table("Table 5: trials that reach loss 0, per 1,000", table_5(run.records), 1000, note)]
     if rows := table_4(run.records):
         result.append(_table("Table 4: trials that reach loss 0, of seeds 0 to 99", rows, 100, ""))

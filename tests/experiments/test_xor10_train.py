@@ -95,7 +95,7 @@ def test_trials_that_blow_up_are_counted_not_hidden():
 
 
 def test_initial_a_needs_an_activation_that_has_a():
-    with pytest.raises(ValueError, match="^--initial-a: expected an activation with a parameter a, got tanh relu"):
+    with pytest.raises(ValueError, match=r"^--initial-a: expected an activation with a parameter a, got tanh relu"):
         train(dataclasses.replace(SHORT, initial_a=3.0, activations=("tanh", "relu")))
 
 

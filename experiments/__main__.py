@@ -29,11 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
     command: Command = tyro.cli(Command, args=arguments, prog="python -m experiments", description=__doc__)
     try:
         work = command.prepare()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:
         work()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = None
+        return 0
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -6,9 +6,10 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-from paramact_jax.sweeps import Progress as Chunk
+from paramact_jax.sweeps import Progress
 
 
 class SweepProgress:
@@ -21,7 +22,7 @@ class SweepProgress:
 
     def __init__(self, activations: int, iterations: int) -> None:
         self._console = Console(stderr=True)
-        self._bar = Progress(
+        self._bar = Bar(
             TextColumn("{task.description:<30}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -54,7 +55,7 @@ class SweepProgress:
             self._bar.reset(self._task)  # the time left is that of the training alone
             self._say(f"compiled {self._compiled} programs after {time.perf_counter() - self._begin:.1f} s")
 
-    def advanced(self, activation: str, chunk: Chunk) -> None:
+    def advanced(self, activation: str, chunk: Progress) -> None:
         """One more chunk of iterations is trained."""
         done = self._trained * chunk.total + chunk.done
         self._bar.update(self._task, description=activation, completed=done)

@@ -39,10 +39,11 @@ class Report:
             from experiments.xor10 import report
 
             for run in runs:
-                report.write(run)
                 for table in report.tables(run):
                     print(table.plain())
             if len(runs) > 1:
                 print(report.side_by_side(runs).plain())
+            for run in runs:
+                report.write(run)
 
         return work

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.environment import environment
+
 if TYPE_CHECKING:
     import xarray as xr
 
 RECORDS = "records.nc"
 MANIFEST = "run.json"
-_PACKAGES = ("paramact_jax", "jax", "jaxlib", "flax", "optax", "chex", "numpy", "scipy", "xarray")
+_KEYS = ("experiment", "config", "environment", "seconds", "records")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +111,8 @@ def read(path: Path) -> Run:
         raise ValueError(f"expected the directory of a run, with {MANIFEST} and {RECORDS} in it, got {path}")
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        for key in _KEYS:
+            manifest[key]
         expected = manifest["records"]["bytes"], manifest["records"]["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"expected a whole manifest, got a damaged {manifest_path} ({error}); run again") from error
@@ -138,51 +138,6 @@ def replace(path: Path, content: bytes) -> None:
     partial.write_bytes(content)
     _flush(partial)
     partial.replace(path)
-
-
-def environment() -> dict[str, Any]:
-    """Versions, devices and commit that a result depends on."""
-    import jax
-
-    devices = jax.devices()
-    return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "devices": {"kind": devices[0].device_kind, "platform": devices[0].platform, "count": len(devices)},
-        "commit": _commit(),
-        "command": sys.argv[1:],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The commit of this checkout, with "+changes" behind it if the files differ; None outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, check=True, capture_output=True, text=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Table:
             *(" & ".join(map(_latex, row)) + r" \\" for row in self.rows),
             r"\bottomrule",
             r"\end{tabular}",
+            *([rf"\par\smallskip\footnotesize {_latex(self.note)}"] if self.note else []),
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
@@ -72,4 +73,4 @@ class Table:
 def _latex(text: str) -> str:
     for character in "&%$#_":
         text = text.replace(character, "\\" + character)
-    return text.replace("<", r"$<$").replace("--", "-{}-")
+    return text.replace("<", r"$<$").replace(">", r"$>$").replace("^", r"\^{}").replace("--", "-{}-")

@@ -57,8 +57,8 @@ class Bench:
                 rounds=self.rounds,
                 on_progress=lambda line: print(line, file=sys.stderr),
             )
+            print(render(result))
             if self.json is not None:
                 self.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-            print(render(result))
 
         return work

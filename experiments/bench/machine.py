@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from typing import Any
 
 import jax
 
-from experiments.run_directory import environment
+from experiments.environment import environment, version
 from paramact_jax.sweeps.compiler import has_avx512
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -32,14 +31,7 @@ def machine_and_versions(cores: int) -> dict[str, Any]:
         "versions": {
             "python": there["python"],
             **{package: there["packages"][package] for package in _PACKAGES},
-            "torch": _torch(),
+            "torch": version("torch"),
         },
         "commit": there["commit"],
     }
-
-
-def _torch() -> str | None:
-    try:
-        return importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
-        return None

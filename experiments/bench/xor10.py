@@ -55,7 +55,8 @@ def measure(
     Raises:
       ValueError: for a number that cannot be used, an activation that is not in [P, Table 5], or as
         `check_yardstick` does.
-      RuntimeError: if the contestants do not train the same networks, or the yardstick cannot be built.
+      RuntimeError: if the contestants do not train the same networks.
+      OSError: if the yardstick cannot be built.
     """
     cpus = jax.devices("cpu")
     _check(trials, rounds, iterations, activations, len(cpus))

@@ -115,7 +115,7 @@ def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Y
 
     Raises:
       ValueError: as `check_yardstick` does.
-      RuntimeError: if it cannot be built here.
+      OSError: if it cannot be built here.
     """
     script = check_yardstick(path)
     spec = importlib.util.spec_from_file_location("paramact_jax_yardstick", script)
@@ -126,7 +126,7 @@ def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Y
     try:
         library = module.build() if fast_math else _build_ieee(script.with_name("xor10.c"))
     except (OSError, subprocess.CalledProcessError) as error:
-        raise RuntimeError(f"{script}: expected gcc to build xor10.c with OpenMP, got: {error}") from error
+        raise OSError(f"{script}: expected gcc to build xor10.c with OpenMP, got: {error}") from error
     if threads is not None:
         # OMP_NUM_THREADS is read once a process, by whoever loads OpenMP first; this holds in any case.
         library.omp_set_num_threads(threads)

@@ -63,12 +63,10 @@ class Xor10:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from paramact_jax.activations import catalogue
 
         protocol = self.resolve()
         protocol.check()
-        for name in protocol.activations:
-            catalogue.get(name)
+        protocol.records()
         out = run_directory.choose(self.out, "xor10")
         return lambda: _run(protocol, self.protocol, out)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from paramact_jax.papers import ko2021
+
+if TYPE_CHECKING:
+    from paramact_jax.activations import Activation
 
 ProtocolName = Literal["recovered", "literal"]
 Loss = Literal["half-mse", "mse"]
@@ -60,6 +63,7 @@ class Protocol:
         for field in ("iterations", "trials"):
             _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
         _expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)
+        _expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
         last = MAX_SEED - self.trials + 1
         _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
         if self.initial_a is not None:
@@ -70,6 +74,19 @@ class Protocol:
             raise ValueError("--activations: expected at least one name, got none")
         if len(set(self.activations)) < len(self.activations):
             raise ValueError(f"--activations: expected each name once, got {' '.join(self.activations)}")
+
+    def records(self) -> dict[str, Activation]:
+        """The activations by name.
+
+        Raises:
+          ValueError: if one is unknown, or none of them has the parameter that `initial_a` is for.
+        """
+        from paramact_jax.activations import catalogue
+
+        records = {name: catalogue.get(name) for name in self.activations}
+        if self.initial_a is not None and not any("a" in record.params for record in records.values()):
+            raise ValueError(f"--initial-a: expected an activation with a parameter a, got {' '.join(records)}")
+        return records
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {

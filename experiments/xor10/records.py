@@ -63,7 +63,8 @@ def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset
 def params_of_trial(records: xr.Dataset, activation: str, seed: int, *, when: str = "learned") -> Params:
     """The `when` ("initial" or "learned") params of one trial as the Flax model takes them (`networks.with_params`)."""
     trial = records.sel(activation=activation, seed=seed)
-    has = [name for name in _HIDDEN if not np.isnan(trial[f"{when}_{name}"]).all()]
+    plain = np.isnan(trial["initial_a"]).all()  # learned params may be NaN for another reason: the trial diverged
+    has = [name for name in _HIDDEN if not (plain and name in ("a", "b"))]
     hidden: dict[int, Params] = {i: {} for i in range(HIDDEN_LAYERS)}
     for name in has:
         module, leaf = _HIDDEN[name][1]

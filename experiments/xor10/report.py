@@ -13,6 +13,7 @@ import xarray as xr
 
 from experiments.run_directory import Run, replace, write_text
 from experiments.tables import Table
+from experiments.xor10.protocol import PROTOCOLS
 from paramact_jax.figures import ConvergenceCurve, convergence
 from paramact_jax.papers import ConvergenceRow, ko2021
 from paramact_jax.statistics import holm, two_proportion_p_value, wilson_interval
@@ -92,8 +93,9 @@ def table_4(records: xr.Dataset) -> list[Row]:
 def tables(run: Run) -> list[Table]:
     """Tables 5 and 4 of one run."""
     config, names = run.manifest["config"], run.records["activation"].values
+    last = config["first_seed"] + config["trials"] - 1
     conditions = (
-        f"protocol {config['protocol']}: weights N(0, {config['weight_std']:.4g}^2), biases "
+        f"{_protocol(run)}, seeds {config['first_seed']} to {last}: weights N(0, {config['weight_std']:.4g}^2), biases "
         f"N(0, {config['bias_std']:.4g}^2), gradient of {config['loss']}, learning rate {config['learning_rate']:g} "
         f"({config['activation_learning_rate']:g} for a, b), {config['iterations']:,} iterations"
     )
@@ -103,9 +105,9 @@ def tables(run: Run) -> list[Table]:
     )
     if blown_up := {str(n): int(k) for n, k in zip(names, run.records["non_finite"].sum("seed"), strict=True) if k}:
         note += f" Ended not finite, counted as not converged: {', '.join(f'{k} of {n}' for n, k in blown_up.items())}."
-    result = [_table("Table 5: trials that reach loss 0, per 1,000", table_5(run.records), 1000, note)]
+    result = [_table("Trials that reach loss 0, per 1,000 [P, Table 5]", table_5(run.records), 1000, note)]
     if rows := table_4(run.records):
-        result.append(_table("Table 4: trials that reach loss 0, of seeds 0 to 99", rows, 100, ""))
+        result.append(_table("Trials that reach loss 0, of seeds 0 to 99 [P, Table 4]", rows, 100, ""))
     return result
 
 
@@ -121,9 +123,9 @@ def side_by_side(runs: Sequence[Run]) -> Table:
         row = rows[name]
         return f"{_per(row.converged, row.trials, 1000)} {_verdict(row)}".strip()
 
-    names = [f"{run.manifest['config']['protocol']} ({run.directory})" for run in runs]
+    names = [f"{_protocol(run)} ({run.directory})" for run in runs]
     return Table(
-        title="Table 5 under several protocols: our count per 1,000",
+        title="Trials that reach loss 0, per 1,000, under several protocols [P, Table 5]",
         columns=["activation", "published", *names],
         rows=[
             [label, str(published[name].converged) if name in published else "", *(cell(rows, name) for rows in by_run)]
@@ -150,7 +152,7 @@ def summary(run: Run) -> dict[str, Any]:
     per_activation = {row.activation: entry(row) for row in table_5(run.records)}
     for name, entries in per_activation.items():
         entries["non_finite"] = int(run.records["non_finite"].sel(activation=name).sum())
-        entries["seconds"] = run.manifest["seconds"]["training"][name]
+        entries["seconds"] = run.manifest["seconds"].get("training", {}).get(name)
     return {
         "experiment": run.manifest["experiment"],
         "protocol": run.manifest["config"]["protocol"],
@@ -176,11 +178,13 @@ def write(run: Run) -> list[Path]:
 
 
 def _figure(run: Run) -> Any:
+    # A trial that was below the threshold and is not at the end has not converged, in the table and here.
+    converged_at = run.records["reached_at"].where(run.records["converged"], -1)
     return convergence(
         [
             ConvergenceCurve(
                 label=row.label,
-                reached_at=run.records["reached_at"].sel(activation=row.activation).values,
+                converged_at=converged_at.sel(activation=row.activation).values,
                 published=row.published.converged / row.published.trials if row.published else None,
             )
             for row in table_5(run.records)
@@ -207,6 +211,16 @@ def _table(title: str, rows: Sequence[Row], per: int, note: str) -> Table:
         ],
         note=note,
     )
+
+
+def _protocol(run: Run) -> str:
+    """The protocol's name with whatever was changed in it, and the precision if it is not the usual one."""
+    config = run.manifest["config"]
+    standard = dataclasses.asdict(PROTOCOLS[config["protocol"]])
+    choice = {"activations", "trials", "first_seed"}  # which trials, not how
+    changes = [f"{k} {config[k]}" for k in standard if k not in choice and config[k] != standard[k]]
+    changes += ["64-bit numbers"] if run.manifest["environment"].get("x64") else []
+    return f"protocol {config['protocol']}" + (f" with {', '.join(changes)}" if changes else "")
 
 
 def _per(count: int, trials: int, per: int) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import jax
@@ -121,14 +122,15 @@ def train(
       protocol: the conditions, checked here.
       chunk: iterations a compiled call; decides how often progress is reported, not the results.
       mesh: devices, by default all.
-      on_compiled: called with the activation and the seconds its compilation took.
+      on_compiled: called with the activation and the seconds its compilation took, tracing not included.
       on_progress: called with the activation after every chunk.
 
     Raises:
-      ValueError: if the protocol's values are not usable, or an activation is unknown.
+      ValueError: if the protocol's values are not usable, an activation is unknown, or none of them has the
+        parameter that `initial_a` is for.
     """
     protocol.check()
-    records = {name: catalogue.get(name) for name in protocol.activations}
+    records = protocol.records()
     settings = settings_of(protocol)
     blank = initial_states(protocol, mesh)
 
@@ -136,18 +138,19 @@ def train(
         initial = _initial(record, protocol.initial_a)
         return blank._replace(params=with_activation(blank.params, record, initial))
 
-    def compiled(name: str, compile_it: Callable[[], Callable[[Any, Any], Any]]) -> Callable[[Any, Any], Any]:
+    def timed(compile_it: Callable[[], Callable[[Any, Any], Any]]) -> tuple[Callable[[Any, Any], Any], float]:
         begin_at = time.perf_counter()
-        program = compile_it()
-        on_compiled(name, time.perf_counter() - begin_at)
-        return program
+        return compile_it(), time.perf_counter() - begin_at
 
-    with ThreadPoolExecutor(max_workers=jax.local_device_count()) as pool:
+    programs = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         futures = {
-            name: pool.submit(compiled, name, trainer(record, mesh=mesh).lower(begin(record), (settings, jnp.int32(0))))
+            pool.submit(timed, trainer(record, mesh=mesh).compiler(begin(record), (settings, jnp.int32(0)))): name
             for name, record in records.items()
         }
-        programs = {name: future.result() for name, future in futures.items()}
+        for future in as_completed(futures):
+            programs[futures[future]], seconds = future.result()
+            on_compiled(futures[future], seconds)
 
     def reporter(name: str) -> Callable[[Progress], None]:
         return lambda progress: on_progress(name, progress)

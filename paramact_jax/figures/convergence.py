@@ -19,17 +19,17 @@ class ConvergenceCurve:
 
     Attributes:
       label: for the legend.
-      reached_at: of every trial the iteration at which it converged, negative if it never did.
+      converged_at: of every trial the iteration at which it converged, negative if it never did.
       published: the paper's share of converged trials, within 0..1, if it gives one.
     """
 
     label: str
-    reached_at: np.ndarray
+    converged_at: np.ndarray
     published: float | None = None
 
 
 def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshold: float) -> Figure:
-    """Share of trials whose loss has been below the threshold, by iteration, with Wilson 95 % intervals shaded.
+    """Share of trials that have converged, by iteration, with Wilson 95 % intervals shaded.
 
     Args:
       curves: one per activation; drawn with a diamond at the right edge where a published share is known.
@@ -39,15 +39,15 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
     Raises:
       ValueError: if there are no curves, or one of no trials.
     """
-    if not curves or any(len(curve.reached_at) == 0 for curve in curves):
+    if not curves or any(len(curve.converged_at) == 0 for curve in curves):
         raise ValueError("expected at least one curve, each of at least one trial")
     figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     at = np.unique(np.linspace(0, iterations, 501).round())
     colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]  # a listed map has them
     for i, curve in enumerate(sorted(curves, key=_final_share, reverse=True)):
-        trials = len(curve.reached_at)
-        reached = np.sort(curve.reached_at[curve.reached_at >= 0])
+        trials = len(curve.converged_at)
+        reached = np.sort(curve.converged_at[curve.converged_at >= 0])
         counts = np.searchsorted(reached, at, side="right")
         bounds = {int(count): wilson_interval(int(count), trials) for count in np.unique(counts)}
         low, high = np.array([bounds[int(count)] for count in counts]).T
@@ -60,7 +60,7 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
         axes.plot([], [], "D", color="0.4", label="published, at the end")
     axes.set(
         xlabel="iteration",
-        ylabel=f"trials that have reached a loss below {threshold:g}",
+        ylabel=f"trials that have converged (loss below {threshold:g})",
         xlim=(0, iterations),
         ylim=(0, 1),
     )
@@ -72,4 +72,4 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
 
 
 def _final_share(curve: ConvergenceCurve) -> float:
-    return float((curve.reached_at >= 0).mean())
+    return float((curve.converged_at >= 0).mean())

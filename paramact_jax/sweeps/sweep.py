@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from paramact_jax.sweeps.trials import OverTrials
@@ -27,7 +29,8 @@ def sweep(train_one: Callable[..., Any], seeds: Iterable[int], *, fused: bool = 
       seeds: integers within 0..2**32 - 1; a trial's key is `trial_key(seed)`.
       fused: see `OverTrials`; for networks with few nodes a layer.
       settings: numbers or arrays, the same for every trial. They are traced: calling again with the same `train_one`
-        and other values does not recompile, and `train_one` cannot branch on them in Python.
+        and other values of the same types and shapes does not recompile, and `train_one` cannot branch on them in
+        Python.
 
     Returns:
       The tree that `train_one` returns, as NumPy arrays with a leading axis in the order of `seeds`.
@@ -46,7 +49,8 @@ def sweep(train_one: Callable[..., Any], seeds: Iterable[int], *, fused: bool = 
     """
     checked = check_seeds(seeds)
     over = _over_trials(train_one, fused)
-    return over.collect(over(over.place(checked), settings), len(checked))
+    arrays = {name: jax.tree.map(_strongly_typed, value) for name, value in settings.items()}
+    return over.collect(over(over.place(checked), arrays), len(checked))
 
 
 @functools.lru_cache(maxsize=64)
@@ -54,12 +58,28 @@ def _over_trials(train_one: Callable[..., Any], fused: bool) -> OverTrials:
     return OverTrials(lambda seed, shared: train_one(trial_key(seed), **shared), fused=fused)
 
 
+def _strongly_typed(x: Any) -> jax.Array:
+    """An array of a dtype of its own: 0.1 and np.float32(0.1) are then one type, and share one compiled program."""
+    dtype = jnp.result_type(float) if isinstance(x, float | np.floating) else None
+    return jnp.asarray(x, dtype)
+
+
 def check_seeds(seeds: Iterable[int]) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     """The seeds as a uint32 array; raises ValueError as `sweep` does."""
-    values = list(seeds)
-    if not values:
+    try:
+        found = list(seeds)
+    except TypeError as error:
+        raise ValueError(f"expected seeds as a range or a list of integers, got {seeds!r}") from error
+    if not found:
         raise ValueError("expected at least one seed, got none")
-    for seed in values:
-        if not isinstance(seed, int | np.integer) or not 0 <= seed <= MAX_SEED:
-            raise ValueError(f"expected seeds that are integers within 0..{MAX_SEED}, got {seed!r}")
-    return np.array(values, np.uint32)
+    return np.array([_check_seed(seed) for seed in found], np.uint32)
+
+
+def _check_seed(seed: Any) -> int:
+    try:
+        value = -1 if isinstance(seed, bool | np.bool_) else operator.index(seed)
+    except TypeError:
+        value = -1
+    if not 0 <= value <= MAX_SEED:
+        raise ValueError(f"expected seeds that are integers within 0..{MAX_SEED}, got {seed!r}")
+    return value

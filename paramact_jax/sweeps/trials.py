@@ -67,8 +67,11 @@ class OverTrials:
         """Results of all trials, in blocks."""
         return self._program(blocks, shared)[0]
 
-    def lower(self, blocks: Any, shared: Any) -> Callable[[], Callable[[Any, Any], Any]]:
-        """Trace for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`); calling the result compiles."""
+    def compiler(self, blocks: Any, shared: Any) -> Callable[[], Callable[[Any, Any], Any]]:
+        """A function that compiles for arguments of these shapes, in any thread.
+
+        Tracing is done here and now: it obeys JAX's settings of this thread, 64-bit numbers for instance.
+        """
         lowered = self._program.lower(blocks, shared)
 
         def compile_it() -> Callable[[Any, Any], Any]:
@@ -79,7 +82,7 @@ class OverTrials:
 
     def compile(self, blocks: Any, shared: Any) -> Callable[[Any, Any], Any]:
         """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
-        return self.lower(blocks, shared)()
+        return self.compiler(blocks, shared)()
 
     def place(self, trials: Any) -> Any:
         """Arrays with a leading axis of trials, in blocks on the devices; filled up with copies of the last trial."""

@@ -88,8 +88,16 @@ def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, 
         The mathematics is the same; rounding differs.
 
     Returns:
-      A pure function, to be vmapped over state and settings, not over steps.
+      A pure function, to be vmapped over state and settings, not over steps. It computes in the params' dtype.
+
+    Raises:
+      ValueError: if inputs and targets are not two axes each, with as many points.
     """
+    if np.ndim(inputs) != 2 or np.ndim(targets) != 2 or len(inputs) != len(targets):
+        raise ValueError(
+            f"expected inputs (points, in_features) and targets (points, out_features), got shapes "
+            f"{np.shape(inputs)} and {np.shape(targets)}"
+        )
 
     def advance_all(state: State, settings: Settings, steps: ArrayLike) -> State:
         return _advance(network, jnp.asarray(inputs), jnp.asarray(targets), state, settings, steps)
@@ -120,6 +128,9 @@ def _advance(
     network: Network, inputs: jax.Array, targets: jax.Array, state: State, settings: Settings, steps: ArrayLike
 ) -> State:
     """`steps` updates; every array of state and settings may carry a last axis of trials."""
+    dtype = state.loss.dtype
+    inputs, targets = inputs.astype(dtype), targets.astype(dtype)
+    settings = Settings(*(jnp.asarray(value, dtype) for value in settings))
     labels = parameter_labels(state.params)
     rates = {ACTIVATION: settings.activation_learning_rate}
 
@@ -144,11 +155,11 @@ def _advance(
 
 
 def _align(x: jax.Array, like: jax.Array) -> jax.Array:
-    """X with axes of size 1 appended, to the rank of `like`."""
+    """With axes of size 1 appended to x, to the rank of `like`."""
     return x.reshape(x.shape + (1,) * (like.ndim - x.ndim))
 
 
 def _trailing(x: ArrayLike, like: jax.Array) -> jax.Array:
-    """X with axes of size 1 in front, to the rank of `like`: a value per trial beside arrays of all trials."""
+    """With axes of size 1 in front of x's, to the rank of `like`: a value per trial beside arrays of all trials."""
     x = jnp.asarray(x)
     return x.reshape((1,) * (like.ndim - x.ndim) + x.shape)

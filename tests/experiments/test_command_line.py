@@ -86,8 +86,8 @@ def test_report_redraws_from_records_alone(run_directory, tmp_path, capsys):
         assert (again / name).read_bytes() == (run_directory / name).read_bytes()
     assert (again / "convergence.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert "Table 5: trials that reach loss 0" in printed
-    assert "Table 5 under several protocols" in printed
+    assert "Trials that reach loss 0, per 1,000 [P, Table 5]" in printed
+    assert "under several protocols" in printed
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,17 @@ def test_a_directory_that_appears_meanwhile_keeps_both(run_directory, tmp_path):
         (lambda d: (d / "records.nc").unlink(), "expected records in"),
         (lambda d: (d / "run.json").write_text('{"experiment": "xor'), "damaged"),
         (lambda d: (d / "run.json").write_text("[]"), "damaged"),
+        (lambda d: (d / "run.json").write_text('{"config": {}, "records": {"bytes": 1, "sha256": ""}}'), "damaged"),
         (lambda d: (d / "run.json").unlink(), "expected the directory of a run"),
     ],
-    ids=["truncated records", "no records", "truncated manifest", "no manifest of ours", "no manifest"],
+    ids=[
+        "truncated records",
+        "no records",
+        "truncated manifest",
+        "no manifest of ours",
+        "half a manifest",
+        "no manifest",
+    ],
 )
 def test_damaged_runs_are_refused_and_left_as_they_are(run_directory, tmp_path, capsys, damage, says):
     damaged = copy(run_directory, tmp_path / "damaged")

@@ -1,9 +1,14 @@
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
+from experiments.run_directory import Run
 from experiments.tables import Table
 from experiments.xor10 import report
+from experiments.xor10.protocol import PROTOCOLS
 from paramact_jax.figures import ConvergenceCurve, convergence
 from paramact_jax.papers import ko2021
 
@@ -47,6 +52,23 @@ def test_table_4_needs_seeds_0_to_99_of_both():
     assert [row.trials for row in report.table_4(dataset(PUBLISHED))] == [100, 100]
     assert report.table_4(dataset({"ppns": 50}, trials=200)) == []
     assert report.table_4(dataset(PUBLISHED, trials=99)) == []
+
+
+def test_the_note_says_what_was_changed_in_the_protocol():
+    config = {"protocol": "recovered", **dataclasses.asdict(PROTOCOLS["recovered"]), "first_seed": 5, "trials": 100}
+    data = dataset({"ppns": 50}, trials=100)
+    data = data.assign(non_finite=xr.zeros_like(data["converged"]))
+    for changes, says in (
+        ({}, "protocol recovered, seeds 5 to 104"),
+        ({"initial_a": 3.0, "learning_rate": 1.0}, "protocol recovered with learning_rate 1.0, initial_a 3.0, seeds"),
+    ):
+        manifest = {"config": config | changes, "environment": {"x64": False}}
+        (table,) = report.tables(Run(Path("x"), data, manifest))
+        assert table.note.startswith(says)
+    data["non_finite"][0, :3] = True
+    (table,) = report.tables(Run(Path("x"), data, manifest | {"environment": {"x64": True}}))
+    assert "64-bit numbers" in table.note
+    assert "not converged: 3 of ppns" in table.note
 
 
 def test_tables_in_four_notations():

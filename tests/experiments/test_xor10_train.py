@@ -87,6 +87,16 @@ def test_trials_that_blow_up_are_counted_not_hidden():
     bad = run["non_finite"].sel(activation="parametric_relu")
     assert bad.any()
     assert not run["converged"].sel(activation="parametric_relu").where(bad, drop=True).any()
+    seed = int(run["seed"].values[bad.values][0])
+    diverged = records.params_of_trial(run, "parametric_relu", seed)
+    assert set(diverged["hidden"][0]) == {"linear", "activation"}
+    assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(diverged))
+    assert set(records.params_of_trial(run, "sigmoid", seed)["hidden"][0]) == {"linear"}
+
+
+def test_initial_a_needs_an_activation_that_has_a():
+    with pytest.raises(ValueError, match=r"^--initial-a: expected an activation with a parameter a, got tanh relu"):
+        train(dataclasses.replace(SHORT, initial_a=3.0, activations=("tanh", "relu")))
 
 
 def test_progress_names_activation_and_iteration():
@@ -107,6 +117,7 @@ def test_progress_names_activation_and_iteration():
     [
         ("trials", 0),
         ("trials", -5),
+        ("trials", 2**33),
         ("iterations", 0),
         ("iterations", 2**31),
         ("learning_rate", float("nan")),

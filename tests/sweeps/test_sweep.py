@@ -40,12 +40,21 @@ def test_settings_are_traced():
         traces.append(1)
         return scale * jax.random.normal(key)
 
-    results = [sweep(train_one, range(10), scale=scale) for scale in (1.0, 2.0)]
+    results = [sweep(train_one, range(10), scale=scale) for scale in (1.0, 2.0, np.float32(4.0))]
     np.testing.assert_allclose(results[1], 2 * results[0])
+    np.testing.assert_allclose(results[2], 4 * results[0])
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("seeds", [[], [-1], [2**32], [1.5], ["1"]])
+def test_seeds_may_be_any_integers():
+    def draw(key):
+        return jax.random.normal(key)
+
+    for seeds in (np.arange(3), jnp.arange(3), [np.uint8(0), 1, np.int64(2)], range(3)):
+        np.testing.assert_array_equal(sweep(draw, seeds), sweep(draw, [0, 1, 2]))
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], [2**32], [1.5], ["1"], [True], 5])
 def test_bad_seeds_are_refused(seeds):
     with pytest.raises(ValueError, match=r"expected .*seed"):
         sweep(ridge, seeds, learning_rate=0.1, penalty=0.0)

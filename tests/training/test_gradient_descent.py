@@ -213,6 +213,27 @@ def test_settings_may_differ_from_trial_to_trial():
         assert float(swept.loss[i]) == pytest.approx(float(alone.loss), rel=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("trials_last", [False, True])
+def test_training_keeps_the_dtype_of_the_params(dtype, trials_last):
+    params = jax.tree.map(lambda p: p.astype(dtype), initial(2, "ppns", depth=2))
+    advance = gradient_descent(
+        lambda params, inputs: forward(params, inputs, catalogue.get("ppns")), INPUTS, TARGETS, trials_last=trials_last
+    )
+    stacked = jax.tree.map(lambda x: jnp.stack([x] * 3), start(params))
+    after = jax.vmap(advance, in_axes=(0, None, None))(stacked, settings(jnp.float32), 20)
+    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype(dtype)}
+    assert np.isfinite(np.asarray(after.loss, np.float32)).all()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets"), [(INPUTS, TARGETS[:1]), (INPUTS, TARGETS[:, 0]), (INPUTS[0], TARGETS)], ids=str
+)
+def test_points_of_wrong_shapes_are_refused(inputs, targets):
+    with pytest.raises(ValueError, match=r"expected inputs \(points, in_features\)"):
+        gradient_descent(lambda params, inputs: inputs, inputs, targets, trials_last=True)
+
+
 def test_steps_of_each_trial_are_refused():
     advance = gradient_descent(
         lambda params, inputs: forward(params, inputs, catalogue.get("tanh")), INPUTS, TARGETS, trials_last=True

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from paramact_jax.activations.parametric import parametric
-from paramact_jax.activations.record import Activation, Kink
+from paramact_jax.activations.record import Activation
 
 # In every function below, u is |y| measured in the width of its own side, so the exponential of the branch that is
 # not taken is never formed.

@@ -107,6 +107,7 @@ def _swish_derivative(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
 
 def _swish_by_beta(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
     # From the left, so that y meets the vanishing slope before it is squared: y^2 overflows in float16.
+    y = jnp.asarray(y)
     return y * (y * sigmoid.derivative(jnp.multiply(beta, y)))
 
 

@@ -1,6 +1,7 @@
 """The base functions f(y) of the sources that saturate or are smooth, each beside its closed-form derivative.
 
-The pieces of straight lines, and steps, are in `rectifiers`; what `jax.nn` adds is in `wrapped`. Every function keeps the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype.
+The pieces of straight lines, and steps, are in `rectifiers`; what `jax.nn` adds is in `wrapped`. Every function keeps
+the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def hypotenuse(y: ArrayLike, c: float) -> jax.Array:
 
 
 def _softsign_derivative(y: ArrayLike) -> jax.Array:
-    return (1 / (1 + jnp.abs(y))) ** 2
+    return jnp.square(1 / (1 + jnp.abs(y)))
 
 
 def _arctan_derivative(y: ArrayLike) -> jax.Array:
@@ -82,7 +83,7 @@ def _bent_identity(y: ArrayLike) -> jax.Array:
 
 
 def _bent_identity_derivative(y: ArrayLike) -> jax.Array:
-    return 1 + 0.5 * (y / hypotenuse(y, 1.0))
+    return 1 + 0.5 * jnp.divide(y, hypotenuse(y, 1.0))
 
 
 def _gaussian(y: ArrayLike) -> jax.Array:

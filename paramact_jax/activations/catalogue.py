@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 
-from paramact_jax.activations import zoo
+from paramact_jax.activations import hexpo, rectifiers, reltanh, shaped, wrapped, zoo
 from paramact_jax.activations.parametric import parametric_relu, parametric_sigmoid, parametric_tanh, ppns
 from paramact_jax.activations.record import Activation
 
 _RECORDS = (
     zoo.identity,
+    rectifiers.step,
+    rectifiers.sgn,
     zoo.sigmoid,
     parametric_sigmoid,
     zoo.pn_sigmoid,
@@ -19,6 +21,34 @@ _RECORDS = (
     zoo.relu,
     zoo.relu_from_right,
     parametric_relu,
+    rectifiers.leaky_relu,
+    rectifiers.leaky_relu_tenth,
+    shaped.prelu,
+    rectifiers.elu,
+    shaped.elu_alpha,
+    rectifiers.relu6,
+    rectifiers.thresholded_relu,
+    zoo.softsign,
+    zoo.arctan,
+    zoo.softplus,
+    zoo.bent_identity,
+    zoo.gaussian,
+    hexpo.hexpo,
+    hexpo.parametric_hexpo,
+    reltanh.reltanh,
+    shaped.isigmoid,
+    shaped.swish,
+    wrapped.silu,
+    wrapped.gelu,
+    wrapped.gelu_tanh,
+    wrapped.selu,
+    wrapped.mish,
+    wrapped.celu,
+    wrapped.hard_tanh,
+    wrapped.hard_sigmoid,
+    wrapped.hard_silu,
+    wrapped.squareplus,
+    wrapped.log_sigmoid,
 )
 _BY_NAME = {record.name: record for record in _RECORDS}
 if len(_BY_NAME) != len(_RECORDS):

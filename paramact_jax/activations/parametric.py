@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -22,6 +24,7 @@ def parametric(
     name: str | None = None,
     a: float | None = None,
     b: float = 0.0,
+    learned: Iterable[str] = ("a", "b"),
     source: str | None = None,
 ) -> Activation:
     """The activation z = a f(y - b) with trainable scale a and shift b [P, eq. 7-12].
@@ -30,19 +33,25 @@ def parametric(
     multiplied by a. A kink of f at u moves to y = u + b and keeps a times its slope.
 
     Args:
-      f: a record, or any elementwise function of one array (see `activation`).
+      f: a record, or any elementwise function of one array (see `activation`). A record may have parameters of its
+        own; they stay parameters of the new one.
       name: name of the new record; by default "parametric_" and the name of f.
       a: start value of a; by default 1.5 / max|f'|, which makes the steepest slope 1.5 [P, section 4.1].
       b: start value of b.
+      learned: which of "a" and "b" are parameters. The other is frozen: a constant that keeps its start value. Frozen
+        at a=1.0 or b=0.0 it is as good as absent.
       source: where the new record is defined; by default [P] and the source of f.
 
     Returns:
-      A record with parameters a and b beside those of f.
+      A record with the learned ones of a and b as parameters, before those of f.
 
     Raises:
       TypeError: if `f` is neither a record nor callable.
       ValueError: if f already has parameters named a or b; if its slope is 0 everywhere or has no bound and `a` is
-        not given; if a or b is not finite.
+        not given; if a or b is not finite; if `learned` names anything but a and b.
+
+    Warns:
+      UserWarning: if b is learned and the slope of f is 0 everywhere: dz/db is then 0 too, and b keeps its start value.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -51,8 +60,15 @@ def parametric(
       {'a': 1.5, 'b': 0.0}
       >>> float(atan(jnp.float32(2.0), a=3.0, b=2.0))
       0.0
+      >>> from paramact_jax.activations import tanh
+      >>> scaled = parametric(tanh, learned=("a",))
+      >>> dict(scaled.params), float(scaled(0.0, a=3.0))
+      ({'a': 1.5}, 0.0)
     """
     base = f if isinstance(f, Activation) else activation(f)
+    learned = (learned,) if isinstance(learned, str) else tuple(learned)
+    if unknown := set(learned) - {"a", "b"}:
+        raise ValueError(f"parametric({base.name}): expected learned to name some of a, b; got {sorted(unknown)}")
     if taken := {"a", "b"} & set(base.params):
         raise ValueError(
             f"parametric({base.name}): expected a function without parameters a, b of its own, "
@@ -65,7 +81,34 @@ def parametric(
         )
     if not all(math.isfinite(value) for value in (a or 0.0, b)):
         raise ValueError(f"parametric({base.name}): expected finite start values, got a={a}, b={b}")
+    if base.steepest_slope == 0 and "b" in learned:
+        warnings.warn(
+            f"parametric({base.name}): its slope is 0 everywhere, so b gets no gradient and keeps its start value; "
+            'pass learned=("a",)',
+            UserWarning,
+            stacklevel=2,
+        )
     start = INITIAL_STEEPEST_SLOPE / base.steepest_slope if a is None else float(a)
+    starts = {"a": start, "b": float(b)}
+    params = {p: starts[p] for p in ("a", "b") if p in learned}
+    frozen = {p: value for p, value in starts.items() if p not in learned}
+    forms = _with_frozen(_forms(base), frozen)
+    return Activation(
+        name=name or f"parametric_{base.name}",
+        fn=forms["z"],
+        derivative=forms["y"],
+        partials={p: forms[p] for p in (*params, *base.params)},
+        params=params | dict(base.params),
+        steepest_slope=abs(start) * base.steepest_slope,
+        range=_scaled_range(start, base.range),
+        kinks=tuple(_moved(kink, start, float(b)) for kink in base.kinks),
+        formula=f"a * ({base.formula}) at y - b" + "".join(f", {p} = {value:g}" for p, value in frozen.items()),
+        source=source or f"[P, eq. 7-12] over {base.source}",
+    )
+
+
+def _forms(base: Activation) -> dict[str, Function]:
+    """The value "z" of a f(y - b), and its derivatives by "y", "a", "b" and each parameter of f."""
 
     def fn(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
         return jnp.multiply(a, base.fn(jnp.subtract(y, b), **shape))
@@ -85,18 +128,23 @@ def parametric(
 
         return of
 
-    return Activation(
-        name=name or f"parametric_{base.name}",
-        fn=fn,
-        derivative=slope,
-        partials={"a": partial_a, "b": partial_b} | {p: scaled(d) for p, d in base.partials.items()},
-        params={"a": start, "b": float(b)} | dict(base.params),
-        steepest_slope=abs(start) * base.steepest_slope,
-        range=_scaled_range(start, base.range),
-        kinks=tuple(Kink(at=kink.at + float(b), slope=start * kink.slope) for kink in base.kinks),
-        formula=f"a * ({base.formula}) at y - b",
-        source=source or f"[P, eq. 7-12] over {base.source}",
-    )
+    own = {p: scaled(partial) for p, partial in base.partials.items()}
+    return {"z": fn, "y": slope, "a": partial_a, "b": partial_b} | own
+
+
+def _with_frozen(forms: dict[str, Function], frozen: dict[str, float]) -> dict[str, Function]:
+    def bound(form: Function) -> Function:
+        def of(y: ArrayLike, **params: ArrayLike) -> jax.Array:
+            return form(y, **frozen, **params)
+
+        return of
+
+    return {name: bound(form) for name, form in forms.items()} if frozen else forms
+
+
+def _moved(kink: Kink, a: float, b: float) -> Kink:
+    value = None if kink.value is None else a * kink.value
+    return Kink(at=kink.at + b, slope=a * kink.slope, value=value)
 
 
 def _scaled_range(a: float, base: tuple[float, float]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
-"""Base activation functions f(y), each beside its closed-form derivative.
+"""The base functions f(y) of the sources that saturate or are smooth, each beside its closed-form derivative.
 
-Every function keeps the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype.
+The pieces of straight lines, and steps, are in `rectifiers`; what `jax.nn` adds is in `wrapped`. Every function keeps
+the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype.
 """
 
 from __future__ import annotations
@@ -51,6 +52,48 @@ def _relu_from_right_derivative(y: ArrayLike) -> jax.Array:
     return (y >= 0).astype(y.dtype)
 
 
+def hypotenuse(y: ArrayLike, c: float) -> jax.Array:
+    """sqrt(y^2 + c^2) for c > 0, of the dtype of y: where y^2 would drown c^2 or overflow, it is |y|.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> float(hypotenuse(3.0, 4.0)), float(hypotenuse(jnp.float16(1e4), 1.0))
+      (5.0, 10000.0)
+    """
+    y = jnp.asarray(y)
+    # c^2 / (2 y^2) is below a quarter of eps from here on.
+    drowned = jnp.abs(y) > c * (8 / jnp.finfo(y.dtype).eps) ** 0.5
+    return jnp.where(drowned, jnp.abs(y), jnp.sqrt(jnp.where(drowned, 0, y) ** 2 + c**2))
+
+
+def _softsign_derivative(y: ArrayLike) -> jax.Array:
+    return jnp.square(1 / (1 + jnp.abs(y)))
+
+
+def _arctan_derivative(y: ArrayLike) -> jax.Array:
+    # The reciprocal squared: y^2 overflows in float16.
+    return (1 / hypotenuse(y, 1.0)) ** 2
+
+
+def _bent_identity(y: ArrayLike) -> jax.Array:
+    # sqrt(y^2 + 1) - 1 = y^2 / (sqrt(y^2 + 1) + 1): the first cancels at y = 0, the second overflows far out.
+    y = jnp.asarray(y)
+    near, root = jnp.abs(y) <= 1, hypotenuse(y, 1.0)
+    return y + 0.5 * jnp.where(near, jnp.where(near, y, 0) ** 2 / (1 + root), root - 1)
+
+
+def _bent_identity_derivative(y: ArrayLike) -> jax.Array:
+    return 1 + 0.5 * jnp.divide(y, hypotenuse(y, 1.0))
+
+
+def _gaussian(y: ArrayLike) -> jax.Array:
+    return jnp.exp(-jnp.square(y))
+
+
+def _gaussian_derivative(y: ArrayLike) -> jax.Array:
+    return -2 * jnp.asarray(y) * _gaussian(y)
+
+
 identity = Activation(
     name="identity",
     fn=_identity,
@@ -59,6 +102,7 @@ identity = Activation(
     range=(-math.inf, math.inf),
     formula="y",
     source="[R, no. 1]",
+    jax_nn=jax.nn.identity,
 )
 """f(y) = y."""
 
@@ -70,6 +114,7 @@ sigmoid = Activation(
     range=(0.0, 1.0),
     formula="1 / (1 + exp(-y))",
     source="[P, eq. 14]",
+    jax_nn=jax.nn.sigmoid,
 )
 """f(y) = 1 / (1 + exp(-y)), f' = f (1 - f)."""
 
@@ -92,6 +137,7 @@ tanh = Activation(
     range=(-1.0, 1.0),
     formula="tanh(y)",
     source="[P, Table 6]",
+    jax_nn=jax.nn.tanh,
 )
 """f(y) = tanh(y), f' = sech^2(y)."""
 
@@ -104,6 +150,7 @@ relu = Activation(
     formula="y if y > 0 else 0",
     source="[P, Table 6]",
     kinks=(Kink(at=0.0, slope=0.0),),
+    jax_nn=jax.nn.relu,
 )
 """f(y) = max(y, 0), f' = 1 for y > 0 and 0 for y <= 0: slope 0 at the kink [P, Table 6]."""
 
@@ -121,4 +168,88 @@ relu_from_right = Activation(
 
 The values are `relu`'s; only the slope at the kink differs. It decides trainings that start from zero biases, where
 the input (0, 0) sits on the kink of every layer.
+"""
+
+softsign = Activation(
+    name="softsign",
+    fn=jax.nn.soft_sign,
+    derivative=_softsign_derivative,
+    steepest_slope=1.0,
+    range=(-1.0, 1.0),
+    formula="y / (1 + |y|)",
+    source="[R, no. 6]",
+    jax_nn=jax.nn.soft_sign,
+)
+"""f(y) = y / (1 + |y|), f' = 1 / (1 + |y|)^2. Smooth at 0, where f' = 1 [R, no. 6].
+
+Examples:
+  >>> float(softsign(1.0)), float(softsign.derivative(1.0))
+  (0.5, 0.25)
+"""
+
+arctan = Activation(
+    name="arctan",
+    fn=jnp.arctan,
+    derivative=_arctan_derivative,
+    steepest_slope=1.0,
+    range=(-math.pi / 2, math.pi / 2),
+    formula="arctan(y)",
+    source="[R, no. 7]",
+)
+"""f(y) = arctan(y), f' = 1 / (1 + y^2) [R, no. 7].
+
+Examples:
+  >>> float(arctan.derivative(1.0))
+  0.5
+"""
+
+softplus = Activation(
+    name="softplus",
+    fn=jax.nn.softplus,
+    derivative=jax.nn.sigmoid,
+    steepest_slope=1.0,
+    range=(0.0, math.inf),
+    formula="log(1 + exp(y))",
+    source="[R, no. 11]",
+    jax_nn=jax.nn.softplus,
+)
+"""f(y) = log(1 + exp(y)), f' = sigmoid(y) [R, no. 11].
+
+Examples:
+  >>> float(softplus.derivative(0.0))
+  0.5
+"""
+
+bent_identity = Activation(
+    name="bent_identity",
+    fn=_bent_identity,
+    derivative=_bent_identity_derivative,
+    steepest_slope=1.5,
+    range=(-math.inf, math.inf),
+    formula="(sqrt(y^2 + 1) - 1) / 2 + y",
+    source="[R, no. 12], corrected",
+)
+"""f(y) = (sqrt(y^2 + 1) - 1) / 2 + y, f' = y / (2 sqrt(y^2 + 1)) + 1: slope 1/2 far left, 3/2 far right.
+
+[R, no. 12] prints (sqrt(y^2 + 1)) - 1/2 + y, which is 1/2 at y = 0 and has slopes 0 and 2.
+
+Examples:
+  >>> float(bent_identity(0.0)), float(bent_identity.derivative(0.0))
+  (0.0, 1.0)
+"""
+
+gaussian = Activation(
+    name="gaussian",
+    fn=_gaussian,
+    derivative=_gaussian_derivative,
+    steepest_slope=math.sqrt(2 / math.e),
+    range=(0.0, 1.0),
+    formula="exp(-y^2)",
+    source="[R, no. 13]",
+)
+"""f(y) = exp(-y^2), f' = -2 y f, steepest at y = +-1/sqrt(2) [R, no. 13].
+
+Examples:
+  >>> float(gaussian(0.0)), float(abs(gaussian.derivative(0.0)))
+  (1.0, 0.0)
 """

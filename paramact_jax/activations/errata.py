@@ -1,0 +1,205 @@
+"""The formulas that the sources print wrong, each with the right one and a point where the printed one fails.
+
+A printed derivative is wrong if automatic differentiation says so; a printed value, if the function it gives is not
+the one the text around it describes. Each erratum can be checked: `erratum.check()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from paramact_jax.activations.hexpo import hexpo, parametric_hexpo
+from paramact_jax.activations.parametric import parametric_sigmoid, ppns
+from paramact_jax.activations.record import Activation
+from paramact_jax.activations.zoo import bent_identity
+
+Formula = Callable[..., ArrayLike]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counterexample:
+    """What an erratum's two formulas give at its point.
+
+    Attributes:
+      printed: value of the printed formula.
+      right: value of the right formula.
+      true: what they should give: the derivative by autodiff, or the value of the record.
+    """
+
+    printed: float
+    right: float
+    true: float
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the printed formula fails here and the right one does not."""
+        return math.isclose(self.right, self.true, rel_tol=1e-5) and not math.isclose(
+            self.printed, self.true, rel_tol=1e-2
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Erratum:
+    """One formula that is printed wrong.
+
+    Attributes:
+      where: the places it is printed at, with the source's citation key.
+      activation: the record it belongs to.
+      quantity: what it should give: "z", "dz/dy", or "dz/d" and the name of a parameter.
+      printed_formula: the printed formula in plain text; y is the input, z the output, s = sigmoid(y - b).
+      right_formula: the right one.
+      printed: the printed formula, as a function of y, z and, by keyword, the parameters.
+      right: the right one, likewise.
+      point: y and the parameters where the two differ.
+      why: what went wrong.
+    """
+
+    where: str
+    activation: Activation
+    quantity: str
+    printed_formula: str
+    right_formula: str
+    printed: Formula
+    right: Formula
+    point: Mapping[str, float]
+    why: str
+
+    def check(self) -> Counterexample:
+        """Both formulas at the point, beside the truth.
+
+        Examples:
+          >>> example = ERRATA[0].check()
+          >>> example.printed, example.right, example.true, example.confirmed
+          (0.0, 1.5, 1.5, True)
+        """
+        point = {name: jnp.float32(value) for name, value in self.point.items()}
+        params = {name: value for name, value in point.items() if name != "y"}
+        z = self.activation(point["y"], **params)
+        if self.quantity == "z":
+            true = z
+        else:
+            true = jax.grad(lambda args: self.activation(**args))(point)[self.quantity.removeprefix("dz/d")]
+        printed, right = (formula(point["y"], z, **params) for formula in (self.printed, self.right))
+        return Counterexample(printed=float(jnp.asarray(printed)), right=float(jnp.asarray(right)), true=float(true))
+
+
+def _sigmoid(y: ArrayLike, b: ArrayLike) -> jax.Array:
+    return jax.nn.sigmoid(jnp.subtract(y, b))
+
+
+def _hexpo_split_at_0(y: jax.Array, z: jax.Array, b: jax.Array, **shape: jax.Array) -> jax.Array:
+    right = -shape["positive_height"] * jnp.expm1(-(y - b) / shape["positive_width"])
+    left = shape["negative_height"] * jnp.expm1((y - b) / shape["negative_width"])
+    return jnp.where(y >= 0, right, left)
+
+
+_AT = {"y": 1.0, "a": 6.0, "b": 0.25}
+
+ERRATA: tuple[Erratum, ...] = (
+    Erratum(
+        where="[P, Table 2; eq. 7, 15], PPNS",
+        activation=ppns,
+        quantity="dz/dy",
+        printed_formula="z (1 - z / a)",
+        right_formula="a / 4 - z^2 / a",
+        printed=lambda y, z, a, b: z * (1 - z / a),
+        right=lambda y, z, a, b: a / 4 - z**2 / a,
+        point={"y": 0.25, "a": 6.0, "b": 0.25},
+        why="holds for the value a s of Parametric Sigmoid, not for z = a s - a / 2",
+    ),
+    Erratum(
+        where="[P, Table 2; eq. 9], PPNS",
+        activation=ppns,
+        quantity="dz/db",
+        printed_formula="z (z / a - 1)",
+        right_formula="z^2 / a - a / 4",
+        printed=lambda y, z, a, b: z * (z / a - 1),
+        right=lambda y, z, a, b: z**2 / a - a / 4,
+        point={"y": 0.25, "a": 6.0, "b": 0.25},
+        why="holds for the value a s of Parametric Sigmoid, not for z = a s - a / 2",
+    ),
+    Erratum(
+        where="[P, Table 6], Parametric Hexpo",
+        activation=parametric_hexpo,
+        quantity="z",
+        printed_formula="-a (exp(-(y - h) / b) - 1) if y >= 0 else c (exp((y - h) / d) - 1)",
+        right_formula="-a (exp(-(y - h) / b) - 1) if y >= h else c (exp((y - h) / d) - 1)",
+        printed=_hexpo_split_at_0,
+        right=lambda y, z, b, **shape: hexpo(y - b, **shape),
+        point={"y": 0.25, "b": 0.5} | dict(hexpo.params),
+        why="jumps at y = 0 as soon as h is not 0, and is not Hexpo shifted by h",
+    ),
+    Erratum(
+        where="[A, eq. 10, 18], Agile Sigmoid",
+        activation=parametric_sigmoid,
+        quantity="dz/dy",
+        printed_formula="y (1 - y / a)",
+        right_formula="z (1 - z / a)",
+        printed=lambda y, z, a, b: y * (1 - y / a),
+        right=lambda y, z, a, b: z * (1 - z / a),
+        point=_AT,
+        why="written in the input (M, y) in place of the output (A, z)",
+    ),
+    Erratum(
+        where="[A, eq. 12, 14], Agile Sigmoid",
+        activation=parametric_sigmoid,
+        quantity="dz/db",
+        printed_formula="z (1 - z / a)",
+        right_formula="z (z / a - 1)",
+        printed=lambda y, z, a, b: z * (1 - z / a),
+        right=lambda y, z, a, b: z * (z / a - 1),
+        point=_AT,
+        why="the sign: a shift to the right lowers the value",
+    ),
+    Erratum(
+        where="[A, eq. 15], Agile Sigmoid",
+        activation=parametric_sigmoid,
+        quantity="dz/da",
+        printed_formula="z (z - 1) / a",
+        right_formula="s",
+        printed=lambda y, z, a, b: z * (z - 1) / a,
+        right=lambda y, z, a, b: _sigmoid(y, b),
+        point=_AT,
+        why="updates a by what eq. 16 prints as the gradient of b; eq. 13 has the right one",
+    ),
+    Erratum(
+        where="[A, eq. 16, 22, 24], Agile Sigmoid",
+        activation=parametric_sigmoid,
+        quantity="dz/db",
+        printed_formula="z (z - 1) / a",
+        right_formula="z (z - a) / a",
+        printed=lambda y, z, a, b: z * (z - 1) / a,
+        right=lambda y, z, a, b: z * (z - a) / a,
+        point=_AT,
+        why="1 in place of a",
+    ),
+    Erratum(
+        where="[A, eq. 20], Agile Sigmoid",
+        activation=parametric_sigmoid,
+        quantity="dz/db",
+        printed_formula="-z (z - 1) / a",
+        right_formula="z (z - a) / a",
+        printed=lambda y, z, a, b: -z * (z - 1) / a,
+        right=lambda y, z, a, b: z * (z - a) / a,
+        point=_AT,
+        why="the sign, and 1 in place of a",
+    ),
+    Erratum(
+        where="[R, no. 12], bent identity",
+        activation=bent_identity,
+        quantity="z",
+        printed_formula="(sqrt(y^2 + 1)) - 1/2 + y",
+        right_formula="(sqrt(y^2 + 1) - 1) / 2 + y",
+        printed=lambda y, z: jnp.sqrt(y**2 + 1) - 0.5 + y,
+        right=lambda y, z: (jnp.sqrt(y**2 + 1) - 1) / 2 + y,
+        point={"y": 1.0},
+        why="the bracket: as printed the value at 0 is 1/2, and the slope far left 0",
+    ),
+)
+"""Every erratum known, in the order P, A, R."""

@@ -1,0 +1,298 @@
+"""What can be measured about a record: do its closed forms agree with autodiff and with float64, and how exactly.
+
+Three pure functions, for the tests and for a report alike. The first two give `Check`s, the third an `Accuracy`:
+
+- `check_against_autodiff(record, dtype)`: the closed forms of dz/dy and of every partial against autodiff, forward and
+  reverse, plain, under jit and under vmap; finite and of the input's dtype.
+- `check_against_float64(record)`: the value against NumPy, the closed forms against central differences, in 64 bits.
+- `ulp_error(record, dtype)`: the largest error of the value in units in the last place, beside `jax.nn`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jax.typing import ArrayLike, DTypeLike
+
+from paramact_jax.activations.record import Activation
+from paramact_jax.activations.reference import VALUES
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+"""The dtypes every record promises to work in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One comparison of a record's closed form over a grid: the row of a table.
+
+    Attributes:
+      activation: name of the record.
+      dtype: dtype it was computed in.
+      against: "forward" (`jax.jvp`), "grad" (`jax.grad`), "jit" (jitted `jax.grad`), "vmap" (vmapped `jax.grad`),
+        "numpy" or "differences".
+      quantity: what was compared: "z", "dz/dy", or "dz/d" and the name of a parameter.
+      points: number of (y, parameters) compared.
+      error: the largest difference, in units of the dtype's eps times max(1, |closed form|); inf where either side
+        is not finite or not of the dtype of y.
+      at: the y of the largest difference.
+      tolerance: the error that is still taken for rounding.
+    """
+
+    activation: str
+    dtype: str
+    against: str
+    quantity: str
+    points: int
+    error: float
+    at: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance."""
+        return self.error <= self.tolerance
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """How exactly a record's value is computed: the row of a table.
+
+    Attributes:
+      activation: name of the record.
+      dtype: dtype it was computed in.
+      points: number of y it was computed at.
+      error: largest |z - z64| in units in the last place of z64, where z64 is the record's value in 64 bits.
+      at: the y of the largest error.
+      jax_nn_error: the same for the `jax.nn` function with these values; None where there is none.
+    """
+
+    activation: str
+    dtype: str
+    points: int
+    error: float
+    at: float
+    jax_nn_error: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is no worse than `jax.nn`."""
+        return math.isfinite(self.error) and (self.jax_nn_error is None or self.error <= self.jax_nn_error)
+
+
+def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check, ...]:
+    """The record's closed forms of dz/dy and every partial, compared with autodiff in four ways.
+
+    On a grid with kinks, both zeros, the bends, saturation and +-1e4, at the start values of the parameters and at
+    values around them. float64 works whether or not 64-bit numbers are switched on.
+
+    Raises:
+      ValueError: if the dtype is none of `DTYPES`.
+
+    Examples:
+      >>> from paramact_jax.activations import ppns
+      >>> checks = check_against_autodiff(ppns, "float32")
+      >>> sorted({check.quantity for check in checks})
+      ['dz/da', 'dz/db', 'dz/dy']
+      >>> all(check.passed for check in checks)
+      True
+    """
+    name = _dtype_name(dtype, DTYPES)
+    with jax.enable_x64(name == "float64"):
+        y, params = grid(record, name)
+        args = {"y": y} | params
+        closed = {"y": record.derivative(y, **params)} | {p: d(y, **params) for p, d in record.partials.items()}
+        rows = []
+        for way, slopes in _ways(record, args):
+            for variable, slope in slopes.items():
+                rows.append(_compare(record, way, f"dz/d{variable}", args["y"], closed[variable], slope, _TOLERANCE))
+    return tuple(rows)
+
+
+def check_against_float64(record: Activation) -> tuple[Check, ...]:
+    """The record's value compared with NumPy and its closed forms with central differences, in 64 bits.
+
+    Differences are taken away from the kinks, where the slope exists. A user's record, which NumPy knows nothing of,
+    is not compared in value.
+
+    Examples:
+      >>> from paramact_jax.activations import ppns
+      >>> [(check.against, check.quantity) for check in check_against_float64(ppns)]
+      [('numpy', 'z'), ('differences', 'dz/dy'), ('differences', 'dz/da'), ('differences', 'dz/db')]
+    """
+    with jax.enable_x64(True):
+        y, params = grid(record, "float64")
+        rows = []
+        if reference := VALUES.get(record.name):
+            expected = reference(np.asarray(y), **{p: np.asarray(value) for p, value in params.items()})
+            rows.append(_compare(record, "numpy", "z", y, expected, record(y, **params), _TOLERANCE))
+        closed = {"y": record.derivative} | dict(record.partials)
+        for variable, form in closed.items():
+            differences, kept = _central_differences(record, {"y": y} | params, variable)
+            slope, of = form(y, **params)[kept], f"dz/d{variable}"
+            row = _compare(record, "differences", of, y[kept], slope, differences[kept], _DIFFERENCE_TOLERANCE)
+            rows.append(row)
+    return tuple(rows)
+
+
+def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
+    """The record's largest error in units in the last place, for |y| <= 1e4 at the start values of the parameters.
+
+    float16 and bfloat16 are measured at every normal number there is, float32 on a sample. Both functions are jitted, as
+    they are in use. Results within 128 times the smallest normal number are left out: there XLA flushes intermediate
+    results to 0, and what remains says nothing about rounding.
+
+    Raises:
+      ValueError: if the dtype is not float32, bfloat16 or float16: float64 is what they are measured against.
+
+    Examples:
+      >>> from paramact_jax.activations import relu
+      >>> ulp_error(relu, "float16").error
+      0.0
+    """
+    name = _dtype_name(dtype, DTYPES[1:])
+    y = _numbers(name)
+    with jax.enable_x64(True):
+        exact = np.asarray(record(jnp.asarray(y, jnp.float64), **record.params))
+    errors = _ulps(np.asarray(jax.jit(lambda y: record(y, **record.params))(y)), exact, name)
+    worst = int(errors.argmax())
+    theirs = None if record.jax_nn is None else _ulps(np.asarray(jax.jit(record.jax_nn)(y)), exact, name)
+    return Accuracy(
+        activation=record.name,
+        dtype=name,
+        points=len(errors),
+        error=float(errors[worst]),
+        at=float(y[worst]),
+        jax_nn_error=None if theirs is None else float(theirs.max()),
+    )
+
+
+_TOLERANCE = 32.0
+_DIFFERENCE_TOLERANCE = 2e7  # a difference quotient of 64-bit numbers keeps 8 to 10 digits
+
+# Both zeros, the region where the functions bend, saturation, and what overflows a careless exp or square.
+_POINTS = (0.0, -0.0, *(sign * y for y in (2**-10, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 6, 20, 400, 1e4) for sign in (1, -1)))
+
+
+def grid(record: Activation, dtype: DTypeLike) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Y and every parameter, all of one shape: the points at which a record is compared.
+
+    Every y is met at the start values of the parameters, at each of them moved down and up alone, and at all of them
+    moved together; the moves are binary fractions, so y hits every kink exactly.
+
+    Examples:
+      >>> from paramact_jax.activations import parametric_relu
+      >>> y, params = grid(parametric_relu, "float32")
+      >>> {p: sorted(set(value.tolist())) for p, value in params.items()}
+      {'a': [1.125, 1.5, 1.875], 'b': [-0.25, 0.0, 0.25]}
+    """
+    starts = dict(record.params)
+    moved = {sign: {p: x + sign * 0.25 * max(1.0, abs(x)) for p, x in starts.items()} for sign in (-1, 1)}
+    alone = [starts | {p: values[p]} for values in moved.values() for p in starts]
+    ys: list[float] = []
+    rows: list[dict[str, float]] = []
+    for setting in [starts, *alone, *(moved.values() if starts else ())]:
+        shift = setting.get("b", 0.0)
+        special = [kink.at for kink in record.kinks] + [sign * x for x in setting.values() for sign in (1, -1)]
+        points = [*_POINTS, *special, *(y + shift for y in _POINTS)]
+        ys += points
+        rows += [setting] * len(points)
+    # A length that many records share, so that JAX compiles each of their operations once.
+    missing = -len(ys) % 512
+    ys += [0.0] * missing
+    rows += [starts] * missing
+    return jnp.asarray(ys, dtype), {p: jnp.asarray([row[p] for row in rows], dtype) for p in starts}
+
+
+def _dtype_name(dtype: DTypeLike, known: tuple[str, ...]) -> str:
+    name = str(jnp.dtype(dtype))
+    if name not in known:
+        raise ValueError(f"expected one of the dtypes {', '.join(known)}, got {name}")
+    return name
+
+
+def _ways(record: Activation, args: dict[str, jax.Array]) -> Iterator[tuple[str, Mapping[str, jax.Array]]]:
+    def z(args: Mapping[str, jax.Array]) -> jax.Array:
+        return record(args["y"], **{p: args[p] for p in record.params})
+
+    def total(args: Mapping[str, jax.Array]) -> jax.Array:
+        return z(args).sum()
+
+    ones = jnp.ones_like(args["y"])
+    yield "forward", {x: jax.jvp(lambda v, x=x: z({**args, x: v}), (args[x],), (ones,))[1] for x in args}
+    yield "grad", jax.grad(total)(args)
+    yield "jit", jax.jit(jax.grad(total))(args)
+    yield "vmap", jax.vmap(jax.grad(z))(args)
+
+
+def _compare(
+    record: Activation, against: str, quantity: str, y: jax.Array, closed: ArrayLike, other: ArrayLike, tolerance: float
+) -> Check:
+    at, right, found = (np.asarray(x, np.float64) for x in (y, closed, other))
+    errors = np.full(at.shape, np.inf)
+    if right.shape == found.shape == at.shape and all(jnp.result_type(x) == y.dtype for x in (closed, other)):
+        finite = np.isfinite(right) & np.isfinite(found)
+        eps = float(jnp.finfo(y.dtype).eps)
+        errors[finite] = (np.abs(right - found)[finite] / np.maximum(1, np.abs(right[finite]))) / eps
+    worst = int(errors.argmax())
+    return Check(
+        activation=record.name,
+        dtype=str(y.dtype),
+        against=against,
+        quantity=quantity,
+        points=at.size,
+        error=float(errors[worst]),
+        at=float(at[worst]),
+        tolerance=tolerance,
+    )
+
+
+def _central_differences(
+    record: Activation, args: Mapping[str, jax.Array], variable: str
+) -> tuple[jax.Array, jax.Array]:
+    """The central difference by one variable at every point, and at which points it is a derivative.
+
+    It is none at a kink, and keeps no digits at a bend of the slope or far out.
+    """
+    step = 1e-5 * jnp.maximum(1, jnp.abs(args[variable]))
+
+    def z(shift: ArrayLike) -> jax.Array:
+        moved = {**args, variable: args[variable] + shift}
+        return record(moved.pop("y"), **moved)
+
+    ahead, here, behind = z(step), z(0.0), z(-step)
+    right, left, near = (ahead - here) / step, (here - behind) / step, (z(step / 2) - z(-step / 2)) / step
+    central = (right + left) / 2
+    no_kink = jnp.abs(right - left) <= 1e-3 * (1 + jnp.abs(right))
+    # Where the slope bends sharply, or the function jumps, a central difference changes with its step.
+    no_bend = jnp.abs(near - central) <= 1e-8 * (1 + jnp.abs(central))
+    return central, no_kink & no_bend & (jnp.abs(args["y"]) <= 25)
+
+
+def _numbers(dtype: str) -> npt.NDArray[Any]:
+    """All numbers of a 16-bit dtype within 1e4, or a sample of those of 32 bits."""
+    if dtype == "float32":
+        powers = np.logspace(-37, 4, 20_000)
+        numbers = np.concatenate([powers, -powers, np.linspace(-20, 20, 20_001)]).astype(np.float32)
+    else:
+        numbers = np.arange(2**16, dtype=np.uint16).view(jnp.dtype(dtype))
+        with np.errstate(invalid="ignore"):
+            numbers = numbers[np.isfinite(numbers.astype(np.float32))]
+    size = np.abs(numbers.astype(np.float64))
+    return numbers[(size <= 1e4) & ((size >= float(jnp.finfo(dtype).tiny)) | (size == 0))]
+
+
+def _ulps(z: npt.NDArray[Any], exact: npt.NDArray[np.float64], dtype: str) -> npt.NDArray[np.float64]:
+    info = jnp.finfo(dtype)
+    floor, found = 128 * float(info.tiny), z.astype(np.float64)
+    unit = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(exact), floor))) - info.nmant)
+    with np.errstate(invalid="ignore"):
+        errors = np.abs(found - exact) / unit
+    errors[(np.abs(exact) < floor) & (np.abs(found) < 2 * floor)] = 0
+    return np.where(np.isfinite(errors), errors, np.inf)

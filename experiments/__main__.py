@@ -10,13 +10,17 @@ try:
 except ImportError:
     sys.exit('error: the experiments need more packages than the library: pip install -e ".[experiments]"')
 
+from experiments.activations_command import Activations
 from experiments.bench.command import Bench
 from experiments.report_command import Report
+from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
 
 Command = (
     Annotated[Xor10, tyro.conf.subcommand("xor10")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Activations, tyro.conf.subcommand("activations")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
@@ -24,23 +28,28 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0: done. 1: a file could not be written. 2: bad input, one line on standard error and nothing written.
+    0: done. 1: a check failed, or a file could not be written. 2: bad input, said in one line; nothing written.
     """
-    command: Command = tyro.cli(Command, args=arguments, prog="python -m experiments", description=__doc__)
+    command: Command = tyro.cli(
+        Command,
+        args=arguments,
+        prog="python -m experiments",
+        description=__doc__,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
     try:
         work = command.prepare()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:
-        work()
+        return work() or 0
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stdout = None
         return 0
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

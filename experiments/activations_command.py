@@ -42,9 +42,13 @@ class Activations:
             image = io.BytesIO()
             gallery([catalogue.get(name) for name in catalogue.names()]).savefig(image, format="png")
             files = {"catalogue.md": table.markdown(), "catalogue.csv": table.csv(), "catalogue.tex": table.latex()}
-            run_directory.write_files(
-                out, {"gallery.png": image.getvalue()} | {name: text.encode() for name, text in files.items()}
-            )
+
+            def fill(directory: Path) -> None:
+                (directory / "gallery.png").write_bytes(image.getvalue())
+                for name, text in files.items():
+                    (directory / name).write_text(text, encoding="utf-8")
+
+            run_directory.write_directory(out, fill)
             print(table.plain())
             print(f"gallery and tables in {out}")
 
@@ -62,18 +66,19 @@ def properties() -> Table:
         rows.append(
             [
                 record.name,
-                record.formula,
-                ", ".join(f"{name} = {start:.4g}" for name, start in record.params.items()),
                 f"({low:.4g}, {high:.4g})",
                 f"{record.steepest_slope:.4g}",
-                ", ".join(f"{kink.at:.4g}: {kink.slope:.4g}" for kink in record.kinks),
                 "yes" if record.zero_centred else "no",
+                ", ".join(f"{kink.slope:.4g} at {kink.at:.4g}" for kink in record.kinks),
                 record.source,
+                record.formula,
+                ", ".join(f"{name} = {start:.4g}" for name, start in record.params.items()),
             ]
         )
     return Table(
         title="Activation functions",
-        columns=["name", "formula", "parameters", "range", "steepest slope", "kinks: slope", "zero-centred", "source"],
+        columns=["name", "range", "steepest", "centred", "slope at kinks", "source", "formula", "parameters"],
         rows=rows,
-        note="Range, steepest slope and kinks at the start values of the parameters.",
+        note="Range, steepest slope and kinks at the start values of the parameters; centred: the range is, about 0.",
+        left=("slope at kinks", "source", "formula", "parameters"),
     )

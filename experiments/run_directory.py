@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ def choose(out: Path | None, name: str) -> Path:
 
 
 def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[str, Any], seconds: Any) -> Run:
-    """Write a run under a temporary name beside `path`, then give it its name in one step.
+    """Write a run whole or not at all; see `write_directory`.
 
     Args:
       path: the directory, as `choose` returned it.
@@ -67,21 +67,35 @@ def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[s
       seconds: what took how long.
 
     Raises:
+      OSError: as `write_directory`.
+    """
+
+    def fill(partial: Path) -> None:
+        compressed: dict[Any, Any] = {name: {"zlib": True, "complevel": 1} for name in records.data_vars}
+        records.to_netcdf(partial / RECORDS, engine="h5netcdf", encoding=compressed)
+        manifest.update(records=_fingerprint(partial / RECORDS))
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+    manifest: dict[str, Any] = {
+        "experiment": experiment,
+        "config": dict(config),
+        "environment": environment(),
+        "seconds": seconds,
+    }
+    write_directory(path, fill)
+    return Run(path, records, manifest)
+
+
+def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a directory with a temporary name beside `path`, then give it its name in one step.
+
+    Raises:
       OSError: if it cannot be written, or `path` exists by now; what was written stays under the name in the message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
-        compressed: dict[Any, Any] = {name: {"zlib": True, "complevel": 1} for name in records.data_vars}
-        records.to_netcdf(partial / RECORDS, engine="h5netcdf", encoding=compressed)
-        manifest = {
-            "experiment": experiment,
-            "config": dict(config),
-            "environment": environment(),
-            "seconds": seconds,
-            "records": _fingerprint(partial / RECORDS),
-        }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        fill(partial)
         for file in partial.iterdir():
             _flush(file)
     except BaseException:
@@ -93,9 +107,8 @@ def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[s
             raise FileExistsError("it exists by now")
         partial.rename(path)
     except OSError as error:
-        raise OSError(f"cannot name the run {path}: {error}; its files are kept in {partial}") from error
+        raise OSError(f"cannot name the directory {path}: {error}; its files are kept in {partial}") from error
     _flush(path.parent)
-    return Run(path, records, manifest)
 
 
 def read(path: Path) -> Run:

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A titled table of text cells; the first column is flush left, the others flush right.
+    """A titled table of text cells.
+
+    Attributes:
+      title: the caption.
+      columns: headings.
+      rows: cells, as many a row as there are headings.
+      note: a line below the table.
+      left: headings of the columns that are flush left beside the first; the others are flush right.
 
     Raises:
       ValueError: if a row is not as long as the heading.
@@ -20,6 +27,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    left: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -31,7 +39,10 @@ class Table:
         widths = [max(len(cell) for cell in column) for column in zip(self.columns, *self.rows, strict=True)]
 
         def line(cells: Sequence[str]) -> str:
-            padded = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+            padded = [
+                cell.ljust(width) if flush == "l" else cell.rjust(width)
+                for cell, width, flush in zip(cells, widths, self._flush(), strict=True)
+            ]
             return "  ".join(padded).rstrip()
 
         rule = "  ".join("-" * width for width in widths)
@@ -39,7 +50,7 @@ class Table:
 
     def markdown(self) -> str:
         """GitHub's Markdown."""
-        rule = ["---", *["---:"] * (len(self.columns) - 1)]
+        rule = ["---" if flush == "l" else "---:" for flush in self._flush()]
         lines = ["| " + " | ".join(cells) + " |" for cells in (self.columns, rule, *self.rows)]
         return "\n".join([f"**{self.title}**", "", *lines, *self._notes()]) + "\n"
 
@@ -54,7 +65,7 @@ class Table:
         lines = [
             r"\begin{table}",
             rf"\caption{{{_latex(self.title)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
+            rf"\begin{{tabular}}{{{''.join(self._flush())}}}",
             r"\toprule",
             " & ".join(map(_latex, self.columns)) + r" \\",
             r"\midrule",
@@ -65,6 +76,9 @@ class Table:
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
+
+    def _flush(self) -> list[str]:
+        return ["l" if i == 0 or name in self.left else "r" for i, name in enumerate(self.columns)]
 
     def _notes(self) -> list[str]:
         return ["", self.note] if self.note else []

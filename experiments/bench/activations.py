@@ -55,7 +55,7 @@ def measure(
     """
     if rounds < 1:
         raise ValueError(f"expected rounds >= 1, got {rounds}")
-    records = [(REFERENCE, catalogue.get(REFERENCE), None)]
+    records: list[tuple[str, Activation, str | None]] = [(REFERENCE, catalogue.get(REFERENCE), None)]
     for name in bases:
         base = catalogue.get(name)
         records += [(name, base, None), (f"parametric {name}", parametric(base), name)]

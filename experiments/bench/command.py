@@ -7,13 +7,13 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any
 
 import tyro
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class BenchXor10:
     """Time one iteration of 1,024 XOR(10) trials: this project beside other ways to train the same trials.
 
     The usual way in JAX (vmap of a Flax model, optax, scan), a loop in PyTorch if it is installed, and the yardstick,
@@ -21,8 +21,6 @@ class Bench:
     for. Example: python -m experiments bench xor10 --json bench.json
     """
 
-    what: tyro.conf.Positional[Literal["xor10"]]
-    """Experiment to time."""
     yardstick: Path | None = None
     """Directory of the yardstick, with xor10.py and xor10.c; needs gcc."""
     json: Path | None = None
@@ -43,10 +41,7 @@ class Bench:
         use_all_cores()
         from experiments.bench.xor10 import check_yardstick, measure, render
 
-        if self.rounds < 1:
-            raise ValueError(f"--rounds: expected an integer >= 1, got {self.rounds}")
-        if self.json is not None and (self.json.exists() or not self.json.absolute().parent.is_dir()):
-            raise ValueError(f"--json: expected a new file in a directory that exists, got {self.json}")
+        _check(self.rounds, self.json)
         if self.yardstick is not None:
             check_yardstick(self.yardstick)
 
@@ -55,10 +50,69 @@ class Bench:
                 yardstick=self.yardstick,
                 pytorch=self.pytorch,
                 rounds=self.rounds,
-                on_progress=lambda line: print(line, file=sys.stderr),
+                on_progress=_say,
             )
-            print(render(result))
-            if self.json is not None:
-                self.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            _show(render(result), result, self.json)
 
         return work
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchActivations:
+    """Time activation functions per element, relative to ReLU, and parametric ones beside their base functions.
+
+    Forward, and forward with backward, on 64 x 128 and 4096 x 4096. About a minute; writes nothing but the JSON asked
+    for. Example: python -m experiments bench activations --rounds 9
+    """
+
+    json: Path | None = None
+    """File to write the result to, which must not exist."""
+    rounds: int = 7
+    """Measured runs of each function."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Check the arguments; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments.bench.activations import measure, render
+
+        _check(self.rounds, self.json)
+
+        def work() -> None:
+            result = measure(rounds=self.rounds, on_progress=_say)
+            _show(render(result), result, self.json)
+
+        return work
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure speed, side by side in one run."""
+
+    what: (
+        Annotated[BenchXor10, tyro.conf.subcommand("xor10")]
+        | Annotated[BenchActivations, tyro.conf.subcommand("activations")]
+    )
+
+    def prepare(self) -> Callable[[], None]:
+        """As the command it was given."""
+        return self.what.prepare()
+
+
+def _check(rounds: int, path: Path | None) -> None:
+    if rounds < 1:
+        raise ValueError(f"--rounds: expected an integer >= 1, got {rounds}")
+    if path is not None and (path.exists() or not path.absolute().parent.is_dir()):
+        raise ValueError(f"--json: expected a new file in a directory that exists, got {path}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _show(text: str, result: dict[str, Any], path: Path | None) -> None:
+    print(text)
+    if path is not None:
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

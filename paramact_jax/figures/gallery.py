@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 from paramact_jax.activations import Activation
 
 _COLUMNS = 5
-_SCALES = (0.5, 1.0, 1.5)
-_SHIFTS = (-2.0, 0.0, 2.0)
+_SCALES = (0.5, 1.5)
+_SHIFTS = (-2.0, 2.0)
 
 
 def gallery(records: Sequence[Activation], *, reach: float = 5.0) -> Figure:
     """One panel per record: f solid and f' dashed on [-reach, reach], at the start values of the parameters.
 
-    A parametric record, one with parameters a and b, is drawn as a family: a at half, once and one and a half times
-    its start value with b = 0, then b = -2 and 2 with a at its start value, as in [P, Fig. 4].
+    A parametric record is drawn as a family in the manner of [P, Fig. 4]: pale curves have a at half and at one and a
+    half times its start value, and b 2 below and above.
 
     Args:
       records: what to draw, in this order.
@@ -46,26 +46,24 @@ def gallery(records: Sequence[Activation], *, reach: float = 5.0) -> Figure:
 def family(record: Activation) -> Iterator[dict[str, float]]:
     """The parameter values that a record is drawn with; its start values come first."""
     yield dict(record.params)
-    if {"a", "b"} <= set(record.params):
-        a, b = record.params["a"], record.params["b"]
+    if "a" in record.params:
         for scale in _SCALES:
-            if scale != 1.0:
-                yield {**record.params, "a": scale * a}
+            yield {**record.params, "a": scale * record.params["a"]}
+    if "b" in record.params:
         for shift in _SHIFTS:
-            if shift != b:
-                yield {**record.params, "b": shift}
+            yield {**record.params, "b": record.params["b"] + shift}
 
 
 def _draw(axes: Axes, record: Activation, y: np.ndarray) -> None:
     for i, params in enumerate(family(record)):
         values = {name: jnp.float32(value) for name, value in params.items()}
-        weight = {"alpha": 1.0, "zorder": 3} if i == 0 else {"alpha": 0.35, "zorder": 2}
-        axes.plot(y, record.fn(y, **values), color=f"C{i}", **weight)
-        if i == 0:
+        first = i == 0
+        axes.plot(y, record.fn(y, **values), color=f"C{i}", alpha=1.0 if first else 0.35, zorder=3 if first else 2)
+        if first:
             axes.plot(y, record.derivative(y, **values), color="0.35", linestyle="--", linewidth=1)
     axes.axhline(0, color="0.85", linewidth=0.8, zorder=0)
     axes.axvline(0, color="0.85", linewidth=0.8, zorder=0)
-    for kink in record.kinks:
+    for kink in (kink for kink in record.kinks if abs(kink.at) <= y[-1]):
         axes.plot(kink.at, record.fn(jnp.float32(kink.at), **record.params), "o", color="C0", markersize=3)
     axes.set_title(record.name, fontsize=8)
     axes.tick_params(labelsize=6)

@@ -1,14 +1,17 @@
 """The commands as a user runs them."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import pytest
 import xarray as xr
 
 from experiments.__main__ import main
+from paramact_jax.activations import catalogue
 
 TINY = ["--trials", "120", "--iterations", "40", "--activations", "sigmoid", "ppns"]
 
@@ -165,3 +168,41 @@ def test_damaged_runs_are_refused_and_left_as_they_are(run_directory, tmp_path, 
     assert says in message
     assert message.count("\n") == 1
     assert {file.name: file.read_bytes() for file in damaged.iterdir()} == before
+
+
+def test_activations_prints_every_record_and_draws_them(tmp_path, capsys):
+    out = tmp_path / "catalogue"
+    assert main(["activations", "--out", str(out)]) == 0
+    assert {file.name for file in out.iterdir()} == {"gallery.png", "catalogue.md", "catalogue.csv", "catalogue.tex"}
+    printed = capsys.readouterr().out
+    with (out / "catalogue.csv").open() as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert set(rows) == set(catalogue.names())
+    assert all(name in printed for name in rows)
+    assert rows["ppns"]["parameters"] == "a = 6, b = 0"
+    assert rows["relu"]["slope at kinks"] == "0 at 0"
+    assert main(["activations", "--out", str(out)]) == 2
+
+
+def test_verify_checks_and_lists_the_errata(capsys):
+    assert main(["verify", "--activations", "ppns", "relu"]) == 0
+    printed = capsys.readouterr().out
+    assert "Closed forms" in printed
+    assert "units in the last place" in printed
+    assert "[P, Table 2; eq. 7, 15]" in printed
+    assert "9 of 9 errata confirmed" in printed
+    assert main(["verify", "--activations", "nonsense"]) == 2
+
+
+def test_verify_fails_where_a_closed_form_is_wrong(monkeypatch, capsys):
+    wrong = dataclasses.replace(catalogue.get("tanh"), derivative=lambda y: jnp.ones_like(y))
+    monkeypatch.setattr(catalogue, "get", lambda name: wrong)
+    assert main(["verify", "--activations", "tanh"]) == 1
+    assert "FAILED: tanh dz/dy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--json", "no/such/directory/x.json"]])
+def test_bench_refuses_bad_arguments(arguments, capsys):
+    for what in ("xor10", "activations"):
+        assert main(["bench", what, *arguments]) == 2
+        assert f"{arguments[0]}: expected" in capsys.readouterr().err

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from experiments.bench.activations import measure, render
+
+
+@pytest.fixture(scope="module")
+def result():
+    return measure(rounds=1, shapes=((8, 16), (2048, 4096)), bases=("tanh", "relu_from_right"))
+
+
+def test_every_function_is_measured_in_every_shape_and_pass(result):
+    assert json.loads(json.dumps(result)) == result
+    functions = {"relu", "tanh", "parametric tanh", "relu_from_right", "parametric relu_from_right"}
+    for shape in ([8, 16], [2048, 4096]):
+        for what in ("forward", "forward + backward"):
+            rows = {r["function"]: r for r in result["rows"] if r["shape"] == shape and r["pass"] == what}
+            assert set(rows) == functions
+            assert all(row["nanoseconds"] > 0 for row in rows.values())
+            assert rows["relu"]["to_reference"] == 1
+            assert rows["tanh"]["to_base"] is None
+            tanh, learned = rows["tanh"]["nanoseconds"], rows["parametric tanh"]["nanoseconds"]
+            assert rows["parametric tanh"]["to_base"] == pytest.approx(learned / tanh)
+
+
+def test_targets_name_the_worst(result):
+    for target, what in zip(result["targets"], ("forward", "forward + backward"), strict=True):
+        ratios = [r["to_base"] for r in result["rows"] if r["pass"] == what and r["to_base"] is not None]
+        assert target["worst"] == max(ratios)
+        assert isinstance(target["met"], bool)
+
+
+def test_render_shows_all(result):
+    text = render(result)
+    assert "batch 8 x 16" in text
+    assert "parametric tanh" in text
+    assert "forward + backward: " in text
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="rounds >= 1"):
+        measure(rounds=0)
+    with pytest.raises(ValueError, match="unknown activation"):
+        measure(rounds=1, bases=("nonsense",))

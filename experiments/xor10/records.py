@@ -13,11 +13,9 @@ from experiments.xor10.protocol import HIDDEN_LAYERS, WIDTH, Protocol
 from experiments.xor10.train import Trained
 from paramact_jax.networks import Params
 
-_HIDDEN = {  # name in the records: dims, path in a hidden layer's params
-    "weight": (("from_node", "node"), ("linear", "kernel")),
-    "bias": (("node",), ("linear", "bias")),
-    "a": (("node",), ("activation", "a")),
-    "b": (("node",), ("activation", "b")),
+_LINEAR = {  # name in the records: dims within a layer, name in Flax
+    "weight": (("from_node", "node"), "kernel"),
+    "bias": (("node",), "bias"),
 }
 _ATTRIBUTES = {
     "final_loss": "mean squared error over the 4 points after the last update",
@@ -26,8 +24,6 @@ _ATTRIBUTES = {
     "non_finite": "the final loss or a learned parameter is not finite",
     "weight": "of hidden layer `layer`, from a node of the layer before to a node of it",
     "bias": "of a node",
-    "a": "scale of the activation of a node; NaN where the activation has none",
-    "b": "shift of the activation of a node; NaN where the activation has none",
     "output_weight": "from a node of the last hidden layer to the output",
     "output_bias": "of the output",
 }
@@ -46,7 +42,8 @@ def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset
     }
     for when, params in (("initial", lambda t: t.initial), ("learned", lambda t: t.learned)):
         for name, (dims, values) in _parameters(trained, params).items():
-            data[f"{when}_{name}"] = (dims, values, {"description": f"{when} {name}, {_ATTRIBUTES[name]}"})
+            what = _ATTRIBUTES.get(name, "of the activation of a node; NaN where the activation has none")
+            data[f"{when}_{name}"] = (dims, values, {"description": f"{when} {name}, {what}"})
     return xr.Dataset(
         data,
         coords={
@@ -56,20 +53,26 @@ def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset
             "from_node": np.arange(1, WIDTH + 1),
             "node": np.arange(1, WIDTH + 1),
         },
-        attrs={"description": "XOR(10): trials of [P, section 4.1]", "threshold": protocol.threshold},
+        attrs={
+            "description": "XOR(10): trials of [P, section 4.1]",
+            "threshold": protocol.threshold,
+            "activation_parameters": _activation_parameters(trained),
+        },
     )
 
 
 def params_of_trial(records: xr.Dataset, activation: str, seed: int, *, when: str = "learned") -> Params:
     """The `when` ("initial" or "learned") params of one trial as the Flax model takes them (`networks.with_params`)."""
     trial = records.sel(activation=activation, seed=seed)
-    plain = np.isnan(trial["initial_a"]).all()  # learned params may be NaN for another reason: the trial diverged
-    has = [name for name in _HIDDEN if not (plain and name in ("a", "b"))]
-    hidden: dict[int, Params] = {i: {} for i in range(HIDDEN_LAYERS)}
-    for name in has:
-        module, leaf = _HIDDEN[name][1]
-        for i in hidden:
-            hidden[i].setdefault(module, {})[leaf] = trial[f"{when}_{name}"].values[i]
+    # Learned values may be NaN for another reason, a trial that diverged; initial ones are only where there are none.
+    learned = [n for n in records.attrs["activation_parameters"] if not np.isnan(trial[f"initial_{n}"]).all()]
+
+    def layer(i: int) -> Params:
+        linear = {leaf: trial[f"{when}_{name}"].values[i] for name, (_, leaf) in _LINEAR.items()}
+        own = {name: trial[f"{when}_{name}"].values[i] for name in learned}
+        return {"linear": linear} | ({"activation": own} if own else {})
+
+    hidden = {i: layer(i) for i in range(HIDDEN_LAYERS)}
     out = {
         "kernel": trial[f"{when}_output_weight"].values[:, None],
         "bias": trial[f"{when}_output_bias"].values[None],
@@ -88,9 +91,11 @@ def _parameters(
 
         return of
 
+    paths = {name: (dims, ("linear", leaf)) for name, (dims, leaf) in _LINEAR.items()}
+    paths |= {name: (("node",), ("activation", name)) for name in _activation_parameters(trained)}
     result: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         name: (("activation", "seed", "layer", *dims), _stack(trained, hidden(*path)))
-        for name, (dims, path) in _HIDDEN.items()
+        for name, (dims, path) in paths.items()
     }
     result["output_weight"] = (
         ("activation", "seed", "node"),
@@ -98,6 +103,12 @@ def _parameters(
     )
     result["output_bias"] = (("activation", "seed"), _stack(trained, lambda t: params(t)["out"]["bias"][:, 0]))
     return result
+
+
+def _activation_parameters(trained: Mapping[str, Trained]) -> list[str]:
+    """The activations' parameters; a and b are always among them, so that every run has the same core of variables."""
+    own = (t.initial["hidden"][0].get("activation", {}) for t in trained.values())
+    return sorted({"a", "b"}.union(*own))
 
 
 def _stack(trained: Mapping[str, Trained], of: Callable[[Trained], np.ndarray]) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_report_redraws_from_records_alone(run_directory, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--activations", "swish"], "unknown activation 'swish': expected one of identity, sigmoid"),
+        (["--activations", "swoosh"], "unknown activation 'swoosh': expected one of identity, step"),
         (["--activations", "ppn"], "did you mean ppns?"),
         (["--trials", "-1"], "--trials: expected an integer >= 1, got -1"),
         (["--learning-rate", "nan"], "--learning-rate: expected a finite number > 0, got nan"),
@@ -195,7 +195,7 @@ def test_verify_checks_and_lists_the_errata(capsys):
 
 
 def test_verify_fails_where_a_closed_form_is_wrong(monkeypatch, capsys):
-    wrong = dataclasses.replace(catalogue.get("tanh"), derivative=lambda y: jnp.ones_like(y))
+    wrong = dataclasses.replace(catalogue.get("tanh"), derivative=jnp.ones_like)
     monkeypatch.setattr(catalogue, "get", lambda name: wrong)
     assert main(["verify", "--activations", "tanh"]) == 1
     assert "FAILED: tanh dz/dy" in capsys.readouterr().out

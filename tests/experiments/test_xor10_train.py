@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from experiments import run_directory as runs
 from experiments.xor10 import records
 from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Protocol
 from experiments.xor10.train import model, train
@@ -92,6 +93,21 @@ def test_trials_that_blow_up_are_counted_not_hidden():
     assert set(diverged["hidden"][0]) == {"linear", "activation"}
     assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(diverged))
     assert set(records.params_of_trial(run, "sigmoid", seed)["hidden"][0]) == {"linear"}
+
+
+def test_shape_parameters_are_learned_and_recorded(tmp_path):
+    protocol = dataclasses.replace(SHORT, trials=70, iterations=30, activations=("swish", "tanh", "ppns"))
+    written = runs.write(
+        tmp_path / "run", records.to_dataset(protocol, train(protocol)), experiment="x", config={}, seconds={}
+    )
+    run = runs.read(written.directory).records
+    np.testing.assert_array_equal(run["initial_beta"].sel(activation="swish"), 1.0)
+    assert (run["learned_beta"].sel(activation="swish") != 1.0).mean() > 0.2
+    assert np.isnan(run["learned_beta"].sel(activation=["tanh", "ppns"])).all()
+    own = {
+        name: records.params_of_trial(run, name, 3)["hidden"][0].get("activation", {}) for name in protocol.activations
+    }
+    assert {name: set(params) for name, params in own.items()} == {"swish": {"beta"}, "tanh": set(), "ppns": {"a", "b"}}
 
 
 def test_initial_a_needs_an_activation_that_has_a():

@@ -35,8 +35,8 @@ class Check:
     Attributes:
       activation: name of the record.
       dtype: dtype it was computed in.
-      against: "forward" (`jax.jvp`), "grad" (`jax.grad`), "jit" (jitted `jax.grad`), "vmap" (vmapped `jax.grad`),
-        "numpy" or "differences".
+      against: "forward" (`jax.jvp`, jitted), "grad" (`jax.grad`), "jit" (`jax.grad`, jitted), "vmap" (`jax.grad` of one
+        number, vmapped and jitted), "numpy" or "differences".
       quantity: what was compared: "z", "dz/dy", or "dz/d" and the name of a parameter.
       points: number of (y, parameters) compared.
       error: the largest difference, in units of the dtype's eps times max(1, |closed form|); inf where either side
@@ -144,7 +144,7 @@ def check_against_float64(record: Activation) -> tuple[Check, ...]:
 def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
     """The record's largest error in units in the last place, for |y| <= 1e4 at the start values of the parameters.
 
-    float16 and bfloat16 are measured at every normal number there is, float32 on a sample. Both functions are jitted, as
+    float16 and bfloat16 are measured at every normal number, float32 on a sample. Both functions are jitted, as
     they are in use. Results within 128 times the smallest normal number are left out: there XLA flushes intermediate
     results to 0, and what remains says nothing about rounding.
 
@@ -224,11 +224,15 @@ def _ways(record: Activation, args: dict[str, jax.Array]) -> Iterator[tuple[str,
     def total(args: Mapping[str, jax.Array]) -> jax.Array:
         return z(args).sum()
 
-    ones = jnp.ones_like(args["y"])
-    yield "forward", {x: jax.jvp(lambda v, x=x: z({**args, x: v}), (args[x],), (ones,))[1] for x in args}
+    def forward(args: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        ones = jnp.ones_like(args["y"])
+        return {x: jax.jvp(lambda v, x=x: z({**args, x: v}), (args[x],), (ones,))[1] for x in args}
+
+    # All but one compiled as a whole: operation by operation takes JAX longer.
+    yield "forward", jax.jit(forward)(args)
     yield "grad", jax.grad(total)(args)
     yield "jit", jax.jit(jax.grad(total))(args)
-    yield "vmap", jax.vmap(jax.grad(z))(args)
+    yield "vmap", jax.jit(jax.vmap(jax.grad(z)))(args)
 
 
 def _compare(

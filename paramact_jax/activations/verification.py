@@ -264,7 +264,7 @@ def _central_differences(
 
     It is none at a kink, and keeps no digits at a bend of the slope or far out.
     """
-    step = 1e-5 * jnp.maximum(1, jnp.abs(args[variable]))
+    step = 1e-5
 
     def z(shift: ArrayLike) -> jax.Array:
         moved = {**args, variable: args[variable] + shift}

@@ -53,7 +53,7 @@ def test_parametric_hexpo_does_not_jump():
     shape = dict(hexpo.params)
     for at in (0.0, 0.5):
         left, right = (parametric_hexpo(at + side, b=0.5, **shape) for side in (-1e-6, 1e-6))
-        assert left == pytest.approx(right, abs=1e-5)
+        assert float(left) == pytest.approx(float(right), abs=1e-5)
     np.testing.assert_array_equal(parametric_hexpo(Y, b=0.5, **shape), hexpo(Y - 0.5, **shape))
 
 
@@ -95,7 +95,7 @@ def test_reltanhs_upper_threshold_has_no_gradient_where_it_starts():
 
 def test_reltanh_has_no_kink():
     slopes = reltanh.derivative(jnp.array([0.5 - 1e-6, 0.5 + 1e-6]), lambda_plus=0.5, lambda_minus=-1.5)
-    assert slopes[0] == pytest.approx(slopes[1], abs=1e-5)
+    assert float(slopes[0]) == pytest.approx(float(slopes[1]), abs=1e-5)
 
 
 @pytest.mark.parametrize("threshold", [2.0, -2.0, 0.0])

@@ -157,7 +157,7 @@ def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
       0.0
     """
     name = _dtype_name(dtype, DTYPES[1:])
-    y = _numbers(name)
+    y = numbers(name)
     with jax.enable_x64(True):
         exact = np.asarray(record(jnp.asarray(y, jnp.float64), **record.params))
     errors = _ulps(np.asarray(jax.jit(lambda y: record(y, **record.params))(y)), exact, name)
@@ -279,17 +279,22 @@ def _central_differences(
     return central, no_kink & no_bend & (jnp.abs(args["y"]) <= 25)
 
 
-def _numbers(dtype: str) -> npt.NDArray[Any]:
-    """All numbers of a 16-bit dtype within 1e4, or a sample of those of 32 bits."""
+def numbers(dtype: str) -> npt.NDArray[Any]:
+    """All normal numbers of a 16-bit dtype within 1e4, and 0; or a sample of those of 32 bits.
+
+    Examples:
+      >>> len(numbers("float16")), float(numbers("bfloat16").max())
+      (55752, 9984.0)
+    """
     if dtype == "float32":
         powers = np.logspace(-37, 4, 20_000)
-        numbers = np.concatenate([powers, -powers, np.linspace(-20, 20, 20_001)]).astype(np.float32)
+        found = np.concatenate([powers, -powers, np.linspace(-20, 20, 20_001)]).astype(np.float32)
     else:
-        numbers = np.arange(2**16, dtype=np.uint16).view(jnp.dtype(dtype))
+        found = np.arange(2**16, dtype=np.uint16).view(jnp.dtype(dtype))
         with np.errstate(invalid="ignore"):
-            numbers = numbers[np.isfinite(numbers.astype(np.float32))]
-    size = np.abs(numbers.astype(np.float64))
-    return numbers[(size <= 1e4) & ((size >= float(jnp.finfo(dtype).tiny)) | (size == 0))]
+            found = found[np.isfinite(found.astype(np.float32))]
+    size = np.abs(found.astype(np.float64))
+    return found[(size <= 1e4) & ((size >= float(jnp.finfo(dtype).tiny)) | (size == 0))]
 
 
 def _ulps(z: npt.NDArray[Any], exact: npt.NDArray[np.float64], dtype: str) -> npt.NDArray[np.float64]:

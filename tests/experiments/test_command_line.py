@@ -93,7 +93,7 @@ def test_report_redraws_from_records_alone(run_directory, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--activations", "swish"], "unknown activation 'swish': expected one of identity, sigmoid"),
+        (["--activations", "swosh"], "unknown activation 'swosh': expected one of identity"),
         (["--activations", "ppn"], "did you mean ppns?"),
         (["--trials", "-1"], "--trials: expected an integer >= 1, got -1"),
         (["--learning-rate", "nan"], "--learning-rate: expected a finite number > 0, got nan"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-from paramact_jax.activations import hexpo, rectifiers, reltanh, shaped, wrapped, zoo
+from paramact_jax.activations import rectifiers, shaped, wrapped, zoo
+from paramact_jax.activations.hexpo import hexpo, parametric_hexpo
 from paramact_jax.activations.parametric import parametric_relu, parametric_sigmoid, parametric_tanh, ppns
 from paramact_jax.activations.record import Activation
+from paramact_jax.activations.reltanh import reltanh
 
 _RECORDS = (
     zoo.identity,
@@ -33,9 +35,9 @@ _RECORDS = (
     zoo.softplus,
     zoo.bent_identity,
     zoo.gaussian,
-    hexpo.hexpo,
-    hexpo.parametric_hexpo,
-    reltanh.reltanh,
+    hexpo,
+    parametric_hexpo,
+    reltanh,
     shaped.isigmoid,
     shaped.swish,
     wrapped.silu,

@@ -20,9 +20,9 @@ from paramact_jax.layers.sharing import Features, Kind
 Model = TypeVar("Model", bound=nnx.Module)
 
 _ELEMENTWISE = (
-    *(getattr(jax.nn, name) for name in "celu elu gelu hard_sigmoid hard_silu hard_swish hard_tanh identity".split()),
-    *(getattr(jax.nn, name) for name in "leaky_relu log_sigmoid relu relu6 selu sigmoid silu soft_sign".split()),
-    *(getattr(jax.nn, name) for name in "softplus sparse_plus sparse_sigmoid squareplus mish swish".split()),
+    *(jax.nn.celu, jax.nn.elu, jax.nn.gelu, jax.nn.hard_sigmoid, jax.nn.hard_silu, jax.nn.hard_tanh),
+    *(jax.nn.leaky_relu, jax.nn.log_sigmoid, jax.nn.mish, jax.nn.relu, jax.nn.relu6, jax.nn.selu, jax.nn.sigmoid),
+    *(jax.nn.silu, jax.nn.soft_sign, jax.nn.softplus, jax.nn.sparse_plus, jax.nn.sparse_sigmoid, jax.nn.squareplus),
     *(jnp.tanh, jnp.arctan, jnp.sin, jax.lax.tanh, jax.lax.logistic),
 )
 _NOT_ELEMENTWISE = (jax.nn.glu, jax.nn.softmax, jax.nn.log_softmax, jax.nn.standardize, jax.nn.logsumexp)
@@ -113,11 +113,13 @@ def parametrise(
             f"expected a flax.nnx module, got {type(model).__name__}; hold linen activations as layers instead"
         )
     copy = nnx.clone(model)
-    sites, untouched = [], []
+    sites: list[_Site] = []
+    untouched: list[_Site] = []
     for site in _sites(copy, tuple(also)):
         (sites if site.why is None else untouched).append(site)
     shapes = _shapes(model, tuple(also), example) if example else {}
-    changed, unknown = [], []
+    changed: list[Change] = []
+    unknown: list[_Site] = []
     for site in sites:
         features = _from_shapes(shapes.get(site.path, []), sharing) if example else _from_before(site, sharing)
         if isinstance(features, _Why):
@@ -169,9 +171,8 @@ class _Site:
 
 def _sites(model: nnx.Module, also: tuple[Function, ...]) -> Iterator[_Site]:
     """Every attribute that holds an activation, with a reason where it must be left."""
-    layers = [path for path, node in nnx.iter_graph(model) if isinstance(node, Parametric)]
     for path, node in nnx.iter_graph(model):
-        if not isinstance(node, nnx.Module) or any(path[: len(layer)] == layer for layer in layers):
+        if not isinstance(node, nnx.Module):
             continue
         for name, value in vars(node).items():
             at = (*path, int(name) if isinstance(node, nnx.List) and name.isdigit() else name)
@@ -184,7 +185,7 @@ def _sites(model: nnx.Module, also: tuple[Function, ...]) -> Iterator[_Site]:
                 yield _Site(node, at, value, _Why("a record with parameters needs them; use Parametric"))
             elif _is_activation(value, also):
                 yield _Site(node, at, value)
-            elif _plain(value) in _NOT_ELEMENTWISE:
+            elif any(_plain(value) is f for f in _NOT_ELEMENTWISE):
                 yield _Site(node, at, value, _Why("not elementwise"))
             elif isinstance(node, nnx.List) and callable(value) and not isinstance(value, nnx.Module):
                 yield _Site(node, at, value, _Why("not known as an activation; if it is elementwise, pass also=(it,)"))
@@ -247,8 +248,9 @@ def _refuse_other_shapes(before: nnx.Module, after: nnx.Module, example: tuple[A
         got = _output_shapes(after, example)
     except Exception as error:
         raise ValueError(
-            f"expected the changed model to be callable as before, got {type(error).__name__}: {error}; modules "
-            f"stacked by nnx.vmap or nnx.scan cannot be changed afterwards: build them with Parametric"
+            f"expected the changed model to be callable as before, got {type(error).__name__}: {error}; activations "
+            f"must be called with one array, and modules stacked by nnx.vmap or nnx.scan cannot be changed afterwards: "
+            f"build them with Parametric"
         ) from error
     if expected != got:
         raise ValueError(f"expected outputs as before, {expected}, got {got}")

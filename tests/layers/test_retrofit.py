@@ -178,5 +178,5 @@ def test_stacked_modules_are_refused():
         def __call__(self, x):
             return self.act(self.linear(x))
 
-    with pytest.raises(ValueError, match="stacked by nnx.vmap"):
+    with pytest.raises(ValueError, match=r"stacked by nnx\.vmap"):
         pa.parametrise(Stacked(), jnp.ones((5, 4)))

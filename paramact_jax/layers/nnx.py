@@ -20,7 +20,8 @@ from paramact_jax.layers.sharing import Features, Kind, Sharing
 class ActivationParam(nnx.Param[jax.Array]):
     """A parameter of an activation that is learned. An `nnx.Param` too, so every optimiser finds it.
 
-    `nnx.Optimizer(model, optimiser, wrt=ActivationParam)` trains these alone.
+    `nnx.Optimizer(model, optimiser, wrt=ActivationParam)` trains these alone. `nnx.bridge.to_linen` gives every kind of
+    variable a collection of its own, so in linen models the twin in `paramact_jax.layers.linen` is the better way.
     """
 
 
@@ -97,6 +98,11 @@ class Parametric(nnx.Module):
     def activation(self) -> Activation:
         """The record."""
         return self.elementwise.record
+
+    @property
+    def features(self) -> Features:
+        """The sizes the layer was built for."""
+        return self.elementwise.sharing.features
 
     def __call__(self, y: jax.Array) -> jax.Array:
         """Z of the shape of y and, unless `dtype` is given, of its dtype."""

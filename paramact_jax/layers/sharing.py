@@ -125,13 +125,10 @@ class Sharing:
 def _checked(features: Features) -> Features:
     if features is None:
         return None
-    is_one = not isinstance(features, (tuple, list))
-    try:
-        if any(isinstance(size, bool) for size in (features, *(() if is_one else features))):  # type: ignore[misc]
-            raise TypeError
-        sizes = tuple(operator.index(size) for size in ((features,) if is_one else features))  # type: ignore[union-attr,arg-type]
-    except TypeError:
-        raise TypeError(f"expected features to be a whole number or a tuple of them, got {features!r}") from None
+    sizes = tuple(features) if isinstance(features, (tuple, list)) else (features,)
+    if any(isinstance(size, bool) or not hasattr(size, "__index__") for size in sizes):
+        raise TypeError(f"expected features to be a whole number or a tuple of them, got {features!r}")
     if not sizes or min(sizes) < 1:
         raise ValueError(f"expected features of sizes 1 or more, got {features!r}")
-    return sizes[0] if is_one else sizes
+    whole = tuple(map(operator.index, sizes))
+    return whole if isinstance(features, (tuple, list)) else whole[0]

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from paramact_jax.activations import Activation as Activation
     from paramact_jax.activations import Kink as Kink
     from paramact_jax.activations import parametric as parametric
+    from paramact_jax.layers import linen as linen
     from paramact_jax.layers import nnx as nnx
+    from paramact_jax.layers import parametrise as parametrise
     from paramact_jax.sweeps import sweep as sweep
 
 __version__ = "0.1.0"
@@ -34,10 +36,12 @@ __all__ = [
     "datasets",
     "figures",
     "layers",
+    "linen",
     "networks",
     "nnx",
     "papers",
     "parametric",
+    "parametrise",
     "statistics",
     "sweep",
     "sweeps",
@@ -47,8 +51,10 @@ __all__ = [
 _HOMES = {
     "Activation": "activations",
     "Kink": "activations",
+    "linen": "layers",
     "nnx": "layers",
     "parametric": "activations",
+    "parametrise": "layers",
     "sweep": "sweeps",
 }
 

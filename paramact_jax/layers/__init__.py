@@ -1,6 +1,20 @@
 """Flax layers over the activation records: here a and b live in Flax params."""
 
-from paramact_jax.layers import nnx
-from paramact_jax.layers.labels import ACTIVATION, WEIGHTS, parameter_labels
+from paramact_jax.layers import linen, nnx
+from paramact_jax.layers.labels import ACTIVATION, WEIGHTS, parameter_labels, weight_decay_mask
+from paramact_jax.layers.maxout import maxout
+from paramact_jax.layers.retrofit import Retrofit, parametrise
+from paramact_jax.layers.sharing import Sharing
 
-__all__ = ["ACTIVATION", "WEIGHTS", "nnx", "parameter_labels"]
+__all__ = [
+    "ACTIVATION",
+    "WEIGHTS",
+    "Retrofit",
+    "Sharing",
+    "linen",
+    "maxout",
+    "nnx",
+    "parameter_labels",
+    "parametrise",
+    "weight_decay_mask",
+]

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import ArrayLike, DTypeLike
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
 
-from paramact_jax.activations import Activation, catalogue, parametric
+from paramact_jax.activations import Activation
 from paramact_jax.activations.record import Function
+from paramact_jax.layers.elementwise import Elementwise, Start
+from paramact_jax.layers.maxout import check_sizes, initial_kernel, maxout
+from paramact_jax.layers.sharing import Features, Kind, Sharing
 
 
-@functools.cache  # two models built alike then share one record, and so one graphdef and one compilation
-def _parametric_record(f: str | Activation | Function) -> Activation:
-    record = catalogue.get(f) if isinstance(f, str) else f
-    return record if isinstance(record, Activation) and record.params else parametric(record)
+class ActivationParam(nnx.Param[jax.Array]):
+    """A parameter of an activation that is learned. An `nnx.Param` too, so every optimiser finds it.
+
+    `nnx.Optimizer(model, optimiser, wrt=ActivationParam)` trains these alone. `nnx.bridge.to_linen` gives every kind of
+    variable a collection of its own, so in linen models the twin in `paramact_jax.layers.linen` is the better way.
+    """
+
+
+class FrozenParam(nnx.Variable[jax.Array]):
+    """A parameter of an activation that is held fixed. No `nnx.Param`, so no gradient and no optimiser reaches it."""
 
 
 class Parametric(nnx.Module):
-    """Elementwise z = a f(y - b) with one a and one b for each of the last axis's `features`, in Flax params.
+    """Elementwise z = a f(y - b) with a and b in Flax params: one of each per node, channel, element or layer.
+
+    dz/dy = a f'(y - b), dz/da = f(y - b), dz/db = -dz/dy; the gradients of a and b are summed over whatever shares
+    them. [P, eq. 7-12; A, eq. 17-24] have one a and one b per node, [A, eq. 9-16] one per element of a feature map.
 
     Args:
       f: what to make parametric: a name in the catalogue ("tanh"), a record, or an elementwise function. A record
-        that has parameters already ("ppns") is taken as it is.
-      features: size of the last axis of the input.
-      initial: start values by parameter name, each a number or an array of shape (features,); by default those of
-        the record: a = 1.5 / max|f'|, b = 0 [P, section 4.1].
-      param_dtype: dtype the parameters are held in. They are cast to the input's dtype in the computation, so the
-        dtype that comes out is the one that went in.
+        that has parameters already ("ppns") is taken as it is, and all of them are held.
+      features: size of the last axis of the input; a tuple (height, width, channels) for a feature map with
+        sharing "element" or "channel"; not needed for sharing "layer".
+      sharing: "node": one value for each entry of the last axis; "layer": one for all; "channel": one for each
+        entry of the channel axis; "element": one for each element of `features`.
+      channel_axis: axis of the channels for sharing "channel", counted from the end: -1, or -3 for
+        (channels, height, width).
+      trainable: names of the parameters that are learned, by default all. The others are held in `FrozenParam`.
+      initial: start values by parameter name, each a number, an array of the parameter's shape, or an initialiser
+        (key, shape, dtype) -> array; by default those of the record: a = 1.5 / max|f'|, b = 0 [P, section 4.1].
+      dtype: dtype of the computation and the output; by default that of the input.
+      param_dtype: dtype the parameters are held in.
+      rngs: source of the keys for initialisers in `initial`; not needed otherwise.
 
     Raises:
-      ValueError: for an unknown name, a parameter the record does not have, a start value of another shape, or a
-        call with another size of the last axis.
+      ValueError: for an unknown name, a parameter the record does not have, a start value or features of another
+        shape than the sharing's, an initialiser without `rngs`, or a call with another shape of the last axes.
       TypeError: for a call with integers.
 
     Examples:
@@ -44,41 +63,94 @@ class Parametric(nnx.Module):
       ([1.5, 1.5, 1.5], [0.0, 0.0, 0.0])
       >>> layer(jnp.zeros((7, 3))).shape
       (7, 3)
+      >>> agile = Parametric("sigmoid", (28, 28, 16), sharing="element", trainable=["a"])
+      >>> agile.a[...].shape, type(agile.b).__name__
+      ((28, 28, 16), 'FrozenParam')
     """
 
     def __init__(
         self,
         f: str | Activation | Function,
-        features: int,
+        features: Features = None,
         *,
-        initial: Mapping[str, ArrayLike] | None = None,
+        sharing: Kind = "node",
+        channel_axis: int = -1,
+        trainable: Collection[str] | None = None,
+        initial: Mapping[str, Start] | None = None,
+        dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs | None = None,
     ) -> None:
-        record = _parametric_record(f)
-        initial = dict(initial or {})
-        if unknown := set(initial) - set(record.params):
-            raise ValueError(
-                f"{record.name}: expected start values for {', '.join(record.params)}, got one for {sorted(unknown)}"
-            )
-        self.activation = record
-        self.features = features
-        for name, start in record.params.items():
-            value = jnp.asarray(initial.get(name, start), param_dtype)
-            if value.shape not in ((), (features,)):
-                raise ValueError(
-                    f"{record.name}: expected a start value of shape () or ({features},) for {name}, got {value.shape}"
-                )
-            setattr(self, name, nnx.Param(jnp.broadcast_to(value, (features,))))
+        self.elementwise = Elementwise.of(
+            f, Sharing(sharing, features, channel_axis), trainable=trainable, dtype=dtype, param_dtype=param_dtype
+        )
+
+        def key() -> jax.Array:
+            if rngs is None:
+                raise ValueError(f"{self.activation.name}: expected rngs for an initialiser, got none; pass rngs=...")
+            return rngs.params()
+
+        for name, start in self.elementwise.start_values(initial).items():
+            kind = ActivationParam if name in self.elementwise.trainable else FrozenParam
+            setattr(self, name, kind(start(key)))
+
+    @property
+    def activation(self) -> Activation:
+        """The record."""
+        return self.elementwise.record
+
+    @property
+    def features(self) -> Features:
+        """The sizes the layer was built for."""
+        return self.elementwise.sharing.features
 
     def __call__(self, y: jax.Array) -> jax.Array:
-        """Z of the shape and dtype of y, whose last axis has size `features`."""
-        if y.ndim == 0 or y.shape[-1] != self.features:
-            raise ValueError(
-                f"{self.activation.name}: expected an input whose last axis has size {self.features}, "
-                f"got shape {y.shape}; build the layer with features={y.shape[-1] if y.ndim else '...'}"
-            )
-        if not jnp.issubdtype(y.dtype, jnp.floating):
-            raise TypeError(f"{self.activation.name}: expected an input of a float dtype, got {y.dtype}; cast it first")
-        params = {name: getattr(self, name)[...].astype(y.dtype) for name in self.activation.params}
-        lead = (1,) * (y.ndim - 1)
-        return self.activation.fn(y, **{name: p.reshape(*lead, self.features) for name, p in params.items()})
+        """Z of the shape of y and, unless `dtype` is given, of its dtype."""
+        return self.elementwise(y, {name: getattr(self, name)[...] for name in self.activation.params})
+
+
+class Maxout(nnx.Module):
+    """z_j = max_k (W_k^T x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W^T x) [B1].
+
+    The gradient goes to the winning piece; pieces that tie share it in equal parts.
+
+    Args:
+      in_features, features: sizes of the last axis of input and output.
+      pieces: number of affine maps.
+      use_bias: whether they have a w0.
+      kernel_init, bias_init: initialisers of W, as of one affine map (in_features, ...), and w0.
+      dtype: dtype of the computation and the output; by default that of the input.
+      param_dtype: dtype of the params: kernel (in_features, pieces, features) and bias (pieces, features).
+      rngs: source of the initial weights.
+
+    Raises:
+      ValueError: for sizes below 1, or a call with another size of the last axis.
+      TypeError: for a call with integers.
+
+    Examples:
+      >>> layer = Maxout(4, 3, pieces=2, rngs=nnx.Rngs(0))
+      >>> layer.kernel[...].shape, layer(jnp.ones((7, 4))).shape
+      ((4, 2, 3), (7, 3))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        pieces: int = 2,
+        *,
+        use_bias: bool = True,
+        kernel_init: Initializer = jax.nn.initializers.lecun_normal(),  # noqa: B008 - a pure function
+        bias_init: Initializer = jax.nn.initializers.zeros,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        check_sizes(in_features=in_features, features=features, pieces=pieces)
+        self.dtype = dtype
+        self.kernel = nnx.Param(initial_kernel(kernel_init, rngs.params(), in_features, pieces, features, param_dtype))
+        self.bias = nnx.Param(bias_init(rngs.params(), (pieces, features), param_dtype)) if use_bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Z of shape (..., features) for x of shape (..., in_features)."""
+        return maxout(x, self.kernel[...], None if self.bias is None else self.bias[...], dtype=self.dtype)

@@ -1,0 +1,119 @@
+"""Activation layers as `flax.linen` modules: the twins of those in `paramact_jax.layers.nnx`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+
+from paramact_jax.activations import Activation
+from paramact_jax.activations.record import Function
+from paramact_jax.layers.elementwise import Elementwise, Start
+from paramact_jax.layers.maxout import check_sizes, initial_kernel, maxout
+from paramact_jax.layers.sharing import Features, Kind, Sharing
+
+FROZEN_COLLECTION = "frozen"
+"""The collection of the parameters that are held fixed, beside "params"."""
+
+
+class Parametric(nn.Module):
+    """Elementwise z = a f(y - b) with a and b in Flax params: one of each per node, channel, element or layer.
+
+    The same function, arguments and errors as `paramact_jax.nnx.Parametric`, which see. Parameters that `trainable`
+    leaves out lie in the collection "frozen" instead of "params". The layer's names in both are those of the record.
+
+    Args:
+      f, features, sharing, channel_axis, trainable, initial, dtype, param_dtype: as in the nnx twin; initialisers
+        in `initial` draw from the "params" stream.
+
+    Raises:
+      ValueError: for an unknown name, a parameter the record does not have, a start value or features of another
+        shape than the sharing's, or a call with another shape of the last axes.
+      TypeError: for a call with integers.
+
+    Examples:
+      >>> layer = Parametric("tanh", features=3, trainable=("a",))
+      >>> variables = layer.init(jax.random.key(0), jnp.zeros((7, 3)))
+      >>> variables["params"]["a"].tolist(), variables["frozen"]["b"].tolist()
+      ([1.5, 1.5, 1.5], [0.0, 0.0, 0.0])
+      >>> layer.apply(variables, jnp.zeros((7, 3))).shape
+      (7, 3)
+    """
+
+    f: str | Activation | Function
+    features: Features = None
+    sharing: Kind = "node"
+    channel_axis: int = -1
+    trainable: Collection[str] | None = None
+    initial: Mapping[str, Start] | None = None
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, y: jax.Array) -> jax.Array:
+        """Z of the shape of y and, unless `dtype` is given, of its dtype."""
+        elementwise = Elementwise.of(
+            self.f,
+            Sharing(self.sharing, self.features, self.channel_axis),
+            trainable=self.trainable,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        params = {}
+        for name, start in elementwise.start_values(self.initial).items():
+            if name in elementwise.trainable:
+                params[name] = self.param(name, lambda key, start=start: start(lambda: key))
+            else:
+                held = self.variable(
+                    FROZEN_COLLECTION, name, lambda start=start: start(lambda: self.make_rng("params"))
+                )
+                params[name] = held.value
+        return elementwise(y, params)
+
+
+class Maxout(nn.Module):
+    """z_j = max_k (W_k^T x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W^T x) [B1].
+
+    The same function as `paramact_jax.nnx.Maxout`; in_features is that of the first input.
+
+    Args:
+      features: size of the last axis of the output.
+      pieces, use_bias, kernel_init, bias_init, dtype, param_dtype: as in the nnx twin.
+
+    Raises:
+      ValueError: for sizes below 1, or a call with another size of the last axis.
+      TypeError: for a call with integers.
+
+    Examples:
+      >>> layer = Maxout(3, pieces=2)
+      >>> variables = layer.init(jax.random.key(0), jnp.ones((7, 4)))
+      >>> variables["params"]["kernel"].shape, layer.apply(variables, jnp.ones((7, 4))).shape
+      ((4, 2, 3), (7, 3))
+    """
+
+    features: int
+    pieces: int = 2
+    use_bias: bool = True
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal()
+    bias_init: Initializer = jax.nn.initializers.zeros
+    dtype: DTypeLike | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Z of shape (..., features) for x of shape (..., in_features)."""
+        fan_in = x.shape[-1] if x.ndim else 1
+        check_sizes(in_features=fan_in, features=self.features, pieces=self.pieces)
+
+        def kernel_init(key: jax.Array) -> jax.Array:
+            return initial_kernel(self.kernel_init, key, fan_in, self.pieces, self.features, self.param_dtype)
+
+        kernel = self.param("kernel", kernel_init)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.pieces, self.features), self.param_dtype)
+        return maxout(x, kernel, bias, dtype=self.dtype)

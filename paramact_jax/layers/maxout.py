@@ -1,0 +1,67 @@
+"""Maxout as a pure function: the one activation of the sources that owns weights."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+
+
+def maxout(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None, *, dtype: DTypeLike | None = None
+) -> jax.Array:
+    """z_j = max_k (W_k^T x + w0_k)_j, the largest of `pieces` affine maps [B1].
+
+    The gradient goes to the winning piece; pieces that tie share it in equal parts, as `jnp.max` does.
+
+    Args:
+      x: (..., in_features).
+      kernel: (in_features, pieces, features).
+      bias: (pieces, features), or None.
+      dtype: dtype of the computation and the result; by default that of x.
+
+    Returns:
+      (..., features).
+
+    Raises:
+      ValueError: if the last axis of x is not in_features.
+      TypeError: if x is not of a float dtype.
+
+    Examples:
+      >>> absolute = jnp.array([1.0, -1.0]).reshape(1, 2, 1)
+      >>> maxout(jnp.array([[-3.0], [2.0]]), absolute).tolist()
+      [[3.0], [2.0]]
+    """
+    fan_in, pieces, features = kernel.shape
+    if x.ndim == 0 or x.shape[-1] != fan_in:
+        raise ValueError(
+            f"maxout: expected an input whose last axis has size {fan_in}, got shape {x.shape}; "
+            f"the layer is made for another input"
+        )
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"maxout: expected an input of a float dtype, got {x.dtype}; cast it first")
+    dtype = dtype or x.dtype
+    x, kernel = x.astype(dtype), kernel.astype(dtype)
+    y = (x @ kernel.reshape(fan_in, pieces * features)).reshape(*x.shape[:-1], pieces, features)
+    if bias is not None:
+        y = y + bias.astype(dtype).reshape((1,) * (y.ndim - 2) + bias.shape)
+    return jnp.max(y, axis=-2)
+
+
+def initial_kernel(
+    initializer: Initializer, key: jax.Array, in_features: int, pieces: int, features: int, dtype: DTypeLike
+) -> jax.Array:
+    """A kernel of shape (in_features, pieces, features), drawn so that each piece has the fan_in of an affine map."""
+    return initializer(key, (in_features, pieces * features), dtype).reshape(in_features, pieces, features)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuses sizes below 1.
+
+    Raises:
+      ValueError: naming the size.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"maxout: expected {name} of 1 or more, got {size}")

@@ -21,7 +21,13 @@ Start = ArrayLike | Initializer
 
 @functools.cache  # two models built alike then share one record, and so one graphdef and one compilation
 def record_of(f: str | Activation | Function) -> Activation:
-    """The record with parameters that `f` names: itself if it has some, else a f(y - b)."""
+    """The record with parameters that `f` names: itself if it has some, else a f(y - b).
+
+    The name of a function that the catalogue has a parametric form of means that form: "relu" is [P]'s Parametric ReLU,
+    whose slope at the kink is a.
+    """
+    if isinstance(f, str) and f"parametric_{f}" in catalogue.names():
+        return catalogue.get(f"parametric_{f}")
     record = catalogue.get(f) if isinstance(f, str) else f
     return record if isinstance(record, Activation) and record.params else parametric(record)
 
@@ -105,7 +111,7 @@ class Elementwise:
         return jnp.broadcast_to(value, shape)
 
     def __call__(self, y: jax.Array, params: Mapping[str, jax.Array]) -> jax.Array:
-        """Z of the shape of y, in `dtype` or, where that is None, in the dtype of y.
+        """The value z, of the shape of y, in `dtype` or, where that is None, in the dtype of y.
 
         Raises:
           ValueError: if the last axes of y are not the layer's features.

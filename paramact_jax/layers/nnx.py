@@ -105,7 +105,7 @@ class Parametric(nnx.Module):
         return self.elementwise.sharing.features
 
     def __call__(self, y: jax.Array) -> jax.Array:
-        """Z of the shape of y and, unless `dtype` is given, of its dtype."""
+        """The value z, of the shape of y and, unless `dtype` is given, of its dtype."""
         return self.elementwise(y, {name: getattr(self, name)[...] for name in self.activation.params})
 
 
@@ -152,5 +152,5 @@ class Maxout(nnx.Module):
         self.bias = nnx.Param(bias_init(rngs.params(), (pieces, features), param_dtype)) if use_bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Z of shape (..., features) for x of shape (..., in_features)."""
+        """The value z, of shape (..., features) for x of shape (..., in_features)."""
         return maxout(x, self.kernel[...], None if self.bias is None else self.bias[...], dtype=self.dtype)

@@ -9,7 +9,7 @@ _UNROLLED = 8  # XLA's CPU compiler vectorises a reduction along the trials only
 
 
 def affine(z: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """Y = W^T z + w0 [P, eq. 4].
+    """The affine map y = W^T z + w0 [P, eq. 4].
 
     Args:
       z: (points, fan_in), or (points, fan_in, trials).
@@ -26,7 +26,11 @@ def affine(z: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _product(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    """W^T z of every trial. Custom derivative: autodiff would sum the long axes in one reduction each way."""
+    """W^T z of every trial.
+
+    Its reverse-mode derivative is written out, because autodiff would sum the long axes in one reduction each. It has
+    no forward-mode derivative.
+    """
     return _sum(z[:, :, None] * kernel[None], axis=1)
 
 
@@ -51,4 +55,4 @@ def _sum(x: jax.Array, axis: int) -> jax.Array:
         jax.lax.slice_in_dim(x, start, min(start + _UNROLLED, size), axis=axis).sum(axis)
         for start in range(0, size, _UNROLLED)
     ]
-    return _sum(jnp.stack(chunks), 0) if len(chunks) > 1 else chunks[0]
+    return _sum(jnp.stack(chunks), 0)

@@ -58,6 +58,9 @@ class MLP(nnx.Module):
       param_dtype: dtype of all params.
       rngs: source of the initial weights. The weights drawn do not depend on the activation.
 
+    Raises:
+      ValueError: for an unknown name, or a start value of a parameter that the activation does not have.
+
     Examples:
       >>> from flax import nnx
       >>> model = MLP(2, [2] * 10, 1, "ppns", rngs=nnx.Rngs(0))
@@ -81,6 +84,8 @@ class MLP(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         record = catalogue.get(activation) if isinstance(activation, str) else activation
+        if unknown := set(initial or {}) - set(record.params):
+            raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {sorted(unknown)}")
         kernel_init = kernel_init or jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         bias_init = bias_init or jax.nn.initializers.zeros
         widths = [in_features, *hidden_features]

@@ -36,9 +36,16 @@ def with_params(model: Model, params: Params) -> Model:
     """
     copy = nnx.clone(model)
     state = nnx.state(copy, nnx.Param)
-    expected, got = (jax.tree.map(jnp.shape, tree) for tree in (nnx.to_pure_dict(state), params))
-    if expected != got:
-        raise ValueError(f"expected params of shapes {expected}, got {got}")
+    expected, got = (
+        {jax.tree_util.keystr(path): jnp.shape(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (nnx.to_pure_dict(state), params)
+    )
+    for path in sorted(set(expected) | set(got)):
+        if expected.get(path) != got.get(path):
+            raise ValueError(
+                f"params{path}: expected shape {expected.get(path, 'none')}, got {got.get(path, 'none')}; "
+                f"pass the params of one trial of a model like this one"
+            )
     nnx.replace_by_pure_dict(state, params)
     nnx.update(copy, state)
     return copy
@@ -64,7 +71,8 @@ def with_activation(params: Params, activation: Activation, initial: Mapping[str
         learned = {name: jnp.full_like(bias, starts[name]) for name in activation.params}
         return {"linear": old["linear"]} | ({"activation": learned} if learned else {})
 
-    return {name: {i: layer(old) for i, old in v.items()} if name == "hidden" else v for name, v in params.items()}
+    hidden = {i: layer(old) for i, old in params.get("hidden", {}).items()}
+    return params | ({"hidden": hidden} if hidden else {})
 
 
 def forward(params: Params, inputs: jax.Array, activation: Activation) -> jax.Array:
@@ -77,7 +85,8 @@ def forward(params: Params, inputs: jax.Array, activation: Activation) -> jax.Ar
       activation: the record in every hidden layer.
 
     Returns:
-      Shape (points, out_features), or (points, out_features, trials).
+      Shape (points, out_features), or (points, out_features, trials). With trials it can be differentiated in reverse
+      mode only.
     """
     trials = params["out"]["bias"].shape[1:]
     z = jnp.broadcast_to(inputs.reshape(inputs.shape + (1,) * len(trials)), inputs.shape + trials)

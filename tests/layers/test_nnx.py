@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from paramact_jax.activations import parametric, pn_sigmoid, ppns
+from paramact_jax.activations import catalogue, parametric, pn_sigmoid, ppns
 from paramact_jax.layers.nnx import Parametric
 from paramact_jax.networks import MLP
 
@@ -107,3 +107,11 @@ def test_a_and_b_of_every_layer_receive_gradients():
     for layer in gradient["hidden"].values():
         assert layer["activation"]["a"][...].all()
         assert layer["activation"]["b"][...].all()
+
+
+def test_the_name_of_a_function_means_the_papers_parametric_form():
+    """Parametric ReLU of [P, Table 1] has slope a at its kink; a plain transform of ReLU has slope 0 there."""
+    layer = Parametric("relu", 1)
+    assert layer.activation is catalogue.get("parametric_relu")
+    assert float(jax.grad(lambda y: layer(y[None])[0])(jnp.float32(0.0))) == 1.5
+    assert Parametric("sigmoid", 1).activation is catalogue.get("parametric_sigmoid")

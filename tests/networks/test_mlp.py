@@ -130,3 +130,21 @@ def test_start_values_param_dtype_and_leading_axes():
     chex.assert_shape(model(jnp.zeros((6, 4, 2), jnp.float16)), (6, 4, 1))
     with pytest.raises(ValueError, match="unknown activation"):
         MLP(2, [3], 1, "pns", rngs=nnx.Rngs(0))
+
+
+def test_start_values_a_network_has_no_place_for_are_refused():
+    with pytest.raises(ValueError, match=r"tanh: expected start values for \[\], got \['a'\]"):
+        MLP(2, [2], 1, "tanh", initial={"a": 3.0}, rngs=nnx.Rngs(0))
+    params = params_of(MLP(2, [2], 1, "tanh", rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match="ppns: expected start values for"):
+        with_activation(params, catalogue.get("ppns"), {"beta": 1.0})
+
+
+def test_params_of_another_shape_are_refused_by_their_path():
+    model = MLP(2, [2], 1, "ppns", rngs=nnx.Rngs(0))
+    stacked = jax.tree.map(lambda x: jnp.stack([x] * 3), params_of(model))
+    with pytest.raises(ValueError, match=r"\['activation'\]\['a'\]: expected shape \(2,\), got \(3, 2\)"):
+        with_params(model, stacked)
+    plain = params_of(MLP(2, [2], 1, "tanh", rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"\['a'\]: expected shape \(2,\), got none"):
+        with_params(model, plain)

@@ -35,20 +35,21 @@ def _reltanh_derivative(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: A
     return tanh.derivative(_nearest(y, low, high))
 
 
-def _by_threshold(y: ArrayLike, at: jax.Array) -> jax.Array:
+def _by_threshold(y: ArrayLike, at: ArrayLike) -> jax.Array:
+    at = jnp.asarray(at, jnp.result_type(y, at))  # a threshold given as a number takes the dtype of y
     return -2 * jnp.tanh(at) * (tanh.derivative(at) * (y - at))
 
 
 def _reltanh_by_plus(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> jax.Array:
     in_order, low, high = _ordered(lambda_plus, lambda_minus)
     beyond = jnp.where(in_order, jnp.greater_equal(y, high), jnp.less_equal(y, low))
-    return jnp.where(beyond, _by_threshold(y, jnp.asarray(lambda_plus)), 0)
+    return jnp.where(beyond, _by_threshold(y, lambda_plus), 0)
 
 
 def _reltanh_by_minus(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> jax.Array:
     in_order, low, high = _ordered(lambda_plus, lambda_minus)
     beyond = jnp.where(in_order, jnp.less_equal(y, low) & jnp.less(y, high), jnp.greater_equal(y, high))
-    return jnp.where(beyond, _by_threshold(y, jnp.asarray(lambda_minus)), 0)
+    return jnp.where(beyond, _by_threshold(y, lambda_minus), 0)
 
 
 reltanh = Activation(

@@ -150,7 +150,7 @@ def _isigmoid_derivative(y: ArrayLike, *, threshold: ArrayLike, alpha: ArrayLike
 
 
 def _isigmoid_by_threshold(y: ArrayLike, *, threshold: ArrayLike, alpha: ArrayLike) -> jax.Array:
-    t = jnp.abs(threshold)
+    t = jnp.abs(jnp.asarray(threshold, jnp.result_type(y, threshold)))  # a number takes the dtype of y
     outwards = jnp.less(y, 0) == jnp.less(threshold, 0)
     slope = sigmoid.derivative(t) - alpha
     return jnp.where(_outside(y, t), jnp.where(outwards, slope, -slope), 0)

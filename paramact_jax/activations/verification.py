@@ -111,7 +111,9 @@ def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> 
         rows = []
         for way, slopes in _ways(record, args):
             for variable, slope in slopes.items():
-                rows.append(_compare(record, way, f"dz/d{variable}", args["y"], closed[variable], slope, _TOLERANCE))
+                rows.append(
+                    _compare(record, way, f"dz/d{variable}", args["y"], closed[variable], slope, _TOLERANCES[name])
+                )
     return tuple(rows)
 
 
@@ -131,7 +133,7 @@ def check_against_float64(record: Activation) -> tuple[Check, ...]:
         rows = []
         if reference := VALUES.get(record.name):
             expected = reference(np.asarray(y), **{p: np.asarray(value) for p, value in params.items()})
-            rows.append(_compare(record, "numpy", "z", y, expected, record(y, **params), _TOLERANCE))
+            rows.append(_compare(record, "numpy", "z", y, expected, record(y, **params), _TOLERANCES["float64"]))
         closed = {"y": record.derivative} | dict(record.partials)
         for variable, form in closed.items():
             differences, kept = _central_differences(record, {"y": y} | params, variable)
@@ -173,7 +175,7 @@ def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
     )
 
 
-_TOLERANCE = 32.0
+_TOLERANCES = {"float64": 32.0, "float32": 32.0, "bfloat16": 8.0, "float16": 8.0}
 _DIFFERENCE_TOLERANCE = 2e7  # a difference quotient of 64-bit numbers keeps 8 to 10 digits
 
 # Both zeros, the region where the functions bend, saturation, and what overflows a careless exp or square.

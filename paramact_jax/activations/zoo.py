@@ -208,8 +208,8 @@ arctan = Activation(
 """f(y) = arctan(y), f' = 1 / (1 + y^2) [R, no. 7].
 
 Examples:
-  >>> float(arctan.derivative(1.0))
-  0.5
+  >>> float(arctan.derivative(0.0))
+  1.0
 """
 
 softplus = Activation(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from paramact_jax.activations import (
+    catalogue,
     elu,
     elu_alpha,
     hexpo,
@@ -126,3 +127,14 @@ def test_families_by_their_constant():
     assert leaky_relu_of_slope(-2.0).range == (0.0, float("inf"))
     assert thresholded_relu_at(0.0).kinks[0].value is None
     assert thresholded_relu_at(2.0).name == "thresholded_relu_2"
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_one_of_each_parameter_per_node_broadcasts(name, dtype):
+    record, y = catalogue.get(name), jnp.linspace(-3, 3, 15).reshape(5, 3).astype(dtype)
+    params = {p: jnp.full((1, 3), start, dtype) for p, start in record.params.items()}
+    for form in (record.fn, record.derivative, *record.partials.values()):
+        found = form(y, **params)
+        assert (found.shape, found.dtype) == (y.shape, y.dtype)
+        np.testing.assert_array_equal(found, form(y, **record.params), strict=True)

@@ -109,7 +109,7 @@ def activation(fn: Function, name: str | None = None) -> Activation:
       name: a name for messages and plots; by default the function's own.
 
     Raises:
-      TypeError: if `fn` is not callable.
+      TypeError: if `fn` is not callable, or cannot be differentiated by JAX, as a NumPy function cannot.
       ValueError: if `fn` is not elementwise.
 
     Examples:
@@ -126,9 +126,13 @@ def activation(fn: Function, name: str | None = None) -> Activation:
         y = jnp.asarray(y)
         return jax.jvp(fn, (y,), (jnp.ones_like(y),))[1]
 
-    values = np.asarray(fn(jnp.asarray(_GRID, jnp.float32)))
-    every_second = np.asarray(fn(jnp.asarray(_GRID[::2], jnp.float32)))
-    if values.shape != _GRID.shape or not np.allclose(values[::2], every_second, equal_nan=True):
+    try:
+        jax.eval_shape(derivative, jax.ShapeDtypeStruct(_GRID.shape, jnp.float32))
+    except jax.errors.TracerArrayConversionError as error:
+        raise TypeError(f"activation {label!r}: expected a function JAX can trace; write it with jax.numpy") from error
+
+    values, alone = (np.asarray(fn(jnp.asarray(y, jnp.float32))) for y in (_GRID, _GRID[_SOME]))
+    if values.shape != _GRID.shape or not np.allclose(values[_SOME], alone, equal_nan=True):
         raise ValueError(
             f"activation {label!r}: expected an elementwise function, whose value at a y does not depend on the other "
             f"elements; got one of shape {_GRID.shape} -> {values.shape} that is not"
@@ -145,17 +149,22 @@ def activation(fn: Function, name: str | None = None) -> Activation:
 
 
 _GRID = np.sort(np.concatenate([np.sinh(np.linspace(-6, 6, 4001)) * (100 / np.sinh(6)), [0.0]]))
+_SOME = slice(701, 3301, 3)  # other ends, other neighbours, another number of elements
+_STILL_GROWING = 1.05  # how much steeper a slope without a bound is on twice the interval, at least
 
 
 def find_steepest_slope(derivative: Function) -> float:
     """Numerical max |f'(y)| on |y| <= 100: a grid dense at 0, then three refinements around its best point.
 
-    Returns inf where the derivative is not finite somewhere on the grid.
+    Returns inf where the derivative is not finite somewhere on the grid, or is still growing: more than 5 % steeper on
+    |y| <= 100 than on |y| <= 50.
     """
     grid, best = _GRID, 0.0
     for _ in range(4):
         slopes = np.abs(np.asarray(derivative(jnp.asarray(grid, jnp.float32)), np.float64))
         if not np.isfinite(slopes).all():
+            return math.inf
+        if grid is _GRID and slopes.max() > _STILL_GROWING * slopes[np.abs(grid) <= 50].max():
             return math.inf
         i = int(slopes.argmax())
         best = max(best, float(slopes[i]))

@@ -124,8 +124,25 @@ def test_zero_centred(name, centred):
         (jax.nn.softmax, ValueError, "elementwise function"),
         (jnp.cumsum, ValueError, "elementwise function"),
         (jnp.flip, ValueError, "elementwise function"),
+        (lambda y: y / jnp.max(jnp.abs(y)), ValueError, "elementwise function"),
+        (np.tanh, TypeError, "write it with jax.numpy"),
+        (jnp.square, ValueError, r"steepest slope is inf, .*pass a="),
+        (lambda y: y * jnp.sin(y), ValueError, r"steepest slope is inf, .*pass a="),
     ],
-    ids=["parametric", "constant", "number", "infinite slope", "sum", "softmax", "cumsum", "flip"],
+    ids=[
+        "parametric",
+        "constant",
+        "number",
+        "infinite slope",
+        "sum",
+        "softmax",
+        "cumsum",
+        "flip",
+        "scaled",
+        "NumPy",
+        "square",
+        "growing",
+    ],
 )
 def test_what_cannot_be_made_parametric_is_refused(f, error, message):
     with pytest.raises(error, match=message):

@@ -16,7 +16,7 @@ class Activations:
     """Print every activation of the catalogue with its properties, and draw them all.
 
     A few seconds. Writes runs/activations-DATE-TIME/: gallery.png, catalogue.md, catalogue.csv, catalogue.tex.
-    Example: python -m experiments activations --out /tmp/activations
+    Example: python -m experiments activations --out runs/catalogue
     """
 
     out: Path | None = None

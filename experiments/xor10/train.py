@@ -57,7 +57,7 @@ def model(
       bias_std: standard deviation of the normal initial biases.
       initial_a: start value of a, if the activation has one; None: the record's.
     """
-    record = catalogue.get(activation) if isinstance(activation, str) else activation
+    record = catalogue.resolve(activation)
 
     def normal(std: Any) -> jax.nn.initializers.Initializer:
         return lambda key, shape, dtype=jnp.float32, out_sharding=None: std * jax.random.normal(key, shape, dtype)
@@ -104,7 +104,7 @@ def initial_states(protocol: Protocol, mesh: Mesh | None = None) -> State:
 
 def trainer(activation: str | Activation, *, mesh: Mesh | None = None) -> OverTrials:
     """Makes `(state, (settings, steps)) -> state` of all trials of one activation; see `gradient_descent`."""
-    record = catalogue.get(activation) if isinstance(activation, str) else activation
+    record = catalogue.resolve(activation)
     return mlp_trainer(record, [WIDTH] * HIDDEN_LAYERS, *xor(), mesh=mesh)
 
 

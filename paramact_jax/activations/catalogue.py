@@ -77,3 +77,8 @@ def get(name: str) -> Activation:
     near = difflib.get_close_matches(name, _BY_NAME, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(_BY_NAME)}{hint}")
+
+
+def resolve(activation: str | Activation) -> Activation:
+    """The record itself, or the one of that name; raises ValueError as `get` does."""
+    return get(activation) if isinstance(activation, str) else activation

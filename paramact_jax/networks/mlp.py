@@ -83,7 +83,7 @@ class MLP(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        record = catalogue.get(activation) if isinstance(activation, str) else activation
+        record = catalogue.resolve(activation)
         if unknown := set(initial or {}) - set(record.params):
             raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {sorted(unknown)}")
         kernel_init = kernel_init or jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")

@@ -227,7 +227,9 @@ def test_training_keeps_the_dtype_of_the_params(dtype, trials_last):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "targets"), [(INPUTS, TARGETS[:1]), (INPUTS, TARGETS[:, 0]), (INPUTS[0], TARGETS)], ids=str
+    ("inputs", "targets"),
+    [(INPUTS, TARGETS[:1]), (INPUTS, TARGETS[:, 0]), (INPUTS[0], TARGETS)],
+    ids=["a target short", "flat targets", "flat inputs"],
 )
 def test_points_of_wrong_shapes_are_refused(inputs, targets):
     with pytest.raises(ValueError, match=r"expected inputs \(points, in_features\)"):

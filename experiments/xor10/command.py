@@ -14,7 +14,7 @@ from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Loss, Protocol, P
 class Xor10:
     """Train every trial of [P, Table 5] and compare the counts: 7 activations x 1,000 trials x 10,000 iterations.
 
-    About 25 s on 2 cores. Writes runs/xor10-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV
+    About 20 s on 2 cores. Writes runs/xor10-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV
     and LaTeX, convergence.png. Example: python -m experiments xor10 --protocol literal --trials 200
     """
 

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         args=arguments,
         prog="python -m experiments",
         description=__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
     try:
         work = command.prepare()

@@ -1,4 +1,4 @@
-"""`python -m experiments bench xor10`."""
+"""`python -m experiments bench xor10` and `bench activations`."""
 
 from __future__ import annotations
 

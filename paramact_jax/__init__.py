@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from paramact_jax import activations as activations
     from paramact_jax import datasets as datasets
     from paramact_jax import figures as figures
+    from paramact_jax import gradients as gradients
     from paramact_jax import layers as layers
     from paramact_jax import networks as networks
     from paramact_jax import papers as papers
@@ -35,6 +36,7 @@ __all__ = [
     "activations",
     "datasets",
     "figures",
+    "gradients",
     "layers",
     "linen",
     "networks",

@@ -1,0 +1,34 @@
+"""Where a gradient vanishes, and why: the factors of the chain rule, layer by layer."""
+
+from paramact_jax.gradients import mean_field, units
+from paramact_jax.gradients.attribution import Attribution, Cause, Decay, Units, attribute, cause, decay, state_of_units
+from paramact_jax.gradients.jacobians import (
+    Chain,
+    LayerGradients,
+    LayerJacobians,
+    chain,
+    layer_jacobians,
+    parameter_gradients,
+)
+from paramact_jax.gradients.spectra import Spectra, spectra
+
+__all__ = [
+    "Attribution",
+    "Cause",
+    "Chain",
+    "Decay",
+    "LayerGradients",
+    "LayerJacobians",
+    "Spectra",
+    "Units",
+    "attribute",
+    "cause",
+    "chain",
+    "decay",
+    "layer_jacobians",
+    "mean_field",
+    "parameter_gradients",
+    "spectra",
+    "state_of_units",
+    "units",
+]

@@ -1,0 +1,216 @@
+"""The split of a gradient's decay into its two causes, and the state of the units."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from paramact_jax.gradients import Cause, attribute, cause, decay, layer_jacobians, state_of_units
+from paramact_jax.networks import MLP, params_of, with_params
+
+
+def inputs(samples, features, dtype="float32"):
+    return jnp.asarray(np.random.default_rng(2).normal(size=(samples, features)), dtype)
+
+
+def mse(outputs):
+    return ((outputs - 0.3) ** 2).mean()
+
+
+def gradient_norms(model, x, loss):
+    """||dL/dy^(l)||, l = 1 .. K+1, by autodiff: the gradient of what is added to each y."""
+
+    class Added(nnx.Module):
+        def __init__(self, linear, shape):
+            self.linear, self.added = linear, nnx.Variable(jnp.zeros(shape, x.dtype))
+
+        def __call__(self, z):
+            return self.linear(z) + self.added[...]
+
+    model = nnx.clone(model)
+    for layer in model.hidden:
+        layer.linear = Added(layer.linear, (len(x), layer.linear.out_features))
+    model.out = Added(model.out, (len(x), model.out.out_features))
+    gradients = nnx.grad(lambda model: loss(model(x)), argnums=nnx.DiffState(0, nnx.Variable))(model)
+    gradients = nnx.to_pure_dict(gradients)
+    added = [gradients["hidden"][i]["linear"]["added"] for i in range(len(model.hidden))] + [gradients["out"]["added"]]
+    return jnp.stack([jnp.linalg.norm(g) for g in added])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [[4], [3, 5, 4], [8] * 50])
+@pytest.mark.parametrize("name", ["sigmoid", "ppns", "tanh", "leaky_relu"])
+def test_the_two_causes_add_up_to_the_whole_as_autodiff_sees_it(name, hidden, dtype, x64):
+    model, x = MLP(3, hidden, 2, name, param_dtype=dtype, rngs=nnx.Rngs(3)), inputs(8, 3, dtype)
+    found = attribute(model, x, mse).decay
+    chex.assert_shape([found.linear, found.activation, found.cause], (len(hidden),))
+    chex.assert_shape([found.log_norm, found.non_finite], (len(hidden) + 1,))
+    eps = float(jnp.finfo(dtype).eps)
+    # To rounding: each is a difference of logarithms as large as log_norm.
+    rounding = 4 * eps * (1 + float(jnp.abs(found.log_norm).max()))
+    np.testing.assert_allclose(found.linear + found.activation, -np.diff(found.log_norm), rtol=0, atol=rounding)
+    norms = gradient_norms(model, x, mse)
+    seen = np.asarray(norms > 1e4 * float(jnp.finfo(dtype).tiny))  # below, autodiff itself has lost digits
+    assert seen[len(hidden) // 2 :].all()
+    np.testing.assert_allclose(found.log_norm[seen], jnp.log(norms)[seen], rtol=0, atol=2000 * eps * len(hidden))
+    assert not found.non_finite.any()
+
+
+def test_norms_far_below_the_smallest_float():
+    model = MLP(4, [4] * 100, 1, "sigmoid", rngs=nnx.Rngs(0))
+    found = attribute(model, inputs(8, 4), mse).decay
+    assert float(found.log_norm[0]) < np.log(float(jnp.finfo(jnp.float32).smallest_subnormal)) - 10
+    assert bool(jnp.isfinite(found.log_norm).all())
+    assert not gradient_norms(model, inputs(8, 4), mse)[0] > 0  # autodiff has lost it
+    assert int(found.total_cause) in (Cause.ACTIVATION, Cause.BOTH)
+
+
+def with_weights(name, scale, depth=6, width=64):
+    """An MLP whose square weight matrices are `scale` times orthogonal ones."""
+    model = MLP(
+        width, [width] * depth, width, name, kernel_init=jax.nn.initializers.orthogonal(scale), rngs=nnx.Rngs(0)
+    )
+    return model, inputs(4, width)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "expected"),
+    [
+        ("identity", 0.5, Cause.LINEAR),
+        ("identity", 1.5, Cause.NONE),
+        ("sigmoid", 1.0, Cause.ACTIVATION),
+        ("sigmoid", 8.0, Cause.ACTIVATION),
+        ("sigmoid", 0.25, Cause.BOTH),
+        ("ppns", 1.0, Cause.NONE),
+    ],
+)
+def test_causes_known_by_construction(name, scale, expected):
+    model, x = with_weights(name, scale, depth=1 if name == "ppns" else 6)
+    if name == "ppns":
+        x = 0.01 * x  # where its slope is 1.5
+    found = attribute(model, x, mse).decay
+    assert set(found.cause.tolist()) == {expected}
+    assert int(found.total_cause) == expected
+    np.testing.assert_allclose(found.linear, np.log(scale), atol=1e-5)
+    if name == "identity":
+        np.testing.assert_allclose(found.activation, 0, atol=1e-6)
+    if name == "sigmoid":
+        assert bool((found.activation <= np.log(0.25) + 1e-6).all())
+
+
+def test_cause_of_every_kind_of_pair():
+    inf, nan = np.inf, np.nan
+    pairs = {
+        (-1.0, -1.0): Cause.BOTH,
+        (-1.0, 0.5): Cause.LINEAR,
+        (0.5, -1.0): Cause.ACTIVATION,
+        (1.0, -0.5): Cause.NONE,
+        (0.0, 0.0): Cause.NONE,
+        (-0.05, -1.0): Cause.ACTIVATION,
+        (-1.0, -0.05): Cause.LINEAR,
+        (-1.0, -inf): Cause.ACTIVATION,
+        (-inf, nan): Cause.LINEAR,
+        (nan, nan): Cause.UNDEFINED,
+        (nan, -1.0): Cause.UNDEFINED,
+    }
+    linear, activation = np.array(list(pairs)).T
+    assert cause(jnp.array(linear), jnp.array(activation)).tolist() == list(pairs.values())
+
+
+def killed(layer):
+    """A ReLU network where every unit of one hidden layer is dead at all samples."""
+    model = MLP(3, [4] * 5, 2, "relu", bias_init=jax.nn.initializers.constant(1.0), rngs=nnx.Rngs(0))
+    model.hidden[layer].linear.bias[...] = jnp.full(4, -1e3)
+    return model
+
+
+def test_a_gradient_that_becomes_exactly_zero():
+    found = attribute(killed(2), inputs(6, 3), mse)
+    assert jnp.isneginf(found.decay.log_norm).tolist() == [True, True, True, False, False, False]
+    assert jnp.isneginf(found.decay.activation).tolist() == [False, False, True, False, False]
+    assert jnp.isnan(found.decay.linear).tolist() == [True, True, False, False, False]
+    assert found.decay.cause.tolist()[:3] == [Cause.UNDEFINED, Cause.UNDEFINED, Cause.ACTIVATION]
+    assert int(found.decay.total_cause) == Cause.ACTIVATION
+    assert not found.decay.non_finite.any()
+    assert float(found.units.dead[2]) == 1
+
+
+def test_no_gradient_to_begin_with():
+    found = attribute(MLP(3, [4, 4], 1, "tanh", rngs=nnx.Rngs(0)), inputs(5, 3), lambda outputs: 0 * outputs.sum())
+    assert jnp.isneginf(found.decay.log_norm).all()
+    assert jnp.isnan(found.decay.linear).all()
+    assert found.decay.cause.tolist() == [Cause.UNDEFINED] * 2
+    assert int(found.decay.total_cause) == Cause.UNDEFINED
+
+
+@pytest.mark.parametrize("bad", [jnp.inf, jnp.nan])
+def test_non_finite_gradients_are_counted_where_they_are(bad):
+    model, x = MLP(3, [4, 4, 4], 1, "tanh", rngs=nnx.Rngs(0)), inputs(5, 3)
+    jacobians = layer_jacobians(model, x)
+    gradient = jnp.ones_like(jacobians.output).at[2].set(bad)
+    found = decay(jacobians, gradient)
+    assert found.non_finite.tolist() == [4, 4, 4, 1]  # every entry of one sample, not of the others
+    assert not jnp.isfinite(found.log_norm).any()
+    assert int(found.total_cause) == Cause.UNDEFINED
+    model.hidden[1].linear.kernel[0, 0] = bad
+    assert int(attribute(model, x, mse).decay.non_finite[0]) > 0
+
+
+def test_per_trial_and_per_checkpoint():
+    """Two axes of vmap in one jitted call, the non-finite trial reported and the others untouched."""
+    model, x = MLP(3, [4, 4], 1, "ppns", rngs=nnx.Rngs(0)), inputs(5, 3)
+    params = params_of(model)
+    scales = jnp.array([[0.5, 1.0, jnp.nan], [1.0, 2.0, 4.0]])
+
+    def one(scale):
+        return attribute(with_params(model, jax.tree.map(lambda p: p * scale, params)), x, mse)
+
+    together = jax.jit(jax.vmap(jax.vmap(one)))(scales)
+    chex.assert_shape(together.decay.log_norm, (2, 3, 3))
+    assert (together.decay.non_finite.sum(-1) > 0).tolist() == [[False, False, True], [False, False, False]]
+    alone = one(2.0)
+    picked = jax.tree.map(lambda leaf: leaf[1, 1], together)
+    chex.assert_trees_all_close(picked, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_state_of_units_by_hand():
+    model = nnx.Sequential(
+        nnx.Linear(2, 2, rngs=nnx.Rngs(0)),
+        nnx.relu,
+        nnx.Linear(2, 2, rngs=nnx.Rngs(0)),
+        nnx.relu,
+        nnx.Linear(2, 1, rngs=nnx.Rngs(0)),
+    )
+    for i, kernel in {0: [[1.0, -1.0], [0.0, 0.0]], 2: [[1.0, 1.0], [1.0, -9.0]], 4: [[1.0], [1.0]]}.items():
+        model.layers[i].kernel[...] = jnp.array(kernel)
+    x = jnp.array([[1.0, 2.0], [3.0, -1.0]])
+    edges = jnp.array([0.0, 2.0, 4.0])
+    found = attribute(model, x, jnp.sum, edges=edges).units
+    # Hidden layer 1: y = (x_1, -x_1): the second unit is dead. Layer 2: z = (x_1, 0), y = (x_1, x_1), nobody is.
+    assert found.slope_at_least_one.tolist() == [0.5, 1.0]
+    assert found.saturated.tolist() == [0.5, 0.0]
+    assert found.dead.tolist() == [0.5, 0.0]
+    # Weight gradients of unit 1, layer 1: delta x = 2 (1, 2) and 2 (3, -1), added (8, 2); unit 2 has none.
+    assert found.one_sign.tolist() == [0.5, 1.0]
+    assert found.one_sign_of_sample.tolist() == [0.25, 1.0]
+    # Layer 1's values: 1, 0 and 3, 0. Layer 2's: 1, 1 and 3, 3.
+    assert found.histograms.tolist() == [[0, 3, 1, 0, 0], [0, 2, 2, 0, 0]]
+
+
+def test_signs_survive_where_the_gradient_underflows():
+    model, x = MLP(4, [4] * 100, 1, "sigmoid", rngs=nnx.Rngs(0)), jnp.abs(inputs(6, 4))
+    found = state_of_units(layer_jacobians(model, x), jnp.ones((6, 1)))
+    assert found.one_sign_of_sample.tolist() == [1.0] * 100  # all inputs positive: sigmoid's second fault
+    assert found.histograms is None
+
+
+@pytest.mark.parametrize(
+    ("hidden", "gradient", "message"),
+    [([], (5, 1), "hidden layer, got a single affine map"), ([3], (5,), r"shape \(5, 1\), got \(5,\)")],
+)
+def test_bad_input_is_refused_in_one_line(hidden, gradient, message):
+    jacobians = layer_jacobians(MLP(3, hidden, 1, "tanh", rngs=nnx.Rngs(0)), inputs(5, 3))
+    with pytest.raises(ValueError, match=message):
+        decay(jacobians, jnp.ones(gradient))

@@ -1,0 +1,304 @@
+"""The factors of the chain rule and their products, against autodiff and against the paper's own formulas."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+
+import paramact_jax as pa
+from paramact_jax.activations import catalogue
+from paramact_jax.datasets import xor
+from paramact_jax.gradients import chain, layer_jacobians, parameter_gradients
+from paramact_jax.networks import MLP, params_of, with_params
+
+both_precisions = pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+
+
+def shaken(model, scale=0.3):
+    """The model with another value in every param, so that no bias, a or b is at a special one."""
+    random = np.random.default_rng(1)
+    params = params_of(model)
+    return with_params(
+        model, jax.tree.map(lambda p: p + jnp.asarray(random.normal(0, scale, p.shape), p.dtype), params)
+    )
+
+
+def inputs(samples, features, dtype="float32"):
+    return jnp.asarray(np.random.default_rng(2).normal(size=(samples, features)), dtype)
+
+
+def autodiff(model, x):
+    """d output / d input of every sample, in reverse mode, on the batch as it is."""
+    full = jax.jacrev(model)(x)
+    return jnp.stack([full[i, :, i] for i in range(len(x))])
+
+
+def assert_close(actual, expected, tolerance):
+    """To `tolerance`, relative to the largest entry."""
+    chex.assert_trees_all_close(actual, expected, rtol=0, atol=tolerance * float(jnp.abs(expected).max()))
+
+
+@both_precisions
+@pytest.mark.parametrize("depth", [1, 10, 50])
+@pytest.mark.parametrize("name", ["sigmoid", "ppns", "tanh", "relu", "parametric_relu", "hexpo"])
+def test_product_equals_autodiff_at_any_depth(name, depth, dtype, tolerance, x64):
+    model = shaken(MLP(3, [16 + i % 3 for i in range(depth)], 2, name, param_dtype=dtype, rngs=nnx.Rngs(0)), 0.1)
+    x = inputs(5, 3, dtype)
+    jacobians = layer_jacobians(model, x)
+    assert len(jacobians.linear) == depth + 1
+    assert len(jacobians.slopes) == depth
+    product, expected = chain(jacobians).to_z[0], autodiff(model, x)
+    exact = exact_product(jacobians, catalogue.get(name), params_of(model))
+    scale = np.abs(exact).max()
+    assert scale > 0
+    np.testing.assert_allclose(product, exact, rtol=0, atol=tolerance * scale)
+    # Autodiff loses digits where a function saturates, 1 - tanh^2: it may be off by its own error.
+    error = np.abs(expected - exact).max()
+    np.testing.assert_allclose(product, expected, rtol=0, atol=tolerance * scale + error)
+    assert error <= 100 * tolerance * scale
+
+
+def exact_product(jacobians, record, params):
+    """The product of the factors at the values y that the network computed, in float64."""
+    product = np.eye(jacobians.output.shape[1])[None]
+    for i in reversed(range(len(jacobians.linear))):
+        if i < len(jacobians.slopes):
+            own = {p: np.float64(v)[None] for p, v in params["hidden"][i].get("activation", {}).items()}
+            product = product * np.asarray(record.derivative(np.float64(jacobians.y[i]), **own))[:, None]
+        product = product @ np.float64(jacobians.linear[i])
+    return product
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_activation(name, x64):
+    model = shaken(MLP(2, [3, 2], 2, name, param_dtype="float64", rngs=nnx.Rngs(0)))
+    x = inputs(7, 2, "float64")
+    expected = autodiff(model, x)
+    chex.assert_trees_all_close(chain(layer_jacobians(model, x)).to_z[0], expected, rtol=1e-10, atol=1e-12)
+
+
+SLOPE_IN_Z = {
+    "sigmoid": lambda z: z * (1 - z),  # [P, eq. 14]
+    # [P, eq. 15] corrected: the paper prints z (1 - z/a), which holds for z + a/2 only.
+    "ppns": lambda z, a, b: a / 4 - z**2 / a,
+    "parametric_tanh": lambda z, a, b: a - z**2 / a,
+}
+
+
+@both_precisions
+@pytest.mark.parametrize("name", SLOPE_IN_Z)
+def test_factors_as_the_paper_writes_them(name, dtype, tolerance, x64):
+    model = shaken(MLP(2, [2] * 10, 1, name, param_dtype=dtype, rngs=nnx.Rngs(0)))
+    x = jnp.asarray(xor()[0], dtype)
+    jacobians, params = layer_jacobians(model, x), params_of(model)
+    for layer in range(10):
+        held = params["hidden"][layer]
+        own = {p: value[None] for p, value in held.get("activation", {}).items()}
+        expected = SLOPE_IN_Z[name](jacobians.z[layer + 1], **own)
+        chex.assert_trees_all_close(jacobians.slopes[layer], expected, rtol=10 * tolerance, atol=10 * tolerance)
+        chex.assert_trees_all_equal(jacobians.linear[layer], held["linear"]["kernel"].T)  # eq. 16
+    chex.assert_trees_all_equal(jacobians.linear[10], params["out"]["kernel"].T)
+
+
+@both_precisions
+@pytest.mark.parametrize("name", ["sigmoid", "ppns", "parametric_relu", "parametric_hexpo"])
+@pytest.mark.parametrize("hidden", [[2] * 10, [5, 3, 4]])
+def test_parameter_gradients_equal_autodiff(name, hidden, dtype, tolerance, x64):
+    model = shaken(MLP(2, hidden, 2, name, param_dtype=dtype, rngs=nnx.Rngs(0)))
+    x, targets = inputs(4, 2, dtype), inputs(4, 2, dtype)[::-1]
+
+    def loss(outputs):
+        return ((outputs - targets) ** 2).mean()
+
+    jacobians = layer_jacobians(model, x)
+    found = parameter_gradients(jacobians, jax.grad(loss)(jacobians.output))
+    expected = params_of_gradient(nnx.grad(lambda model: loss(model(x)))(model))
+    *of_hidden, of_out = found
+    for i, layer in enumerate(of_hidden):
+        linear = expected["hidden"][i]["linear"]
+        assert_close(layer.kernel.sum(0), linear["kernel"], tolerance)
+        assert_close(layer.bias.sum(0), linear["bias"], tolerance)
+        assert set(layer.activation) == set(expected["hidden"][i].get("activation", {}))
+        for p, gradient in layer.activation.items():
+            assert_close(gradient.sum(0), expected["hidden"][i]["activation"][p], tolerance)
+    assert_close(of_out.kernel.sum(0), expected["out"]["kernel"], tolerance)
+    assert_close(of_out.bias.sum(0), expected["out"]["bias"], tolerance)
+
+
+def params_of_gradient(gradient):
+    return nnx.to_pure_dict(gradient)
+
+
+class Written(nnx.Module):
+    """A model whose activations stand in `__call__` and whose layers come in several ways."""
+
+    def __init__(self, rngs):
+        self.first = nnx.Linear(3, 4, rngs=rngs)
+        self.others = nnx.List([nnx.Linear(4, 4, use_bias=False, rngs=rngs) for _ in range(2)])
+        self.norm = nnx.BatchNorm(4, use_running_average=True, rngs=rngs)
+        self.norm.scale[...] = jnp.array([2.0, 0.5, -1.0, 1.0])
+
+    def __call__(self, x):
+        z = nnx.silu(self.first(x)) * 2 + 1
+        for layer in self.others:
+            z = jnp.where(z > 0, z, 0.3 * z)
+            z = self.norm(jax.nn.gelu(layer(z)))
+        return jax.nn.sigmoid(self.others[0](z))  # the same module a second time: one more layer
+
+
+class Twin(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        z = linen.tanh(linen.Dense(4)(x))
+        z = pa.linen.Parametric("sigmoid", 3, trainable=("a",), initial={"b": 0.5})(linen.Dense(3)(z))
+        z = pa.linen.Parametric("tanh", sharing="layer")(linen.Dense(5, use_bias=False)(z))
+        return linen.Dense(2)(z)
+
+
+def sequential(rngs):
+    return nnx.Sequential(
+        nnx.Linear(3, 4, rngs=rngs),
+        nnx.relu,
+        nnx.Linear(4, 5, rngs=rngs),
+        jnp.tanh,
+        pa.activations.sigmoid,
+        nnx.Dropout(0.5, deterministic=True),
+        nnx.Linear(5, 4, rngs=rngs),
+        pa.nnx.Parametric("ppns", 4),
+        nnx.Linear(4, 2, rngs=rngs),
+    )
+
+
+def bound_twin(rngs):
+    return Twin().bind(Twin().init(jax.random.key(0), jnp.ones((1, 3))))
+
+
+@pytest.mark.parametrize(
+    ("build", "slopes", "partials"),
+    [
+        (Written, 4, [set()] * 4),
+        (sequential, 3, [set(), set(), {"a", "b"}]),
+        (bound_twin, 3, [set(), {"a", "b"}, {"a", "b"}]),
+        (lambda rngs: nnx.Linear(3, 2, rngs=rngs), 0, []),
+    ],
+)
+def test_models_of_any_making(build, slopes, partials):
+    model, x = build(nnx.Rngs(0)), inputs(5, 3)
+    jacobians = layer_jacobians(model, x)
+    assert len(jacobians.slopes) == slopes
+    assert [set(of) for of in jacobians.partials] == partials
+    assert_close(chain(jacobians).to_z[0], autodiff(model, x), 1e-5)
+    chex.assert_trees_all_close(jacobians.output, model(x))
+
+
+def test_linen_parametric_gradients_equal_autodiff():
+    x = inputs(6, 3)
+    variables = Twin().init(jax.random.key(0), x)
+    jacobians = layer_jacobians(Twin().bind(variables), x)
+    found = parameter_gradients(jacobians, jnp.ones_like(jacobians.output))
+    expected = jax.grad(lambda p: Twin().apply(variables | {"params": p}, x).sum())(variables["params"])
+    per_node, shared = (expected[f"Parametric_{i}"] for i in range(2))
+    assert_close(found[1].activation["a"].sum(0), per_node["a"], 1e-5)
+    for name in ("a", "b"):
+        assert_close(found[2].activation[name].sum(), shared[name], 1e-5)
+
+
+def test_closed_form_where_autodiff_has_underflowed():
+    model = nnx.Sequential(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), nnx.sigmoid, nnx.Linear(1, 1, rngs=nnx.Rngs(0)))
+    model.layers[0].kernel[...] = jnp.array([[30.0]])
+    x = jnp.ones((1, 1))
+    assert float(layer_jacobians(model, x).slopes[0][0, 0]) == pytest.approx(np.exp(-30.0), rel=1e-5)
+
+    def unknown(y):
+        return jax.nn.sigmoid(y)
+
+    written = nnx.Sequential(model.layers[0], unknown, model.layers[2])
+    assert float(layer_jacobians(written, x).slopes[0][0, 0]) == 0
+
+
+def test_the_model_is_left_as_it_was():
+    model = sequential(nnx.Rngs(0))
+    before = nnx.split(model)
+    layer_jacobians(model, inputs(5, 3))
+    chex.assert_trees_all_equal(before[1], nnx.split(model)[1])
+    assert before[0] == nnx.split(model)[0]
+
+
+def test_many_trials_in_one_jitted_call():
+    model, x = MLP(3, [4, 5], 2, "ppns", rngs=nnx.Rngs(0)), inputs(6, 3)
+    params = [jax.tree.map(lambda p, s=scale: p * s, params_of(model)) for scale in (0.5, 1.0, 2.0)]
+    together = jax.jit(jax.vmap(lambda p: layer_jacobians(with_params(model, p), x)))(
+        jax.tree.map(lambda *p: jnp.stack(p), *params)
+    )
+    for i, p in enumerate(params):
+        alone = layer_jacobians(with_params(model, p), x)
+        chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], together), alone, rtol=1e-5, atol=1e-6)
+
+
+class Branching(nnx.Module):
+    """Two affine maps, and something between them that is no elementwise function of the first one's output."""
+
+    def __init__(self, kind, rngs):
+        self.a, self.b = (nnx.Linear(3, 3, rngs=rngs) for _ in range(2))
+        self.layer_norm, self.kind = nnx.LayerNorm(3, rngs=rngs), kind
+        self.conv = nnx.Conv(1, 1, (3,), rngs=rngs)
+
+    def __call__(self, x):
+        y = self.a(x)
+        return {
+            "skip from the input": lambda: self.b(jax.nn.relu(y) + x),
+            "skip to the output": lambda: self.b(y) + y,
+            "two towers": lambda: self.b(x) * y,
+            "normalisation": lambda: self.b(self.layer_norm(y)),
+            "softmax": lambda: jax.nn.softmax(self.b(y)),
+            "convolution": lambda: self.b(self.conv(y[..., None])[..., 0]),
+            "reversed": lambda: self.b(y[:, ::-1]),
+            "cumulated": lambda: self.b(jnp.cumsum(y, axis=1)),
+            "gated": lambda: self.b(y * y[:, :1]),
+        }[self.kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("skip from the input", "the input of b depends on the output of a alone, got .* the model's input and"),
+        ("skip to the output", "the model's output depends on the output of b alone, got .* the output of a and"),
+        (
+            "two towers",
+            "the input of b depends on the output of a alone, got one where it depends on the model's input",
+        ),
+        ("normalisation", "elementwise function from the output of a to the input of b, got .* reduce_sum"),
+        ("softmax", "elementwise function from the output of b to the model's output, got .* reduce_max"),
+        ("convolution", "elementwise function from the output of a to the input of b, got"),
+        ("reversed", "elementwise function from the output of a to the input of b, got .* rev"),
+        ("cumulated", "elementwise function from the output of a to the input of b, got .* cumsum"),
+        ("gated", "elementwise function from the output of a to the input of b, got"),
+    ],
+)
+def test_what_is_no_chain_is_refused_and_named(kind, message):
+    with pytest.raises(ValueError, match=message):
+        layer_jacobians(Branching(kind, nnx.Rngs(0)), inputs(5, 3))
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "error", "message"),
+    [
+        (lambda x: x, jnp.ones((2, 3)), TypeError, "flax.nnx module or a bound linen module, got function"),
+        (Twin(), jnp.ones((2, 3)), TypeError, "model.bind"),
+        (nnx.LayerNorm(3, rngs=nnx.Rngs(0)), jnp.ones((2, 3)), ValueError, "found none"),
+        (nnx.Linear(3, 1, rngs=nnx.Rngs(0)), jnp.ones((2, 3), int), TypeError, "float dtype, got int32"),
+        (nnx.Linear(3, 1, rngs=nnx.Rngs(0)), jnp.ones(3), ValueError, r"\(samples, in_features\), got \(3,\)"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(model, x, error, message):
+    with pytest.raises(error, match=message) as caught:
+        layer_jacobians(model, x)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    jacobians = layer_jacobians(MLP(2, [2], 1, "tanh", rngs=nnx.Rngs(0)), inputs(4, 2))
+    with pytest.raises(ValueError, match=r"shape \(4, 1\), got \(4,\)"):
+        chain(jacobians, jnp.ones(4))

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from experiments.run_directory import Run
+
+_REPORTS = {"xor10": "experiments.xor10.report", "xor10-figures": "experiments.xor10_figures.report"}
+"""The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Redraw the tables and the figure of finished runs from their records; several runs also side by side.
+    """Redraw the tables and figures of finished runs from their records; several runs of xor10 also side by side.
 
     A second or two. Writes into each run's directory. Example: python -m experiments report runs/a runs/b
     """
@@ -32,18 +40,24 @@ class Report:
             raise ValueError("expected at least one directory of a run, got none")
         runs = [run_directory.read(path) for path in self.directories]
         for run in runs:
-            if run.manifest["experiment"] != "xor10":
-                raise ValueError(f"expected a run of xor10 in {run.directory}, got one of {run.manifest['experiment']}")
+            if run.manifest["experiment"] not in _REPORTS:
+                raise ValueError(
+                    f"expected a run of {', '.join(_REPORTS)} in {run.directory}, got one of {run.manifest['experiment']}"
+                )
 
         def work() -> None:
-            from experiments.xor10 import report
-
             for run in runs:
-                for table in report.tables(run):
+                for table in _report_of(run).tables(run):
                     print(table.plain())
-            if len(runs) > 1:
-                print(report.side_by_side(runs).plain())
+            for kind in dict.fromkeys(run.manifest["experiment"] for run in runs):
+                alike = [run for run in runs if run.manifest["experiment"] == kind]
+                if len(alike) > 1 and hasattr(_report_of(alike[0]), "side_by_side"):
+                    print(_report_of(alike[0]).side_by_side(alike).plain())
             for run in runs:
-                report.write(run)
+                _report_of(run).write(run)
 
         return work
+
+
+def _report_of(run: Run) -> ModuleType:
+    return importlib.import_module(_REPORTS[run.manifest["experiment"]])

@@ -67,7 +67,7 @@ def model(
         [WIDTH] * HIDDEN_LAYERS,
         1,
         record,
-        initial=_initial(record, initial_a),
+        initial=start_values(record, initial_a),
         kernel_init=normal(weight_std),
         bias_init=normal(bias_std),
         param_dtype=jnp.result_type(float),
@@ -90,13 +90,14 @@ def settings_of(protocol: Protocol) -> Settings:
     )
 
 
+def one_state(seed: int | jax.Array, weight_std: Any, bias_std: Any) -> State:
+    """The state of trial `seed` before its first update, without parameters of an activation yet."""
+    return start(params_of(model("identity", seed, weight_std=weight_std, bias_std=bias_std)))
+
+
 def initial_states(protocol: Protocol, mesh: Mesh | None = None) -> State:
     """States of all trials before their first update, in blocks, without parameters of an activation yet."""
-
-    def one(seed: jax.Array, shared: tuple[jax.Array, jax.Array]) -> State:
-        return start(params_of(model("identity", seed, weight_std=shared[0], bias_std=shared[1])))
-
-    over = OverTrials(one, mesh=mesh)
+    over = OverTrials(lambda seed, shared: one_state(seed, *shared), mesh=mesh)
     seeds = np.arange(protocol.trials, dtype=np.uint32) + np.uint32(protocol.first_seed)
     dtype = jnp.result_type(float)
     return over(over.place(seeds), (jnp.asarray(protocol.weight_std, dtype), jnp.asarray(protocol.bias_std, dtype)))
@@ -135,7 +136,7 @@ def train(
     blank = initial_states(protocol, mesh)
 
     def begin(record: Activation) -> State:
-        initial = _initial(record, protocol.initial_a)
+        initial = start_values(record, protocol.initial_a)
         return blank._replace(params=with_activation(blank.params, record, initial))
 
     def timed(compile_it: Callable[[], Callable[[Any, Any], Any]]) -> tuple[Callable[[Any, Any], Any], float]:
@@ -177,5 +178,6 @@ def train(
     return results
 
 
-def _initial(record: Activation, initial_a: Any) -> Mapping[str, Any]:
+def start_values(record: Activation, initial_a: Any) -> Mapping[str, Any]:
+    """The start values that the protocol overrides: that of a, if there is an a."""
     return {"a": initial_a} if initial_a is not None and "a" in record.params else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paramact_jax.papers.record import Citation, ConvergenceRow
+from paramact_jax.papers.record import Citation, ConvergenceRow, NodePoint
 
 CITATION = Citation(
     key="P",
@@ -28,3 +28,6 @@ TABLE_5 = (
     ConvergenceRow("parametric_relu", "Parametric ReLU", 8, 1000, initial_a=1.5, initial_b=0.0),
 )
 """[P, Table 5]: how many of 1,000 trials reached loss 0."""
+
+FIG_10_FARTHEST = NodePoint(layer=7, node=2, a=6.046, b=-0.155)
+"""[P, Fig. 10]: of the learned (a, b) of one PPNS network, started at (6, 0), the one that moved most."""

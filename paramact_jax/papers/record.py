@@ -43,3 +43,19 @@ class ConvergenceRow:
             raise ValueError(f"{self.label}: expected a count within 0..{self.trials} trials, got {self.converged}")
         if (self.initial_a is None) != (self.initial_b is None):
             raise ValueError(f"{self.label}: expected both of a and b or neither")
+
+
+@dataclasses.dataclass(frozen=True)
+class NodePoint:
+    """A learned (a, b) of one node.
+
+    Attributes:
+      layer: hidden layer, counted from 1.
+      node: in the layer, counted from 1.
+      a, b: printed values.
+    """
+
+    layer: int
+    node: int
+    a: float
+    b: float

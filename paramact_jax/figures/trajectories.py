@@ -1,0 +1,41 @@
+"""Quantities of a few networks by iteration, one panel each: [P, Fig. 7]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def trajectories(
+    iterations: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], *, until: int | None = None
+) -> Figure:
+    """One panel per quantity, one curve per network; (a), (b), ... in this order.
+
+    Args:
+      iterations: of every record.
+      panels: quantity -> network -> values, as many as iterations. A network has the same colour in all panels.
+      until: right end of the axes; by default the last iteration.
+
+    Raises:
+      ValueError: if there are no panels, or a curve is not as long as `iterations`.
+    """
+    if not panels:
+        raise ValueError("expected at least one panel, got none")
+    figure = Figure(figsize=(5.2 * len(panels), 3.8), dpi=150, layout="constrained")
+    shown = iterations <= (iterations[-1] if until is None else until)
+    for i, (axes, (quantity, curves)) in enumerate(
+        zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True)
+    ):
+        for colour, (label, values) in zip(matplotlib.colormaps["tab10"].colors, curves.items(), strict=False):  # type: ignore[attr-defined]  # a listed map has them
+            if len(values) != len(iterations):
+                raise ValueError(f"{label}: expected {len(iterations)} values of {quantity}, got {len(values)}")
+            axes.plot(iterations[shown], values[shown], color=colour, label=label, linewidth=1.2)
+        axes.set(xlabel="iteration", ylabel=quantity, xlim=(0, iterations[shown][-1]))
+        axes.set_title(f"({chr(ord('a') + i)})", loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92")
+    figure.axes[0].legend(frameon=False)
+    return figure

@@ -40,10 +40,8 @@ class Report:
             raise ValueError("expected at least one directory of a run, got none")
         runs = [run_directory.read(path) for path in self.directories]
         for run in runs:
-            if run.manifest["experiment"] not in _REPORTS:
-                raise ValueError(
-                    f"expected a run of {', '.join(_REPORTS)} in {run.directory}, got one of {run.manifest['experiment']}"
-                )
+            if (kind := run.manifest["experiment"]) not in _REPORTS:
+                raise ValueError(f"expected a run of {', '.join(_REPORTS)} in {run.directory}, got one of {kind}")
 
         def work() -> None:
             for run in runs:

@@ -46,7 +46,7 @@ def check(records: xr.Dataset, *, plotted_until: int = 1_500) -> list[Statement]
 
 
 def _losses(records: xr.Dataset, until: int) -> list[Statement]:
-    threshold, seed = records.attrs["threshold"], records.attrs["history_seed"]
+    threshold, seed = float(records.attrs["threshold"]), int(records.attrs["history_seed"])
     loss = records["history_loss"]
     by_then = loss.sel(iteration=slice(None, until)).isel(iteration=-1)
     ppns, sigmoid = (float(by_then.sel(activation=name)) for name in ("ppns", "sigmoid"))
@@ -132,7 +132,7 @@ def _factors(records: xr.Dataset) -> list[Statement]:
 
 
 def _weights(records: xr.Dataset) -> list[Statement]:
-    seed = records.attrs["history_seed"]
+    seed = int(records.attrs["history_seed"])
     converged = _converged(records)["seed"].values
     hidden = _distance(records, "weight", ("from_node",)).max("node")
     out = _distance(records, "output_weight", ("node",))
@@ -160,7 +160,7 @@ def _weights(records: xr.Dataset) -> list[Statement]:
 
 
 def _activations(records: xr.Dataset) -> list[Statement]:
-    seed, printed = records.attrs["history_seed"], ko2021.FIG_10_FARTHEST
+    seed, printed = int(records.attrs["history_seed"]), ko2021.FIG_10_FARTHEST
     trials = _converged(records).sel(activation="ppns")
     a, b = trials["learned_a"], trials["learned_b"]
     start_a, start_b = trials["initial_a"], trials["initial_b"]

@@ -138,22 +138,22 @@ def _weights(records: xr.Dataset) -> list[Statement]:
     out = _distance(records, "output_weight", ("node",))
     stays = hidden.sel(activation="sigmoid").max("layer") * _LARGER <= out.sel(activation="sigmoid")
     farther = (hidden.sel(activation="ppns") > hidden.sel(activation="sigmoid")).all("layer")
-    at = {"seed": seed}
+    own_hidden, own_out = hidden.sel(seed=seed), out.sel(seed=seed)
     return [
         Statement(
             "9(a)",
             f"under Sigmoid only the output layer's weights move (the hidden ones at most 1/{_LARGER:g} as far)",
-            bool(stays.sel(at)),
-            f"output layer by {float(out.sel(activation='sigmoid', **at)):.3f}, hidden layers by at most "
-            f"{float(hidden.sel(activation='sigmoid', **at).max()):.3f}",
+            bool(stays.sel(seed=seed)),
+            f"output layer by {float(own_out.sel(activation='sigmoid')):.3f}, hidden layers by at most "
+            f"{float(own_hidden.sel(activation='sigmoid').max()):.3f}",
             _share(stays.sel(seed=converged).values),
         ),
         Statement(
             "9(b)",
             "under PPNS the weights of every hidden layer move farther than under Sigmoid",
-            bool(farther.sel(at)),
-            f"layers by {float(hidden.sel(activation='ppns', **at).min()):.3f} to "
-            f"{float(hidden.sel(activation='ppns', **at).max()):.3f}",
+            bool(farther.sel(seed=seed)),
+            f"layers by {float(own_hidden.sel(activation='ppns').min()):.3f} to "
+            f"{float(own_hidden.sel(activation='ppns').max()):.3f}",
             _share(farther.sel(seed=converged).values),
         ),
     ]

@@ -12,6 +12,7 @@ except ImportError:
 
 from experiments.activations_command import Activations
 from experiments.bench.command import Bench
+from experiments.gradients.command import Gradients
 from experiments.report_command import Report
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
@@ -20,6 +21,7 @@ from experiments.xor10_figures.command import Xor10Figures
 Command = (
     Annotated[Xor10, tyro.conf.subcommand("xor10")]
     | Annotated[Xor10Figures, tyro.conf.subcommand("xor10-figures")]
+    | Annotated[Gradients, tyro.conf.subcommand("gradients")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

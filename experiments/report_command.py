@@ -14,7 +14,11 @@ import tyro
 if TYPE_CHECKING:
     from experiments.run_directory import Run
 
-_REPORTS = {"xor10": "experiments.xor10.report", "xor10-figures": "experiments.xor10_figures.report"}
+_REPORTS = {
+    "xor10": "experiments.xor10.report",
+    "xor10-figures": "experiments.xor10_figures.report",
+    "gradients": "experiments.gradients.report",
+}
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 
 

@@ -42,6 +42,8 @@ class Xor10:
     """Trial i has seed first_seed + i."""
     activations: tuple[str, ...] = ACTIVATIONS
     """Names of the activations to train."""
+    gradients_every: int = 0
+    """Iterations between two looks at the gradients of all trials: where they vanish, and why (0: none)."""
     out: Path | None = None
     """Directory to write, which must not exist (default: a new one under runs/)."""
 
@@ -67,32 +69,43 @@ class Xor10:
         protocol = self.resolve()
         protocol.check()
         protocol.records()
+        if not 0 <= self.gradients_every <= self.iterations:
+            raise ValueError(
+                f"--gradients-every: expected an integer within 0..{self.iterations}, got {self.gradients_every}"
+            )
         out = run_directory.choose(self.out, "xor10")
-        return lambda: _run(protocol, self.protocol, out)
+        return lambda: _run(protocol, self.protocol, self.gradients_every, out)
 
 
-def _run(protocol: Protocol, name: str, out: Path) -> None:
+def _run(protocol: Protocol, name: str, gradients_every: int, out: Path) -> None:
+    import sys
+
     from experiments import run_directory
     from experiments.progress import SweepProgress
-    from experiments.xor10 import records, report
+    from experiments.xor10 import gradients, records, report
     from experiments.xor10.train import train
     from paramact_jax.sweeps import use_all_cores
 
     use_all_cores()
     begin = time.perf_counter()
     compilation: dict[str, float] = {}
+    if gradients_every:
+        networks = len(protocol.activations) * protocol.trials
+        print(gradients.memory(protocol.iterations, gradients_every, networks), file=sys.stderr)
     with SweepProgress(len(protocol.activations), protocol.iterations) as progress:
 
         def on_compiled(activation: str, seconds: float) -> None:
             compilation[activation] = seconds
             progress.compiled(activation, seconds)
 
-        trained = train(protocol, on_compiled=on_compiled, on_progress=progress.advanced)
+        trained = train(
+            protocol, gradients_every=gradients_every, on_compiled=on_compiled, on_progress=progress.advanced
+        )
     run = run_directory.write(
         out,
-        records.to_dataset(protocol, trained),
+        records.to_dataset(protocol, trained, gradients_every=gradients_every),
         experiment="xor10",
-        config={"protocol": name, **dataclasses.asdict(protocol)},
+        config={"protocol": name, **dataclasses.asdict(protocol), "gradients_every": gradients_every},
         seconds={
             "total": time.perf_counter() - begin,
             "compilation": compilation,

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from experiments.xor10 import gradients
 from experiments.xor10.protocol import HIDDEN_LAYERS, WIDTH, Protocol
 from experiments.xor10.train import Trained
 from paramact_jax.networks import Params
@@ -29,8 +30,8 @@ _ATTRIBUTES = {
 }
 
 
-def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset:
-    """One row per activation and seed: outcome, initial and learned params."""
+def to_dataset(protocol: Protocol, trained: Mapping[str, Trained], *, gradients_every: int = 0) -> xr.Dataset:
+    """One row per activation and seed: outcome, initial and learned params, and the gradients if somebody looked."""
     outcome = {
         "final_loss": _stack(trained, lambda t: t.loss),
         "converged": _stack(trained, lambda t: t.loss < protocol.threshold),
@@ -44,9 +45,13 @@ def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset
         for name, (dims, values) in _parameters(trained, params).items():
             what = _ATTRIBUTES.get(name, "of the activation of a node; NaN where the activation has none")
             data[f"{when}_{name}"] = (dims, values, {"description": f"{when} {name}, {what}"})
+    seen, where_seen = gradients.variables(
+        {name: t.gradients for name, t in trained.items()}, protocol.iterations, gradients_every
+    )
     return xr.Dataset(
-        data,
-        coords={
+        data | seen,
+        coords=where_seen
+        | {
             "activation": list(trained),
             "seed": np.arange(protocol.trials, dtype=np.int64) + protocol.first_seed,
             "layer": np.arange(1, HIDDEN_LAYERS + 1),

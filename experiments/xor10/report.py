@@ -13,6 +13,7 @@ import xarray as xr
 
 from experiments.run_directory import Run, replace, write_text
 from experiments.tables import Table
+from experiments.xor10 import gradients
 from experiments.xor10.protocol import PROTOCOLS
 from paramact_jax.figures import ConvergenceCurve, convergence
 from paramact_jax.papers import ConvergenceRow, ko2021
@@ -91,6 +92,11 @@ def table_4(records: xr.Dataset) -> list[Row]:
 
 
 def tables(run: Run) -> list[Table]:
+    """Tables 5 and 4 of one run, and why its gradients vanish."""
+    return [*convergence_tables(run), *gradient_tables(run)]
+
+
+def convergence_tables(run: Run) -> list[Table]:
     """Tables 5 and 4 of one run."""
     config, names = run.manifest["config"], run.records["activation"].values
     last = config["first_seed"] + config["trials"] - 1
@@ -109,6 +115,13 @@ def tables(run: Run) -> list[Table]:
     if rows := table_4(run.records):
         result.append(_table("Trials that reach loss 0, of seeds 0 to 99 [P, Table 4]", rows, 100, ""))
     return result
+
+
+def gradient_tables(run: Run) -> list[Table]:
+    """Why the gradient vanishes; none if the run has not looked at it."""
+    labels = {row.activation: row.label for row in ko2021.TABLE_5}
+    table = gradients.table(run.records, lambda name: labels.get(name, name))
+    return [table] if table else []
 
 
 def side_by_side(runs: Sequence[Run]) -> Table:
@@ -164,11 +177,14 @@ def summary(run: Run) -> dict[str, Any]:
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figure into the run's directory; returns the files."""
     content: dict[str, str] = {"summary.json": json.dumps(summary(run), indent=2) + "\n"}
-    both = tables(run)
-    for name, table in zip(("table_5", "table_4"), both, strict=False):
+    named = [
+        *zip(("table_5", "table_4"), convergence_tables(run), strict=False),
+        *zip(("gradients",), gradient_tables(run), strict=False),
+    ]
+    for name, table in named:
         content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
     picture = "![convergence by iteration](convergence.png)\n"
-    content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for table in both), picture])
+    content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for _, table in named), picture])
     for name, text in content.items():
         write_text(run.directory / name, text)
     image = io.BytesIO()

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from experiments.xor10 import gradients
 from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import xor
@@ -36,6 +38,8 @@ class Trained:
       reached_at: updates made when the loss was first below the threshold, -1 if never.
       initial, learned: params.
       seconds: wall-clock time of the training alone.
+      gradients: what was seen of the gradients on the way, (trials, looks, ...) each, see `gradients.py`; empty if
+        nobody looked.
     """
 
     loss: np.ndarray
@@ -43,6 +47,7 @@ class Trained:
     initial: Params
     learned: Params
     seconds: float
+    gradients: Mapping[str, np.ndarray]
 
 
 def model(
@@ -113,6 +118,7 @@ def train(
     protocol: Protocol,
     *,
     chunk: int = CHUNK,
+    gradients_every: int = 0,
     mesh: Mesh | None = None,
     on_compiled: Callable[[str, float], None] = lambda activation, seconds: None,
     on_progress: Callable[[str, Progress], None] = lambda activation, progress: None,
@@ -122,6 +128,8 @@ def train(
     Args:
       protocol: the conditions, checked here.
       chunk: iterations a compiled call; decides how often progress is reported, not the results.
+      gradients_every: iterations between two looks at the gradients of all trials, beginning with the initial params
+        and ending with the learned ones; 0: none.
       mesh: devices, by default all.
       on_compiled: called with the activation and the seconds its compilation took, tracing not included.
       on_progress: called with the activation after every chunk.
@@ -153,28 +161,31 @@ def train(
             programs[futures[future]], seconds = future.result()
             on_compiled(futures[future], seconds)
 
-    def reporter(name: str) -> Callable[[Progress], None]:
-        return lambda progress: on_progress(name, progress)
-
+    marks = gradients.looks(protocol.iterations, gradients_every)
     results = {}
     for name, record in records.items():
         advance, state = programs[name], begin(record)
+        look = gradients.look(model(record, 0, weight_std=1, bias_std=0), LOSS_SCALE[protocol.loss], mesh)
         initial = state.params
+        seen = [look(state, None)] if marks else []
+        seconds = 0.0
+        for done, until in pairwise(marks or [0, protocol.iterations]):
+
+            def report(chunk: Progress, name: str = name, done: int = done, seconds: float = seconds) -> None:
+                on_progress(name, Progress(done + chunk.done, protocol.iterations, seconds + chunk.seconds))
+
+            begin_at = time.perf_counter()
+            state = run_in_chunks(advance, state, settings, iterations=until - done, chunk=chunk, on_progress=report)
+            seconds += time.perf_counter() - begin_at
+            seen += [look(state, None)] if marks else []
         begin_at = time.perf_counter()
-        state = run_in_chunks(
-            advance,
-            state,
-            settings,
-            iterations=protocol.iterations,
-            chunk=chunk,
-            on_progress=reporter(name),
-        )
         state = jax.block_until_ready(final(state, advance(state, (settings, jnp.int32(1)))))
-        seconds = time.perf_counter() - begin_at
-        loss, reached_at, initial, learned = OverTrials.collect(
-            (state.loss, state.reached_at, initial, state.params), protocol.trials
+        seconds += time.perf_counter() - begin_at
+        loss, reached_at, initial, learned, *seen = OverTrials.collect(
+            (state.loss, state.reached_at, initial, state.params, *seen), protocol.trials
         )
-        results[name] = Trained(loss, reached_at, initial, learned, seconds)
+        history = {variable: np.stack([part[variable] for part in seen], axis=1) for variable in (seen or [{}])[0]}
+        results[name] = Trained(loss, reached_at, initial, learned, seconds, history)
     return results
 
 

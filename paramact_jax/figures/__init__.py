@@ -1,6 +1,7 @@
 """Records in, matplotlib Figures out."""
 
 from paramact_jax.figures.convergence import ConvergenceCurve, convergence
+from paramact_jax.figures.depth import DepthCurve, gradient_against_depth
 from paramact_jax.figures.factors import FactorHistory, factor_panels
 from paramact_jax.figures.gallery import gallery
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
@@ -8,11 +9,13 @@ from paramact_jax.figures.trajectories import trajectories
 
 __all__ = [
     "ConvergenceCurve",
+    "DepthCurve",
     "FactorHistory",
     "Moves",
     "convergence",
     "factor_panels",
     "gallery",
+    "gradient_against_depth",
     "moves_per_layer",
     "moves_together",
     "trajectories",

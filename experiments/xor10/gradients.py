@@ -1,0 +1,131 @@
+"""What is seen of the gradients of all trials on the way, and what it says: where they vanish, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.sharding import Mesh
+
+from experiments.tables import Table
+from paramact_jax.datasets import xor
+from paramact_jax.gradients import Cause, attribute
+from paramact_jax.networks import MLP, with_params
+from paramact_jax.sweeps import OverTrials
+
+_AFFINE, _HIDDEN = ("affine_map",), ("layer",)
+_VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
+    "log_norm": (_AFFINE, "log ||dL/dy|| over the 4 points and all nodes; -inf: exactly 0"),
+    "linear": (_HIDDEN, "log of the factor of dy^(layer+1)/dz^(layer+1): type 1"),
+    "activation": (_HIDDEN, "log of the factor of dz^(layer+1)/dy^(layer): type 2"),
+    "cause": (_HIDDEN, "why the gradient became smaller: -1 undefined, 0 not, 1 linear, 2 activation, 3 both"),
+    "total_cause": ((), "the same from the output to the first layer"),
+    "non_finite": (_AFFINE, "entries of dL/dy that are infinite or NaN"),
+    "slope_at_least_one": (_HIDDEN, "share of |dz/dy| >= 1"),
+    "saturated": (_HIDDEN, "share of |dz/dy| < 0.01"),
+    "dead": (_HIDDEN, "share of nodes with slope 0 at all points"),
+    "one_sign": (_HIDDEN, "share of neurons whose weight gradients have one sign"),
+}
+_CAUSES = {Cause.NONE: "none", Cause.LINEAR: "1", Cause.ACTIVATION: "2", Cause.BOTH: "3", Cause.UNDEFINED: "undefined"}
+
+
+def looks(iterations: int, every: int) -> list[int]:
+    """The iterations at which to look: 0, every, 2 every, .. and the last; none if `every` is 0.
+
+    Examples:
+      >>> looks(10, 4), looks(10, 0)
+      ([0, 4, 8, 10], [])
+    """
+    return [*range(0, iterations, every), iterations] if every else []
+
+
+def memory(iterations: int, every: int, networks: int) -> str:
+    """What the looks will take, in words."""
+    numbers = sum(11 if dims == _AFFINE else 10 if dims == _HIDDEN else 1 for dims, _ in _VARIABLES.values())
+    count = len(looks(iterations, every))
+    return f"gradients: {count:,} looks at {networks:,} networks, {4 * numbers * count * networks / 1e6:.1f} MB"
+
+
+def look(model: MLP, loss_scale: float, mesh: Mesh | None) -> OverTrials:
+    """Makes `(state, None) -> variables` of all trials whose networks are of the model's kind."""
+    inputs, targets = xor()
+
+    def of_trial(state: Any, _: None) -> dict[str, jax.Array]:
+        dtype = state.loss.dtype
+        x, t = jnp.asarray(inputs, dtype), jnp.asarray(targets, dtype)
+        found = attribute(with_params(model, state.params), x, lambda y: loss_scale * jnp.mean((y - t) ** 2))
+        return {name: value for part in found[:2] for name, value in part._asdict().items() if name in _VARIABLES}
+
+    return OverTrials(of_trial, mesh=mesh)
+
+
+def variables(
+    gradients: Mapping[str, Mapping[str, np.ndarray]], iterations: int, every: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Data variables "gradient_..." of the records, and their coordinates; none if nobody looked."""
+    if not every:
+        return {}, {}
+    data = {
+        f"gradient_{name}": (
+            ("activation", "seed", "look", *dims),
+            np.stack([seen[name] for seen in gradients.values()]),
+            {"description": description},
+        )
+        for name, (dims, description) in _VARIABLES.items()
+    }
+    affine_maps = next(iter(gradients.values()))["log_norm"].shape[-1]
+    return data, {"look": looks(iterations, every), "affine_map": np.arange(1, affine_maps + 1)}
+
+
+def table(records: xr.Dataset, label: Callable[[str], str]) -> Table | None:
+    """The decay from the output to the first layer before and after training; None if nobody looked."""
+    if "look" not in records.dims:
+        return None
+    return Table(
+        title="Why the gradient vanishes [P, section 3.1]",
+        columns=[
+            *("activation", "iteration", "dL/dy^(1)", "decades", "linear", "activation part"),
+            *(f"type {name}" if name.isdigit() else name for name in _CAUSES.values()),
+            *("slopes >= 1", "saturated", "dead", "not finite"),
+        ],
+        rows=[
+            _cells(records.sel(activation=name).isel(look=i), label(str(name)))
+            for name in records["activation"].values
+            for i in (0, -1)
+        ],
+        note=(
+            "dL/dy^(1): median norm over the trials. decades: median log10 of its ratio to dL/dy^(out), and of the two "
+            "parts of it. Then how many trials have which cause of the decay (undefined: no gradient, or not finite), "
+            "the share of slopes |dz/dy| >= 1 and < 0.01, of nodes with slope 0 at all points, and how many trials "
+            "have a gradient that is not finite in some layer; those count as such in the medians. A gradient that is "
+            "exactly 0 has no further factors: -."
+        ),
+    )
+
+
+def _cells(trials: xr.Dataset, label: str) -> list[str]:
+    log_norm = trials["gradient_log_norm"].values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        decades = (log_norm[:, 0] - log_norm[:, -1]) / np.log(10)
+    parts = (trials[f"gradient_{part}"].sum("layer", skipna=False) / np.log(10) for part in ("linear", "activation"))
+    causes = trials["gradient_total_cause"].values
+    shares = (trials[f"gradient_{part}"].mean() for part in ("slope_at_least_one", "saturated", "dead"))
+    return [
+        label,
+        f"{int(trials['look']):,}",
+        f"{np.exp(_median(log_norm[:, 0])):.1e}",
+        *(f"{_median(values):.1f}".replace("nan", "-") for values in (decades, *(part.values for part in parts))),
+        *(f"{int((causes == cause).sum()):,}" for cause in _CAUSES),
+        *(f"{float(share):.1%}" for share in shares),
+        f"{int((trials['gradient_non_finite'] > 0).any('affine_map').sum()):,}",
+    ]
+
+
+def _median(values: np.ndarray) -> float:
+    """The median, NaN counted as the largest: it is NaN only if half of the values are."""
+    ordered = np.sort(values)
+    return float(ordered[(len(ordered) - 1) // 2])

@@ -1,0 +1,61 @@
+"""The gradient at the first layer against the depth of the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthCurve:
+    """One activation: decimal logarithms of the gradient's norm at the first layer, by depth.
+
+    Attributes:
+      label: for the legend.
+      measured: over all seeds.
+      low, high: ends of its interval.
+      predicted: by mean-field theory; None: no line.
+    """
+
+    label: str
+    measured: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    predicted: np.ndarray | None = None
+
+
+def gradient_against_depth(depths: np.ndarray, panels: Mapping[str, Sequence[DepthCurve]]) -> Figure:
+    """One panel per title: measured solid with its interval shaded, predicted dotted.
+
+    Args:
+      depths: numbers of hidden layers.
+      panels: title -> curves, each as long as `depths`.
+
+    Raises:
+      ValueError: if there is nothing to draw.
+    """
+    if not panels or not all(panels.values()):
+        raise ValueError("expected at least one panel with a curve, got none")
+    figure = Figure(figsize=(4.4 * len(panels) + 1.4, 4.4), dpi=150, layout="constrained")
+    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]  # a listed map has them
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
+        for i, curve in enumerate(curves):
+            colour = colours[i % len(colours)]
+            axes.fill_between(depths, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
+            axes.plot(depths, curve.measured, color=colour, label=curve.label, linewidth=1.3)
+            if curve.predicted is not None:
+                axes.plot(depths, curve.predicted, color="black", linestyle=":", linewidth=1, zorder=4)
+        axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+        axes.set(xlabel="hidden layers", title=title)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.93")
+    all_axes[0].set_ylabel(r"$\log_{10}\,\|\partial L/\partial y^{(1)}\|$")
+    all_axes[-1].plot([], [], color="black", linestyle=":", linewidth=1, label="mean field")
+    handles, labels = all_axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return figure

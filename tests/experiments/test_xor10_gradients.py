@@ -1,0 +1,89 @@
+"""Looking at the gradients of all trials while they train."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.__main__ import main
+from experiments.run_directory import read
+from experiments.xor10 import gradients, records
+from experiments.xor10.protocol import PROTOCOLS
+from experiments.xor10.train import model, train
+from paramact_jax.datasets import xor
+from paramact_jax.gradients import Cause, attribute
+from paramact_jax.networks import with_params
+
+SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=70, iterations=50, activations=("ppns", "relu"))
+
+
+@pytest.fixture(scope="module")
+def looked():
+    trained = train(SHORT, gradients_every=20)
+    return trained, records.to_dataset(SHORT, trained, gradients_every=20)
+
+
+def test_looking_changes_no_bit(looked):
+    for name, blind in train(SHORT).items():
+        seen = looked[0][name]
+        assert not blind.gradients
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            (blind.loss, blind.reached_at, blind.learned),
+            (seen.loss, seen.reached_at, seen.learned),
+        )
+
+
+@pytest.mark.parametrize("activation", ["ppns", "relu"])
+@pytest.mark.parametrize(("when", "look"), [("initial", 0), ("learned", 50)])
+def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when, look):
+    dataset = looked[1]
+    assert dataset["look"].values.tolist() == [0, 20, 40, 50]
+    x, t = (jnp.asarray(array, jnp.float32) for array in xor())
+    for seed in (0, 42, 69):
+        own = with_params(
+            model(activation, 0, weight_std=1.0, bias_std=0.0),
+            records.params_of_trial(dataset, activation, seed, when=when),
+        )
+        decay, units, _ = attribute(own, x, lambda y: 0.5 * jnp.mean((y - t) ** 2))
+        seen = dataset.sel(activation=activation, seed=seed, look=look)
+        np.testing.assert_allclose(seen["gradient_log_norm"], decay.log_norm, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(seen["gradient_linear"], decay.linear, rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(seen["gradient_dead"], units.dead)
+        np.testing.assert_array_equal(seen["gradient_non_finite"], decay.non_finite)
+
+
+def test_trials_that_blow_up_are_reported_by_layer_and_trial(tmp_path, capsys):
+    out = tmp_path / "run"
+    wild = ["--protocol", "literal", "--learning-rate", "0.5", "--activations", "parametric_relu", "--trials", "80"]
+    assert main(["xor10", *wild, "--iterations", "60", "--gradients-every", "30", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "gradients: 3 looks at 80 networks" in printed.err
+    dataset = read(out).records
+    bad = (dataset["gradient_non_finite"] > 0).sel(activation="parametric_relu")
+    blown_up = int(bad.isel(look=-1).any("affine_map").sum())
+    assert 0 < blown_up < 80
+    assert not bad.isel(look=0).any()
+    row = next(
+        line for line in printed.out.splitlines() if line.startswith("Parametric ReLU") and f"{60:,}" in line.split()
+    )
+    assert row.split()[-1] == str(blown_up)
+    undefined = (dataset["gradient_total_cause"].isel(look=-1) == Cause.UNDEFINED).sum()
+    assert int(undefined) >= blown_up
+    assert {"gradients.csv", "gradients.tex"} <= {file.name for file in out.iterdir()}
+    assert "Why the gradient vanishes" in (out / "report.md").read_text()
+
+
+def test_memory_is_said_before(looked):
+    size = sum(looked[1][name].nbytes for name in looked[1].data_vars if name.startswith("gradient_"))
+    words = gradients.memory(50, 20, 2 * 70)
+    assert words.startswith("gradients: 4 looks at 140 networks, ")
+    assert float(words.split()[-2]) == pytest.approx(size / 1e6, rel=0.1)
+
+
+@pytest.mark.parametrize("every", ["-1", "41"])
+def test_bad_strides_are_refused(every, capsys):
+    assert main(["xor10", "--iterations", "40", "--gradients-every", every]) == 2
+    assert f"--gradients-every: expected an integer within 0..40, got {every}" in capsys.readouterr().err

@@ -216,13 +216,12 @@ def test_bad_input_is_refused_in_one_line(hidden, gradient, message):
         decay(jacobians, jnp.ones(gradient))
 
 
-@pytest.mark.parametrize(("hidden", "samples"), [([128] * 8, 64), ([2] * 10, 4)])
-def test_looking_costs_about_as_much_as_a_gradient(hidden, samples):
-    model, x = MLP(64, hidden, 10, "ppns", rngs=nnx.Rngs(0)), inputs(samples, 64)
+def test_looking_costs_about_as_much_as_a_gradient():
+    model, x = MLP(784, [128] * 8, 10, "ppns", rngs=nnx.Rngs(0)), inputs(64, 784)
     params = params_of(model)
 
     def flops(function):
         return jax.jit(function).lower(params).compile().cost_analysis()["flops"]
 
     look = flops(lambda p: attribute(with_params(model, p), x, mse))
-    assert look <= 2 * flops(jax.grad(lambda p: mse(with_params(model, p)(x))))
+    assert look <= 1.2 * flops(jax.grad(lambda p: mse(with_params(model, p)(x))))

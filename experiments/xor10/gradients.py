@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
+from matplotlib.figure import Figure
 
 from experiments.tables import Table
 from paramact_jax.datasets import xor
+from paramact_jax.figures import DepthCurve, gradient_against_depth, layer_histograms
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import MLP, with_params
 from paramact_jax.sweeps import OverTrials
@@ -30,6 +32,8 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
     "dead": (_HIDDEN, "share of nodes with slope 0 at all points"),
     "one_sign": (_HIDDEN, "share of neurons whose weight gradients have one sign"),
 }
+_EDGES = np.linspace(-6, 6, 49)
+"""Of the histograms of the hidden layers' values, over all trials: the ranges of all seven functions, in quarters."""
 _CAUSES = {Cause.NONE: "none", Cause.LINEAR: "1", Cause.ACTIVATION: "2", Cause.BOTH: "3", Cause.UNDEFINED: "undefined"}
 
 
@@ -45,6 +49,7 @@ def looks(iterations: int, every: int) -> list[int]:
 
 def memory(iterations: int, every: int, networks: int) -> str:
     """What the looks will take, in words."""
+    # Histograms are added up over the trials: they do not count.
     numbers = sum(11 if dims == _AFFINE else 10 if dims == _HIDDEN else 1 for dims, _ in _VARIABLES.values())
     count = len(looks(iterations, every))
     return f"gradients: {count:,} looks at {networks:,} networks, {4 * numbers * count * networks / 1e6:.1f} MB"
@@ -57,8 +62,14 @@ def look(model: MLP, loss_scale: float, mesh: Mesh | None) -> OverTrials:
     def of_trial(state: Any, _: None) -> dict[str, jax.Array]:
         dtype = state.loss.dtype
         x, t = jnp.asarray(inputs, dtype), jnp.asarray(targets, dtype)
-        found = attribute(with_params(model, state.params), x, lambda y: loss_scale * jnp.mean((y - t) ** 2))
-        return {name: value for part in found[:2] for name, value in part._asdict().items() if name in _VARIABLES}
+        found = attribute(
+            with_params(model, state.params),
+            x,
+            lambda y: loss_scale * jnp.mean((y - t) ** 2),
+            edges=jnp.asarray(_EDGES, dtype),
+        )
+        wanted = {*_VARIABLES, "histograms"}
+        return {name: value for part in found[:2] for name, value in part._asdict().items() if name in wanted}
 
     return OverTrials(of_trial, mesh=mesh)
 
@@ -69,7 +80,7 @@ def variables(
     """Data variables "gradient_..." of the records, and their coordinates; none if nobody looked."""
     if not every:
         return {}, {}
-    data = {
+    data: dict[str, Any] = {
         f"gradient_{name}": (
             ("activation", "seed", "look", *dims),
             np.stack([seen[name] for seen in gradients.values()]),
@@ -77,6 +88,15 @@ def variables(
         )
         for name, (dims, description) in _VARIABLES.items()
     }
+    attributes: dict[str, Any] = {
+        "description": "values z of the layer's nodes at the 4 points, all trials: below, 48 bins, above, NaN",
+        "edges": _EDGES,
+    }
+    data["histogram"] = (
+        ("activation", "look", "layer", "bin"),
+        np.stack([seen["histograms"].sum(axis=0) for seen in gradients.values()]),
+        attributes,
+    )
     affine_maps = next(iter(gradients.values()))["log_norm"].shape[-1]
     return data, {"look": looks(iterations, every), "affine_map": np.arange(1, affine_maps + 1)}
 
@@ -107,6 +127,35 @@ def table(records: xr.Dataset, label: Callable[[str], str]) -> Table | None:
     )
 
 
+def figures(records: xr.Dataset, label: Callable[[str], str]) -> dict[str, Figure]:
+    """Where the gradient vanishes, layer by layer, and how the layers' values are distributed, before and after.
+
+    Nothing if nobody looked.
+    """
+    if "look" not in records.dims:
+        return {}
+    names = [str(name) for name in records["activation"].values]
+    curves: dict[str, list[DepthCurve]] = {}
+    histograms = {}
+    for name in names:
+        for i, when in ((0, "before training"), (-1, "after training")):
+            seen = records.sel(activation=name).isel(look=i)
+            quartiles = [_quantile(seen["gradient_log_norm"].values, q) / np.log(10) for q in (0.25, 0.5, 0.75)]
+            low, middle, high = (np.where(np.isfinite(q), q, np.nan) for q in quartiles)
+            zero = " (exactly 0 in layer 1)" if i == 0 and np.isneginf(quartiles[1][0]) else ""
+            curves.setdefault(when, []).append(DepthCurve(label(name) + zero, middle, low, high))
+            histograms[f"{label(name)}\n{when}"] = seen["histogram"].values
+    return {
+        "gradients": gradient_against_depth(
+            records["affine_map"].values,
+            curves,
+            xlabel="layer (the last is the output)",
+            ylabel=r"$\log_{10}\,\|\partial L/\partial y^{(l)}\|$, quartiles",
+        ),
+        "values": layer_histograms(_EDGES, histograms),
+    }
+
+
 def _cells(trials: xr.Dataset, label: str) -> list[str]:
     log_norm = trials["gradient_log_norm"].values.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -126,6 +175,10 @@ def _cells(trials: xr.Dataset, label: str) -> list[str]:
 
 
 def _median(values: np.ndarray) -> float:
-    """The median, NaN counted as the largest: it is NaN only if half of the values are."""
-    ordered = np.sort(values)
-    return float(ordered[(len(ordered) - 1) // 2])
+    return float(_quantile(values, 0.5))
+
+
+def _quantile(values: np.ndarray, q: float) -> np.ndarray:
+    """Of the first axis, one of the values; NaN is the largest, so that the median is NaN only if half of them are."""
+    ordered = np.sort(values, axis=0)
+    return ordered[int(q * (len(ordered) - 1))]

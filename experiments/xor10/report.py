@@ -119,8 +119,7 @@ def convergence_tables(run: Run) -> list[Table]:
 
 def gradient_tables(run: Run) -> list[Table]:
     """Why the gradient vanishes; none if the run has not looked at it."""
-    labels = {row.activation: row.label for row in ko2021.TABLE_5}
-    table = gradients.table(run.records, lambda name: labels.get(name, name))
+    table = gradients.table(run.records, _label)
     return [table] if table else []
 
 
@@ -183,14 +182,16 @@ def write(run: Run) -> list[Path]:
     ]
     for name, table in named:
         content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
-    picture = "![convergence by iteration](convergence.png)\n"
-    content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for _, table in named), picture])
+    pictures = {"convergence": _figure(run), **gradients.figures(run.records, _label)}
+    links = [f"![{name}]({name}.png)\n" for name in pictures]
+    content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for _, table in named), *links])
     for name, text in content.items():
         write_text(run.directory / name, text)
-    image = io.BytesIO()
-    _figure(run).savefig(image, format="png")
-    replace(run.directory / "convergence.png", image.getvalue())
-    return [run.directory / name for name in (*content, "convergence.png")]
+    for name, picture in pictures.items():
+        image = io.BytesIO()
+        picture.savefig(image, format="png")
+        replace(run.directory / f"{name}.png", image.getvalue())
+    return [run.directory / name for name in (*content, *(f"{name}.png" for name in pictures))]
 
 
 def _figure(run: Run) -> Any:
@@ -227,6 +228,11 @@ def _table(title: str, rows: Sequence[Row], per: int, note: str) -> Table:
         ],
         note=note,
     )
+
+
+def _label(activation: str) -> str:
+    """As the paper prints it."""
+    return next((row.label for row in ko2021.TABLE_5 if row.activation == activation), activation)
 
 
 def _protocol(run: Run) -> str:

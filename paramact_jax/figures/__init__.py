@@ -4,6 +4,7 @@ from paramact_jax.figures.convergence import ConvergenceCurve, convergence
 from paramact_jax.figures.depth import DepthCurve, gradient_against_depth
 from paramact_jax.figures.factors import FactorHistory, factor_panels
 from paramact_jax.figures.gallery import gallery
+from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
 from paramact_jax.figures.trajectories import trajectories
 
@@ -16,6 +17,7 @@ __all__ = [
     "factor_panels",
     "gallery",
     "gradient_against_depth",
+    "layer_histograms",
     "moves_per_layer",
     "moves_together",
     "trajectories",

@@ -1,4 +1,4 @@
-"""The gradient at the first layer against the depth of the network."""
+"""The gradient against depth: at the first layer of ever deeper networks, or at every layer of one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 @dataclasses.dataclass(frozen=True)
 class DepthCurve:
-    """One activation: decimal logarithms of the gradient's norm at the first layer, by depth.
+    """One activation: decimal logarithms of the gradient's norm, by depth.
 
     Attributes:
       label: for the legend.
-      measured: over all seeds.
-      low, high: ends of its interval.
+      measured: over all seeds; nothing is drawn where it is not finite.
+      low, high: ends of the band around it.
       predicted: by mean-field theory; None: no line.
     """
 
@@ -28,12 +28,20 @@ class DepthCurve:
     predicted: np.ndarray | None = None
 
 
-def gradient_against_depth(depths: np.ndarray, panels: Mapping[str, Sequence[DepthCurve]]) -> Figure:
-    """One panel per title: measured solid with its interval shaded, predicted dotted.
+def gradient_against_depth(
+    depths: np.ndarray,
+    panels: Mapping[str, Sequence[DepthCurve]],
+    *,
+    xlabel: str = "hidden layers",
+    ylabel: str = r"$\log_{10}\,\|\partial L/\partial y^{(1)}\|$",
+) -> Figure:
+    """One panel per title: measured solid with its band shaded, predicted dotted.
 
     Args:
-      depths: numbers of hidden layers.
+      depths: numbers of hidden layers, or of the layers.
       panels: title -> curves, each as long as `depths`.
+      xlabel: of what the depths count.
+      ylabel: of the gradient.
 
     Raises:
       ValueError: if there is nothing to draw.
@@ -51,11 +59,12 @@ def gradient_against_depth(depths: np.ndarray, panels: Mapping[str, Sequence[Dep
             if curve.predicted is not None:
                 axes.plot(depths, curve.predicted, color="black", linestyle=":", linewidth=1, zorder=4)
         axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-        axes.set(xlabel="hidden layers", title=title)
+        axes.set(xlabel=xlabel, title=title)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.93")
-    all_axes[0].set_ylabel(r"$\log_{10}\,\|\partial L/\partial y^{(1)}\|$")
-    all_axes[-1].plot([], [], color="black", linestyle=":", linewidth=1, label="mean field")
-    handles, labels = all_axes[-1].get_legend_handles_labels()
+    all_axes[0].set_ylabel(ylabel)
+    if any(curve.predicted is not None for curves in panels.values() for curve in curves):
+        all_axes[0].plot([], [], color="black", linestyle=":", linewidth=1, label="mean field")
+    handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     return figure

@@ -72,7 +72,10 @@ def test_trials_that_blow_up_are_reported_by_layer_and_trial(tmp_path, capsys):
     assert row.split()[-1] == str(blown_up)
     undefined = (dataset["gradient_total_cause"].isel(look=-1) == Cause.UNDEFINED).sum()
     assert int(undefined) >= blown_up
-    assert {"gradients.csv", "gradients.tex"} <= {file.name for file in out.iterdir()}
+    assert {"gradients.csv", "gradients.tex", "gradients.png", "values.png"} <= {file.name for file in out.iterdir()}
+    histogram = dataset["histogram"].sel(activation="parametric_relu")
+    assert (histogram.sum("bin") == 80 * 4 * 2).all()  # trials, points, nodes: nothing is lost
+    assert int(histogram.isel(look=-1, bin=-1).sum()) > 0  # NaN
     assert "Why the gradient vanishes" in (out / "report.md").read_text()
 
 

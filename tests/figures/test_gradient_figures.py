@@ -9,6 +9,7 @@ from paramact_jax.figures import (
     Moves,
     factor_panels,
     gradient_against_depth,
+    layer_histograms,
     moves_per_layer,
     moves_together,
     trajectories,
@@ -102,3 +103,16 @@ def test_depth_curves_with_prediction():
     assert len(second.collections) == 2
     with pytest.raises(ValueError, match="at least one panel with a curve"):
         gradient_against_depth(depths, {"gain 1": []})
+
+
+def test_histograms_say_what_lies_outside():
+    counts = np.zeros((3, 6))
+    counts[:, 1:4], counts[1, 0], counts[2, 5] = [[1, 2, 1], [1, 1, 1], [4, 0, 0]], 1, 1
+    edges = np.array([0.0, 1.0, 2.0, 3.0])
+    figure = layer_histograms(edges, {"before": counts, "after": counts})
+    assert len(figure.axes) == 6
+    np.testing.assert_allclose(figure.axes[0].patches[0].get_data().values, [0.25, 0.5, 0.25])
+    assert [axes.get_title(loc="right") for axes in figure.axes[:3]] == ["", "0.25 outside", "0.2 outside"]
+    for networks in ({}, {"a": counts, "b": counts[:2]}, {"a": counts[:, 1:]}):
+        with pytest.raises(ValueError, match=r"counts of shape \(layers, 6\)"):
+            layer_histograms(edges, networks)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from paramact_jax.statistics import holm, two_proportion_p_value, wilson_interval
+from paramact_jax.statistics import holm, predictive_log_likelihood, two_proportion_p_value, wilson_interval
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -123,3 +123,28 @@ def test_holm_keeps_the_order_raises_p_values_and_ignores_the_order_given(raw, r
 def test_holm_refuses(wrong):
     with pytest.raises(ValueError, match="p values within"):
         holm([0.5, wrong])
+
+
+@pytest.mark.parametrize(("k", "n", "other_n"), [(0, 100, 40), (3, 7, 12), (7, 7, 12), (500, 1000, 30)])
+def test_predictions_are_probabilities_and_equal_an_integral(k, n, other_n):
+    """Summed over all other counts to 1; each the mean binomial probability under Jeffreys' posterior."""
+    logs = [predictive_log_likelihood(k, n, other, other_n) for other in range(other_n + 1)]
+    assert sum(map(math.exp, logs)) == pytest.approx(1, rel=1e-9)
+    p = (np.arange(200_000) + 0.5) / 200_000
+    # p^-1/2 (1 - p)^-1/2 dp is d(2 arcsin(sqrt(p))): the substitution p = sin^2 removes the poles at 0 and 1.
+    p = np.sin(p * math.pi / 2) ** 2
+    posterior = stats.binom.pmf(k, n, p)
+    for other in (0, 1, other_n // 2, other_n):
+        expected = (posterior * stats.binom.pmf(other, other_n, p)).sum() / posterior.sum()
+        assert math.exp(logs[other]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_prediction_approaches_the_binomial_and_never_says_impossible():
+    exact = stats.binom.logpmf(744, 1000, 0.744)
+    assert predictive_log_likelihood(744_000_000, 10**9, 744, 1000) == pytest.approx(exact, abs=1e-4)
+    assert predictive_log_likelihood(744, 1000, 744, 1000) < exact
+    assert math.isfinite(predictive_log_likelihood(0, 1000, 1000, 1000))
+    with pytest.raises(ValueError, match="got 3 of 2"):
+        predictive_log_likelihood(1, 2, 3, 2)
+    with pytest.raises(ValueError, match="got 3 of 2"):
+        predictive_log_likelihood(3, 2, 1, 2)

@@ -1,0 +1,27 @@
+"""Results of many trials, with their uncertainty: intervals, tests, and how many trials a question needs.
+
+NumPy and SciPy alone; nothing here knows what was measured.
+"""
+
+from paramact_jax.statistics.bootstrap import bootstrap_interval
+from paramact_jax.statistics.counts import (
+    holm,
+    predictive_log_likelihood,
+    two_proportion_p_value,
+    wilson_interval,
+)
+from paramact_jax.statistics.paired import PairedComparison, mcnemar_p_value, paired_comparison
+from paramact_jax.statistics.sample_size import seeds_to_tell, seeds_to_tell_means
+
+__all__ = [
+    "PairedComparison",
+    "bootstrap_interval",
+    "holm",
+    "mcnemar_p_value",
+    "paired_comparison",
+    "predictive_log_likelihood",
+    "seeds_to_tell",
+    "seeds_to_tell_means",
+    "two_proportion_p_value",
+    "wilson_interval",
+]

@@ -1,0 +1,102 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from paramact_jax.statistics import bootstrap_interval, mcnemar_p_value, paired_comparison
+
+
+def test_students_sleep_data():
+    """Student, Biometrika 6, 1908: hours of sleep gained by ten patients; t = -4.0621, p = 0.002833."""
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    result = paired_comparison(first, second, range(10), range(10))
+    assert result.test == "paired t test"
+    assert result.p_value == pytest.approx(0.002833, abs=5e-7)
+    assert result.difference == pytest.approx(-1.58)
+    assert result.interval == bootstrap_interval(np.subtract(first, second))
+    assert result.interval[0] < -1.58 < result.interval[1] < 0
+    assert (result.pairs, result.discordant) == (10, None)
+
+
+def test_mcnemar_of_a_known_table():
+    """Agresti, Categorical Data Analysis, table 10.1: 794, 150 / 86, 570; the exact p value is 3.716e-05."""
+    first = np.repeat([True, True, False, False], [794, 150, 86, 570])
+    second = np.repeat([True, False, True, False], [794, 150, 86, 570])
+    result = paired_comparison(first, second, range(1600), range(1600), resamples=500)
+    assert result.discordant == (150, 86)
+    assert result.test == "McNemar's exact test"
+    assert result.p_value == pytest.approx(3.716e-05, abs=5e-9)
+    assert result.difference == pytest.approx(64 / 1600)
+    wald = 1.96 * math.sqrt(236 - 64**2 / 1600) / 1600
+    assert result.interval == pytest.approx((0.04 - wald, 0.04 + wald), abs=0.004)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_equals_the_sum_of_binomial_coefficients(b, c):
+    tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    assert mcnemar_p_value(b, c) == pytest.approx(min(1.0, 2 * tail))
+    assert mcnemar_p_value(b, c) == mcnemar_p_value(c, b)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=30), st.randoms(use_true_random=False))
+def test_trials_are_paired_by_seed_in_whatever_order(outcomes, random):
+    first, second = np.array(outcomes).T
+    seeds = random.sample(range(10**6), len(outcomes))
+    order = random.sample(range(len(outcomes)), len(outcomes))
+    straight = paired_comparison(first, second, seeds, seeds, resamples=50)
+    shuffled = paired_comparison(first, second[order], seeds, [seeds[i] for i in order], resamples=50)
+    assert shuffled == straight
+    swapped = paired_comparison(second, first, seeds, seeds, resamples=50)
+    assert swapped.discordant == straight.discordant[::-1]
+    assert swapped.p_value == straight.p_value
+    assert swapped.difference == -straight.difference
+
+
+def test_pairing_sees_what_two_samples_do_not():
+    """A small gain on every seed under a large spread of seeds."""
+    rng = np.random.default_rng(0)
+    seed_effect = rng.normal(0, 10, 40)
+    first, second = seed_effect + rng.normal(0.5, 0.3, 40), seed_effect
+    result = paired_comparison(first, second, range(40), range(40))
+    assert result.p_value < 1e-6
+    assert stats.ttest_ind(first, second).pvalue > 0.5
+    assert result.interval[0] > 0
+
+
+def test_equal_differences():
+    same = paired_comparison([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], range(3), range(3))
+    assert (same.difference, same.interval, same.p_value) == (0.0, (0.0, 0.0), 1.0)
+    one_more = paired_comparison([2, 3, 4, 5], [1, 2, 3, 4], range(4), range(4))
+    assert (one_more.difference, one_more.interval) == (1.0, (1.0, 1.0))
+    assert (one_more.p_value, one_more.test) == (0.125, "sign test")
+    agree = paired_comparison([True, False], [True, False], [0, 1], [0, 1])
+    assert (agree.p_value, agree.discordant, agree.interval) == (1.0, (0, 0), (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1, 3]), r"same seeds .* got 2 that only one of them has \(2 for"),
+        (([1, 2, 3], [1, 2], [0, 1, 2], [0, 1]), "same seeds"),
+        (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1]), r"one seed a trial under the second condition, got shapes \(3,\)"),
+        (([1, 2, 3], [1, 2, 3], [0, 1, 1], [0, 1, 1]), "each seed once under the first condition, got 1 2 times"),
+        (([1, math.nan], [1, 2], [0, 1], [0, 1]), "expected finite numbers under the first condition, got 1 of 2"),
+        (([True, False], [1.0, 0.0], [0, 1], [0, 1]), "numbers twice or outcomes"),
+        (([1], [2], [0], [0]), "at least 2 pairs"),
+        (([[1, 2]], [[1, 2]], [0], [0]), "one value and one seed"),
+        ((["a", "b"], [1, 2], [0, 1], [0, 1]), "that are numbers"),
+    ],
+)
+def test_refused_in_one_line(args, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        paired_comparison(*args)
+    assert "\n" not in str(caught.value)
+
+
+def test_negative_numbers_of_pairs_are_refused():
+    with pytest.raises(ValueError, match="got -1 and 3"):
+        mcnemar_p_value(-1, 3)

@@ -15,9 +15,11 @@ from experiments.bench.command import Bench
 from experiments.report_command import Report
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
+from experiments.xor10_protocol.command import Xor10Protocol
 
 Command = (
     Annotated[Xor10, tyro.conf.subcommand("xor10")]
+    | Annotated[Xor10Protocol, tyro.conf.subcommand("xor10-protocol")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -6,8 +6,13 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.xor10_protocol.grid import BATCHES, BIAS_STDS, GRADIENT_SCALES, KINKS, SCALES, Batch, Grid
+
+if TYPE_CHECKING:
+    from experiments.xor10_protocol.kept import Kept
+    from experiments.xor10_protocol.work import Count, Job, Kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Xor10Protocol:
     Every cell of the grid trains all seven activations; the best cells get more trials until the best of them are all
     known well. Cells are ranked by the likelihood of the published counts. About 4 minutes on 2 cores. Writes
     runs/xor10-protocol-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV and LaTeX,
-    ranking.png. Example: python -m experiments xor10-protocol --scales fan-in 0.6 0.8 --batches full
+    ranking.png. Interrupted, it goes on where it was when the same command is given the same --out.
+    Example: python -m experiments xor10-protocol --scales fan-in 0.6 0.8 --batches full
     """
 
     trials: int = 200
@@ -56,13 +62,20 @@ class Xor10Protocol:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
+        from experiments.environment import version
+        from experiments.xor10_protocol.kept import Kept
 
         tiny = dataclasses.replace(self, trials=8, finalists=2, final_trials=16, iterations=20)
         command = tiny if self.smoke else self
         command.grid().check()
         command.check_numbers()
         out = run_directory.choose(self.out, "xor10-protocol")
-        return lambda: _run(command, out)
+        kept = Kept(out, command.config() | {name: version(name) for name in ("jax", "jaxlib")})
+        return lambda: _run(command, out, kept)
+
+    def config(self) -> dict[str, Any]:
+        """All options that decide the results."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in ("out", "smoke")}
 
     def check_numbers(self) -> None:
         """Raise ValueError, in one line, for a number that cannot be used."""
@@ -79,27 +92,19 @@ class Xor10Protocol:
             )
 
 
-def _run(command: Xor10Protocol, out: Path) -> None:
+def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
     from experiments import run_directory
     from experiments.xor10_protocol import records, report
     from experiments.xor10_protocol.grid import programs
     from experiments.xor10_protocol.progress import SearchProgress
     from experiments.xor10_protocol.search import Effort, search
-    from experiments.xor10_protocol.train import (
-        LEARNING_RATE,
-        THRESHOLD,
-        Count,
-        Job,
-        Kind,
-        Trainer,
-        counts_of,
-        trials_of,
-    )
+    from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of, trials_of
     from paramact_jax.sweeps import use_all_cores
 
     use_all_cores()
     begin = time.perf_counter()
     grid, kinds = command.grid(), programs(command.grid())
+    known = len(kept)
     with SearchProgress(len(kinds), command.iterations) as progress:
         conditions_of_a_kind = len(grid.conditions()) // len(grid.batches)
         trainer = Trainer(kinds, most_trials=conditions_of_a_kind * command.trials, on_compiled=progress.compiled)
@@ -115,16 +120,25 @@ def _run(command: Xor10Protocol, out: Path) -> None:
             return counts_of(jobs, losses)
 
         effort = Effort(command.trials, command.final_trials, command.finalists, command.first_seed)
-        tallies = search(grid, effort, count, on_round=progress.round)
+        try:
+            tallies = search(grid, effort, kept.counting(count, progress.known), on_round=progress.round)
+        except KeyboardInterrupt:
+            progress.say(f"interrupted; the same command with --out {out} goes on where it was")
+            raise
     end = time.perf_counter()
-    config = dataclasses.asdict(command) | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
     run = run_directory.write(
         out,
         records.to_dataset(grid, tallies),
         experiment="xor10-protocol",
-        config={key: value for key, value in config.items() if key != "out"},
-        seconds={"total": end - begin, "compilation": compiled - begin, "training": end - compiled},
+        config=command.config() | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD},
+        seconds={
+            "total": end - begin,
+            "compilation": compiled - begin,
+            "training": end - compiled,
+            "programs_counted_before": known,
+        },
     )
+    kept.discard()
     report.write(run)
     for table in report.tables(run):
         print(table.plain())

@@ -60,6 +60,11 @@ class SearchProgress:
         self._bar.reset(self._task, total=self._total, description=f"round {self._round}: {cells} cells")
         self._say(f"round {self._round}: {cells} cells, {trials:,} trials of {self._iterations:,} iterations")
 
+    def known(self, trials: int) -> None:
+        """Some trials of this round need no training."""
+        self._total -= trials * self._iterations
+        self._bar.update(self._task, total=self._total)
+
     def advanced(self, name: str, iterations: int) -> None:
         """`iterations` more iterations x trials of a program are made."""
         self._done += iterations
@@ -70,6 +75,10 @@ class SearchProgress:
             left = (now - self._begin) * (self._total - self._done) / self._done
             self._say(f"{name}: {self._done / self._total:.0%} of round {self._round}, {left:.0f} s left")
 
+    def say(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self._console.print(line, highlight=False)
+
     def _say(self, line: str) -> None:
         if self._bar.disable:
-            self._console.print(line, highlight=False)
+            self.say(line)

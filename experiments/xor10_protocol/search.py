@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from experiments.xor10.protocol import ACTIVATIONS
 from experiments.xor10_protocol.grid import Batch, Cell, Conditions, Grid
 from experiments.xor10_protocol.scores import log_likelihoods
-from experiments.xor10_protocol.train import Count, Job, Kind
+from experiments.xor10_protocol.work import CountTrials, Job
 
 MOST_ROUNDS = 5
 
@@ -31,14 +30,6 @@ class Effort:
     final_trials: int
     finalists: int
     first_seed: int = 0
-
-
-class CountTrials(Protocol):
-    """Trains jobs of one program and counts the outcomes."""
-
-    def __call__(self, kind: Kind, jobs: Sequence[Job]) -> list[Count]:
-        """One count a job."""
-        ...
 
 
 @dataclasses.dataclass

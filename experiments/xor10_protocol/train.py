@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,6 +15,7 @@ from jax.sharding import Mesh
 from experiments.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH
 from experiments.xor10.train import CHUNK, model
 from experiments.xor10_protocol.grid import Batch, Conditions, Scale
+from experiments.xor10_protocol.work import Count, Job, Kind
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import forward, params_of, with_activation
@@ -29,27 +29,6 @@ MOST_AT_ONCE = 1_024
 
 LEARNING_RATE = PROTOCOLS["recovered"].learning_rate
 THRESHOLD = PROTOCOLS["recovered"].threshold
-
-Kind = tuple[str, Batch]
-"""What a compiled program is for: the name of a record, and full batch or point by point."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Trials under one set of conditions: seeds first_seed to first_seed + trials - 1."""
-
-    conditions: Conditions
-    first_seed: int
-    trials: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
-    """How many trials of a job converged, and how many ended with a loss that is not finite."""
-
-    converged: int
-    non_finite: int
-
 
 _EXAMPLE = Conditions(Scale("1", 1.0, 1.0), bias_std=0.0, gradient_scale=1.0, batch="full")  # to compile with
 

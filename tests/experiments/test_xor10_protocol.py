@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from experiments import run_directory as runs
 from experiments.__main__ import main
 from experiments.xor10 import train as xor10
 from experiments.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS
-from experiments.xor10_protocol import records, report
+from experiments.xor10_protocol import records, report, train
 from experiments.xor10_protocol.grid import Cell, Conditions, Grid, Scale, is_protocol, programs
+from experiments.xor10_protocol.kept import Kept
 from experiments.xor10_protocol.ranking import margins, ranking
 from experiments.xor10_protocol.scores import log_likelihoods, posterior, rows_matched
 from experiments.xor10_protocol.search import MOST_ROUNDS, Effort, search, tallies_of
-from experiments.xor10_protocol.train import LEARNING_RATE, Count, Job, Trainer, counts_of, trials_of
+from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, trials_of
+from experiments.xor10_protocol.work import Count, Job
 from paramact_jax.papers import ko2021
 
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
@@ -178,6 +181,58 @@ def test_every_cell_is_tried_the_best_get_more_and_no_seed_twice(found):
         assert len(own) in (50, 400)
 
 
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 9, 16, 17, 30])
+def test_a_killed_search_goes_on_to_the_same_tallies(kill_at, tmp_path):
+    """Killed while a program trains; again in the second run; the third finishes."""
+    grid, effort = Grid(), Effort(50, 400, 6)
+    right = next(cell for cell in grid.cells() if is_protocol(cell, "recovered"))
+
+    def counting(calls, fatal=None):
+        def count(kind, jobs):
+            if len(calls) + 1 == fatal:
+                raise KilledError
+            calls.append((kind, tuple(jobs)))
+            oracle = Oracle(right)
+            oracle.rng = np.random.default_rng(sum(map(ord, repr((kind, jobs)))))  # the same work, the same outcome
+            return oracle(kind, jobs)
+
+        return count
+
+    straight = []
+    expected = search(grid, effort, counting(straight))
+    done, config = [], {"trials": 50, "scales": ("fan-in",)}
+    for fatal in (kill_at, 3):
+        attempt = []
+        with pytest.raises(KilledError):
+            search(grid, effort, Kept(tmp_path / "run", config).counting(counting(attempt, fatal)))
+        done += attempt
+    known = []
+    kept = Kept(tmp_path / "run", config)
+    assert len(kept) == len(done) == kill_at - 1 + 2
+    assert search(grid, effort, kept.counting(counting(done), known.append)) == expected
+    assert done == straight
+    assert sum(known) == sum(job.trials for _, jobs in done[: kill_at + 1] for job in jobs)
+    kept.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_counts_of_other_conditions_or_damaged_ones_are_refused(tmp_path):
+    kept = Kept(tmp_path / "run", {"trials": 50})
+    kept.counting(lambda kind, jobs: [Count(1, 0)])(("tanh", "full"), [Job(Conditions(NORMAL, 0.0, 0.5, "full"), 0, 5)])
+    with pytest.raises(
+        ValueError, match=r"^--out: expected the trials of the interrupted search in .*, 50, got 60; use"
+    ):
+        Kept(tmp_path / "run", {"trials": 60})
+    assert len(Kept(tmp_path / "run", {"trials": 50})) == 1
+    kept.path.write_bytes(kept.path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"got a damaged file .* delete it"):
+        Kept(tmp_path / "run", {"trials": 50})
+
+
 def test_the_search_ends_where_no_cell_is_better():
     """Every cell counts 0, so each falls behind as soon as it has more trials."""
     rounds = []
@@ -273,6 +328,50 @@ def test_margins_add_up(run_directory):
     for axis in records.AXES:
         assert sum(mass for name, _, mass, _ in rows if name == axis) == pytest.approx(1)
         assert max(below for name, _, _, below in rows if name == axis) == 0
+
+
+class QuickTrainer:
+    """In the place of Trainer: losses that depend on seed and conditions, without training."""
+
+    calls: ClassVar = []
+    fatal = 0
+
+    def __init__(self, kinds, *, most_trials, on_compiled):
+        for _ in kinds:
+            on_compiled()
+
+    def losses(self, kind, trials, *, iterations, on_progress):
+        self.calls.append(kind)
+        if len(self.calls) == self.fatal:
+            raise KeyboardInterrupt
+        on_progress(iterations * len(trials.seed))
+        return (trials.seed % 97) * trials.settings.loss_scale * 1e-4
+
+
+def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "Trainer", QuickTrainer)
+    monkeypatch.setattr(QuickTrainer, "calls", [])
+    arguments = ["--smoke", "--batches", "full", "--kinks", "0", "--out"]
+    straight, out = tmp_path / "straight", tmp_path / "interrupted"
+    assert main(["xor10-protocol", *arguments, str(straight)]) == 0
+    all_calls, QuickTrainer.calls = QuickTrainer.calls, []
+    monkeypatch.setattr(QuickTrainer, "fatal", 4)
+    with pytest.raises(KeyboardInterrupt):
+        main(["xor10-protocol", *arguments, str(out)])
+    assert "goes on where it was" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert main(["xor10-protocol", *arguments, str(out), "--bias-stds", "0"]) == 2
+    refusal = capsys.readouterr().err
+    assert "--out: expected the bias_stds of the interrupted search" in refusal
+    assert refusal.count("\n") == 1
+    assert main(["xor10-protocol", *arguments, str(out)]) == 0
+    assert "100% of round 1, 0 s left" in capsys.readouterr().err
+    assert QuickTrainer.calls[:3] + QuickTrainer.calls[4:] == all_calls
+    first, second = (runs.read(path) for path in (straight, out))
+    xr.testing.assert_identical(first.records, second.records)
+    assert first.records["converged"].values.std() > 0
+    assert second.manifest["seconds"]["programs_counted_before"] == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"straight", "interrupted"}
 
 
 def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):

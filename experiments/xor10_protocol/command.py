@@ -106,8 +106,8 @@ def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
     grid, kinds = command.grid(), programs(command.grid())
     known = len(kept)
     with SearchProgress(len(kinds), command.iterations) as progress:
-        conditions_of_a_kind = len(grid.conditions()) // len(grid.batches)
-        trainer = Trainer(kinds, most_trials=conditions_of_a_kind * command.trials, on_compiled=progress.compiled)
+        most_trials = max(command.final_trials, command.trials * len(grid.conditions()) // len(grid.batches))
+        trainer = Trainer(kinds, most_trials=most_trials, on_compiled=progress.compiled)
         compiled = time.perf_counter()
 
         def count(kind: Kind, jobs: Sequence[Job]) -> list[Count]:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from experiments.xor10.protocol import ACTIVATIONS
-from experiments.xor10_protocol.grid import Batch, Cell, Conditions, Grid
+from experiments.xor10_protocol.grid import Cell, Conditions, Grid
 from experiments.xor10_protocol.scores import log_likelihoods
-from experiments.xor10_protocol.work import CountTrials, Job
+from experiments.xor10_protocol.work import CountTrials, Job, Kind
 
 MOST_ROUNDS = 5
+"""Where all cells are alike, each falls behind as soon as it has more trials, and the search would try them all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +94,10 @@ def total_log_likelihood(cell: Cell, tallies: Tallies) -> float:
     return float(np.sum(list(log_likelihoods(own).values())))
 
 
-def _missing(
-    cells: Sequence[Cell], tallies: Tallies, target: int, first_seed: int
-) -> dict[tuple[str, Batch], list[Job]]:
+def _missing(cells: Sequence[Cell], tallies: Tallies, target: int, first_seed: int) -> dict[Kind, list[Job]]:
     """Jobs that bring all of these cells to `target` trials, by program."""
     needed = dict.fromkeys((cell.conditions, cell.trained_as(name)) for name in ACTIVATIONS for cell in cells)
-    work: dict[tuple[str, Batch], list[Job]] = {}
+    work: dict[Kind, list[Job]] = {}
     for conditions, name in needed:
         done = tallies.get((conditions, name), Tally()).trials
         if done < target:

@@ -51,7 +51,7 @@ class Trainer:
 
     Args:
       kinds: the programs to compile.
-      most_trials: the largest number of trials that a program will be given; decides the size of a call.
+      most_trials: trials that a program will be given in one go, about; decides the size of a call.
       mesh: devices, by default all.
       on_compiled: called after each compilation.
     """

@@ -17,10 +17,12 @@ from experiments.report_command import Report
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
 from experiments.xor10_figures.command import Xor10Figures
+from experiments.xor10_protocol.command import Xor10Protocol
 
 Command = (
     Annotated[Xor10, tyro.conf.subcommand("xor10")]
     | Annotated[Xor10Figures, tyro.conf.subcommand("xor10-figures")]
+    | Annotated[Xor10Protocol, tyro.conf.subcommand("xor10-protocol")]
     | Annotated[Gradients, tyro.conf.subcommand("gradients")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]

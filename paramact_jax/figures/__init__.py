@@ -6,18 +6,22 @@ from paramact_jax.figures.factors import FactorHistory, factor_panels
 from paramact_jax.figures.gallery import gallery
 from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
+from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
 from paramact_jax.figures.trajectories import trajectories
 
 __all__ = [
     "ConvergenceCurve",
     "DepthCurve",
     "FactorHistory",
+    "GridMap",
     "Moves",
+    "Ranking",
     "convergence",
     "factor_panels",
     "gallery",
     "gradient_against_depth",
     "layer_histograms",
+    "likelihood_search",
     "moves_per_layer",
     "moves_together",
     "trajectories",

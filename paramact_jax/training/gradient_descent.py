@@ -1,4 +1,4 @@
-"""Full-batch gradient descent on a squared error, as a pure function of one trial's state [P, eq. 7-12]."""
+"""Gradient descent on a squared error, as a pure function of one trial's state [P, eq. 7-12]."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Settings(NamedTuple):
     Attributes:
       learning_rate: of W and w0, rho_1 in [P, eq. 7].
       activation_learning_rate: of a and b, rho_2 = rho_3 in [P, eq. 11-12].
-      loss_scale: the gradient is that of loss_scale times the mean squared error.
+      loss_scale: the gradient is that of loss_scale times the mean squared error of an update's points.
       threshold: the mean squared error below which a trial counts as converged.
     """
 
@@ -39,9 +39,9 @@ class State(NamedTuple):
 
     Attributes:
       params: params of the network.
-      iteration: int32, updates made so far.
-      loss: mean squared error before the last update: the gradient step has it for free. See `final`.
-      reached_at: int32, updates made when the loss was first below the threshold, NOT_REACHED before.
+      iteration: int32, iterations made so far: updates, or passes over the points.
+      loss: mean squared error before the last iteration: the full gradient has it for free. See `final`.
+      reached_at: int32, iterations made when the loss was first below the threshold, NOT_REACHED before.
     """
 
     params: Params
@@ -72,12 +72,15 @@ def final(state: State, one_step_later: State) -> State:
     return state._replace(loss=one_step_later.loss, reached_at=one_step_later.reached_at)
 
 
-def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, *, trials_last: bool) -> Advance:
-    """The function `advance(state, settings, steps)` that makes `steps` updates of one trial.
+def gradient_descent(
+    network: Network, inputs: np.ndarray, targets: np.ndarray, *, trials_last: bool, point_by_point: bool = False
+) -> Advance:
+    """The function `advance(state, settings, steps)` that makes `steps` iterations of one trial.
 
     One update is theta <- theta - rho dL/dtheta for every parameter at once, L = loss_scale * mean squared error over
-    all points and outputs, gradients by `jax.grad`. `steps` is traced. The loss is watched before every update, so
-    `reached_at` is exact.
+    the update's points and all outputs, gradients by `jax.grad`. An iteration is one update on all points; or, point
+    by point, a pass over them in their order with an update after each. `steps` is traced. The loss of all points is
+    watched before every iteration, so `reached_at` is exact.
 
     Args:
       network: maps params and inputs to outputs.
@@ -86,6 +89,7 @@ def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, 
       trials_last: how `jax.vmap` of `advance` over trials is computed: with the trials on the last axis of
         every array (fast for small networks), or the usual way, with batched matrix products (fast for wide ones).
         The mathematics is the same; rounding differs.
+      point_by_point: whether there is an update after every point.
 
     Returns:
       A pure function, to be vmapped over state and settings, not over steps. It computes in the params' dtype.
@@ -100,7 +104,7 @@ def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, 
         )
 
     def advance_all(state: State, settings: Settings, steps: ArrayLike) -> State:
-        return _advance(network, jnp.asarray(inputs), jnp.asarray(targets), state, settings, steps)
+        return _advance(network, jnp.asarray(inputs), jnp.asarray(targets), state, settings, steps, point_by_point)
 
     if not trials_last:
         return advance_all
@@ -125,33 +129,52 @@ def gradient_descent(network: Network, inputs: np.ndarray, targets: np.ndarray, 
 
 
 def _advance(
-    network: Network, inputs: jax.Array, targets: jax.Array, state: State, settings: Settings, steps: ArrayLike
+    network: Network,
+    inputs: jax.Array,
+    targets: jax.Array,
+    state: State,
+    settings: Settings,
+    steps: ArrayLike,
+    point_by_point: bool,
 ) -> State:
-    """`steps` updates; every array of state and settings may carry a last axis of trials."""
+    """`steps` iterations; every array of state and settings may carry a last axis of trials."""
     dtype = state.loss.dtype
     inputs, targets = inputs.astype(dtype), targets.astype(dtype)
     settings = Settings(*(jnp.asarray(value, dtype) for value in settings))
     labels = parameter_labels(state.params)
     rates = {ACTIVATION: settings.activation_learning_rate}
 
-    def objective(params: Params) -> tuple[jax.Array, jax.Array]:
+    def squared_error(params: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
         outputs = network(params, inputs)
-        error = jnp.mean((outputs - _align(targets, outputs)) ** 2, axis=(0, 1))
+        return jnp.mean((outputs - _align(targets, outputs)) ** 2, axis=(0, 1))
+
+    def objective(params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        error = squared_error(params, inputs, targets)
         return jnp.sum(settings.loss_scale * error), error  # trials are independent: one gradient of their sum
 
-    def update(_: jax.Array, state: State) -> State:
-        gradient, loss = jax.grad(objective, has_aux=True)(state.params)
+    def update(params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[Params, jax.Array]:
+        gradient, loss = jax.grad(objective, has_aux=True)(params, inputs, targets)
         params = jax.tree.map(
             lambda label, p, g: p - _trailing(rates.get(label, settings.learning_rate), p) * g,
             labels,
-            state.params,
+            params,
             gradient,
         )
+        return params, loss
+
+    def update_after_each(params: Params) -> tuple[Params, jax.Array]:
+        def one(i: jax.Array, params: Params) -> Params:
+            return update(params, *(lax.dynamic_slice_in_dim(x, i, 1) for x in (inputs, targets)))[0]
+
+        return lax.fori_loop(0, len(inputs), one, params), squared_error(params, inputs, targets)
+
+    def iterate(_: jax.Array, state: State) -> State:
+        params, loss = update_after_each(state.params) if point_by_point else update(state.params, inputs, targets)
         below = (state.reached_at == NOT_REACHED) & (loss < settings.threshold)
         reached_at = jnp.where(below, state.iteration, state.reached_at)
         return State(params, state.iteration + 1, loss, reached_at)
 
-    return lax.fori_loop(0, steps, update, state)
+    return lax.fori_loop(0, steps, iterate, state)
 
 
 def _align(x: jax.Array, like: jax.Array) -> jax.Array:

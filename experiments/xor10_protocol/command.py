@@ -1,0 +1,145 @@
+"""`python -m experiments xor10-protocol`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.xor10_protocol.grid import BATCHES, BIAS_STDS, GRADIENT_SCALES, KINKS, SCALES, Batch, Grid
+
+if TYPE_CHECKING:
+    from experiments.xor10_protocol.kept import Kept
+    from experiments.xor10_protocol.work import Count, Job, Kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Xor10Protocol:
+    """Search the training conditions that give the counts of [P, Table 5]: a declared grid, nothing tuned per row.
+
+    Every cell of the grid trains all seven activations; the best cells get more trials until the best of them are all
+    known well. Cells are ranked by the likelihood of the published counts. About 4 minutes on 2 cores. Writes
+    runs/xor10-protocol-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV and LaTeX,
+    ranking.png. Interrupted, it goes on where it was when the same command is given the same --out.
+    Example: python -m experiments xor10-protocol --scales fan-in 0.6 0.8 --batches full
+    """
+
+    trials: int = 200
+    """Trials of each activation in every cell."""
+    finalists: int = 8
+    """Number of best cells that get more trials."""
+    final_trials: int = 4_000
+    """Trials of each activation in those."""
+    scales: tuple[str, ...] = SCALES
+    """Initial weights: fan-in (1/sqrt(fan_in)), normal (1), glorot, he, or a number. Equal ones are one."""
+    bias_stds: tuple[float, ...] = BIAS_STDS
+    """Standard deviations of the initial biases."""
+    gradient_scales: tuple[float, ...] = GRADIENT_SCALES
+    """c in dL/dy_out = c (y_out - t): for all 4 points 1/4 is half their mean squared error, 1/2 the mean."""
+    batches: tuple[Batch, ...] = BATCHES
+    """One update an iteration on all points, or a pass over the points with an update after each."""
+    kinks: tuple[int, ...] = KINKS
+    """Slopes of plain ReLU at 0."""
+    iterations: int = 10_000
+    """Updates on all points, or passes over the points."""
+    first_seed: int = 0
+    """Trial i has seed first_seed + i."""
+    smoke: bool = False
+    """Only show that it runs: 8 trials of 20 iterations a cell, 16 in 2 finalists; the ranking means nothing."""
+    out: Path | None = None
+    """Directory to write, which must not exist (default: a new one under runs/)."""
+
+    def grid(self) -> Grid:
+        """The grid of conditions."""
+        return Grid(self.scales, self.bias_stds, self.gradient_scales, self.batches, self.kinks)
+
+    def prepare(self) -> Callable[[], None]:
+        """Check everything that can be checked before compiling; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments import run_directory
+        from experiments.environment import version
+        from experiments.xor10_protocol.kept import Kept
+
+        tiny = dataclasses.replace(self, trials=8, finalists=2, final_trials=16, iterations=20)
+        command = tiny if self.smoke else self
+        command.grid().check()
+        command.check_numbers()
+        out = run_directory.choose(self.out, "xor10-protocol")
+        kept = Kept(out, command.config() | {name: version(name) for name in ("jax", "jaxlib")})
+        return lambda: _run(command, out, kept)
+
+    def config(self) -> dict[str, Any]:
+        """All options that decide the results."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in ("out", "smoke")}
+
+    def check_numbers(self) -> None:
+        """Raise ValueError, in one line, for a number that cannot be used."""
+        for option in ("trials", "finalists", "iterations"):
+            if (value := getattr(self, option)) < 1:
+                raise ValueError(f"--{option}: expected an integer >= 1, got {value}")
+        if self.final_trials < self.trials:
+            raise ValueError(f"--final-trials: expected at least --trials ({self.trials}), got {self.final_trials}")
+        if self.iterations >= 2**31:
+            raise ValueError(f"--iterations: expected at most 2**31 - 1, got {self.iterations}")
+        if not 0 <= self.first_seed <= 2**32 - self.final_trials:
+            raise ValueError(
+                f"--first-seed: expected an integer within 0..{2**32 - self.final_trials}, got {self.first_seed}"
+            )
+
+
+def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
+    from experiments import run_directory
+    from experiments.xor10_protocol import records, report
+    from experiments.xor10_protocol.grid import programs
+    from experiments.xor10_protocol.progress import SearchProgress
+    from experiments.xor10_protocol.search import Effort, search
+    from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of, trials_of
+    from paramact_jax.sweeps import use_all_cores
+
+    use_all_cores()
+    begin = time.perf_counter()
+    grid, kinds = command.grid(), programs(command.grid())
+    known = len(kept)
+    with SearchProgress(len(kinds), command.iterations) as progress:
+        most_trials = max(command.final_trials, command.trials * len(grid.conditions()) // len(grid.batches))
+        trainer = Trainer(kinds, most_trials=most_trials, on_compiled=progress.compiled)
+        compiled = time.perf_counter()
+
+        def count(kind: Kind, jobs: Sequence[Job]) -> list[Count]:
+            losses = trainer.losses(
+                kind,
+                trials_of(jobs),
+                iterations=command.iterations,
+                on_progress=lambda iterations: progress.advanced(f"{kind[0]}, {kind[1]}", iterations),
+            )
+            return counts_of(jobs, losses)
+
+        effort = Effort(command.trials, command.final_trials, command.finalists, command.first_seed)
+        try:
+            tallies = search(grid, effort, kept.counting(count, progress.known), on_round=progress.round)
+        except KeyboardInterrupt:
+            progress.say(f"interrupted; the same command with --out {out} goes on where it was")
+            raise
+    end = time.perf_counter()
+    run = run_directory.write(
+        out,
+        records.to_dataset(grid, tallies),
+        experiment="xor10-protocol",
+        config=command.config() | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD},
+        seconds={
+            "total": end - begin,
+            "compilation": compiled - begin,
+            "training": end - compiled,
+            "programs_counted_before": known,
+        },
+    )
+    kept.discard()
+    report.write(run)
+    for table in report.tables(run):
+        print(table.plain())
+    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figure in {out}")

@@ -301,6 +301,13 @@ def test_a_run_leaves_records_tables_and_figure(run_directory, capsys):
     assert int(best["converged"].sel(activation="tanh")) == int((xor10.train(recovered)["tanh"].loss < 1e-3).sum())
 
 
+def test_the_report_command_redraws_the_same(run_directory, capsys):
+    before = {file.name: file.read_bytes() for file in run_directory.iterdir()}
+    assert main(["report", str(run_directory)]) == 0
+    assert "Conditions by the likelihood" in capsys.readouterr().out
+    assert {file.name: file.read_bytes() for file in run_directory.iterdir()} == before
+
+
 def test_the_report_is_made_from_the_records_alone(run_directory, tmp_path):
     again = tmp_path / "again"
     again.mkdir()

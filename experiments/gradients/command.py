@@ -18,7 +18,7 @@ class Gradients:
 
     For each activation and initial gain: the norm over many seeds with its interval, the prediction of mean-field
     theory, and how much of the decay is due to the weights (type 1) and to the activation (type 2).
-    About 1 minute on 2 cores. Writes runs/gradients-DATE-TIME/: gradients.png, report.md, table as CSV and LaTeX,
+    About 50 s on 2 cores. Writes runs/gradients-DATE-TIME/: gradients.png, report.md, table as CSV and LaTeX,
     summary.json, records.nc, run.json.
     Example: python -m experiments gradients --depth 1..50 --activation sigmoid ppns relu --gain 1 1.414
     """

@@ -18,7 +18,7 @@ class Xor10Figures:
 
     Trains all trials to choose one: the converged seed whose first iteration below the threshold is nearest the median.
     Then trains it again, noting its loss and every factor of the chain rule, and checks the paper's statements one by
-    one. About 30 s on 2 cores. Writes runs/xor10-figures-DATE-TIME/: figure_7.png to figure_10.png, report.md,
+    one. About 20 s on 2 cores. Writes runs/xor10-figures-DATE-TIME/: figure_7.png to figure_10.png, report.md,
     statements as CSV and LaTeX, summary.json, records.nc, run.json.
     Example: python -m experiments xor10-figures --seed 3 --every 10
     """

@@ -11,31 +11,32 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy import stats
 
 from experiments.run_directory import Run, replace, write_text
 from experiments.tables import Table
 from paramact_jax.figures import DepthCurve, gradient_against_depth
 from paramact_jax.gradients import Cause, cause
-from paramact_jax.statistics import bootstrap_interval
 
-_RESAMPLES = 999
+LEVEL = 0.95
 _CAUSES = {Cause.NONE: "none", Cause.LINEAR: "1", Cause.ACTIVATION: "2", Cause.BOTH: "3", Cause.UNDEFINED: "-"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One activation under one gain, over all seeds; logarithms are decimal, one entry per depth.
+    """One activation under one gain; logarithms of norms are decimal, one entry per depth.
 
     Attributes:
       activation: name in the catalogue.
       gain: standard deviation of the weights times sqrt(width).
       depths: numbers of hidden layers.
-      measured: log of the root mean square of ||dL/dy^(1)||.
-      low, high: its bootstrap 95 % interval.
-      predicted: by mean-field theory.
-      linear, activation_part: means over the seeds of the two parts of log ||dL/dy^(1)||.
+      measured: mean over the seeds of log ||dL/dy^(1)||.
+      low, high: its 95 % t interval.
+      linear, activation_part: means of its two parts; they add up to `measured`.
+      root_mean_square: log of the root mean square over the seeds.
+      predicted: the same in mean-field theory.
+      vanished: seeds whose gradient is exactly 0; per depth. They have no logarithm, and are in the mean square alone.
       non_finite: seeds whose gradient is infinite or NaN, left out; per depth.
-      vanished: seeds whose gradient is exactly 0, per depth.
     """
 
     activation: str
@@ -44,11 +45,12 @@ class Row:
     measured: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    predicted: np.ndarray
     linear: np.ndarray
     activation_part: np.ndarray
-    non_finite: np.ndarray
+    root_mean_square: np.ndarray
+    predicted: np.ndarray
     vanished: np.ndarray
+    non_finite: np.ndarray
 
 
 def rows(records: xr.Dataset) -> list[Row]:
@@ -84,35 +86,48 @@ def write(run: Run) -> list[Path]:
 
 
 def _row(records: xr.Dataset, name: str, gain: float) -> Row:
-    columns = [_measured(values) for values in records["log_gradient"].transpose("depth", "seed").values]
-    measured, low, high = (np.array(part) for part in zip(*columns, strict=True))
-    values = records["log_gradient"]
-    finite, vanished = abs(values) < np.inf, values == -np.inf
+    values = records["log_gradient"].transpose("depth", "seed").values.astype(np.float64) / np.log(10)
+    finite, vanished = np.isfinite(values), np.isneginf(values)
+    parts = (
+        records[part].transpose("depth", "seed").values.astype(np.float64) / np.log(10)
+        for part in ("log_linear", "log_activation")
+    )
+    linear, of_activation = (np.array([_mean(row[ok]) for row, ok in zip(part, finite, strict=True)]) for part in parts)
+    measured, half = np.array([_interval(row[ok]) for row, ok in zip(values, finite, strict=True)]).T
     return Row(
         activation=name,
         gain=gain,
         depths=records["depth"].values,
         measured=measured,
-        low=low,
-        high=high,
+        low=measured - half,
+        high=measured + half,
+        linear=linear,
+        activation_part=of_activation,
+        root_mean_square=np.array([_root_mean_square(r[ok]) for r, ok in zip(values, finite | vanished, strict=True)]),
         predicted=records["predicted_log_gradient"].values / np.log(10),
-        linear=records["log_linear"].where(finite).mean("seed").values / np.log(10),
-        activation_part=records["log_activation"].where(finite).mean("seed").values / np.log(10),
-        non_finite=(~finite & ~vanished).sum("seed").values,
-        vanished=vanished.sum("seed").values,
+        vanished=vanished.sum(axis=1),
+        non_finite=(~finite & ~vanished).sum(axis=1),
     )
 
 
-def _measured(log_gradient: np.ndarray) -> tuple[float, float, float]:
-    """log10 of the root mean square and its interval. Gradients of exactly 0 count, those that are no number do not."""
-    numbers = log_gradient[~(np.isnan(log_gradient) | np.isposinf(log_gradient))].astype(np.float64)
-    if len(numbers) < 2 or not np.isfinite(numbers).any():
-        return np.nan, np.nan, np.nan
-    largest = numbers.max()
-    squares = np.exp(2 * (numbers - largest))
-    with np.errstate(divide="ignore"):
-        low, high = bootstrap_interval(squares, resamples=_RESAMPLES)
-        return tuple(float((largest + 0.5 * np.log(x)) / np.log(10)) for x in (squares.mean(), low, high))  # type: ignore[return-value]  # three
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean, and half the width of its t interval; NaN where there are too few."""
+    if len(values) < 2:
+        return _mean(values), np.nan
+    half = stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return _mean(values), float(half)
+
+
+def _root_mean_square(logs: np.ndarray) -> float:
+    """Decimal logarithm of it, from decimal logarithms."""
+    if not np.isfinite(logs).any():
+        return np.nan
+    largest = logs.max()
+    return float(largest + 0.5 * np.log10(np.mean(10.0 ** (2 * (logs - largest)))))
 
 
 def _table(run: Run, found: list[Row]) -> Table:
@@ -122,34 +137,35 @@ def _table(run: Run, found: list[Row]) -> Table:
     return Table(
         title=f"log10 of the gradient's norm at the first of {deepest} hidden layers, where it is 1 at the output",
         columns=[
-            *("activation", "gain", "measured", "95 % interval", "mean field", "inside", "a layer"),
-            *("linear", "activation", "type", "zero", "not finite"),
+            *("activation", "gain", "mean", "95 % interval", "linear", "activation", "type", "a layer"),
+            *("root mean square", "mean field", "zero", "not finite"),
         ],
         rows=[[*_cells(row)] for row in found],
         note=(
-            f"Root mean square over seeds {config['first_seed']} to {last}, {config['width']} nodes a layer, weights "
-            f"N(0, gain^2/{config['width']}), no biases. a layer: the factor per layer; linear and activation: the two "
-            f"parts of the mean logarithm; type: the cause of the decay [P, section 3.1], none unless the interval is "
-            f"below 0; zero, not finite: seeds whose gradient is exactly 0 (counted) or no number (left out)."
+            f"mean: of the logarithms over seeds {config['first_seed']} to {last}, with its t interval, and its two "
+            f"parts, by the linear factors and by the activations' (these add up); type: the cause of the decay [P, "
+            f"section 3.1], none unless the interval is below 0; a layer: the factor per layer. mean field: of the "
+            f"root mean square in infinitely wide networks; the mean logarithm lies below it, the more the seeds "
+            f"differ. zero, not finite: seeds whose gradient is exactly 0 or no number. {config['width']} nodes a "
+            f"layer, weights N(0, gain^2/{config['width']}), no biases; equal seeds have equal weights up to scale."
         ),
     )
 
 
 def _cells(row: Row) -> Iterator[str]:
     deepest = -1
-    measured, low, high = row.measured[deepest], row.low[deepest], row.high[deepest]
-    predicted = row.predicted[deepest]
+    decays = row.high[deepest] < 0
+    why = Cause(int(cause(row.linear[deepest], row.activation_part[deepest]))) if decays else Cause.NONE
     yield row.activation
     yield f"{row.gain:.4g}"
-    yield f"{measured:.2f}"
-    yield f"{low:.2f} - {high:.2f}"
-    yield f"{predicted:.2f}"
-    yield "yes" if low <= predicted <= high else "no"
-    yield f"{10 ** (measured / row.depths[deepest]):.3f}"
+    yield f"{row.measured[deepest]:.2f}"
+    yield f"{row.low[deepest]:.2f} - {row.high[deepest]:.2f}"
     yield f"{row.linear[deepest]:.2f}"
     yield f"{row.activation_part[deepest]:.2f}"
-    decays = high < 0
-    yield _CAUSES[Cause(int(cause(row.linear[deepest], row.activation_part[deepest]))) if decays else Cause.NONE]
+    yield _CAUSES[why]
+    yield f"{10 ** (row.measured[deepest] / row.depths[deepest]):.3f}"
+    yield f"{row.root_mean_square[deepest]:.2f}"
+    yield f"{row.predicted[deepest]:.2f}"
     yield str(int(row.vanished[deepest]))
     yield str(int(row.non_finite[deepest]))
 

@@ -13,6 +13,7 @@ from jax import lax
 
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.gradients import mean_field
+from paramact_jax.gradients.scaling import normalised
 from paramact_jax.sweeps import sweep
 
 _Rows = tuple[jax.Array, jax.Array, jax.Array]
@@ -55,8 +56,8 @@ def random_network(activation: Activation, *, width: int, depth: int) -> Callabl
             rows, linear, of_activation = carry
             index, kernel_above, out, slope = layer
             rows = (rows @ kernel_above.T).at[index].set(out)
-            rows, log_linear = _normalised(rows)
-            rows, log_activation = _normalised(rows * slope[None])
+            rows, log_linear = normalised(rows, axis=1)
+            rows, log_activation = normalised(rows * slope[None], axis=1)
             begun = jnp.arange(depth) >= index
             linear = linear + jnp.where(begun, log_linear, 0)
             of_activation = of_activation + jnp.where(begun, log_activation, 0)
@@ -128,12 +129,3 @@ def run(
     )
     coords = {"activation": list(activations), "gain": list(gains), "seed": list(seeds), "depth": list(depths)}
     return xr.Dataset(data, coords=coords, attrs={"width": width})
-
-
-def _normalised(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rows of norm 1, and the logarithms of their norms; a row of zeros stays one and has -inf."""
-    largest = jnp.max(jnp.abs(rows), axis=1)
-    usual = (largest > 0) & jnp.isfinite(largest)
-    safe = jnp.where(usual, largest, 1)
-    norm = jnp.linalg.norm(rows / safe[:, None], axis=1)
-    return rows / (safe * jnp.where(usual, norm, 1))[:, None], jnp.log(norm) + jnp.log(safe)

@@ -83,15 +83,16 @@ def _run(protocol: Protocol, name: str, gradients_every: int, out: Path) -> None
     from experiments import run_directory
     from experiments.progress import SweepProgress
     from experiments.xor10 import gradients, records, report
-    from experiments.xor10.train import train
+    from experiments.xor10.train import model, one_state, train
     from paramact_jax.sweeps import use_all_cores
 
     use_all_cores()
     begin = time.perf_counter()
     compilation: dict[str, float] = {}
     if gradients_every:
-        networks = len(protocol.activations) * protocol.trials
-        print(gradients.memory(protocol.iterations, gradients_every, networks), file=sys.stderr)
+        models = {name: model(name, 0, weight_std=1, bias_std=0) for name in protocol.activations}
+        one = one_state(0, protocol.weight_std, protocol.bias_std)
+        print(gradients.memory(models, one, protocol.iterations, gradients_every, protocol.trials), file=sys.stderr)
     with SweepProgress(len(protocol.activations), protocol.iterations) as progress:
 
         def on_compiled(activation: str, seconds: float) -> None:

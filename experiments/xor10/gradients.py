@@ -16,7 +16,7 @@ from experiments.tables import Table
 from paramact_jax.datasets import xor
 from paramact_jax.figures import DepthCurve, gradient_against_depth, layer_histograms
 from paramact_jax.gradients import Cause, attribute
-from paramact_jax.networks import MLP, with_params
+from paramact_jax.networks import MLP, params_of, with_params
 from paramact_jax.sweeps import OverTrials
 
 _AFFINE, _HIDDEN = ("affine_map",), ("layer",)
@@ -30,8 +30,12 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
     "slope_at_least_one": (_HIDDEN, "share of |dz/dy| >= 1"),
     "saturated": (_HIDDEN, "share of |dz/dy| < 0.01"),
     "dead": (_HIDDEN, "share of nodes with slope 0 at all points"),
-    "one_sign": (_HIDDEN, "share of neurons whose weight gradients have one sign"),
+    "one_sign": (_HIDDEN, "share of neurons whose weight gradients, added over the points, have one sign"),
+    "one_sign_of_sample": (_HIDDEN, "the same for the gradients of single points, averaged over these"),
+    "largest_singular_value": (_AFFINE, "of W"),
+    "log_end_to_end": (("sample",), "log of the largest singular value of d output / d input"),
 }
+HISTOGRAMS = "histograms"
 _EDGES = np.linspace(-6, 6, 49)
 """Of the histograms of the hidden layers' values, over all trials: the ranges of all seven functions, in quarters."""
 _CAUSES = {Cause.NONE: "none", Cause.LINEAR: "1", Cause.ACTIVATION: "2", Cause.BOTH: "3", Cause.UNDEFINED: "undefined"}
@@ -47,16 +51,35 @@ def looks(iterations: int, every: int) -> list[int]:
     return [*range(0, iterations, every), iterations] if every else []
 
 
-def memory(iterations: int, every: int, networks: int) -> str:
-    """What the looks will take, in words."""
-    # Histograms are added up over the trials: they do not count.
-    numbers = sum(11 if dims == _AFFINE else 10 if dims == _HIDDEN else 1 for dims, _ in _VARIABLES.values())
-    count = len(looks(iterations, every))
-    return f"gradients: {count:,} looks at {networks:,} networks, {4 * numbers * count * networks / 1e6:.1f} MB"
-
-
 def look(model: MLP, loss_scale: float, mesh: Mesh | None) -> OverTrials:
     """Makes `(state, None) -> variables` of all trials whose networks are of the model's kind."""
+    return OverTrials(_of_trial(model, loss_scale), mesh=mesh)
+
+
+def keep(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What is kept of a look at all trials: everything of each trial, and the histograms added up over them."""
+    return {name: values.sum(axis=0) if name == HISTOGRAMS else values for name, values in seen.items()}
+
+
+def memory(models: Mapping[str, MLP], state: Any, iterations: int, every: int, trials: int) -> str:
+    """What is kept of all looks takes, in words; nothing is computed.
+
+    Args:
+      models: a network of each activation.
+      state: of one trial, without the activation's parameters.
+      iterations: of the training.
+      every: iterations between two looks.
+      trials: of each activation.
+    """
+    count, size = len(looks(iterations, every)), 0
+    for model in models.values():
+        own = state._replace(params=params_of(model))
+        for name, x in jax.eval_shape(_of_trial(model, 1.0), own, None).items():
+            size += x.size * x.dtype.itemsize * (1 if name == HISTOGRAMS else trials)
+    return f"gradients: {count:,} looks at {len(models) * trials:,} networks, {size * count / 1e6:.1f} MB"
+
+
+def _of_trial(model: MLP, loss_scale: float) -> Callable[[Any, None], dict[str, jax.Array]]:
     inputs, targets = xor()
 
     def of_trial(state: Any, _: None) -> dict[str, jax.Array]:
@@ -67,11 +90,15 @@ def look(model: MLP, loss_scale: float, mesh: Mesh | None) -> OverTrials:
             x,
             lambda y: loss_scale * jnp.mean((y - t) ** 2),
             edges=jnp.asarray(_EDGES, dtype),
+            singular_values=True,
         )
-        wanted = {*_VARIABLES, "histograms"}
-        return {name: value for part in found[:2] for name, value in part._asdict().items() if name in wanted}
+        seen = found.decay._asdict() | found.units._asdict()
+        if found.spectra is not None:
+            seen["largest_singular_value"] = jnp.stack([values[0] for values in found.spectra.linear])
+            seen["log_end_to_end"] = found.spectra.log_end_to_end[:, 0]
+        return {name: seen[name] for name in (*_VARIABLES, HISTOGRAMS)}
 
-    return OverTrials(of_trial, mesh=mesh)
+    return of_trial
 
 
 def variables(
@@ -83,7 +110,7 @@ def variables(
     data: dict[str, Any] = {
         f"gradient_{name}": (
             ("activation", "seed", "look", *dims),
-            np.stack([seen[name] for seen in gradients.values()]),
+            np.stack([np.moveaxis(seen[name], 0, 1) for seen in gradients.values()]),
             {"description": description},
         )
         for name, (dims, description) in _VARIABLES.items()
@@ -94,7 +121,7 @@ def variables(
     }
     data["histogram"] = (
         ("activation", "look", "layer", "bin"),
-        np.stack([seen["histograms"].sum(axis=0) for seen in gradients.values()]),
+        np.stack([seen[HISTOGRAMS] for seen in gradients.values()]),
         attributes,
     )
     affine_maps = next(iter(gradients.values()))["log_norm"].shape[-1]
@@ -108,9 +135,9 @@ def table(records: xr.Dataset, label: Callable[[str], str]) -> Table | None:
     return Table(
         title="Why the gradient vanishes [P, section 3.1]",
         columns=[
-            *("activation", "iteration", "dL/dy^(1)", "decades", "linear", "activation part"),
+            *("activation", "iteration", "zero", "dL/dy^(1)", "decades", "linear", "activation part"),
             *(f"type {name}" if name.isdigit() else name for name in _CAUSES.values()),
-            *("slopes >= 1", "saturated", "dead", "not finite"),
+            *("slopes >= 1", "saturated", "dead", "one sign", "not finite"),
         ],
         rows=[
             _cells(records.sel(activation=name).isel(look=i), label(str(name)))
@@ -118,11 +145,11 @@ def table(records: xr.Dataset, label: Callable[[str], str]) -> Table | None:
             for i in (0, -1)
         ],
         note=(
-            "dL/dy^(1): median norm over the trials. decades: median log10 of its ratio to dL/dy^(out), and of the two "
-            "parts of it. Then how many trials have which cause of the decay (undefined: no gradient, or not finite), "
-            "the share of slopes |dz/dy| >= 1 and < 0.01, of nodes with slope 0 at all points, and how many trials "
-            "have a gradient that is not finite in some layer; those count as such in the medians. A gradient that is "
-            "exactly 0 has no further factors: -."
+            "zero: trials in which dL/dy^(1) is exactly 0. Of the others the medians: of the norm of dL/dy^(1), of "
+            "log10 of its ratio to that of dL/dy^(out), and of the two parts of this. Then how many of all trials have which "
+            "cause of the decay (undefined: no gradient at the output, or not finite); the share of slopes "
+            "|dz/dy| >= 1 and < 0.01, of nodes with slope 0 at all points, of neurons whose weight gradients have one "
+            "sign; and how many trials have a gradient that is not finite in some layer."
         ),
     )
 
@@ -158,24 +185,21 @@ def figures(records: xr.Dataset, label: Callable[[str], str]) -> dict[str, Figur
 
 def _cells(trials: xr.Dataset, label: str) -> list[str]:
     log_norm = trials["gradient_log_norm"].values.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        decades = (log_norm[:, 0] - log_norm[:, -1]) / np.log(10)
-    parts = (trials[f"gradient_{part}"].sum("layer", skipna=False) / np.log(10) for part in ("linear", "activation"))
+    finite = np.isfinite(log_norm).all(axis=1)
+    parts = (trials[f"gradient_{part}"].values[finite].sum(axis=1) for part in ("linear", "activation"))
+    decades = [values / np.log(10) for values in ((log_norm[finite, 0] - log_norm[finite, -1]), *parts)]
     causes = trials["gradient_total_cause"].values
-    shares = (trials[f"gradient_{part}"].mean() for part in ("slope_at_least_one", "saturated", "dead"))
+    shares = (trials[f"gradient_{part}"].mean() for part in ("slope_at_least_one", "saturated", "dead", "one_sign"))
     return [
         label,
         f"{int(trials['look']):,}",
-        f"{np.exp(_median(log_norm[:, 0])):.1e}",
-        *(f"{_median(values):.1f}".replace("nan", "-") for values in (decades, *(part.values for part in parts))),
+        f"{int(np.isneginf(log_norm[:, 0]).sum()):,}",
+        f"{np.exp(np.median(log_norm[finite, 0])):.1e}" if finite.any() else "",
+        *(f"{np.median(values):.1f}" if finite.any() else "" for values in decades),
         *(f"{int((causes == cause).sum()):,}" for cause in _CAUSES),
         *(f"{float(share):.1%}" for share in shares),
         f"{int((trials['gradient_non_finite'] > 0).any('affine_map').sum()):,}",
     ]
-
-
-def _median(values: np.ndarray) -> float:
-    return float(_quantile(values, 0.5))
 
 
 def _quantile(values: np.ndarray, q: float) -> np.ndarray:

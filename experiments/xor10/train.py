@@ -38,8 +38,8 @@ class Trained:
       reached_at: updates made when the loss was first below the threshold, -1 if never.
       initial, learned: params.
       seconds: wall-clock time of the training alone.
-      gradients: what was seen of the gradients on the way, (trials, looks, ...) each, see `gradients.py`; empty if
-        nobody looked.
+      gradients: what was kept of looks at the gradients on the way, a leading axis of looks each, see `gradients.py`;
+        empty if nobody looked.
     """
 
     loss: np.ndarray
@@ -167,7 +167,11 @@ def train(
         advance, state = programs[name], begin(record)
         look = gradients.look(model(record, 0, weight_std=1, bias_std=0), LOSS_SCALE[protocol.loss], mesh)
         initial = state.params
-        seen = [look(state, None)] if marks else []
+
+        def seen_now(state: State, look: OverTrials = look) -> list[dict[str, np.ndarray]]:
+            return [gradients.keep(OverTrials.collect(look(state, None), protocol.trials))] if marks else []
+
+        seen = seen_now(state)
         seconds = 0.0
         for done, until in pairwise(marks or [0, protocol.iterations]):
 
@@ -177,14 +181,14 @@ def train(
             begin_at = time.perf_counter()
             state = run_in_chunks(advance, state, settings, iterations=until - done, chunk=chunk, on_progress=report)
             seconds += time.perf_counter() - begin_at
-            seen += [look(state, None)] if marks else []
+            seen += seen_now(state)
         begin_at = time.perf_counter()
         state = jax.block_until_ready(final(state, advance(state, (settings, jnp.int32(1)))))
         seconds += time.perf_counter() - begin_at
-        loss, reached_at, initial, learned, *seen = OverTrials.collect(
-            (state.loss, state.reached_at, initial, state.params, *seen), protocol.trials
+        loss, reached_at, initial, learned = OverTrials.collect(
+            (state.loss, state.reached_at, initial, state.params), protocol.trials
         )
-        history = {variable: np.stack([part[variable] for part in seen], axis=1) for variable in (seen or [{}])[0]}
+        history = {variable: np.stack([part[variable] for part in seen]) for variable in (seen or [{}])[0]}
         results[name] = Trained(loss, reached_at, initial, learned, seconds, history)
     return results
 

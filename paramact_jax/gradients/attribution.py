@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from paramact_jax.gradients import units
-from paramact_jax.gradients.jacobians import LayerJacobians, layer_jacobians
-from paramact_jax.gradients.observation import Model
+from paramact_jax.gradients.jacobians import LayerJacobians, Model, layer_jacobians
+from paramact_jax.gradients.scaling import in_full_precision, normalised
 from paramact_jax.gradients.spectra import Spectra, spectra
 
 MINOR_SHARE = 0.1
@@ -22,7 +23,7 @@ class Cause(enum.IntEnum):
     """Why a gradient became smaller: the types of [P, section 3.1]."""
 
     UNDEFINED = -1
-    """The gradient was exactly 0 before this layer already, or is not finite."""
+    """The gradient was exactly 0 before this layer already, or it is not finite before it or behind it."""
     NONE = 0
     """It did not become smaller."""
     LINEAR = 1
@@ -46,7 +47,8 @@ class Decay(NamedTuple):
         first factor that makes the gradient exactly 0 has -inf; those behind it are NaN, having nothing to act on.
       cause: `Cause` of every layer, int32.
       total_cause: `Cause` of the decay from the last affine map to the first, from the sums of both.
-      non_finite: how many entries of dL/dy^(l) are not finite, l = 1 .. K+1, int32.
+      non_finite: how many entries of dL/dy^(l) are infinite or NaN, or beyond the largest number of the model's dtype,
+        l = 1 .. K+1, int32.
     """
 
     log_norm: jax.Array
@@ -138,8 +140,8 @@ def attribute(
 def decay(jacobians: LayerJacobians, gradient: jax.Array) -> Decay:
     """The gradient's norm at every layer, and the two factors between layers.
 
-    The gradient is brought back to norm 1 after every factor and the logarithms are added, so that products that would
-    underflow or overflow keep their norms. `non_finite` counts what is infinite or NaN even so.
+    The gradient is brought back to norm 1 after every factor and the logarithms are added, in float32 at least, so that
+    products that would underflow or overflow in the model's dtype keep their norms.
 
     Args:
       jacobians: the factors.
@@ -148,6 +150,7 @@ def decay(jacobians: LayerJacobians, gradient: jax.Array) -> Decay:
     Raises:
       ValueError: if the network has no hidden layer, or the gradient is not of the output's shape.
     """
+    log_largest = math.log(float(jnp.finfo(jacobians.output.dtype).max))
     last, *others = _descend(jacobians, gradient)
     linear, activation = jnp.stack([s.linear for s in others]), jnp.stack([s.activation for s in others])
     log_norm = last.activation + jnp.concatenate([jnp.zeros_like(linear[:1]), jnp.cumsum(linear + activation)])
@@ -164,8 +167,19 @@ def decay(jacobians: LayerJacobians, gradient: jax.Array) -> Decay:
         activation=activation[::-1],
         cause=cause(linear, activation)[::-1],
         total_cause=cause(*acting),
-        non_finite=jnp.stack([jnp.sum(~jnp.isfinite(step.to_y), dtype=jnp.int32) for step in (last, *others)][::-1]),
+        non_finite=jnp.stack(
+            [
+                _count_non_finite(step.to_y, log, log_largest)
+                for step, log in zip((last, *others), log_norm, strict=True)
+            ][::-1]
+        ),
     )
+
+
+def _count_non_finite(unit: jax.Array, log_norm: jax.Array, log_largest: float) -> jax.Array:
+    """Entries of a gradient, given at norm 1 unless that is not finite, that its dtype could not hold."""
+    scale = jnp.where(jnp.isfinite(log_norm), log_norm, 0)
+    return jnp.sum(~(jnp.log(jnp.abs(unit)) + scale <= log_largest), dtype=jnp.int32)
 
 
 class _Step(NamedTuple):
@@ -185,25 +199,15 @@ def _descend(jacobians: LayerJacobians, gradient: jax.Array) -> list[_Step]:
         raise ValueError(
             f"attribute: expected a gradient of the output's shape {jacobians.output.shape}, got {gradient.shape}"
         )
+    jacobians, gradient = in_full_precision((jacobians, gradient))
     to_y = gradient * jacobians.slopes[-1] if len(jacobians.slopes) == layers else gradient
-    to_y, log_norm = _normalised(to_y)
+    to_y, log_norm = normalised(to_y)
     steps = [_Step(to_y, jnp.zeros_like(log_norm), log_norm)]
     for w, slopes in zip(reversed(jacobians.linear[1:]), reversed(jacobians.slopes[: layers - 1]), strict=True):
-        to_z, log_linear = _normalised(to_y @ w)
-        to_y, log_activation = _normalised(to_z * slopes)
+        to_z, log_linear = normalised(to_y @ w)
+        to_y, log_activation = normalised(to_z * slopes)
         steps.append(_Step(to_y, log_linear, log_activation))
     return steps
-
-
-def _normalised(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """X with Frobenius norm 1, and the logarithm of its norm; left as it is where that is 0, infinite or NaN."""
-    largest = jnp.max(jnp.abs(x))
-    usual = (largest > 0) & jnp.isfinite(largest)
-    scaled = x / jnp.where(usual, largest, 1)  # whose squares do not underflow
-    norm = jnp.sqrt(jnp.sum(scaled**2))
-    return jnp.where(usual, scaled / jnp.where(usual, norm, 1), x), jnp.log(norm) + jnp.log(
-        jnp.where(usual, largest, 1)
-    )
 
 
 def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
@@ -214,7 +218,8 @@ def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
 
     Args:
       linear: logarithms of the linear factor.
-      activation: logarithms of the activation's factor, of the same shape. NaN: it has nothing to act on.
+      activation: logarithms of the activation's factor, of the same shape. NaN: it has nothing to act on. inf: the
+        gradient is not finite, and its change undefined.
 
     Examples:
       >>> [Cause(int(c)).name for c in cause(jnp.array([-1.0, 0.5, -2.0]), jnp.array([-1.5, -0.4, -0.1]))]
@@ -222,6 +227,7 @@ def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
     """
     both = linear + activation
     decays = both < 0
+    undefined = jnp.isnan(both) | jnp.isposinf(linear) | jnp.isposinf(activation)
     lost = jnp.minimum(linear, 0) + jnp.minimum(activation, 0)
 
     def is_cause(factor: jax.Array) -> jax.Array:
@@ -230,15 +236,15 @@ def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
     found = int(Cause.LINEAR) * is_cause(linear) + int(Cause.ACTIVATION) * is_cause(activation)
     # A linear factor of -inf leaves the activation nothing to act on, and is the cause alone.
     alone = jnp.where(jnp.isneginf(linear), int(Cause.LINEAR), int(Cause.UNDEFINED))
-    return jnp.where(jnp.isnan(both), alone, found).astype(jnp.int32)
+    return jnp.where(undefined, alone, found).astype(jnp.int32)
 
 
 def state_of_units(jacobians: LayerJacobians, gradient: jax.Array, edges: jax.Array | None = None) -> Units:
     """Slopes, saturation, death and signs of the weight gradients, of every hidden layer; see `Units`."""
     hidden = len(jacobians.linear) - 1
-    slopes, z = jacobians.slopes[:hidden], jacobians.z[:hidden]
     to_y = [step.to_y for step in _descend(jacobians, gradient)[:0:-1]]  # their scale does not matter here
-
+    jacobians = in_full_precision(jacobians)
+    slopes, z = jacobians.slopes[:hidden], jacobians.z[:hidden]
     return Units(
         slope_at_least_one=jnp.stack([units.share_at_least_one(s) for s in slopes]),
         saturated=jnp.stack([units.saturated_share(s) for s in slopes]),

@@ -7,15 +7,21 @@ dz^(m)/dy^(m-1) = diag(f'(y^(m-1))) (type 2, the activation).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen, nnx
 
-from paramact_jax.gradients.observation import Applied, Model, observe
-from paramact_jax.gradients.segments import Dependence, dependences
+from paramact_jax.activations import Activation
+from paramact_jax.gradients.elementwise import Dependence, dependences
+from paramact_jax.gradients.layers import Layer, find_layers
+from paramact_jax.gradients.program import Program, between, evaluate, trace
+from paramact_jax.gradients.recognition import Known, Records, recognise
+from paramact_jax.layers.nnx import Parametric
 
+Model = nnx.Module | linen.Module
 Partials = dict[str, jax.Array]
 
 
@@ -23,13 +29,14 @@ class LayerJacobians(NamedTuple):
     """The factors of the chain rule at every sample; entry l - 1 of each tuple belongs to layer l = 1 .. K+1.
 
     Attributes:
-      z: inputs z^(l) of the affine maps, (samples, n_{l-1}); the first is the network's input.
+      z: inputs z^(l) of the affine maps, (samples, n_{l-1}). The first is the network's input, or what it makes of
+        that element by element before the first affine map.
       y: outputs y^(l) of the affine maps, (samples, n_l).
       linear: dy^(l)/dz^(l) = W^(l) [P, eq. 16], (n_l, n_{l-1}), the same for all samples: the transposed kernel.
       slopes: the diagonals of dz^(l+1)/dy^(l) [P, eq. 14, 15], (samples, n_l). As many as hidden layers; one more if
         the model applies a function to its last affine map.
       partials: for each of the `slopes`, dz/dp by name of the activation's parameter p [P, eq. 8, 9], (samples, n_l).
-        Empty where the function is not a record of the catalogue or of `parametric`.
+        Empty where the function is not recognised, see `layer_jacobians`.
       output: what the network returns, (samples, n_{K+1}).
     """
 
@@ -49,7 +56,8 @@ class Chain(NamedTuple):
 
     Attributes:
       to_y: d output / dy^(l), l = 1 .. K+1, (samples, [outputs,] n_l); the first of dL/dy^(l) is [P, eq. 17].
-      to_z: d output / dz^(l), l = 1 .. K+1, (samples, [outputs,] n_{l-1}); the first is with respect to the input.
+      to_z: d output / dz^(l), l = 1 .. K+1, (samples, [outputs,] n_{l-1}); the first is with respect to the input of
+        the first affine map.
     """
 
     to_y: tuple[jax.Array, ...]
@@ -59,23 +67,25 @@ class Chain(NamedTuple):
 def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
     """The factors of the chain rule through a Flax model that is a chain of affine maps and elementwise functions.
 
-    Affine maps are `nnx.Linear` and linen `Dense`. Between two of them there may be any elementwise function, written
-    out in the model's `__call__` or held by it; that it is one is checked on the model's jaxpr. Where it is a record of
-    this package, or a function of `jax.nn` or `Parametric` that an nnx model holds, its slope is the record's closed
-    form, elsewhere it is JAX's derivative. What happens before the first affine map is part of its input.
+    They are found in the program that JAX makes of the model, so it does not matter how the model is written: modules
+    or plain arrays, functions that it holds or names, jitted or rematerialised parts. A product of data with a matrix
+    is an affine map, and a constant added to it at once is its bias. Anything elementwise may lie between two of them,
+    and behind the last. Where that is a record of the catalogue, or one that an nnx model holds (in an attribute, or in
+    a `Parametric`), operation by operation, its slope is the record's closed form, which does not underflow where
+    autodiff does; elsewhere it is JAX's derivative.
 
     A pure function of the model's params: it can be jitted, and vmapped over the params of many trials or
     checkpoints, as in `jax.vmap(lambda p: layer_jacobians(with_params(model, p), x))(params)`.
 
     Args:
-      model: an nnx module, or a linen module bound to its variables (`model.bind(variables)`).
+      model: an nnx module, which is not changed, or a linen module bound to its variables (`model.bind(variables)`).
       x: inputs, (samples, in_features).
 
     Raises:
       TypeError: if the model is no such module, or x is not of a float dtype.
-      ValueError: if x does not have two axes; if the model has no affine map; if it is no chain, because an affine map
+      ValueError: if x does not have two axes, there is no affine map, or the model is no such chain: an affine map
         reads more than the one before it (a skip connection), or something other than an elementwise function lies
-        between two of them (a normalisation over the features, a convolution). The message names the place.
+        before or between them (a normalisation over the features, a convolution). The message says where, and what.
 
     Examples:
       >>> from flax import nnx
@@ -92,39 +102,97 @@ def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
         raise TypeError(f"layer_jacobians: expected inputs of a float dtype, got {x.dtype}; cast them first")
     if x.ndim != 2:
         raise ValueError(f"layer_jacobians: expected inputs of shape (samples, in_features), got {x.shape}")
-    observed = observe(model, x)
-    affine = observed.affine
-    if not affine:
-        raise ValueError("layer_jacobians: expected a model with an nnx.Linear or a linen Dense, found none in it")
-    y = tuple(call.y for call in affine)
-
-    def between(x: jax.Array, *replaced: jax.Array) -> list[jax.Array]:
-        again = observe(model, x, replaced)
-        return [call.z for call in again.affine] + [again.output]
-
-    behind = [*(call.z for call in affine[1:]), observed.output]
-    ends_affine = behind[-1] is y[-1]
-    _refuse_unless_chain([call.name or "the model" for call in affine], dependences(between, (x, *y)))
-    known = {id(applied.y): applied for applied in observed.applied}
-    records = [_exactly(known.get(id(before)), after) for before, after in zip(y, behind, strict=True)]
-    if ends_affine:
-        records.pop()
-    derived: Sequence[jax.Array] = [None] * len(y)  # type: ignore[list-item]  # each is used where no record is
-    if None in records:
-        derived = jax.jvp(lambda ys: between(x, *ys), (y,), (tuple(map(jnp.ones_like, y)),))[1][1:]
+    program = trace(_function(model), x)
+    layers = find_layers(program)
+    values = program.run(x)
+    behind = [*(layer.z for layer in layers[1:]), program.outputs[0]]
+    factors = [
+        _factor(program, layer, z, values, _records_of(model))
+        for layer, z in zip(layers, behind, strict=True)
+        if z != layer.y or layer is not layers[-1]
+    ]
     return LayerJacobians(
-        z=tuple(call.z for call in affine),
-        y=y,
-        linear=tuple(call.kernel.T.astype(call.y.dtype) for call in affine),
-        slopes=tuple(
-            jnp.broadcast_to(applied.record.derivative(applied.y, **applied.params), applied.y.shape)
-            if applied
-            else slope
-            for applied, slope in zip(records, derived, strict=False)
+        z=tuple(values[layer.z] for layer in layers),
+        y=tuple(values[layer.y] for layer in layers),
+        linear=tuple(
+            jnp.moveaxis(values[layer.kernel], layer.fan_in_axis, 1).astype(values[layer.product].dtype)
+            for layer in layers
         ),
-        partials=tuple(_partials(applied) if applied else {} for applied in records),
-        output=observed.output,
+        slopes=tuple(slopes for slopes, _ in factors),
+        partials=tuple(partials for _, partials in factors),
+        output=values[program.outputs[0]],
     )
+
+
+def _function(model: Model) -> Callable[[jax.Array], Any]:
+    if isinstance(model, nnx.Module):
+
+        def run_a_copy(x: jax.Array) -> Any:
+            copy: Any = nnx.clone(model)  # made inside the trace, in which its state may change
+            return copy(x)
+
+        return run_a_copy
+    if isinstance(model, linen.Module) and model.scope is not None:
+        bound: Any = model
+        return lambda x: bound(x)  # noqa: PLW0108 - JAX would call a module's own attributes by its function's names
+    kind = type(model).__name__
+    if isinstance(model, linen.Module):
+        raise TypeError(f"expected a bound linen module, got {kind} without variables; pass model.bind(variables)")
+    raise TypeError(f"expected a flax.nnx module or a bound linen module, got {kind}")
+
+
+def _records_of(model: Model) -> Records:
+    """The records that an nnx model holds."""
+    if not isinstance(model, nnx.Module):
+        return ()
+    found = []
+    for _, node in nnx.iter_graph(model):
+        if isinstance(node, Parametric):
+            found.append(node.activation)
+        elif isinstance(node, nnx.Module):
+            found += [value for value in vars(node).values() if isinstance(value, Activation)]
+    return tuple(dict.fromkeys(found))
+
+
+def _factor(
+    program: Program, layer: Layer, z: int, values: Mapping[int, Any], records: Records
+) -> tuple[jax.Array, Partials]:
+    """The slopes dz/dy, and the partials dz/dp where the function is recognised."""
+    y = values[layer.y]
+    known = recognise(program, layer.y, z, y.dtype, records) if values[z].dtype == y.dtype else None
+    if known is None:
+        return _derivative(program, layer.product, z, values), {}
+    return _closed_forms(known, y, values)
+
+
+def _closed_forms(known: Known, y: jax.Array, values: Mapping[int, Any]) -> tuple[jax.Array, Partials]:
+    params = {name: values[number] for name, number in known.params.items()}
+    slopes = known.record.derivative(y, **params)
+    partials = {name: partial(y, **params) for name, partial in known.record.partials.items()}
+    return jnp.broadcast_to(slopes, y.shape), {name: jnp.broadcast_to(p, y.shape) for name, p in partials.items()}
+
+
+def _derivative(program: Program, start: int, end: int, values: Mapping[int, Any]) -> jax.Array:
+    """By reverse mode, which every function has. Of an elementwise function J^T 1 is the diagonal."""
+    steps = between(program, start, end)
+
+    def function(x: jax.Array) -> jax.Array:
+        return (evaluate(steps, {**values, start: x}) | ({end: x} if end == start else {}))[end]
+
+    def slopes(x: jax.Array, ones: jax.Array) -> jax.Array:
+        return jax.vjp(function, x)[1](ones)[0]
+
+    arguments = values[start], jnp.ones_like(values[end])
+    if any(step.custom_body is not None for step in steps):  # the rule for its derivative is somebody's own
+        derived = trace(slopes, *arguments)
+        own = {number: Dependence(frozenset({number})) for number in derived.inputs}
+        found = dependences(derived, own).get(derived.outputs[0], Dependence())
+        if found.obstacle:
+            raise ValueError(
+                f"layer_jacobians: expected an elementwise derivative of the functions between affine maps, got one "
+                f"that goes through the operation {found.obstacle}"
+            )
+    return slopes(*arguments)
 
 
 def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain:
@@ -137,6 +205,9 @@ def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain
       jacobians: the factors.
       gradient: dL/d output, (samples, n_{K+1}), to get the gradients of L; None: the Jacobians of the outputs.
 
+    Raises:
+      ValueError: if the gradient is not of the output's shape.
+
     Examples:
       >>> from flax import nnx
       >>> from paramact_jax.networks import MLP
@@ -146,16 +217,7 @@ def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain
       >>> to_input.shape, bool(jnp.allclose(to_input, expected, atol=1e-6))
       ((5, 1, 2), True)
     """
-    samples, outputs = jacobians.output.shape
-    if gradient is None:
-        eye = jnp.eye(outputs, dtype=jacobians.output.dtype)
-        product = jnp.broadcast_to(eye[None], (samples, outputs, outputs))
-    elif gradient.shape == jacobians.output.shape:
-        product = gradient
-    else:
-        raise ValueError(
-            f"chain: expected a gradient of the output's shape {jacobians.output.shape}, got {gradient.shape}"
-        )
+    product = _start(jacobians, gradient)
 
     def times(slopes: jax.Array, product: jax.Array) -> jax.Array:
         return product * (slopes[:, None] if gradient is None else slopes)
@@ -173,12 +235,12 @@ def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain
 
 
 class LayerGradients(NamedTuple):
-    """Gradients of one layer's parameters at every sample.
+    """Gradients of one layer's parameters at every sample; with an axis of outputs as in `Chain`.
 
     Attributes:
-      kernel: dL/dW, (samples, fan_in, fan_out), as Flax holds a kernel.
-      bias: dL/dw0, (samples, fan_out), whether or not the layer has one.
-      activation: dL/dp by name of the parameter, (samples, fan_out): the contribution of each node.
+      kernel: dL/dW, (samples, [outputs,] fan_in, fan_out), as Flax holds a kernel.
+      bias: dL/dw0, (samples, [outputs,] fan_out), whether or not the layer has one.
+      activation: dL/dp by name of the parameter, (samples, [outputs,] fan_out): the contribution of each node.
     """
 
     kernel: jax.Array
@@ -186,7 +248,7 @@ class LayerGradients(NamedTuple):
     activation: Partials
 
 
-def parameter_gradients(jacobians: LayerJacobians, gradient: jax.Array) -> list[LayerGradients]:
+def parameter_gradients(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> list[LayerGradients]:
     """The gradient of every parameter at every sample, from the chain of factors [P, eq. 6-9, 13].
 
     dL/dw_ij = z_i dL/dy_j, dL/dw0_j = dL/dy_j, dL/da_j = dz_j/da_j dL/dz_j, and likewise b: the chain's last link. A
@@ -194,55 +256,39 @@ def parameter_gradients(jacobians: LayerJacobians, gradient: jax.Array) -> list[
 
     Args:
       jacobians: the factors.
-      gradient: dL/d output, (samples, n_{K+1}).
+      gradient: dL/d output, (samples, n_{K+1}), to get the gradients of L; None: the Jacobians of the outputs.
 
     Returns:
       One entry a layer, l = 1 .. K+1.
+
+    Raises:
+      ValueError: if the gradient is not of the output's shape.
     """
     products = chain(jacobians, gradient)
-    behind = [*products.to_z[1:], gradient]
+    behind = [*products.to_z[1:], _start(jacobians, gradient)]
+    partials = [*jacobians.partials, *[{}] * (len(jacobians.linear) - len(jacobians.partials))]
+
+    def beside(of_sample: jax.Array) -> jax.Array:
+        return of_sample[:, None] if gradient is None else of_sample
+
     return [
         LayerGradients(
-            kernel=z[:, :, None] * to_y[:, None, :],
+            kernel=beside(z)[..., :, None] * to_y[..., None, :],
             bias=to_y,
-            activation={name: partial * to_z_behind for name, partial in partials.items()},
+            activation={name: beside(partial) * to_z for name, partial in own.items()},
         )
-        for z, to_y, to_z_behind, partials in zip(
-            jacobians.z,
-            products.to_y,
-            behind,
-            (*jacobians.partials, *[{}] * (len(jacobians.linear) - len(jacobians.partials))),
-            strict=True,
-        )
+        for z, to_y, to_z, own in zip(jacobians.z, products.to_y, behind, partials, strict=True)
     ]
 
 
-def _exactly(applied: Applied | None, z: jax.Array) -> Applied | None:
-    """The activation, if its result and nothing else is what goes on."""
-    exact = applied is not None and applied.z is z and applied.z.dtype == applied.y.dtype
-    return applied if exact else None
-
-
-def _partials(applied: Applied) -> Partials:
-    return {
-        name: jnp.broadcast_to(partial(applied.y, **applied.params), applied.y.shape)
-        for name, partial in applied.record.partials.items()
-    }
-
-
-def _refuse_unless_chain(names: list[str], found: list[Dependence]) -> None:
-    """Source 0 is the model's input, source l the output of affine map l = 1 .. K+1, whose names these are."""
-    sources = ["the model's input", *(f"the output of {name}" for name in names)]
-    places = [*(f"the input of {name}" for name in names), "the model's output"]
-    for i, (place, dependence) in enumerate(zip(places, found, strict=True)):
-        if dependence.sources != {i}:
-            reads = " and ".join(sources[source] for source in sorted(dependence.sources)) or "nothing"
-            raise ValueError(
-                f"layer_jacobians: expected a chain of layers, where {place} depends on {sources[i]} alone, got one "
-                f"where it depends on {reads}; skip connections and branches are no chain of factors"
-            )
-        if i and dependence.obstacle:
-            raise ValueError(
-                f"layer_jacobians: expected an elementwise function from {sources[i]} to {place}, got one where "
-                f"{dependence.obstacle}"
-            )
+def _start(jacobians: LayerJacobians, gradient: jax.Array | None) -> jax.Array:
+    """What a chain starts from."""
+    samples, outputs = jacobians.output.shape
+    if gradient is None:
+        eye = jnp.eye(outputs, dtype=jacobians.output.dtype)
+        return jnp.broadcast_to(eye[None], (samples, outputs, outputs))
+    if gradient.shape != jacobians.output.shape:
+        raise ValueError(
+            f"chain: expected a gradient of the output's shape {jacobians.output.shape}, got {gradient.shape}"
+        )
+    return gradient

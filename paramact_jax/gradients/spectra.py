@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from paramact_jax.gradients.jacobians import LayerJacobians
+from paramact_jax.gradients.scaling import in_full_precision
 
 
 class Spectra(NamedTuple):
@@ -16,7 +17,8 @@ class Spectra(NamedTuple):
     Attributes:
       linear: of every W^(l), (min(n_l, n_{l-1}),).
       slopes: of every diag(f'(y^(l))), that is |f'| sorted, (samples, n_l).
-      log_end_to_end: natural logarithms of those of d output / d input, (samples, min(outputs, inputs)).
+      log_end_to_end: natural logarithms of those of d output / dz^(1), the input of the first affine map,
+        (samples, min(outputs, inputs)).
     """
 
     linear: tuple[jax.Array, ...]
@@ -25,7 +27,7 @@ class Spectra(NamedTuple):
 
 
 def spectra(jacobians: LayerJacobians) -> Spectra:
-    """Singular values of every factor, and logarithms of those of the end-to-end Jacobian.
+    """Singular values of every factor, and logarithms of those of the end-to-end Jacobian; in float32 at least.
 
     The end-to-end Jacobian is carried as a matrix of entries up to 1 and the logarithm of its scale, so that
     its largest singular value is right where the product itself would underflow or overflow. A singular value below
@@ -40,6 +42,7 @@ def spectra(jacobians: LayerJacobians) -> Spectra:
       >>> logs.shape, bool((logs[:, 0] < -300).all()), bool(jnp.isfinite(logs[:, 0]).all())
       ((4, 2), True, True)
     """
+    jacobians = in_full_precision(jacobians)
     samples, outputs = jacobians.output.shape
     dtype = jacobians.output.dtype
     product = jnp.broadcast_to(jnp.eye(outputs, dtype=dtype)[None], (samples, outputs, outputs))

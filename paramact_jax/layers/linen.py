@@ -53,21 +53,16 @@ class Parametric(nn.Module):
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
-    @property
-    def elementwise(self) -> Elementwise:
-        """The layer without its params."""
-        return Elementwise.of(
+    @nn.compact
+    def __call__(self, y: jax.Array) -> jax.Array:
+        """Z of the shape of y and, unless `dtype` is given, of its dtype."""
+        elementwise = Elementwise.of(
             self.f,
             Sharing(self.sharing, self.features, self.channel_axis),
             trainable=self.trainable,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-
-    @nn.compact
-    def __call__(self, y: jax.Array) -> jax.Array:
-        """Z of the shape of y and, unless `dtype` is given, of its dtype."""
-        elementwise = self.elementwise
         params = {}
         for name, start in elementwise.start_values(self.initial).items():
             if name in elementwise.trainable:

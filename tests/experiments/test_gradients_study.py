@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from flax import nnx
+from scipy import stats
 
 from experiments import run_directory
 from experiments.__main__ import main
 from experiments.gradients import report
 from experiments.gradients.command import parse_depths
 from experiments.gradients.study import random_network
+from experiments.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.gradients import attribute, mean_field
 from paramact_jax.networks import MLP
@@ -75,8 +77,11 @@ def test_files_and_report(run, capsys):
     assert {file.name: file.read_bytes() for file in run.directory.iterdir()} == before
     (table,) = report.tables(run)
     row = dict(zip(table.columns, table.rows[0], strict=True))
-    values = run.records["log_gradient"].sel(activation="sigmoid", gain=1, depth=5).values
-    assert float(row["measured"]) == pytest.approx(0.5 * np.log10(np.exp(2 * values).mean()), abs=0.01)
+    values = run.records["log_gradient"].sel(activation="sigmoid", gain=1, depth=5).values.astype(float)
+    assert float(row["root mean square"]) == pytest.approx(0.5 * np.log10(np.exp(2 * values).mean()), abs=0.01)
+    interval = stats.t.interval(0.95, 39, values.mean(), stats.sem(values)) / np.log(10)
+    assert [float(end) for end in row["95 % interval"].split(" - ")] == pytest.approx(interval, abs=0.01)
+    assert float(row["linear"]) + float(row["activation"]) == pytest.approx(float(row["mean"]), abs=0.011)
     assert row["type"] == "2"
 
 
@@ -94,16 +99,24 @@ def fabricated(log_gradient):
 
 
 def test_zero_and_non_finite_gradients_are_counted():
-    (row,) = report.rows(fabricated([-1.0, -1.0, -np.inf, np.nan, np.inf, -1.0]))
+    (row,) = report.rows(fabricated([-1.0, -1.0, -np.inf, np.nan, np.inf, -3.0]))
     assert (row.vanished.tolist(), row.non_finite.tolist()) == ([1], [2])
-    # The zero counts in the root mean square of the four that are numbers.
-    assert float(row.measured[0]) == pytest.approx(0.5 * np.log10(0.75 * np.exp(-2)))
-    assert float(row.linear[0]) == pytest.approx(-0.3 / np.log(10))
+    # The zero counts in the root mean square of the four that are numbers, and has no logarithm.
+    assert float(row.root_mean_square[0]) == pytest.approx(0.5 * np.log10((2 * np.exp(-2) + np.exp(-6)) / 4))
+    assert float(row.measured[0]) == pytest.approx(-5 / 3 / np.log(10))
+    assert float(row.linear[0]) == pytest.approx(0.3 * -5 / 3 / np.log(10))
 
 
 def test_nothing_finite_has_no_value():
     (row,) = report.rows(fabricated([np.nan, np.nan, -np.inf]))
-    assert np.isnan([row.measured[0], row.low[0], row.high[0]]).all()
+    assert np.isnan([row.measured[0], row.low[0], row.high[0], row.root_mean_square[0]]).all()
+
+
+def test_the_type_is_none_unless_the_gradient_decays_for_certain():
+    run = Run(None, fabricated([-1.0, 1.2, -1.1, 0.7]), {"config": {"first_seed": 0, "seeds": 4, "width": 8}})
+    sure = Run(None, fabricated([-1.0, -1.2, -1.1, -0.7]), run.manifest)
+    types = [dict(zip(t.columns, t.rows[0], strict=True))["type"] for r in (run, sure) for t in report.tables(r)]
+    assert types == ["none", "3"]
 
 
 @pytest.mark.parametrize("text", ["", "0..3", "5..2", "a", "1..", "1,,2", "-3", "1.5"])

@@ -147,6 +147,30 @@ def test_a_statement_turns_false_when_the_records_do(run, figure, words, changes
     assert not statement.holds
 
 
+@pytest.mark.parametrize("name", ["learned_a", "learned_b"])
+def test_the_trial_itself_decides(run, name):
+    def change(array):
+        array.loc[{"activation": "ppns", "seed": run.records.attrs["history_seed"]}] = 50.0
+
+    farthest, _, spread = (s for s in check(altered(run, **{name: change})) if s.figure == "10")
+    assert not farthest.holds
+    assert spread.holds == (name == "learned_a")
+
+
+@pytest.mark.parametrize("arguments", [["--iterations", "600"], ["--iterations", "1600", "--seed", "NOT CONVERGED"]])
+def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, arguments, tmp_path, capsys):
+    converged = run.records["converged"].sel(activation="ppns")
+    loser = str(int(converged["seed"][~converged.values][0]))
+    arguments = [loser if word == "NOT CONVERGED" else word for word in arguments]
+    out = tmp_path / "run"
+    assert main(["xor10-figures", "--trials", "48", "--every", "20", *arguments, "--out", str(out)]) == 0
+    rows = json.loads((out / "summary.json").read_text())
+    assert len(rows) == 13
+    if "--seed" in arguments:
+        assert not rows[0]["holds"]
+        assert f"checked on trial {loser}" in capsys.readouterr().out
+
+
 def test_no_converged_trial(run, tmp_path, capsys):
     nobody = altered(run, converged=of("ppns", False))
     with pytest.raises(ValueError, match="expected a trial of ppns that converges, got none among 48; raise --trials"):

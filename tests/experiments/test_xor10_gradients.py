@@ -11,7 +11,7 @@ from experiments.__main__ import main
 from experiments.run_directory import read
 from experiments.xor10 import gradients, records
 from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import model, train
+from experiments.xor10.train import model, one_state, train
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import with_params
@@ -47,12 +47,15 @@ def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when,
             model(activation, 0, weight_std=1.0, bias_std=0.0),
             records.params_of_trial(dataset, activation, seed, when=when),
         )
-        decay, units, _ = attribute(own, x, lambda y: 0.5 * jnp.mean((y - t) ** 2))
+        decay, units, spectra = attribute(own, x, lambda y: 0.5 * jnp.mean((y - t) ** 2), singular_values=True)
         seen = dataset.sel(activation=activation, seed=seed, look=look)
         np.testing.assert_allclose(seen["gradient_log_norm"], decay.log_norm, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(seen["gradient_linear"], decay.linear, rtol=1e-3, atol=1e-3)
         np.testing.assert_array_equal(seen["gradient_dead"], units.dead)
         np.testing.assert_array_equal(seen["gradient_non_finite"], decay.non_finite)
+        largest = [float(values[0]) for values in spectra.linear]
+        np.testing.assert_allclose(seen["gradient_largest_singular_value"], largest, rtol=1e-4)
+        np.testing.assert_allclose(seen["gradient_log_end_to_end"], spectra.log_end_to_end[:, 0], rtol=1e-3, atol=1e-3)
 
 
 def test_trials_that_blow_up_are_reported_by_layer_and_trial(tmp_path, capsys):
@@ -80,10 +83,22 @@ def test_trials_that_blow_up_are_reported_by_layer_and_trial(tmp_path, capsys):
 
 
 def test_memory_is_said_before(looked):
-    size = sum(looked[1][name].nbytes for name in looked[1].data_vars if name.startswith("gradient_"))
-    words = gradients.memory(50, 20, 2 * 70)
-    assert words.startswith("gradients: 4 looks at 140 networks, ")
-    assert float(words.split()[-2]) == pytest.approx(size / 1e6, rel=0.1)
+    trained, _ = looked
+    kept = sum(values.nbytes for result in trained.values() for values in result.gradients.values())
+    models = {name: model(name, 0, weight_std=1.0, bias_std=0.0) for name in SHORT.activations}
+    words = gradients.memory(models, one_state(0, 1.0, 0.0), 50, 20, 70)
+    assert words == f"gradients: 4 looks at 140 networks, {kept / 1e6:.1f} MB"
+
+
+def test_medians_are_of_the_trials_that_have_a_gradient(looked):
+    dataset = looked[1].sel(activation=["ppns"]).copy(deep=True)
+    for name, value in {"log_norm": -np.inf, "linear": np.nan, "activation": np.nan}.items():
+        dataset[f"gradient_{name}"][:, :30] = value
+    table = gradients.table(dataset, str)
+    rest = gradients.table(dataset.isel(seed=slice(30, None)), str)
+    for changed, expected in zip(table.rows, rest.rows, strict=True):
+        assert (changed[2], expected[2]) == ("30", "0")
+        assert changed[3:7] == expected[3:7]
 
 
 @pytest.mark.parametrize("every", ["-1", "41"])

@@ -19,8 +19,8 @@ def mse(outputs):
     return ((outputs - 0.3) ** 2).mean()
 
 
-def gradient_norms(model, x, loss):
-    """||dL/dy^(l)||, l = 1 .. K+1, by autodiff: the gradient of what is added to each y."""
+def gradients_at_y(model, x, loss):
+    """dL/dy^(l), l = 1 .. K+1, by autodiff: the gradient of what is added to each y."""
 
     class Added(nnx.Module):
         def __init__(self, linear, shape):
@@ -35,8 +35,11 @@ def gradient_norms(model, x, loss):
     model.out = Added(model.out, (len(x), model.out.out_features))
     gradients = nnx.grad(lambda model: loss(model(x)), argnums=nnx.DiffState(0, nnx.Variable))(model)
     gradients = nnx.to_pure_dict(gradients)
-    added = [gradients["hidden"][i]["linear"]["added"] for i in range(len(model.hidden))] + [gradients["out"]["added"]]
-    return jnp.stack([jnp.linalg.norm(g) for g in added])
+    return [gradients["hidden"][i]["linear"]["added"] for i in range(len(model.hidden))] + [gradients["out"]["added"]]
+
+
+def gradient_norms(model, x, loss):
+    return jnp.stack([jnp.linalg.norm(gradient) for gradient in gradients_at_y(model, x, loss)])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -135,6 +138,37 @@ def test_a_gradient_that_becomes_exactly_zero():
     assert int(found.decay.total_cause) == Cause.ACTIVATION
     assert not found.decay.non_finite.any()
     assert float(found.units.dead[2]) == 1
+
+
+def test_what_overflows_in_the_models_dtype_is_counted():
+    steep = MLP(4, [4] * 60, 1, "identity", kernel_init=jax.nn.initializers.orthogonal(10.0), rngs=nnx.Rngs(0))
+    found = attribute(steep, inputs(8, 4), jnp.sum).decay
+    seen = [bool(jnp.isfinite(gradient).all()) for gradient in gradients_at_y(steep, inputs(8, 4), jnp.sum)]
+    assert jnp.isfinite(found.log_norm).all()
+    assert (found.non_finite == 0).tolist() == seen
+    assert not found.non_finite[-1]
+
+
+def test_an_infinite_gradient_has_no_cause():
+    jacobians = layer_jacobians(MLP(1, [1] * 3, 1, "identity", rngs=nnx.Rngs(0)), jnp.ones((2, 1)))
+    found = decay(jacobians, jnp.array([[jnp.inf], [1.0]]))
+    assert found.non_finite.tolist() == [1] * 4
+    assert found.cause.tolist() == [Cause.UNDEFINED] * 3
+    assert int(found.total_cause) == Cause.UNDEFINED
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bit_models_add_up_too(dtype):
+    flat = jax.nn.initializers.constant(0.01)
+    model = MLP(4, [128] * 2, 1, "identity", kernel_init=flat, param_dtype=dtype, rngs=nnx.Rngs(0))
+    found = attribute(model, inputs(1024, 4, dtype), jnp.sum, singular_values=True)
+    expected = attribute(MLP(4, [128] * 2, 1, "identity", kernel_init=flat, rngs=nnx.Rngs(0)), inputs(1024, 4), jnp.sum)
+    np.testing.assert_allclose(found.decay.log_norm, expected.decay.log_norm, atol=0.02)
+    np.testing.assert_allclose(
+        found.decay.linear + found.decay.activation, -np.diff(found.decay.log_norm), rtol=0, atol=1e-5
+    )
+    assert not found.decay.non_finite.any()
+    assert found.spectra.log_end_to_end.dtype == jnp.float32
 
 
 def test_no_gradient_to_begin_with():

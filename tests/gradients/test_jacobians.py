@@ -31,7 +31,11 @@ def inputs(samples, features, dtype="float32"):
 
 def autodiff(model, x):
     """d output / d input of every sample, in reverse mode, on the batch as it is."""
-    full = jax.jacrev(model)(x)
+
+    def run(x):
+        return (nnx.clone(model) if isinstance(model, nnx.Module) else model)(x)
+
+    full = jax.jacrev(run)(x)
     return jnp.stack([full[i, :, i] for i in range(len(x))])
 
 
@@ -175,6 +179,169 @@ def bound_twin(rngs):
     return Twin().bind(Twin().init(jax.random.key(0), jnp.ones((1, 3))))
 
 
+@jax.custom_vjp
+def reversed_gradient(y):
+    return y
+
+
+reversed_gradient.defvjp(lambda y: (y, None), lambda _, gradient: (-gradient,))
+
+
+@jax.custom_jvp
+def a_tenth_of_the_gradient(y):
+    return y
+
+
+a_tenth_of_the_gradient.defjvp(lambda primals, tangents: (primals[0], 0.1 * tangents[0]))
+
+
+class Odd(nnx.Module):
+    """Two affine maps and tanh, written in ways that have fooled somebody."""
+
+    def __init__(self, kind, rngs):
+        self.kind, self.act = kind, jnp.tanh
+        self.a, self.b = nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 2, rngs=rngs)
+        self.general = nnx.LinearGeneral(3, 4, rngs=rngs)
+        twice = nnx.Linear(3, 4, rngs=rngs, dot_general=lambda *a, **k: 2 * jax.lax.dot_general(*a, **k))
+        self.twice, self.kept = twice, nnx.data([nnx.Linear(3, 4, rngs=rngs)])
+        self.leaky = jax.nn.leaky_relu
+
+    def __call__(self, x):
+        y = self.a(x)
+        return {
+            "stopped": lambda: self.b(jax.lax.stop_gradient(self.act(y))),
+            "reversed": lambda: self.b(reversed_gradient(self.act(y))),
+            "reversed at the end": lambda: reversed_gradient(self.b(self.act(y))),
+            "scaled": lambda: self.b(a_tenth_of_the_gradient(self.act(y))),
+            "by its type": lambda: self.b(self.act(y) if isinstance(self.a, nnx.Linear) else y),
+            "by identity": lambda: self.b(2 * self.act(y) if self.act is jnp.tanh else y),
+            "by keyword": lambda: self.b(inputs=self.act(self.a(inputs=x))),
+            "with an argument": lambda: self.b(self.leaky(y, 0.3)),
+            "general": lambda: self.b(self.act(self.general(x))),
+            "own product": lambda: self.b(self.act(x @ self.a.kernel[...] + self.a.bias[None])),
+            "other product": lambda: self.b(self.act(self.twice(x))),
+            "in a list": lambda: self.b(self.act(self.kept[0](x))),
+            "changed kernel": lambda: self.b(self.act(x @ (self.a.kernel[...] / jnp.linalg.norm(self.a.kernel[...])))),
+            "transposed kernel": lambda: jax.lax.dot_general(
+                self.act(y), self.b.kernel[...].T, (((1,), (1,)), ((), ()))
+            ),
+            "jitted": lambda: self.b(jax.jit(lambda y: self.act(y) ** 2)(y)),
+            "rematerialised": lambda: self.b(jax.checkpoint(lambda y: self.act(jnp.sin(y)))(y)),
+            "mapped": lambda: jax.vmap(self.b)(self.act(y)),
+            "counted": lambda: self.b(self.act(self.count(y))),
+        }[self.kind]()
+
+    def count(self, y):
+        self.calls = nnx.Variable(jnp.zeros(()))
+        self.calls[...] += 1
+        return y
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("stopped", "reversed", "reversed at the end", "scaled", "by its type", "by identity", "by keyword"),
+        *("with an argument", "general", "own product", "other product", "in a list", "changed kernel"),
+        *("transposed kernel", "jitted", "rematerialised", "mapped", "counted"),
+    ],
+)
+@pytest.mark.parametrize("jitted", [False, True])
+def test_however_a_chain_is_written(kind, jitted):
+    model, x = Odd(kind, nnx.Rngs(0)), inputs(4, 3)
+    take = jax.jit(lambda x: layer_jacobians(model, x)) if jitted else lambda x: layer_jacobians(model, x)
+    jacobians = take(x)
+    assert len(jacobians.linear) == 2
+    expected = autodiff(model, x)
+    chex.assert_trees_all_close(jacobians.output, model(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        chain(jacobians).to_z[0], expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()) + 1e-12
+    )
+
+
+class OddLinen(linen.Module):
+    kind: str
+
+    @linen.compact
+    def __call__(self, x):
+        twice = {"dot_general": lambda *a, **k: 2 * jax.lax.dot_general(*a, **k)} if self.kind == "product" else {}
+        y = linen.Dense(4, **twice)(inputs=x)
+        if self.kind == "general":
+            y = linen.DenseGeneral(4)(linen.tanh(y))
+        dense = linen.remat(linen.Dense) if self.kind == "remat" else linen.Dense
+        return dense(2, param_dtype=jnp.float32, dtype=jnp.float32)(linen.silu(y))
+
+
+@pytest.mark.parametrize(("kind", "layers"), [("product", 2), ("general", 3), ("remat", 2)])
+def test_however_a_linen_chain_is_written(kind, layers):
+    x = inputs(4, 3)
+    model = OddLinen(kind).bind(OddLinen(kind).init(jax.random.key(0), x))
+    jacobians = layer_jacobians(model, x)
+    assert len(jacobians.linear) == layers
+    assert_close(chain(jacobians).to_z[0], autodiff(model, x), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["tanh", "ppns", "relu"])
+def test_sixteen_bit_models(name, dtype):
+    model = MLP(3, [4, 5], 2, name, param_dtype=dtype, rngs=nnx.Rngs(0))
+    jacobians = layer_jacobians(model, inputs(6, 3, dtype))
+    assert {leaf.dtype for leaf in jax.tree.leaves(jacobians)} == {jnp.dtype(dtype)}
+    wide = jax.tree.map(lambda p: p.astype("float32"), params_of(model))
+    like = MLP(3, [4, 5], 2, name, rngs=nnx.Rngs(0))
+    expected = layer_jacobians(with_params(like, wide), inputs(6, 3, dtype).astype("float32"))
+    chex.assert_trees_all_close(
+        jax.tree.map(lambda leaf: leaf.astype("float32"), jacobians), expected, rtol=0.1, atol=0.1
+    )
+
+
+def test_an_input_that_is_scaled_first():
+    class Scaled(nnx.Module):
+        def __init__(self, rngs):
+            self.a = nnx.Linear(3, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.a(x / 255)
+
+    model, x = Scaled(nnx.Rngs(0)), inputs(4, 3)
+    jacobians = layer_jacobians(model, x)
+    chex.assert_trees_all_close(jacobians.z[0], x / 255)
+    assert_close(chain(jacobians).to_z[0] / 255, autodiff(model, x), 1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_one_sample_and_one_node(samples):
+    model, x = MLP(1, [1, 1], 1, "ppns", rngs=nnx.Rngs(0)), inputs(samples, 1)
+    jacobians = layer_jacobians(model, x)
+    assert [set(own) for own in jacobians.partials] == [{"a", "b"}] * 2
+    assert_close(chain(jacobians).to_z[0], autodiff(model, x), 1e-5)
+
+
+def test_records_that_a_model_holds_are_recognised():
+    own = pa.parametric(jnp.arctan, name="own")
+    model, x = MLP(3, [4], 2, own, rngs=nnx.Rngs(0)), inputs(5, 3)
+    assert set(layer_jacobians(model, x).partials[0]) == {"a", "b"}
+    held = nnx.Sequential(
+        nnx.Linear(3, 4, rngs=nnx.Rngs(0)), pa.nnx.Parametric(own, 4), nnx.Linear(4, 2, rngs=nnx.Rngs(0))
+    )
+    found = parameter_gradients(layer_jacobians(held, x), jnp.ones((5, 2)))
+    expected = nnx.to_pure_dict(nnx.grad(lambda model: model(x).sum())(held))["layers"][1]
+    for name in ("a", "b"):
+        assert_close(found[0].activation[name].sum(0), expected[name], 1e-5)
+
+
+def test_jacobians_of_the_outputs_by_the_parameters():
+    model, x = shaken(MLP(3, [4], 2, "ppns", rngs=nnx.Rngs(0))), inputs(5, 3)
+    found = parameter_gradients(layer_jacobians(model, x))
+    chex.assert_shape(found[0].kernel, (5, 2, 3, 4))
+    chex.assert_shape(found[0].activation["a"], (5, 2, 4))
+    expected = jax.jacrev(lambda p: with_params(model, p)(x))(params_of(model))
+    layer = expected["hidden"][0]
+    assert_close(found[0].kernel, layer["linear"]["kernel"], 1e-5)
+    assert_close(found[0].activation["b"], layer["activation"]["b"], 1e-5)
+    assert_close(found[1].kernel, expected["out"]["kernel"], 1e-5)
+    assert_close(found[1].bias, expected["out"]["bias"], 1e-5)
+
+
 @pytest.mark.parametrize(
     ("build", "slopes", "partials"),
     [
@@ -212,7 +379,7 @@ def test_closed_form_where_autodiff_has_underflowed():
     assert float(layer_jacobians(model, x).slopes[0][0, 0]) == pytest.approx(np.exp(-30.0), rel=1e-5)
 
     def unknown(y):
-        return jax.nn.sigmoid(y)
+        return 1.0 * jax.nn.sigmoid(y)
 
     written = nnx.Sequential(model.layers[0], unknown, model.layers[2])
     assert float(layer_jacobians(written, x).slopes[0][0, 0]) == 0
@@ -257,29 +424,57 @@ class Branching(nnx.Module):
             "reversed": lambda: self.b(y[:, ::-1]),
             "cumulated": lambda: self.b(jnp.cumsum(y, axis=1)),
             "gated": lambda: self.b(y * y[:, :1]),
+            "transposed": lambda: self.b(jax.lax.reshape(y, y.shape, dimensions=(1, 0))),
+            "loop": lambda: self.b(jax.lax.fori_loop(0, 2, lambda i, y: jnp.tanh(y), y)),
+            "squeezed": lambda: self.b(y)[:, 0],
+            "attention": lambda: jax.lax.dot_general(y, y, (((1,), (1,)), ((), ()))),
+            "convolution first": lambda: self.b(self.a(self.conv(x[..., None])[..., 0])),
+            "no input": lambda: self.b(jnp.ones_like(x)),
+            "own derivative": lambda: self.b(cumulated_derivative(y)),
         }[self.kind]()
+
+
+@jax.custom_jvp
+def cumulated_derivative(y):
+    return jnp.tanh(y)
+
+
+cumulated_derivative.defjvp(lambda primals, tangents: (jnp.tanh(*primals), jnp.cumsum(*tangents, axis=1)))
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("skip from the input", "the input of b depends on the output of a alone, got .* the model's input and"),
-        ("skip to the output", "the model's output depends on the output of b alone, got .* the output of a and"),
         (
-            "two towers",
-            "the input of b depends on the output of a alone, got one where it depends on the model's input",
+            "skip from the input",
+            r"input of affine map 2 depends on the output of affine map 1 \(3 to 3\) alone, got .* the"
+            r" model's input and the output of affine map 1",
         ),
-        ("normalisation", "elementwise function from the output of a to the input of b, got .* reduce_sum"),
-        ("softmax", "elementwise function from the output of b to the model's output, got .* reduce_max"),
-        ("convolution", "elementwise function from the output of a to the input of b, got"),
-        ("reversed", "elementwise function from the output of a to the input of b, got .* rev"),
-        ("cumulated", "elementwise function from the output of a to the input of b, got .* cumsum"),
-        ("gated", "elementwise function from the output of a to the input of b, got"),
+        ("skip to the output", r"model's output depends on the output of affine map 2 \(3 to 3\) alone, got .* map 1"),
+        ("two towers", "input of affine map 2 depends on .* alone, got one where it depends on the model's input;"),
+        ("attention", "output of affine map 1 .* to the model's output, got one .* operation dot_general"),
+        ("convolution first", "from the model's input to the input of affine map 1, got one .* operation"),
+        ("no input", "found no such product"),
+        *(
+            (kind, f"from the output of affine map 1 .* to the input of affine map 2, got one .* operation {operation}")
+            for kind, operation in {
+                "normalisation": "reduce_sum",
+                "convolution": "",
+                "reversed": "rev",
+                "cumulated": "cumsum",
+                "gated": "",
+                "transposed": "reshape",
+                "loop": "scan",
+            }.items()
+        ),
+        ("softmax", "from the output of affine map 2 .* to the model's output, got one .* operation reduce_max"),
+        ("squeezed", "from the output of affine map 2 .* to the model's output, got one .* operation"),
+        ("own derivative", "an elementwise derivative .* operation cumsum"),
     ],
 )
 def test_what_is_no_chain_is_refused_and_named(kind, message):
     with pytest.raises(ValueError, match=message):
-        layer_jacobians(Branching(kind, nnx.Rngs(0)), inputs(5, 3))
+        layer_jacobians(Branching(kind, nnx.Rngs(0)), inputs(3, 3))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +482,7 @@ def test_what_is_no_chain_is_refused_and_named(kind, message):
     [
         (lambda x: x, jnp.ones((2, 3)), TypeError, "flax.nnx module or a bound linen module, got function"),
         (Twin(), jnp.ones((2, 3)), TypeError, "model.bind"),
-        (nnx.LayerNorm(3, rngs=nnx.Rngs(0)), jnp.ones((2, 3)), ValueError, "found none"),
+        (nnx.LayerNorm(3, rngs=nnx.Rngs(0)), jnp.ones((2, 3)), ValueError, "found no such product"),
         (nnx.Linear(3, 1, rngs=nnx.Rngs(0)), jnp.ones((2, 3), int), TypeError, "float dtype, got int32"),
         (nnx.Linear(3, 1, rngs=nnx.Rngs(0)), jnp.ones(3), ValueError, r"\(samples, in_features\), got \(3,\)"),
     ],

@@ -1,0 +1,110 @@
+"""Which activation a piece of a program is, so that its closed forms can be used."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from paramact_jax.activations import Activation, catalogue
+from paramact_jax.gradients.program import Program, Step, trace
+
+_LAID_OUT = frozenset({"reshape", "broadcast_in_dim", "convert_element_type"})
+Records = tuple[Activation, ...]
+
+
+class Known(NamedTuple):
+    """An activation, as a program applies it.
+
+    Attributes:
+      record: which.
+      params: number of the array that holds each of its parameters.
+    """
+
+    record: Activation
+    params: Mapping[str, int]
+
+
+def recognise(program: Program, y: int, z: int, dtype: Any, records: Records) -> Known | None:
+    """The activation by which z is made of y; None if no record makes it by just the same operations.
+
+    Args:
+      program: the whole program.
+      y: number of the input.
+      z: number of the output.
+      dtype: of both.
+      records: to look among, beside the catalogue's.
+    """
+    form, held = _form(program, y, z)
+    shapes = tuple(program.shapes[number] for number in held)
+    if len(set(shapes)) > 1:  # a layer's parameters are all shared in the same way
+        return None
+    found = _forms(records, program.shapes[y], jnp.dtype(dtype), shapes).get(form)
+    return Known(found[0], dict(zip(found[1], held, strict=True))) if found else None
+
+
+@functools.lru_cache(maxsize=256)
+def _forms(
+    records: Records, shape: tuple[int, ...], dtype: Any, held: tuple[tuple[int, ...], ...]
+) -> dict[str, tuple[Activation, tuple[str, ...]]]:
+    """Form -> record and the order of its parameters, for an input and parameters of these shapes."""
+    known: dict[str, tuple[Activation, tuple[str, ...]]] = {}
+    y = jax.ShapeDtypeStruct(shape, dtype)
+    for record in (*records, *map(catalogue.get, catalogue.names())):
+        if len(record.params) != len(held):
+            continue
+        params = {name: jax.ShapeDtypeStruct(held[0], dtype) for name in sorted(record.params)}
+        program = trace(lambda y, params, record=record: record.fn(y, **params), y, params)
+        number, *own = program.inputs
+        form, used = _form(program, number, program.outputs[0])
+        if set(used) == set(own):
+            names = dict(zip(own, params, strict=True))
+            known.setdefault(form, (record, tuple(names[i] for i in used)))
+    return known
+
+
+def _form(program: Program, y: int, z: int) -> tuple[str, list[int]]:
+    """The operations that make z of y, arrays renamed in the order of their use; and the arrays that are held.
+
+    Held are those that no operation makes of others, or only lays out: parameters.
+    """
+    makers = program.makers()
+
+    def is_held(number: int) -> bool:
+        maker = makers.get(number)
+        if maker is None:
+            return number not in program.literals and number != y
+        rank = len(program.shapes[y])
+        lays_out = maker.name in _LAID_OUT and (
+            maker.name != "broadcast_in_dim" or len(program.shapes[maker.inputs[0]]) < rank
+        )
+        return lays_out and all(map(is_held, maker.inputs))
+
+    steps: dict[int, Step] = {}
+    pending = [z]
+    while pending:
+        number = pending.pop()
+        if number != y and number in makers and not is_held(number) and id(makers[number]) not in steps:
+            steps[id(makers[number])] = makers[number]
+            pending += makers[number].inputs
+    names = {y: "y"}
+    held: list[int] = []
+    lines: list[str] = []
+
+    def of(number: int) -> str:
+        if number in program.literals:
+            return f"{program.constants[number]}"
+        if number not in names:
+            names[number] = f"held {len(held)}"
+            held.append(number)
+        return names[number]
+
+    for step in (step for step in program.steps if id(step) in steps):
+        inputs = " ".join(map(of, step.inputs))
+        params = {k: str(v) for k, v in step.params.items() if not callable(v) and "fun" not in k}
+        names |= {output: f"{len(lines)}.{i}" for i, output in enumerate(step.outputs)}
+        lines.append(f"{step.name} {sorted(params.items())} {inputs}")
+    return "\n".join([*lines, names.get(z, "?")]), held

@@ -146,10 +146,10 @@ def table(records: xr.Dataset, label: Callable[[str], str]) -> Table | None:
         ],
         note=(
             "zero: trials in which dL/dy^(1) is exactly 0. Of the others the medians: of the norm of dL/dy^(1), of "
-            "log10 of its ratio to that of dL/dy^(out), and of the two parts of this. Then how many of all trials have which "
-            "cause of the decay (undefined: no gradient at the output, or not finite); the share of slopes "
-            "|dz/dy| >= 1 and < 0.01, of nodes with slope 0 at all points, of neurons whose weight gradients have one "
-            "sign; and how many trials have a gradient that is not finite in some layer."
+            "log10 of its ratio to that of dL/dy^(out), and of the two parts of this. Then how many of all trials "
+            "have which cause of the decay (undefined: no gradient at the output, or not finite); the share of "
+            "slopes |dz/dy| >= 1 and < 0.01, of nodes with slope 0 at all points, of neurons whose weight gradients "
+            "have one sign; and how many trials have a gradient that is not finite in some layer."
         ),
     )
 

@@ -4,7 +4,6 @@ from paramact_jax.datasets.cache import cache_directory
 from paramact_jax.datasets.digits import Digits
 from paramact_jax.datasets.idx import parse_idx, read_idx, to_idx
 from paramact_jax.datasets.mnist import load_mnist
-from paramact_jax.datasets.mnist_tfds import prepare_tfds
 from paramact_jax.datasets.subsets import balanced_subset
 from paramact_jax.datasets.synthetic import synthetic_mnist
 from paramact_jax.datasets.xor import xor
@@ -15,7 +14,6 @@ __all__ = [
     "cache_directory",
     "load_mnist",
     "parse_idx",
-    "prepare_tfds",
     "read_idx",
     "synthetic_mnist",
     "to_idx",

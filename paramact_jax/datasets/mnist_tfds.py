@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import json
 import shutil
@@ -53,12 +54,19 @@ def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
 
     Raises:
       FileNotFoundError: Without `pixels`, the host of the files cannot be reached (known within seconds).
+      ModuleNotFoundError: array_record is not installed.
       OSError: The download failed, or `tfds_dir` cannot be written.
       ValueError: The downloaded files are not MNIST's.
     """
     target = prepared_directory(tfds_dir)
     if target.exists():
         return target
+    if importlib.util.find_spec("array_record") is None:  # there is none for Windows
+        raise ModuleNotFoundError(
+            "expected the package array_record, without which TFDS cannot write, got none; install it, or use the "
+            "original files (source='idx')"
+        )
+    import tensorflow_datasets as tfds
     from tensorflow_datasets.image_classification import mnist
 
     if pixels is None and (why := why_unreachable(mnist.MNIST.URL)):
@@ -68,7 +76,11 @@ def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
     try:
         builder = _builder(scratch, pixels)
         with contextlib.redirect_stdout(io.StringIO()):  # it would announce the temporary directory as the final one
-            builder.download_and_prepare(download_dir=scratch / "downloads", file_format="array_record")
+            builder.download_and_prepare(
+                download_dir=scratch / "downloads",
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),  # TFDS's copy needs TensorFlow
+                file_format="array_record",
+            )
         target.parent.mkdir(exist_ok=True)
         try:
             prepared_directory(scratch).rename(target)
@@ -146,7 +158,7 @@ def read_tfds(tfds_dir: Path) -> Pixels:
     remedy = "delete this directory to have it prepared anew, or choose another tfds_dir"
     try:
         found = json.loads((directory / "dataset_info.json").read_text(encoding="utf-8"))["fileFormat"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{directory}: expected a data set of TFDS, got none that is complete; {remedy}") from error
     if found != "array_record":
         raise ValueError(
@@ -157,7 +169,7 @@ def read_tfds(tfds_dir: Path) -> Pixels:
     except Exception as error:  # array_record's, protobuf's, Pillow's and TFDS's own
         why = (str(error).splitlines() or [""])[0]
         raise ValueError(
-            f"{directory}: expected readable records, got {type(error).__name__}: {why}; {remedy}"
+            f"{directory}: expected readable records, got {type(error).__name__}: {why}; if they are damaged, {remedy}"
         ) from error
     try:
         check_pixels(pixels, str(directory))

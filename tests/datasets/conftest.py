@@ -68,3 +68,14 @@ def small(monkeypatch, tmp_path):
     directory.mkdir()
     make_small(directory, monkeypatch.setattr)
     return directory
+
+
+@pytest.fixture
+def tfds_dir(tmp_path):
+    return tmp_path / "tfds"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Where the decoded copy is kept."""
+    return tmp_path / "cache" / "mnist"

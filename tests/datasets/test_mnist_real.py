@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paramact_jax.datasets import balanced_subset, load_mnist, mnist_files, prepare_tfds
+from paramact_jax.datasets import balanced_subset, load_mnist, mnist_files
+from paramact_jax.datasets.mnist_tfds import prepare_tfds
 
 
 @pytest.fixture(scope="module")

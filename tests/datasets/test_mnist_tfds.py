@@ -3,7 +3,6 @@
 import functools
 import http.server
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -13,21 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorflow_datasets.core import hashing
 from tensorflow_datasets.image_classification import mnist as mnist_of_tfds
 
-from paramact_jax.datasets import load_mnist, mnist, mnist_files, mnist_tfds, prepare_tfds, to_idx
-
-
-@pytest.fixture
-def tfds_dir(tmp_path):
-    return tmp_path / "tfds"
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """Where the decoded copy is kept."""
-    return tmp_path / "cache" / "mnist"
+from paramact_jax.datasets import load_mnist, mnist, mnist_files, mnist_tfds, to_idx
+from paramact_jax.datasets.mnist_tfds import prepare_tfds
 
 
 @pytest.fixture
@@ -69,6 +59,14 @@ def test_from_files_and_back_in_the_original_order(small, tfds_dir):
     assert list(tfds_dir.iterdir()) == [tfds_dir / "mnist"]
 
 
+def test_files_need_no_network(small, tfds_dir, monkeypatch):
+    attempts = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: attempts.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: attempts.append(args))
+    load_mnist(small, source="tfds", tfds_dir=tfds_dir)
+    assert attempts == []
+
+
 def test_what_is_prepared_is_not_prepared_again(small, tfds_dir, monkeypatch):
     load_mnist(small, source="tfds", tfds_dir=tfds_dir, cache=False)
     monkeypatch.setattr(mnist_tfds, "_builder", None)
@@ -95,9 +93,6 @@ def test_nothing_is_printed_on_standard_output(small, tfds_dir, capsys):
     assert capsys.readouterr().out == ""
 
 
-# ---- failures leave nothing behind
-
-
 def test_neither_files_nor_network(tfds_dir, copy):
     start = time.monotonic()
     with pytest.raises(FileNotFoundError, match="got neither its files nor a network") as caught:
@@ -109,6 +104,13 @@ def test_neither_files_nor_network(tfds_dir, copy):
     assert "\n" not in message
     assert not tfds_dir.exists()
     assert not copy.exists()
+
+
+def test_no_array_record(small, monkeypatch, tfds_dir):
+    monkeypatch.setattr(mnist_tfds.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match="expected the package array_record"):
+        load_mnist(small, source="tfds", tfds_dir=tfds_dir)
+    assert not tfds_dir.exists()
 
 
 def test_a_network_that_swallows_everything(monkeypatch, tfds_dir):
@@ -148,14 +150,11 @@ def test_interrupted_while_preparing(small, tfds_dir, monkeypatch, error):
         return from_array(array)
 
     fail_at_the_10th.calls = 0
-    from PIL import Image
-
     from_array = Image.fromarray
     monkeypatch.setattr(Image, "fromarray", fail_at_the_10th)
     with pytest.raises(error if isinstance(error, type) else OSError):
         load_mnist(small, source="tfds", tfds_dir=tfds_dir)
     assert list(tfds_dir.iterdir()) == [tfds_dir / "of the user"]
-    monkeypatch.undo()
 
 
 def test_another_process_was_faster(small, tfds_dir, monkeypatch):
@@ -171,140 +170,6 @@ def test_another_process_was_faster(small, tfds_dir, monkeypatch):
     assert_same(load_mnist(small, source="tfds", tfds_dir=tfds_dir), load_mnist(small))
     assert list(tfds_dir.iterdir()) == [tfds_dir / "mnist"]
 
-
-# ---- a prepared data set that cannot be read
-
-
-def cut_records(directory):
-    path = next(directory.glob("*train.array_record*"))
-    path.write_bytes(path.read_bytes()[:-3000])
-
-
-def change_records(directory):
-    path = next(directory.glob("*train.array_record*"))
-    data = np.frombuffer(path.read_bytes(), np.uint8).copy()
-    used = np.flatnonzero(data)  # the rest is padding, which nobody reads
-    data[used[len(used) // 3]] ^= 0xFF
-    path.write_bytes(data.tobytes())
-
-
-def lose_records(directory):
-    next(directory.glob("*test.array_record*")).unlink()
-
-
-def lose_info(directory):
-    (directory / "dataset_info.json").unlink()
-
-
-def cut_info(directory):
-    path = directory / "dataset_info.json"
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def claim_another_format(directory):
-    path = directory / "dataset_info.json"
-    path.write_text(path.read_text().replace("array_record", "tfrecord"))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (cut_records, "expected readable records, got "),
-        (change_records, "expected readable records, got "),
-        (lose_records, "expected readable records, got "),
-        (lose_info, "expected a data set of TFDS, got none that is complete"),
-        (cut_info, "expected a data set of TFDS, got none that is complete"),
-        (claim_another_format, "expected the format array_record, got tfrecord, which TensorFlow alone reads"),
-    ],
-)
-def test_a_damaged_data_set_is_refused_by_name(small, tfds_dir, damage, message, copy):
-    directory = prepare_tfds(tfds_dir, mnist_files.read_files(mnist_files.locate(small)))
-    damage(directory)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(directory))}: {message}") as caught:
-        load_mnist(source="tfds", tfds_dir=tfds_dir)
-    assert "delete this directory" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not copy.exists()
-
-
-def test_a_sound_data_set_with_other_images(small, tfds_dir):
-    pixels = mnist_files.read_files(mnist_files.locate(small))
-    directory = prepare_tfds(tfds_dir, pixels._replace(test_labels=pixels.test_labels[::-1]))
-    with pytest.raises(
-        ValueError, match=f"^{re.escape(str(directory))}: expected MNIST, got other records .*t10k-labels"
-    ):
-        load_mnist(source="tfds", tfds_dir=tfds_dir)
-
-
-# ---- the decoded copy
-
-
-@pytest.fixture
-def kept(small, tfds_dir, copy, monkeypatch):
-    """What the copy was made from; whoever reads TFDS once more is counted in the returned list."""
-    digits = load_mnist(small, source="tfds", tfds_dir=tfds_dir)
-    assert sorted(path.name for path in copy.iterdir()) == sorted(original.name for original in mnist.ORIGINALS)
-    reads = []
-    read_tfds = mnist.read_tfds
-    monkeypatch.setattr(mnist, "read_tfds", lambda directory: reads.append(directory) or read_tfds(directory))
-    return digits, reads
-
-
-def test_the_second_start_reads_the_copy(kept, tfds_dir, copy):
-    digits, reads = kept
-    found = load_mnist(tfds_dir=tfds_dir)
-    assert_same(found, digits)
-    assert found.source == f"TensorFlow Datasets mnist/3.0.1, decoded copy in {copy}"
-    assert (reads, list(copy.parent.iterdir())) == ([], [copy])
-
-
-def test_no_cache_reads_no_copy(kept, tfds_dir):
-    digits, reads = kept
-    assert_same(load_mnist(tfds_dir=tfds_dir, cache=False), digits)
-    assert reads == [tfds_dir]
-
-
-@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_a_damaged_copy_is_noticed_and_made_anew(kept, tfds_dir, copy, name, damage):
-    digits, reads = kept
-    path = copy / name
-    sound = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(sound[:-1] if damage == "cut" else sound[:-1] + bytes([sound[-1] ^ 1]))
-    with pytest.warns(UserWarning, match=f"decoded copy of MNIST is damaged and is made anew .*{name}") as caught:
-        found = load_mnist(tfds_dir=tfds_dir)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
-    assert_same(found, digits)
-    assert (reads, path.read_bytes(), list(copy.parent.iterdir())) == ([tfds_dir], sound, [copy])
-
-
-def test_a_copy_that_cannot_be_kept(small, tfds_dir, monkeypatch, tmp_path):
-    (tmp_path / "a file").touch()
-    monkeypatch.setenv("PARAMACT_CACHE", str(tmp_path / "a file"))
-    with pytest.warns(UserWarning, match="could not be kept .* set PARAMACT_CACHE") as caught:
-        found = load_mnist(small, source="tfds", tfds_dir=tfds_dir)
-    assert caught[0].filename == __file__
-    assert_same(found, load_mnist(small))
-
-
-def test_a_copy_written_halfway_leaves_nothing(small, tfds_dir, copy, monkeypatch):
-    def full(path, contents):
-        if path.name == mnist.ORIGINALS[1].name:
-            raise OSError("no space left on device")
-        return write_bytes(path, contents)
-
-    write_bytes = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.warns(UserWarning, match="no space left on device"):
-        load_mnist(small, source="tfds", tfds_dir=tfds_dir)
-    assert list(copy.parent.iterdir()) == []
-
-
-# ---- what is imported
 
 ISOLATED = """
 import runpy, sys

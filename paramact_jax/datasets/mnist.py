@@ -1,0 +1,104 @@
+"""MNIST, the 70,000 handwritten digits of LeCun, Cortes and Burges."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Literal, get_args
+
+from paramact_jax.datasets.cache import cache_directory, write_directory
+from paramact_jax.datasets.digits import Digits, from_pixels
+from paramact_jax.datasets.idx import to_idx
+from paramact_jax.datasets.mnist_files import ORIGINALS, Pixels, locate, read_files
+from paramact_jax.datasets.mnist_tfds import WAYS_OUT, prepare_tfds, prepared_directory, read_tfds
+
+Source = Literal["auto", "idx", "tfds"]
+
+
+def load_mnist(
+    data_dir: str | Path | None = None,
+    *,
+    source: Source = "auto",
+    flatten: bool = True,
+    tfds_dir: str | Path | None = None,
+    cache: bool = True,
+) -> Digits:
+    """MNIST: all 60,000 images to train and 10,000 to test, in the original order, min-max scaled to [0, 1].
+
+    Whatever the source, the result is the same bit for bit: the contents are compared with the checksums of the
+    original files, the order included. TensorFlow is not needed and never imported.
+
+    Args:
+      data_dir: The directory of the four original files, gzipped or not (train-images-idx3-ubyte.gz,
+        train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz). If None, PARAMACT_DATA in
+        the environment names it, if set.
+      source: "idx" reads the original files, in half a second. "tfds" takes `mnist/3.0.1` of TensorFlow Datasets,
+        which is prepared first if need be, from the original files if a directory is named and by download otherwise
+        (12 s, and 7 s to read it), and keeps a decoded copy in the cache, so that the next call needs half a second.
+        "auto" is "idx" if a directory is named, "tfds" otherwise.
+      flatten: Give images as (n, 784); (n, 28, 28) if False.
+      tfds_dir: The data directory of TensorFlow Datasets. If None, TFDS_DATA_DIR in the environment or
+        `tensorflow_datasets` in the cache directory.
+      cache: Whether "tfds" may read and write the decoded copy in the cache directory (55 MB), which is PARAMACT_CACHE
+        in the environment or `paramact_jax` in the user's cache directory. A damaged copy is made anew, with a warning.
+
+    Returns:
+      Read-only arrays; `source` says where they came from and `synthetic` is False.
+
+    Raises:
+      FileNotFoundError: No such directory, some of the four files are missing, or there are neither files nor a
+        network.
+      ValueError: A file or the prepared data set is cut off, damaged, or not MNIST's; the message names it. Or
+        `source` is none of the three.
+      ModuleNotFoundError: "tfds" has to prepare the data set and array_record is not installed (Windows).
+      OSError: A file cannot be read, a download failed, or `tfds_dir` cannot be written.
+
+    Examples:
+      >>> digits = load_mnist("~/data/mnist")  # doctest: +SKIP
+      >>> digits.train_images.shape, digits.train_labels[:5]  # doctest: +SKIP
+      ((60000, 784), array([5, 0, 4, 1, 9], dtype=int32))
+    """
+    if source not in get_args(Source):
+        raise ValueError(f"expected source as one of {', '.join(get_args(Source))}, got {source!r}; choose one of them")
+    named = data_dir or os.environ.get("PARAMACT_DATA")
+    directory = Path(named).expanduser() if named else None
+    if source == "idx" or (source == "auto" and directory):
+        if directory is None:
+            raise FileNotFoundError(f"expected a directory with the four files of MNIST, got none; {WAYS_OUT}")
+        pixels = read_files(locate(directory))
+        return from_pixels(pixels, flatten=flatten, source=f"the original files in {directory}", synthetic=False)
+    pixels, place = _through_tfds(directory, _tfds_directory(tfds_dir), cache_directory() / "mnist" if cache else None)
+    origin = f"TensorFlow Datasets {prepared_directory(Path()).as_posix()}, {place}"
+    return from_pixels(pixels, flatten=flatten, source=origin, synthetic=False)
+
+
+def _tfds_directory(chosen: str | Path | None) -> Path:
+    named = chosen or os.environ.get("TFDS_DATA_DIR")
+    return Path(named).expanduser() if named else cache_directory() / "tensorflow_datasets"
+
+
+def _through_tfds(directory: Path | None, tfds_dir: Path, copy: Path | None) -> tuple[Pixels, str]:
+    """MNIST from the decoded copy, or else from TensorFlow Datasets; and where it was found."""
+    if copy and (pixels := _read_copy(copy)):
+        return pixels, f"decoded copy in {copy}"
+    if not prepared_directory(tfds_dir).exists():
+        prepare_tfds(tfds_dir, read_files(locate(directory)) if directory else None)
+    pixels = read_tfds(tfds_dir)
+    if copy:
+        try:
+            write_directory(copy, {o.name: to_idx(array) for o, array in zip(ORIGINALS, pixels, strict=True)})
+        except OSError as error:
+            warnings.warn(f"the decoded copy of MNIST could not be kept ({error}); set PARAMACT_CACHE", stacklevel=3)
+    return pixels, f"prepared in {tfds_dir}"
+
+
+def _read_copy(copy: Path) -> Pixels | None:
+    """The decoded copy, which is the four original files unzipped; None if there is none that is sound."""
+    if not copy.exists():
+        return None
+    try:
+        return read_files(locate(copy))
+    except (OSError, ValueError) as error:
+        warnings.warn(f"the decoded copy of MNIST is damaged and is made anew ({error})", stacklevel=4)
+        return None

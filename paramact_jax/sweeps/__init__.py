@@ -1,5 +1,6 @@
 """Many independent trials at once: vmapped over seeds, in blocks of one fixed shape, sharded over all devices."""
 
+from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
 from paramact_jax.sweeps.grid import trial_key
@@ -21,4 +22,5 @@ __all__ = [
     "sweep",
     "trial_key",
     "use_all_cores",
+    "use_compilation_cache",
 ]

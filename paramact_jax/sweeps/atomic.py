@@ -59,8 +59,8 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
       OSError: if it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in archive.files}
         digest = members.pop(_DIGEST)
         if not np.array_equal(digest, _digest(members)):
             raise DamagedError(f"{path}: its checksum does not hold")

@@ -85,7 +85,7 @@ class Store:
         for (begin, end, iteration), path in self._states():
             if range(begin, end) in finished:  # died between keeping the results and removing the states
                 path.unlink()
-            elif (arrays := self._load(path, "the state before it is used")) is not None:
+            elif (arrays := self._load(path, "the state before it, or else the start, is used")) is not None:
                 return range(begin, end), iteration, arrays
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from jax.sharding import NamedSharding
 
 Arrays = dict[str, np.ndarray]
 
+_PACKET = 2**12
 _RAISED: Mapping[str, type[Exception]] = {"ValueError": ValueError, "OSError": OSError}
 
 
@@ -94,23 +96,22 @@ def from_first(action: Callable[[], Arrays]) -> Arrays:
     """
     if jax.process_count() == 1:
         return action()
-    arrays: Arrays = {}
-    header: dict[str, Any] = {}
+    content = b""
     if is_first():
         try:
-            arrays = action()
+            content = _to_bytes(action())
         except (ValueError, OSError) as error:
             kind = "ValueError" if isinstance(error, ValueError) else "OSError"
-            header = {"raised": kind, "says": str(error)}
-        else:
-            header = {"arrays": [(name, str(x.dtype), x.shape) for name, x in arrays.items()]}
-    header = json.loads(_from_first_bytes(json.dumps(header).encode()))
-    if "raised" in header:
-        raise _RAISED[header["raised"]](header["says"])
-    received = {}
-    for name, dtype, shape in header["arrays"]:
-        content = _from_first_bytes(np.ascontiguousarray(arrays[name]).tobytes() if is_first() else b"")
-        received[name] = np.frombuffer(content, jnp.dtype(dtype)).reshape(shape)
+            content = json.dumps({"raised": kind, "says": str(error)}).encode()
+    header, _, payload = _from_first_bytes(content).partition(b"\n")
+    described = json.loads(header)
+    if "raised" in described:
+        raise _RAISED[described["raised"]](described["says"])
+    received, at = {}, 0
+    for name, dtype, shape in described["arrays"]:
+        count = math.prod(shape)
+        received[name] = np.frombuffer(payload, jnp.dtype(dtype), count, at).reshape(shape)
+        at += received[name].nbytes
     return received
 
 
@@ -132,11 +133,24 @@ def smallest(number: int) -> int:
     return min((int(high) << 31) + int(low) for high, low in halves)
 
 
+def _to_bytes(arrays: Arrays) -> bytes:
+    header = json.dumps({"arrays": [(name, str(x.dtype), x.shape) for name, x in arrays.items()]}).encode()
+    return b"".join([header, b"\n", *(np.ascontiguousarray(x).tobytes() for x in arrays.values())])
+
+
 def _from_first_bytes(content: bytes) -> bytes:
-    """As bytes: a broadcast is a sum over processes, in which a float -0.0 would become 0.0."""
-    size = multihost_utils.broadcast_one_to_all(np.array([len(content) >> 31, len(content) & (2**31 - 1)], np.int32))
-    length = (int(size[0]) << 31) + int(size[1])
-    if not length:
-        return b""
-    sent = np.frombuffer(content, np.uint8) if is_first() else np.zeros(length, np.uint8)
+    """Of few sizes, for each of which JAX compiles once: a packet with the length, the rest in a power of two."""
+    packet = _broadcast(len(content).to_bytes(8, "little") + content[:_PACKET], 8 + _PACKET)
+    length = int.from_bytes(packet[:8], "little")
+    rest = length - _PACKET
+    if rest <= 0:
+        return packet[8 : 8 + length]
+    return packet[8:] + _broadcast(content[_PACKET:], 1 << (rest - 1).bit_length())[:rest]
+
+
+def _broadcast(content: bytes, size: int) -> bytes:
+    """Whole numbers, since a broadcast is a sum over processes, in which a float -0.0 would become 0.0."""
+    sent = np.zeros(size, np.uint8)
+    if is_first():
+        sent[: len(content)] = np.frombuffer(content, np.uint8)
     return np.asarray(multihost_utils.broadcast_one_to_all(sent)).astype(np.uint8).tobytes()

@@ -88,12 +88,45 @@ class BenchActivations:
 
 
 @dataclasses.dataclass(frozen=True)
+class BenchSweeps:
+    """Measure a sweep against the number of trials (100 to 100,000) and devices (1 and 2), on the default backend.
+
+    Half a minute on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
+    experiments bench sweeps --rounds 5
+    """
+
+    rounds: int = 3
+    """Times that each size is measured."""
+    json: Path | None = None
+    """Write the times, the machine and the versions to this new file, too."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Check everything that can be checked before measuring; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments.bench.sweeps import measure, render
+        from paramact_jax.sweeps import use_all_cores
+
+        _check(self.rounds, self.json)
+
+        def work() -> None:
+            use_all_cores()
+            result = measure(rounds=self.rounds, on_progress=_say)
+            _show(render(result), result, self.json)
+
+        return work
+
+
+@dataclasses.dataclass(frozen=True)
 class Bench:
     """Measure speed, side by side in one run."""
 
     what: (
         Annotated[BenchXor10, tyro.conf.subcommand("xor10")]
         | Annotated[BenchActivations, tyro.conf.subcommand("activations")]
+        | Annotated[BenchSweeps, tyro.conf.subcommand("sweeps")]
     )
 
     def prepare(self) -> Callable[[], None]:

@@ -1,8 +1,26 @@
 """Many independent trials at once: vmapped over seeds, in blocks of one fixed shape, sharded over all devices."""
 
+from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
+from paramact_jax.sweeps.distributed import initialise_distributed
+from paramact_jax.sweeps.grid import trial_key
+from paramact_jax.sweeps.long import Training, long_sweep
+from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress, run_in_chunks
-from paramact_jax.sweeps.sweep import sweep, trial_key
+from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import BLOCK, OverTrials
 
-__all__ = ["BLOCK", "OverTrials", "Progress", "run_in_chunks", "sweep", "trial_key", "use_all_cores"]
+__all__ = [
+    "BLOCK",
+    "OverTrials",
+    "Plan",
+    "Progress",
+    "Training",
+    "initialise_distributed",
+    "long_sweep",
+    "run_in_chunks",
+    "sweep",
+    "trial_key",
+    "use_all_cores",
+    "use_compilation_cache",
+]

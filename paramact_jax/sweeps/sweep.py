@@ -1,42 +1,74 @@
-"""Sweep any training function over seeds."""
+"""Sweep any training function over seeds and settings."""
 
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
+from jax.sharding import Mesh
 
+from paramact_jax.sweeps.arguments import as_arrays, check_names
+from paramact_jax.sweeps.atomic import Arrays
+from paramact_jax.sweeps.configuration import describe_sweep
+from paramact_jax.sweeps.dataset import check_results, named
+from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
+from paramact_jax.sweeps.grid import make_grid, trial_key
+from paramact_jax.sweeps.memory import Plan
+from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.trials import OverTrials
 
-MAX_SEED = 2**32 - 1
+if TYPE_CHECKING:
+    import xarray as xr
+
+_NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
-def trial_key(seed: jax.Array | int, root: int = 0) -> jax.Array:
-    """The random key of a trial: fold_in(key(root), seed). One seed is one trial, whatever runs beside it."""
-    return jax.random.fold_in(jax.random.key(root), seed)
-
-
-def sweep(train_one: Callable[..., Any], seeds: Iterable[int], *, fused: bool = False, **settings: Any) -> Any:
-    """Run `train_one(key, **settings)` for every seed, all in one jitted call on all devices.
+def sweep(
+    train_one: Callable[..., Any],
+    seeds: Iterable[int],
+    *,
+    axes: Mapping[str, Iterable[Any]] = _NO_AXES,
+    chunk: int | None = None,
+    directory: Path | str | None = None,
+    fused: bool = False,
+    mesh: Mesh | None = None,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    **settings: Any,
+) -> xr.Dataset:
+    """Run `train_one(key, **settings)` for every seed at every point of the axes, in jitted calls on all devices.
 
     Args:
       train_one: a pure, vmappable function of one trial's random key and the settings. Returns any tree of arrays.
-      seeds: integers within 0..2**32 - 1; a trial's key is `trial_key(seed)`.
+      seeds: integers within 0..2**32 - 1, each once; a trial's key is `trial_key(seed)`, the same at every point of
+        the axes, so that they are compared on equal seeds.
+      axes: for parameters of `train_one` the values to try, numbers or booleans; every combination is run.
+      chunk: trials a call, by default all. Bounds the memory on the devices; the results do not depend on it. Calls
+        are filled up to whole blocks of 64 trials on every device, so multiples of 64 x devices waste nothing.
+      directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
+        call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
+        call that differs in anything that the results depend on is refused.
       fused: see `OverTrials`; for networks with few nodes a layer.
-      settings: numbers or arrays, the same for every trial. They are traced: calling again with the same `train_one`
-        and other values of the same types and shapes does not recompile, and `train_one` cannot branch on them in
-        Python.
+      mesh: one-dimensional mesh over the devices to use, by default all, of all processes.
+      on_plan: called once before anything runs, with what will.
+      on_progress: called after every call, with trials done and the seconds that the rest will take.
+      settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
+        calling again with the same `train_one` and other values of the same types and shapes does not recompile, and
+        `train_one` cannot branch on them in Python. For a parameter with the name of one of the options above, an axis
+        of one value does the same.
 
     Returns:
-      The tree that `train_one` returns, as NumPy arrays with a leading axis in the order of `seeds`.
+      A dataset with a variable for each array that `train_one` returns, named by its path joined with dots ("result"
+      for a bare array); its dims are the axes, `seed`, and `NAME_dim_0`, ... for its own axes.
 
     Raises:
-      ValueError: if there are no seeds, or one is not an integer within 0..2**32 - 1.
+      ValueError: in one line, before anything runs: for axes, seeds, settings or results that are not of this kind, a
+        directory that cannot be gone on with, and more memory than there is, with the chunk that would fit.
+      OSError: in one line, if something cannot be saved; what had been saved is kept.
 
     Examples:
       >>> import jax
@@ -46,40 +78,43 @@ def sweep(train_one: Callable[..., Any], seeds: Iterable[int], *, fused: bool = 
       >>> results = sweep(train_one, seeds=range(1000), learning_rate=0.1)
       >>> results["w"].shape, bool(abs(results["w"] - 3).max() < 1e-5)
       ((1000,), True)
+      >>> results = sweep(train_one, seeds=range(1000), axes={"learning_rate": [0.001, 0.01, 0.1]})
+      >>> dict(results["w"].sizes)
+      {'learning_rate': 3, 'seed': 1000}
+      >>> abs(results["w"] - 3).mean("seed").round(1).astype(str).values.tolist()
+      ['2.4', '0.4', '0.0']
     """
-    checked = check_seeds(seeds)
-    over = _over_trials(train_one, fused)
-    arrays = {name: jax.tree.map(_strongly_typed, value) for name, value in settings.items()}
-    return over.collect(over(over.place(checked), arrays), len(checked))
+    grid = make_grid(axes, seeds)
+    check_names({"train_one": train_one}, grid.labels, settings)
+    options = Options(
+        chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
+        directory=directory,
+        mesh=trial_mesh() if mesh is None else mesh,
+        on_plan=on_plan,
+        on_progress=on_progress,
+    )
+    shared = as_arrays(settings)
+    over = _over_trials(train_one, fused, options.mesh)
+    placed = over.share(shared)
+    results = over.one_of(over.outputs(over.blocks_of(grid.one(), options.chunk), placed))
+    check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
+
+    def bytes_for(trials: int) -> int:
+        return over.memory(over.blocks_of(grid.one(), trials), placed)
+
+    def run(call: Call) -> Arrays:
+        trials = over.place(grid.part(call.part.start, call.part.stop), room=call.room)
+        return over.collect(over(trials, placed), len(call.part))
+
+    configuration = describe_sweep(
+        {"train_one": train_one}, grid, shared, mesh=options.mesh, fused=fused, chunk=options.chunk
+    )
+    return execute(grid, Work(results, 1, bytes_for, run), configuration, options)
 
 
 @functools.lru_cache(maxsize=64)
-def _over_trials(train_one: Callable[..., Any], fused: bool) -> OverTrials:
-    return OverTrials(lambda seed, shared: train_one(trial_key(seed), **shared), fused=fused)
+def _over_trials(train_one: Callable[..., Any], fused: bool, mesh: Mesh) -> OverTrials:
+    def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
+        return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
 
-
-def _strongly_typed(x: Any) -> jax.Array:
-    """An array of a dtype of its own: 0.1 and np.float32(0.1) are then one type, and share one compiled program."""
-    dtype = jnp.result_type(float) if isinstance(x, float | np.floating) else None
-    return jnp.asarray(x, dtype)
-
-
-def check_seeds(seeds: Iterable[int]) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """The seeds as a uint32 array; raises ValueError as `sweep` does."""
-    try:
-        found = list(seeds)
-    except TypeError as error:
-        raise ValueError(f"expected seeds as a range or a list of integers, got {seeds!r}") from error
-    if not found:
-        raise ValueError("expected at least one seed, got none")
-    return np.array([_check_seed(seed) for seed in found], np.uint32)
-
-
-def _check_seed(seed: Any) -> int:
-    try:
-        value = -1 if isinstance(seed, bool | np.bool_) else operator.index(seed)
-    except TypeError:
-        value = -1
-    if not 0 <= value <= MAX_SEED:
-        raise ValueError(f"expected seeds that are integers within 0..{MAX_SEED}, got {seed!r}")
-    return value
+    return OverTrials(one, fused=fused, mesh=mesh)

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from paramact_jax.sweeps.compiler import cpu_options, one_kernel
 from paramact_jax.sweeps.devices import TRIALS, trial_mesh
+from paramact_jax.sweeps.distributed import fetch, put
 
 BLOCK = 64
 """Trials computed together. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
@@ -84,24 +85,69 @@ class OverTrials:
         """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
         return self.compiler(blocks, shared)()
 
-    def place(self, trials: Any) -> Any:
-        """Arrays with a leading axis of trials, in blocks on the devices; filled up with copies of the last trial."""
-        sharding = NamedSharding(self.mesh, PartitionSpec(TRIALS))
+    def memory(self, blocks: Any, shared: Any) -> int:
+        """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""
+        used = self._program.lower(blocks, shared).compile().memory_analysis()
+        if used is None:  # a backend that does not tell
+            return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(blocks)) // self.mesh.size
+        return int(
+            used.argument_size_in_bytes + used.output_size_in_bytes + used.temp_size_in_bytes - used.alias_size_in_bytes
+        )
+
+    def outputs(self, blocks: Any, shared: Any) -> Any:
+        """Shapes of the results in blocks, from arguments of these shapes: traced, not compiled."""
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding),
+            self._program.lower(blocks, shared).out_info[0],
+        )
+
+    def blocks_of(self, one: Any, trials: int) -> Any:
+        """Shapes of what `place` makes of so many trials of these shapes."""
+        blocks = self._padded(trials) // BLOCK
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, BLOCK), x.dtype, sharding=self._sharding), one
+        )
+
+    @staticmethod
+    def one_of(blocks: Any) -> Any:
+        """Shapes of one trial, from those of blocks."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:-1], x.dtype), blocks)
+
+    def place(self, trials: Any, *, room: int = 0) -> Any:
+        """Arrays with a leading axis of trials, in blocks on the devices; filled up with copies of the last trial.
+
+        Args:
+          trials: tree of arrays; with several processes the same in each.
+          room: fill up to the blocks of at least so many trials.
+        """
 
         def to_blocks(x: Any) -> jax.Array:
             x = np.asarray(x)
-            missing = -len(x) % (BLOCK * self.mesh.size)
+            missing = self._padded(max(len(x), room)) - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            return jax.device_put(np.moveaxis(filled.reshape(-1, BLOCK, *x.shape[1:]), 1, -1), sharding)
+            blocks = np.moveaxis(filled.reshape(-1, BLOCK, *x.shape[1:]), 1, -1)
+            return put(blocks, self._sharding)
 
         return jax.tree.map(to_blocks, trials)
 
+    def share(self, tree: Any) -> Any:
+        """Arrays that all trials share, on every device."""
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda x: put(x, sharding), tree)
+
+    @property
+    def _sharding(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec(TRIALS))
+
+    def _padded(self, trials: int) -> int:
+        return trials + -trials % (BLOCK * self.mesh.size)
+
     @staticmethod
     def collect(blocks: Any, trials: int) -> Any:
-        """The first `trials` trials as NumPy arrays with a leading axis of trials."""
+        """The first `trials` trials as NumPy arrays with a leading axis of trials, in every process."""
 
         def to_trials(x: Any) -> np.ndarray:
-            moved = np.moveaxis(np.asarray(x), -1, 1)
+            moved = np.moveaxis(fetch(x), -1, 1)
             return moved.reshape(-1, *moved.shape[2:])[:trials]
 
         return jax.tree.map(to_trials, blocks)

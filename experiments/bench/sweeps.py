@@ -1,0 +1,89 @@
+"""Time and memory of a sweep against the number of trials and of devices."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.bench.machine import machine_and_versions
+from experiments.tables import Table
+from paramact_jax.sweeps import Plan, sweep
+from paramact_jax.sweeps.devices import trial_mesh
+
+TRIALS = (100, 1_000, 10_000, 100_000)
+DEVICES = (1, 2)
+ITERATIONS = 1_000
+
+
+def logistic_regression(key: jax.Array, learning_rate: jax.Array) -> dict[str, jax.Array]:
+    """A training that is nobody's in particular: 16 points, 3 features, ITERATIONS gradient steps."""
+    of_points, of_labels = jax.random.split(key)
+    x = jax.random.normal(of_points, (16, 3))
+    labels = jnp.where(x.sum(1) + jax.random.normal(of_labels, (16,)) > 0, 1.0, -1.0)
+
+    def step(_: jax.Array, w: jax.Array) -> jax.Array:
+        margins = labels * (x * w).sum(1)
+        return w + learning_rate * (x * (labels / (1 + jnp.exp(margins)))[:, None]).mean(0)
+
+    return {"w": jax.lax.fori_loop(0, ITERATIONS, step, jnp.zeros(3))}
+
+
+def measure(*, rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any]:
+    """Medians of `rounds` sweeps for each number of trials and devices, compilation not included."""
+    devices = [n for n in DEVICES if n <= len(jax.devices())]
+    rows = []
+    for count in devices:
+        mesh = trial_mesh(jax.devices()[:count])
+        for trials in TRIALS:
+            plans: list[Plan] = []
+
+            def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> float:
+                begin = time.perf_counter()
+                sweep(
+                    logistic_regression,
+                    range(trials),
+                    learning_rate=0.1,
+                    fused=True,
+                    mesh=mesh,
+                    on_plan=plans.append,
+                )
+                return time.perf_counter() - begin
+
+            once()
+            seconds = statistics.median(once() for _ in range(rounds))
+            rows.append(
+                {
+                    "devices": count,
+                    "trials": trials,
+                    "microseconds_per_trial": seconds / trials * 1e6,
+                    "bytes_per_trial": plans[0].bytes_per_device * count / trials,
+                }
+            )
+            on_progress(f"{count} devices, {trials} trials: {seconds:.3f} s")
+    return {"rows": rows, "iterations": ITERATIONS, **machine_and_versions(max(devices))}
+
+
+def render(result: dict[str, Any]) -> str:
+    """The result as a table, each row beside the longest sweep of its devices."""
+    last = {row["devices"]: row for row in result["rows"]}
+    cells = [
+        (
+            str(row["devices"]),
+            f"{row['trials']:,}",
+            f"{row['microseconds_per_trial']:.2f}",
+            f"{row['microseconds_per_trial'] / last[row['devices']]['microseconds_per_trial']:.2f}",
+            f"{row['bytes_per_trial']:.0f}",
+        )
+        for row in result["rows"]
+    ]
+    return Table(
+        f"A logistic regression of {result['iterations']} iterations, swept over seeds",
+        ("devices", "trials", "microseconds a trial", "times the last", "bytes a trial"),
+        cells,
+        note="Whole calls of sweep, compilation not included. Calls are filled up to blocks of 64 trials a device.",
+    ).plain()

@@ -1,0 +1,91 @@
+"""What a user's function is called with: which names it takes, and values as arrays."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_names(functions: Mapping[str, Callable[..., Any]], axes: Iterable[str], settings: Iterable[str]) -> None:
+    """Refuse names that no function takes, or that are missing.
+
+    Args:
+      functions: by the name that a message should have; the first parameter of each is given by the sweep.
+      axes: names of the axes.
+      settings: names of the settings.
+
+    Raises:
+      ValueError: in one line.
+    """
+    axes, given = list(axes), [*axes, *settings]
+    for name in axes:
+        if given.count(name) > 1:
+            raise ValueError(f"{name}: expected an axis or a setting, got both; leave one of the two out")
+    known = {who: _parameters(fn) for who, fn in functions.items()}
+    if all(names is not None for names in known.values()):
+        taken = {name for names in known.values() for name in names or {}}
+        for name in given:
+            if name not in taken:
+                near = difflib.get_close_matches(name, taken, n=1)
+                raise ValueError(
+                    f"{', '.join(functions)}: expected axes and settings among the parameters "
+                    f"{', '.join(sorted(taken)) or '(none)'}, got {name!r}"
+                    + (f"; did you mean {near[0]!r}?" if near else "")
+                )
+    for who, names in known.items():
+        for name, required in (names or {}).items():
+            if required and name not in given:
+                raise ValueError(
+                    f"{who}: expected a value for its parameter {name!r}, got none; pass {name}=... or an axis"
+                )
+
+
+def accepted(fn: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that `fn` has parameters for."""
+    names = _parameters(fn)
+    return {name: value for name, value in values.items() if names is None or name in names}
+
+
+def as_arrays(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with every number an array of a dtype of its own, as the compiled program takes them.
+
+    Python's and NumPy's floating-point numbers become JAX's default float, so 0.1 and np.float32(0.1) are one type
+    and share one compiled program; arrays keep their dtype.
+
+    Raises:
+      ValueError: in one line, for what is no number or array.
+    """
+    return {name: jax.tree.map(lambda x, name=name: _as_array(name, x), value) for name, value in settings.items()}
+
+
+def _as_array(name: str, x: Any) -> Any:
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return x
+    try:
+        return np.asarray(jnp.asarray(x, jnp.result_type(float) if isinstance(x, float | np.floating) else None))
+    except (TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{name}: expected numbers or arrays, got {x!r}; settings are traced: bind anything else to the function, "
+            f"with functools.partial or in a closure"
+        ) from error
+
+
+def _parameters(fn: Callable[..., Any]) -> dict[str, bool] | None:
+    """Parameters after the first, by name: whether a value is required; None where any name, or no one knows."""
+    try:
+        parameters: Sequence[inspect.Parameter] = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {
+        parameter.name: parameter.default is inspect.Parameter.empty
+        for parameter in parameters[1:]
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }

@@ -1,0 +1,83 @@
+"""Everything that the results of a sweep depend on, each by a name that a message can give."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from paramact_jax.sweeps.fingerprint import checksum, describe_function, describe_value
+from paramact_jax.sweeps.grid import Grid
+from paramact_jax.sweeps.trials import BLOCK
+
+_FORMAT = "1"
+_OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
+
+
+def describe_sweep(
+    functions: Mapping[str, Callable[..., Any]],
+    grid: Grid,
+    settings: Mapping[str, Any],
+    *,
+    mesh: Mesh,
+    fused: bool,
+    chunk: int,
+    iterations: int | None = None,
+) -> dict[str, str]:
+    """The configuration of a sweep.
+
+    The number of trials a call and the devices are part of it where results may depend on them in the last bits: on
+    accelerators, and on CPUs the number of threads, over which XLA's library of matrix products splits long sums
+    (not of `fused` programs, which do not call it).
+    """
+    found = {"format": _FORMAT, "block": str(BLOCK)}
+    for name, fn in functions.items():
+        found |= describe_function(name, fn)
+    found |= {"seeds": _seeds(grid.seeds)}
+    found |= {f"axes.{name}": describe_value(labels) for name, labels in grid.labels.items()}
+    for name, value in settings.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+            found[f"settings.{name}{jax.tree_util.keystr(path)}"] = describe_value(leaf)
+    if iterations is not None:
+        found["iterations"] = str(iterations)
+    found |= {"jax": jax.__version__, "jaxlib": importlib.metadata.version("jaxlib")}
+    found |= {name: str(getattr(jax.config, name)) for name in _OPTIONS}
+    return found | _machine(mesh, fused, chunk)
+
+
+def _machine(mesh: Mesh, fused: bool, chunk: int) -> dict[str, str]:
+    device = mesh.devices.flat[0]
+    flags = (flag for flag in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in flag)
+    found = {"platform": device.platform, "fused": str(fused), "XLA_FLAGS": " ".join(sorted(flags))}
+    if device.platform != "cpu":
+        return found | {"device": device.device_kind, "devices": str(mesh.size), "chunk": str(chunk)}
+    found["processor"] = _processor()
+    if fused:
+        return found | {"one kernel": os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1")}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return found | {"threads": str(max(cores, jax.local_device_count()))}
+
+
+def _processor() -> str:
+    """The model, since code is generated for it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _seeds(seeds: np.ndarray) -> str:
+    first, last = int(seeds[0]), int(seeds[-1])
+    if np.array_equal(seeds, np.arange(first, first + len(seeds))):
+        return f"{first}..{last}"
+    if len(seeds) <= 8:
+        return ", ".join(map(str, seeds.tolist()))
+    return f"{len(seeds)} from {first} to {last}, {checksum(np.ascontiguousarray(seeds).tobytes())}"

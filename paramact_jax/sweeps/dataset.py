@@ -1,0 +1,77 @@
+"""Results of all trials as a labelled dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paramact_jax.sweeps.grid import SEED, Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RESULT = "result"
+"""Variable that holds what a function returns that returns one bare array."""
+
+
+def named(results: Any) -> dict[str, jax.Array]:
+    """The arrays of a tree by the names of their variables: the path within the tree, joined by dots.
+
+    Random keys are stored as their data.
+
+    Raises:
+      ValueError: in one line, if there are no arrays, something that is not an array, or one name twice.
+    """
+    found: dict[str, jax.Array] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(results):
+        name = jax.tree_util.keystr(path, simple=True, separator=".") or RESULT
+        if name in found:
+            raise ValueError(f"results: expected names that differ, got {name!r} for two of them; rename one")
+        try:
+            array = jnp.asarray(leaf)
+        except TypeError as error:
+            raise ValueError(f"results: {name}: expected an array, got {leaf!r}; return arrays only") from error
+        found[name] = jax.random.key_data(array) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else array
+    if not found:
+        raise ValueError("results: expected at least one array, got none; return what each trial should record")
+    return found
+
+
+def check_results(names: Mapping[str, int], dims: Iterable[str]) -> None:
+    """Refuse results that could not stand in one dataset.
+
+    Args:
+      names: of the results, with their number of axes in one trial.
+      dims: names of the grid's dims.
+
+    Raises:
+      ValueError: in one line, for a name that is a dim's too.
+    """
+    taken = [*dims, *(dim for name, axes in names.items() for dim in _own_dims(name, axes))]
+    for name in names:
+        if name in taken:
+            raise ValueError(f"results: expected names that are not dims ({', '.join(taken)}), got {name!r}; rename it")
+
+
+def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Dims: each axis, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
+
+    Args:
+      grid: the trials.
+      arrays: by name, each with a leading axis of all trials.
+    """
+    import xarray as xr  # with pandas half a second, which a sweep that only prints a message need not wait for
+
+    data: dict[str, Any] = {
+        name: ((*grid.dims, *_own_dims(name, array.ndim - 1)), array.reshape(*grid.shape, *array.shape[1:]))
+        for name, array in arrays.items()
+    }
+    return xr.Dataset(data, coords={**grid.labels, SEED: grid.seeds.astype(np.int64)})
+
+
+def _own_dims(name: str, axes: int) -> tuple[str, ...]:
+    return tuple(f"{name}_dim_{i}" for i in range(axes))

@@ -1,0 +1,158 @@
+"""The host's loop of every sweep: trials in parts, one after another, and what is stored not again."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from paramact_jax.sweeps.atomic import Arrays
+from paramact_jax.sweeps.checkpoints import Begun, Checkpoints, open_checkpoints
+from paramact_jax.sweeps.dataset import to_dataset
+from paramact_jax.sweeps.grid import Grid
+from paramact_jax.sweeps.memory import Plan, bytes_of, check_memory
+from paramact_jax.sweeps.stepwise import Progress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What all kinds of sweeps are told in the same way; see `sweep`."""
+
+    chunk: int
+    directory: Path | str | None
+    mesh: Mesh
+    on_plan: Callable[[Plan], None]
+    on_progress: Callable[[Progress], None]
+    seconds_between_saves: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """How a part of the trials is run.
+
+    Attributes:
+      results: shapes of one trial's results.
+      units: of progress, a trial.
+      bytes_for: bytes on each device with so many trials a call.
+      run: results of a part; see `Call`.
+    """
+
+    results: Mapping[str, jax.ShapeDtypeStruct]
+    units: int
+    bytes_for: Callable[[int], int]
+    run: Callable[[Call], Arrays]
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What `Work.run` is asked.
+
+    Attributes:
+      part: the trials.
+      room: trials to fill up to, so that all parts run in one compiled program.
+      begun: where to go on from.
+      checkpoints: where to keep states.
+      on_units: to be told the units done of each trial.
+    """
+
+    part: range
+    room: int
+    begun: Begun | None
+    checkpoints: Checkpoints
+    on_units: Callable[[int], None]
+
+
+def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: Options) -> xr.Dataset:
+    """Run what is not stored yet and return everything; raises as `sweep`."""
+    results = _Results(grid.trials)
+    with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:
+        finished = [results.put(part, arrays) for part, arrays in checkpoints.finished()]
+        begun = checkpoints.begun()
+        parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None)
+        if not parts:
+            return to_dataset(grid, results.arrays)
+        room = max(map(len, parts))
+        plan = Plan(
+            trials=grid.trials,
+            remaining=sum(map(len, parts)),
+            trials_per_call=room,
+            calls=len(parts),
+            devices=options.mesh.size,
+            bytes_per_device=work.bytes_for(room),
+            bytes_of_results=bytes_of(work.results, grid.trials),
+        )
+        try:
+            check_memory(plan, options.mesh, work.bytes_for)
+        except ValueError:
+            checkpoints.withdraw()
+            raise
+        options.on_plan(plan)
+
+        total, done = grid.trials * work.units, (grid.trials - plan.remaining) * work.units
+        found = done + (len(begun.part) * begun.iteration if begun else 0)
+        begin = time.perf_counter()
+        for part in parts:
+
+            def on_units(units: int, before: int = done, part: range = part) -> None:
+                seconds = time.perf_counter() - begin
+                options.on_progress(Progress(before + units * len(part), total, seconds, found))
+
+            there = begun if begun and part == begun.part else None
+            arrays = work.run(Call(part, room, there, checkpoints, on_units))
+            checkpoints.save_part(part, arrays)
+            results.put(part, arrays)
+            done += len(part) * work.units
+            on_units(work.units)
+    return to_dataset(grid, results.arrays)
+
+
+def cut(trials: int, chunk: int, finished: Sequence[range], begun: range | None = None) -> list[range]:
+    """What is left to run: the part that was begun, then the gaps between finished ones in pieces of at most `chunk`.
+
+    Examples:
+      >>> cut(10, 4, finished=[range(0, 3)])
+      [range(3, 7), range(7, 10)]
+      >>> cut(10, 4, finished=[range(0, 3)], begun=range(5, 7))
+      [range(5, 7), range(3, 5), range(7, 10)]
+    """
+    first = [begun] if begun else []
+    taken = sorted([*finished, *first], key=lambda part: part.start)
+    begins, ends = [0, *(part.stop for part in taken)], [*(part.start for part in taken), trials]
+    gaps = zip(begins, ends, strict=True)
+    return [*first, *(range(i, min(i + chunk, end)) for begin, end in gaps for i in range(begin, end, chunk))]
+
+
+def check_count(name: str, value: Any, least: int) -> int:
+    """An integer of at least `least`; raises ValueError for anything else."""
+    try:
+        count = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = least - 1
+    if count < least:
+        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
+    return count
+
+
+class _Results:
+    """Results of all trials, filled part by part."""
+
+    def __init__(self, trials: int) -> None:
+        self._trials = trials
+        self.arrays: Arrays = {}
+
+    def put(self, part: range, arrays: Arrays) -> range:
+        if not self.arrays:
+            self.arrays = {name: np.empty((self._trials, *x.shape[1:]), x.dtype) for name, x in arrays.items()}
+        for name, x in arrays.items():
+            self.arrays[name][part.start : part.stop] = x
+        return part

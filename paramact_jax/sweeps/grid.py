@@ -1,0 +1,153 @@
+"""Which trials there are: the product of axes and seeds as one flat axis."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+MAX_SEED = 2**32 - 1
+SEED = "seed"
+"""Name of the dim that seeds are on, the last of a grid's."""
+
+Seeds = np.ndarray[tuple[int], np.dtype[np.uint32]]
+
+
+def trial_key(seed: jax.Array | int, root: int = 0) -> jax.Array:
+    """The random key of a trial: fold_in(key(root), seed). One seed is one trial, whatever runs beside it."""
+    return jax.random.fold_in(jax.random.key(root), seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The product of axes and seeds; as a flat axis of trials the seeds run fastest, then the last axis.
+
+    Attributes:
+      labels: the values of each axis as they were given.
+      values: the same in the dtype that trials compute in.
+      seeds: one trial for each, at every point of the axes.
+    """
+
+    labels: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    seeds: Seeds
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes, then `seed`."""
+        return (*self.labels, SEED)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As many as `dims`."""
+        return (*(len(values) for values in self.labels.values()), len(self.seeds))
+
+    @property
+    def trials(self) -> int:
+        """Number of trials."""
+        return math.prod(self.shape)
+
+    def part(self, begin: int, end: int) -> dict[str, Any]:
+        """The trials begin..end - 1 of the flat axis: {"seed": (n,), "axes": {name: (n,)}}."""
+        *along, seed = np.unravel_index(np.arange(begin, end), self.shape)
+        axes = {name: values[index] for (name, values), index in zip(self.values.items(), along, strict=True)}
+        return {"seed": self.seeds[seed], "axes": axes}
+
+    def one(self) -> dict[str, Any]:
+        """Shapes and dtypes of one trial of `part`."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.part(0, 1))
+
+
+def make_grid(axes: Mapping[str, Iterable[Any]], seeds: Iterable[int]) -> Grid:
+    """The grid of these axes and seeds.
+
+    Args:
+      axes: for each name the values, numbers or booleans, each once. Floating-point ones become JAX's default float
+        (float32, or float64 in its 64-bit mode), integers its default integer.
+      seeds: integers within 0..2**32 - 1, each once.
+
+    Raises:
+      ValueError: in one line, for values or seeds that are not of this kind.
+
+    Examples:
+      >>> grid = make_grid({"learning_rate": [0.1, 0.2]}, range(3))
+      >>> grid.dims, grid.shape, grid.trials
+      (('learning_rate', 'seed'), (2, 3), 6)
+      >>> grid.part(2, 4)["seed"].tolist(), grid.part(2, 4)["axes"]["learning_rate"].tolist()
+      ([2, 0], [0.10000000149011612, 0.20000000298023224])
+    """
+    if not isinstance(axes, Mapping):
+        raise ValueError(f"axes: expected a dict from a parameter's name to its values, got {axes!r}")
+    labels = {name: _labels(name, values) for name, values in axes.items()}
+    return Grid(labels, {name: _values(name, found) for name, found in labels.items()}, check_seeds(seeds))
+
+
+def check_seeds(seeds: Iterable[int]) -> Seeds:
+    """The seeds as a uint32 array; raises ValueError as `make_grid` does."""
+    if isinstance(seeds, range) and len(seeds):  # may be long: its two ends say it all
+        _check_seed(seeds[0]), _check_seed(seeds[-1])
+        return np.arange(seeds.start, seeds.stop, seeds.step).astype(np.uint32)
+    try:
+        found = np.array([_check_seed(seed) for seed in seeds], np.uint32)
+    except TypeError as error:
+        raise ValueError(f"expected seeds as a range or a list of integers, got {seeds!r}") from error
+    if not len(found):
+        raise ValueError("expected at least one seed, got none")
+    if (twice := _first_repeated(found)) is not None:
+        raise ValueError(f"expected each seed once, got {twice} again: one seed is one trial")
+    return found
+
+
+def _check_seed(seed: Any) -> int:
+    try:
+        value = -1 if isinstance(seed, bool | np.bool_) else operator.index(seed)
+    except TypeError:
+        value = -1
+    if not 0 <= value <= MAX_SEED:
+        raise ValueError(f"expected seeds that are integers within 0..{MAX_SEED}, got {seed!r}")
+    return value
+
+
+def _labels(name: str, values: Iterable[Any]) -> np.ndarray:
+    if name == SEED:
+        raise ValueError(f"axes: {SEED!r} is the dim of the seeds; give the trials' seeds as seeds=")
+    try:
+        found = np.asarray(values if hasattr(values, "__array__") else list(values))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"axes: {name}: expected a list of numbers, got {values!r}") from error
+    number = jnp.issubdtype(found.dtype, jnp.bool_) or jnp.issubdtype(found.dtype, jnp.number)
+    if found.ndim != 1 or not number or jnp.issubdtype(found.dtype, jnp.complexfloating):
+        raise ValueError(
+            f"axes: {name}: expected a list of real numbers, got {values!r}; call once for each of other things"
+        )
+    if not len(found):
+        raise ValueError(f"axes: {name}: expected at least one value, got none")
+    if np.isnan(found).any():
+        raise ValueError(f"axes: {name}: expected numbers, got nan among {found.tolist()}")
+    return found
+
+
+def _values(name: str, labels: np.ndarray) -> np.ndarray:
+    """In the dtype of computation, in which they have to differ still."""
+    if labels.dtype == np.bool_:
+        values = labels
+    elif jnp.issubdtype(labels.dtype, jnp.floating):
+        values = labels.astype(jnp.result_type(float))
+    else:
+        values = labels.astype(jnp.result_type(int))
+        if not np.array_equal(values, labels):
+            raise ValueError(f"axes: {name}: expected integers that fit into {values.dtype}, got {labels.tolist()}")
+    if (twice := _first_repeated(values)) is not None:
+        raise ValueError(f"axes: {name}: expected each value once, got {twice} (as {values.dtype}) again")
+    return values
+
+
+def _first_repeated(values: np.ndarray) -> Any:
+    unique, counts = np.unique(values, return_counts=True)
+    return unique[counts > 1][0] if len(unique) < len(values) else None

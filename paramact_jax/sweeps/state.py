@@ -1,0 +1,91 @@
+"""The state of a training as plain arrays, so that it can lie in blocks and in files."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paramact_jax.sweeps.atomic import Arrays
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _PackedKey:
+    """A random key as its data."""
+
+    data: jax.Array
+    implementation: Any = dataclasses.field(metadata={"static": True})
+
+
+def pack(state: Any) -> Any:
+    """The state with every leaf an array of a dtype of its own, random keys as their data.
+
+    Raises:
+      ValueError: in one line, for a leaf that is no array.
+    """
+
+    def packed(path: Any, leaf: Any) -> Any:
+        try:
+            array = jnp.asarray(leaf)
+        except TypeError as error:
+            raise ValueError(f"state{_name(path)}: expected an array, got {leaf!r}") from error
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return _PackedKey(jax.random.key_data(array), jax.random.key_impl(array))
+        return array.astype(array.dtype)  # no longer weakly typed, as a Python number is
+
+    return jax.tree_util.tree_map_with_path(packed, state)
+
+
+def unpack(packed: Any) -> Any:
+    """The state that `pack` was given."""
+    return jax.tree.map(
+        lambda x: jax.random.wrap_key_data(x.data, impl=x.implementation) if isinstance(x, _PackedKey) else x,
+        packed,
+        is_leaf=lambda x: isinstance(x, _PackedKey),
+    )
+
+
+def check_same_kind(before: Any, after: Any) -> None:
+    """Refuse a step that changes what kind of state it is.
+
+    Args:
+      before: the packed state that it was given.
+      after: the packed state that it returned.
+
+    Raises:
+      ValueError: in one line, that names a leaf that differs in being there, in shape or in dtype.
+    """
+    given, returned = (
+        {_name(path): f"{x.dtype}{list(x.shape)}" for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (before, after)
+    )
+    for name in {**given, **returned}:
+        if given.get(name) != returned.get(name):
+            raise ValueError(
+                f"step: expected a state like the one it was given, got state{name}: {returned.get(name, 'nothing')} "
+                f"instead of {given.get(name, 'nothing')}; return the same tree, shapes and dtypes"
+            )
+    trees = [str(jax.tree.structure(tree)) for tree in (before, after)]
+    if trees[0] != trees[1]:
+        raise ValueError(
+            f"step: expected a state like the one it was given, got {trees[1]} instead of {trees[0]}; return the same "
+            f"tree"
+        )
+
+
+def to_named(state: Any) -> Arrays:
+    """The leaves of a state by number, for a file."""
+    return {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def from_named(arrays: Arrays, like: Any) -> Any:
+    """The state of `to_named`, as a tree like another."""
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[str(i)] for i in range(len(arrays))])
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path).removesuffix(".data")

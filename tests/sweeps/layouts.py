@@ -1,0 +1,122 @@
+"""Sweeps on some layout of devices and processes; prints digests of their results as JSON.
+
+    python -m tests.sweeps.layouts TASK DEVICES DIRECTORY [COORDINATOR PROCESSES PROCESS]
+
+DEVICES are those of one process.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paramact_jax.sweeps import Training, initialise_distributed, long_sweep, sweep
+
+RATES = {"rate": [3.7, 3.8, 3.9]}
+
+
+def network(key, rate):
+    """Regression by a small network: matrix products, reductions, a transcendental function, chaos at the end."""
+    inputs, outputs, first, second = jax.random.split(key, 4)
+    x, y = jax.random.normal(inputs, (16, 3)), jax.random.normal(outputs, (16,))
+    params = [jax.random.normal(first, (3, 8)), jax.random.normal(second, (8,))]
+
+    def loss(params):
+        return jnp.mean((jnp.tanh(x @ params[0]) @ params[1] - y) ** 2)
+
+    update = lambda _, params: jax.tree.map(lambda p, g: p - 0.1 * rate * g, params, jax.grad(loss)(params))  # noqa: E731
+    w, v = jax.lax.fori_loop(0, 60, update, params)
+    orbit = jax.lax.fori_loop(0, 300, lambda _, z: rate * z * (1 - z), jnp.abs(jnp.sin(w.sum() + v.sum())))
+    return {"w": w, "loss": loss([w, v]), "orbit": orbit, "good": orbit > 0.5, "zero": -0.0 * v}
+
+
+TRAINING = Training(
+    init=lambda key: {
+        "key": key,
+        "x": jax.random.uniform(key, (3,)),
+        "zero": jnp.float32(-0.0),
+        "half": jnp.bfloat16(1),
+    },
+    step=lambda state, rate: (
+        state
+        | {
+            "key": jax.random.fold_in(state["key"], 1),
+            "x": rate * state["x"] * (1 - state["x"]) + 1e-3 * jax.random.uniform(state["key"]),
+        }
+    ),
+    summarise=lambda state: state,
+)
+
+
+def digest(results):
+    arrays = (np.ascontiguousarray(results[name].values) for name in sorted(results))
+    return hashlib.sha256(b"".join(x.tobytes() for x in arrays)).hexdigest()
+
+
+def rows(results):
+    """The ten seeds that all the runs share."""
+    return digest(results.sel(seed=range(40, 50)))
+
+
+def train(seeds=range(100), **options):
+    return long_sweep(TRAINING, seeds, axes=RATES, iterations=50, **options)
+
+
+def same_trials(directory):
+    """Digests of the same ten seeds in one company of each kind."""
+    return {
+        "network": rows(sweep(network, range(200), axes=RATES, chunk=150)),
+        "network, fused": rows(sweep(network, range(60), axes=RATES, fused=True)),
+        "training": rows(train(chunk=77, iterations_per_call=7)),
+    }
+
+
+def whole(directory):
+    """Digests of two sweeps that are stored, or found there."""
+    trained = train(directory=Path(directory) / "training", iterations_per_call=10)
+    return {
+        "training": digest(trained),
+        "network": digest(sweep(network, range(100), axes=RATES, chunk=100, directory=Path(directory) / "network")),
+    }
+
+
+def interrupted(directory):
+    """As `whole`, which ends without a word in the midst of the second part, or after the second call."""
+
+    def end(progress):
+        if progress.done >= progress.total * 0.6:
+            os._exit(9)
+
+    options = {"chunk": 150, "iterations_per_call": 10, "seconds_between_saves": 0, "on_progress": end}
+    if not (Path(directory) / "training").exists():
+        train(directory=Path(directory) / "training", **options)
+    sweep(network, range(100), axes=RATES, chunk=100, directory=Path(directory) / "network", on_progress=end)
+    return {}
+
+
+def refused(directory):
+    """What processes say to a directory that only the first of them can know is not usable."""
+    try:
+        sweep(network, range(100), rate=3.7, directory=directory)
+    except (ValueError, OSError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {}
+
+
+def main():
+    task, devices, directory, *distributed = sys.argv[1:]
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    if distributed:
+        coordinator, processes, process = distributed
+        initialise_distributed(coordinator, int(processes), int(process), timeout=60)
+    found = {"same": same_trials, "whole": whole, "interrupted": interrupted, "refused": refused}[task](directory)
+    print(json.dumps({"devices": jax.device_count(), "processes": jax.process_count(), **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What a sweep says and refuses before it runs, and compiled programs that are kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from paramact_jax.sweeps import BLOCK, memory, sweep
+
+ROOT = Path(__file__).parents[2]
+STEP = BLOCK * 4  # the tests' devices
+ROW = 1000
+
+
+def wide(key):
+    return {"row": jax.random.normal(key, (ROW,))}
+
+
+def plan_of(seeds, **options):
+    plans = []
+    sweep(wide, seeds, on_plan=plans.append, **options)
+    return plans[0]
+
+
+def test_a_plan_tells_what_will_run():
+    plan = plan_of(range(1000), chunk=400)
+    assert (plan.trials, plan.remaining, plan.trials_per_call, plan.calls, plan.devices) == (1000, 1000, 400, 3, 4)
+    assert plan.bytes_of_results == 1000 * ROW * 4
+    assert plan.bytes_per_device >= 2 * BLOCK * ROW * 4
+    assert str(plan).startswith("1000 trials in 3 calls of at most 400 on 4 devices; ")
+
+
+def test_memory_grows_with_the_trials_of_a_call_and_not_with_all():
+    small, large, chunked = (plan_of(range(n), chunk=chunk) for n, chunk in ((512, 512), (4096, 4096), (4096, 512)))
+    assert large.bytes_per_device - small.bytes_per_device > 0.9 * (4096 - 512) // 4 * ROW * 4
+    assert chunked.bytes_per_device == small.bytes_per_device
+
+
+def test_what_does_not_fit_is_refused_with_the_chunk_that_does(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "device_memory", lambda mesh, reserved=0: 2_000_000)
+    with pytest.raises(
+        ValueError, match=r"4096 trials a call take .* on each of 4 devices, 2 MB are free; pass chunk="
+    ) as e:
+        sweep(wide, range(4096), directory=tmp_path)
+    assert "\n" not in str(e.value)
+    chunk = int(str(e.value).rpartition("=")[2])
+    assert chunk % STEP == 0
+    assert sweep(wide, range(4096), chunk=chunk, directory=tmp_path)["row"].shape == (4096, ROW)
+    with pytest.raises(ValueError, match="devices, 2 MB are free"):
+        sweep(wide, range(4096), chunk=chunk + STEP)
+
+
+def test_what_never_fits_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "device_memory", lambda mesh, reserved=0: 100_000)
+    with pytest.raises(
+        ValueError, match=r"even the smallest call, 256 trials, takes .*; make the arrays of a trial smaller"
+    ):
+        sweep(wide, range(4096))
+    monkeypatch.setattr(memory, "host_memory", lambda: 1_000_000)
+    with pytest.raises(ValueError, match=r"the results of 4096 trials take 16.4 MB of memory, 1 MB are free"):
+        sweep(wide, range(4096), chunk=256)
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 2**24 < memory.host_memory() < 2**50
+    assert memory._available() < 2**50
+
+
+CACHED = """
+import sys, jax
+from paramact_jax.sweeps import use_compilation_cache
+directory = use_compilation_cache(sys.argv[1] if len(sys.argv) > 1 else None)
+hits = []
+jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if "cache_hit" in name else None)
+jax.jit(lambda x: jax.numpy.sin(x) ** 3)(1.0).block_until_ready()
+print(directory, bool(hits))
+"""
+
+
+def cached(*arguments, **environment):
+    variables = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"} | environment
+    command = [sys.executable, "-c", CACHED, *map(str, arguments)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=variables).stdout
+    return out.split()
+
+
+def test_a_second_process_finds_the_compiled_programs(tmp_path):
+    where = tmp_path / "paramact_jax"
+    assert cached(XDG_CACHE_HOME=str(tmp_path)) == [str(where), "False"]
+    assert cached(XDG_CACHE_HOME=str(tmp_path)) == [str(where), "True"]
+    for entry in where.iterdir():  # cut short, as by a kill
+        entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
+    assert cached(XDG_CACHE_HOME=str(tmp_path)) == [str(where), "False"]
+    assert cached(where, PARAMACT_JAX_COMPILATION_CACHE="0") == ["None", "False"]
+    (tmp_path / "file").write_text("")
+    assert cached(tmp_path / "file" / "x") == ["None", "False"]

@@ -18,10 +18,11 @@ class SweepProgress:
     Args:
       activations: number of activations that will be compiled and trained.
       iterations: of each.
+      quiet: show nothing.
     """
 
-    def __init__(self, activations: int, iterations: int) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, activations: int, iterations: int, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._bar = Bar(
             TextColumn("{task.description:<30}"),
             BarColumn(),

@@ -1,9 +1,12 @@
 """Settings that have to stand before JAX is used."""
 
+import os
+
 import hypothesis
 import jax
 import pytest
 
+os.environ["PARAMACT_JAX_COMPILATION_CACHE"] = "0"  # commands would keep their programs in the user's cache
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 4)
 

@@ -89,9 +89,9 @@ class BenchActivations:
 
 @dataclasses.dataclass(frozen=True)
 class BenchSweeps:
-    """Measure a sweep against the number of trials (100 to 100,000) and devices (1 and 2), on the default backend.
+    """Measure a sweep against the number of trials (128 to 102,400) and devices (1 and 2), on the default backend.
 
-    Half a minute on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
+    About 3 minutes on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
     experiments bench sweeps --rounds 5
     """
 

@@ -15,9 +15,10 @@ from experiments.tables import Table
 from paramact_jax.sweeps import Plan, sweep
 from paramact_jax.sweeps.devices import trial_mesh
 
-TRIALS = (100, 1_000, 10_000, 100_000)
+TRIALS = (128, 1_024, 10_240, 102_400)
+"""Multiples of 64 trials on each of 2 devices: calls are filled up to that."""
 DEVICES = (1, 2)
-ITERATIONS = 1_000
+ITERATIONS = 3_000
 
 
 def logistic_regression(key: jax.Array, learning_rate: jax.Array) -> dict[str, jax.Array]:
@@ -61,7 +62,7 @@ def measure(*, rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any
                     "devices": count,
                     "trials": trials,
                     "microseconds_per_trial": seconds / trials * 1e6,
-                    "bytes_per_trial": plans[0].bytes_per_device * count / trials,
+                    "bytes": plans[0].bytes_per_device * count,
                 }
             )
             on_progress(f"{count} devices, {trials} trials: {seconds:.3f} s")
@@ -69,21 +70,25 @@ def measure(*, rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any
 
 
 def render(result: dict[str, Any]) -> str:
-    """The result as a table, each row beside the longest sweep of its devices."""
-    last = {row["devices"]: row for row in result["rows"]}
-    cells = [
-        (
-            str(row["devices"]),
-            f"{row['trials']:,}",
-            f"{row['microseconds_per_trial']:.2f}",
-            f"{row['microseconds_per_trial'] / last[row['devices']]['microseconds_per_trial']:.2f}",
-            f"{row['bytes_per_trial']:.0f}",
+    """The result as a table, each row beside the one before it of the same number of devices."""
+    cells = []
+    for i, row in enumerate(result["rows"]):
+        before = result["rows"][i - 1] if i and result["rows"][i - 1]["devices"] == row["devices"] else None
+        more = f"{(row['bytes'] - before['bytes']) / (row['trials'] - before['trials']):.1f}" if before else ""
+        pace = f"{row['microseconds_per_trial'] / before['microseconds_per_trial']:.2f}" if before else ""
+        cells.append(
+            (
+                str(row["devices"]),
+                f"{row['trials']:,}",
+                f"{row['microseconds_per_trial']:.1f}",
+                pace,
+                f"{row['bytes'] / 1e3:,.0f}",
+                more,
+            )
         )
-        for row in result["rows"]
-    ]
     return Table(
-        f"A logistic regression of {result['iterations']} iterations, swept over seeds",
-        ("devices", "trials", "microseconds a trial", "times the last", "bytes a trial"),
+        f"A logistic regression of {result['iterations']:,} iterations, swept over seeds",
+        ("devices", "trials", "microseconds a trial", "times the row before", "kB", "bytes for each trial more"),
         cells,
-        note="Whole calls of sweep, compilation not included. Calls are filled up to blocks of 64 trials a device.",
+        note="Whole calls of sweep, compilation not included; bytes as the compiled program says, on all devices.",
     ).plain()

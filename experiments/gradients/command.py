@@ -93,21 +93,22 @@ def _run(command: Gradients, depths: list[int], out: Path) -> None:
 
     from experiments import run_directory
     from experiments.gradients import report, study
-    from paramact_jax.sweeps import BLOCK, use_all_cores
+    from experiments.startup import start
+    from paramact_jax.sweeps import BLOCK
 
-    use_all_cores()
+    start()
     begin = time.perf_counter()
     bytes_a_block = 4 * BLOCK * max(depths) * command.width**2
     print(f"weights of {BLOCK} networks at a time: {bytes_a_block / 1e6:.0f} MB a device", file=sys.stderr)
-    todo = len(command.activation) * len(command.gain)
+    todo = len(command.activation)
     done = 0
 
-    def on_done(activation: str, gain: float) -> None:
+    def on_done(activation: str) -> None:
         nonlocal done
         done += 1
         seconds = time.perf_counter() - begin
         left = seconds / done * (todo - done)
-        print(f"{activation}, gain {gain:g}: {done} of {todo}, about {left:.0f} s left", file=sys.stderr)
+        print(f"{activation}: {done} of {todo}, about {left:.0f} s left", file=sys.stderr)
 
     records = study.run(
         command.activation,

@@ -84,7 +84,7 @@ def run(
     *,
     width: int,
     seeds: range,
-    on_done: Callable[[str, float], None] = lambda activation, gain: None,
+    on_done: Callable[[str], None] = lambda activation: None,
 ) -> xr.Dataset:
     """All networks: measured values by activation, gain, seed and depth, and the mean-field prediction.
 
@@ -95,27 +95,25 @@ def run(
       width: nodes in every hidden layer, and inputs.
       seeds: of the networks; equal seeds have equal weights under every activation, and up to their scale under every
         gain.
-      on_done: called after every activation and gain.
+      on_done: called after every activation.
     """
     deepest, chosen = max(depths), np.asarray(depths) - 1
-    found: dict[str, list[list[np.ndarray]]] = {name: [] for name in _VARIABLES}
-    predicted, predicted_variance = [], []
+    found, predicted, predicted_variance = [], [], []
     for name in activations:
         record = catalogue.get(name)
         network = random_network(record, width=width, depth=deepest)
-        for values in found.values():
-            values.append([])
-        for gain in gains:
-            results = sweep(network, seeds, gain=float(gain))
-            for variable, values in found.items():
-                values[-1].append(np.asarray(results[variable])[:, chosen])
-            on_done(name, gain)
+        found.append(sweep(network, seeds, axes={"gain": gains}))
         predictions = [mean_field.predict(record, deepest, gain=gain) for gain in gains]
         predicted.append([prediction.log_gradient[chosen] for prediction in predictions])
         predicted_variance.append([prediction.variances[chosen] for prediction in predictions])
+        on_done(name)
     data: dict[str, Any] = {
-        variable: (("activation", "gain", "seed", "depth"), np.array(values), {"description": _VARIABLES[variable]})
-        for variable, values in found.items()
+        variable: (
+            ("activation", "gain", "seed", "depth"),
+            np.stack([results[variable].values[..., chosen] for results in found]),
+            {"description": description},
+        )
+        for variable, description in _VARIABLES.items()
     }
     data["predicted_log_gradient"] = (
         ("activation", "gain", "depth"),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.startup import Processes
 from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Loss, Protocol, ProtocolName
 
 
@@ -46,6 +47,7 @@ class Xor10:
     """Iterations between two looks at the gradients of all trials: where they vanish, and why (0: none)."""
     out: Path | None = None
     """Directory to write, which must not exist (default: a new one under runs/)."""
+    machines: Processes = dataclasses.field(default_factory=Processes)
 
     def resolve(self) -> Protocol:
         """The protocol with all overrides applied."""
@@ -65,6 +67,7 @@ class Xor10:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
+        from experiments.startup import start
 
         protocol = self.resolve()
         protocol.check()
@@ -73,27 +76,29 @@ class Xor10:
             raise ValueError(
                 f"--gradients-every: expected an integer within 0..{self.iterations}, got {self.gradients_every}"
             )
+        self.machines.check()
         out = run_directory.choose(self.out, "xor10")
-        return lambda: _run(protocol, self.protocol, self.gradients_every, out)
+        writes = start(self.machines)
+        return lambda: _run(self, protocol, out if writes else None)
 
 
-def _run(protocol: Protocol, name: str, gradients_every: int, out: Path) -> None:
+def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
+    """The work; without a directory, that of a process that does not write."""
     import sys
 
     from experiments import run_directory
     from experiments.progress import SweepProgress
     from experiments.xor10 import gradients, records, report
     from experiments.xor10.train import model, one_state, train
-    from paramact_jax.sweeps import use_all_cores
 
-    use_all_cores()
     begin = time.perf_counter()
     compilation: dict[str, float] = {}
-    if gradients_every:
+    gradients_every = command.gradients_every
+    if gradients_every and out is not None:
         models = {name: model(name, 0, weight_std=1, bias_std=0) for name in protocol.activations}
         one = one_state(0, protocol.weight_std, protocol.bias_std)
         print(gradients.memory(models, one, protocol.iterations, gradients_every, protocol.trials), file=sys.stderr)
-    with SweepProgress(len(protocol.activations), protocol.iterations) as progress:
+    with SweepProgress(len(protocol.activations), protocol.iterations, quiet=out is None) as progress:
 
         def on_compiled(activation: str, seconds: float) -> None:
             compilation[activation] = seconds
@@ -102,11 +107,13 @@ def _run(protocol: Protocol, name: str, gradients_every: int, out: Path) -> None
         trained = train(
             protocol, gradients_every=gradients_every, on_compiled=on_compiled, on_progress=progress.advanced
         )
+    if out is None:
+        return
     run = run_directory.write(
         out,
         records.to_dataset(protocol, trained, gradients_every=gradients_every),
         experiment="xor10",
-        config={"protocol": name, **dataclasses.asdict(protocol), "gradients_every": gradients_every},
+        config={"protocol": command.protocol, **dataclasses.asdict(protocol), "gradients_every": gradients_every},
         seconds={
             "total": time.perf_counter() - begin,
             "compilation": compilation,

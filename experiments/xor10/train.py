@@ -105,7 +105,8 @@ def initial_states(protocol: Protocol, mesh: Mesh | None = None) -> State:
     over = OverTrials(lambda seed, shared: one_state(seed, *shared), mesh=mesh)
     seeds = np.arange(protocol.trials, dtype=np.uint32) + np.uint32(protocol.first_seed)
     dtype = jnp.result_type(float)
-    return over(over.place(seeds), (jnp.asarray(protocol.weight_std, dtype), jnp.asarray(protocol.bias_std, dtype)))
+    deviations = np.asarray(protocol.weight_std, dtype), np.asarray(protocol.bias_std, dtype)
+    return over(over.place(seeds), over.share(deviations))
 
 
 def trainer(activation: str | Activation, *, mesh: Mesh | None = None) -> OverTrials:
@@ -140,7 +141,8 @@ def train(
     """
     protocol.check()
     records = protocol.records()
-    settings = settings_of(protocol)
+    trainers = {name: trainer(record, mesh=mesh) for name, record in records.items()}
+    settings = next(iter(trainers.values())).share(settings_of(protocol))
     blank = initial_states(protocol, mesh)
 
     def begin(record: Activation) -> State:
@@ -154,7 +156,7 @@ def train(
     programs = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         futures = {
-            pool.submit(timed, trainer(record, mesh=mesh).compiler(begin(record), (settings, jnp.int32(0)))): name
+            pool.submit(timed, trainers[name].compiler(begin(record), (settings, np.int32(0)))): name
             for name, record in records.items()
         }
         for future in as_completed(futures):
@@ -183,7 +185,7 @@ def train(
             seconds += time.perf_counter() - begin_at
             seen += seen_now(state)
         begin_at = time.perf_counter()
-        state = jax.block_until_ready(final(state, advance(state, (settings, jnp.int32(1)))))
+        state = jax.block_until_ready(final(state, advance(state, (settings, np.int32(1)))))
         seconds += time.perf_counter() - begin_at
         loss, reached_at, initial, learned = OverTrials.collect(
             (state.loss, state.reached_at, initial, state.params), protocol.trials

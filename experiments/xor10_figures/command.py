@@ -84,12 +84,12 @@ def _run(command: Xor10Figures, protocol: Protocol, out: Path) -> int:
 
     from experiments import run_directory
     from experiments.progress import SweepProgress
+    from experiments.startup import start
     from experiments.xor10 import records
     from experiments.xor10.train import train
     from experiments.xor10_figures import history, report
-    from paramact_jax.sweeps import use_all_cores
 
-    use_all_cores()
+    start()
     begin = time.perf_counter()
     print(history.memory(protocol, command.every), file=sys.stderr)
     with SweepProgress(len(protocol.activations), protocol.iterations) as progress:

@@ -94,14 +94,14 @@ class Xor10Protocol:
 
 def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
     from experiments import run_directory
+    from experiments.startup import start
     from experiments.xor10_protocol import records, report
     from experiments.xor10_protocol.grid import programs
     from experiments.xor10_protocol.progress import SearchProgress
     from experiments.xor10_protocol.search import Effort, search
     from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of, trials_of
-    from paramact_jax.sweeps import use_all_cores
 
-    use_all_cores()
+    start()
     begin = time.perf_counter()
     grid, kinds = command.grid(), programs(command.grid())
     known = len(kept)

@@ -13,12 +13,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from paramact_jax.sweeps.atomic import Arrays
-from paramact_jax.sweeps.checkpoints import Begun, Checkpoints, open_checkpoints
 from paramact_jax.sweeps.dataset import to_dataset
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.memory import Plan, bytes_of, check_memory
 from paramact_jax.sweeps.stepwise import Progress
+from paramact_jax.sweeps.storage.atomic import Arrays
+from paramact_jax.sweeps.storage.checkpoints import Begun, Checkpoints, open_checkpoints
 
 if TYPE_CHECKING:
     import xarray as xr

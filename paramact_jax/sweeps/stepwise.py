@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Progress:
 
 
 def run_in_chunks(
-    advance: Callable[[Any, tuple[Any, jax.Array]], Any],
+    advance: Callable[[Any, tuple[Any, Any]], Any],
     state: Any,
     settings: Any,
     *,
@@ -72,7 +72,7 @@ def run_in_chunks(
     done = 0
     while done < iterations:
         steps = min(chunk, iterations - done)
-        state = jax.block_until_ready(advance(state, (settings, jnp.int32(steps))))
+        state = jax.block_until_ready(advance(state, (settings, np.int32(steps))))
         done += steps
         on_progress(Progress(done, iterations, time.perf_counter() - begin))
     return state

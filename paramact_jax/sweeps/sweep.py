@@ -11,14 +11,14 @@ import jax
 from jax.sharding import Mesh
 
 from paramact_jax.sweeps.arguments import as_arrays, check_names
-from paramact_jax.sweeps.atomic import Arrays
-from paramact_jax.sweeps.configuration import describe_sweep
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.grid import make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress
+from paramact_jax.sweeps.storage.atomic import Arrays
+from paramact_jax.sweeps.storage.configuration import describe_sweep
 from paramact_jax.sweeps.trials import OverTrials
 
 if TYPE_CHECKING:

@@ -114,6 +114,7 @@ def counted(directory):
 
 def main():
     directory, first, stride = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    os.environ.pop("PARAMACT_JAX_COMPILATION_CACHE", None)  # switched off for tests
     use_compilation_cache(f"{directory}/cache")
     _, expected = in_child(lambda: run(None))
     begin = time.perf_counter()

@@ -81,7 +81,7 @@ print(directory, bool(hits))
 
 
 def cached(*arguments, **environment):
-    variables = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"} | environment
+    variables = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name} | environment
     command = [sys.executable, "-c", CACHED, *map(str, arguments)]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=variables).stdout
     return out.split()

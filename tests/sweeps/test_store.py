@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paramact_jax.sweeps import Training, atomic, long_sweep, sweep
-from paramact_jax.sweeps.store import Store
+from paramact_jax.sweeps import Training, long_sweep, sweep
+from paramact_jax.sweeps.storage import atomic
+from paramact_jax.sweeps.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 FACTOR = 2.0
@@ -299,7 +300,7 @@ def test_a_file_system_that_is_full_indeed(tmp_path):
     """The kernel refuses writes beyond a size, in a process of its own."""
     script = (
         "import resource, signal, sys; import numpy as np; from pathlib import Path\n"
-        "from paramact_jax.sweeps.store import Store\n"
+        "from paramact_jax.sweeps.storage.store import Store\n"
         "store = Store(Path(sys.argv[1]), {})\n"
         "store.save_state(range(3), 1, {'x': np.ones(10)})\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -325,7 +326,7 @@ def test_a_file_system_that_is_full_indeed(tmp_path):
 
 
 def test_two_processes_do_not_share_a_directory(tmp_path):
-    script = "import sys; from pathlib import Path; from paramact_jax.sweeps.store import Store\n"
+    script = "import sys; from pathlib import Path; from paramact_jax.sweeps.storage.store import Store\n"
     script += "store = Store(Path(sys.argv[1]), {}); print('open', flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],

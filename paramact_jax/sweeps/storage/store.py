@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paramact_jax.sweeps.atomic import PARTIAL, Arrays, DamagedError, read_arrays, write_arrays, write_bytes
+from paramact_jax.sweeps.storage.atomic import PARTIAL, Arrays, DamagedError, read_arrays, write_arrays, write_bytes
 
 _MANIFEST, _LOCK, _DAMAGED = "sweep.json", "lock", ".damaged"
 _PART = re.compile(r"trials-(\d+)-(\d+)\.npz")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paramact_jax.sweeps.atomic import Arrays
+from paramact_jax.sweeps.storage.atomic import Arrays
 
 
 @jax.tree_util.register_dataclass

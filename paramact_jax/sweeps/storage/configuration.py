@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from paramact_jax.sweeps.fingerprint import checksum, describe_function, describe_value
 from paramact_jax.sweeps.grid import Grid
+from paramact_jax.sweeps.storage.fingerprint import checksum, describe_function, describe_value
 from paramact_jax.sweeps.trials import BLOCK
 
 _FORMAT = "1"

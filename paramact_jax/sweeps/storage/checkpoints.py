@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paramact_jax.sweeps.atomic import Arrays
 from paramact_jax.sweeps.distributed import first_does, from_first
-from paramact_jax.sweeps.store import Store
+from paramact_jax.sweeps.storage.atomic import Arrays
+from paramact_jax.sweeps.storage.store import Store
 
 
 class Begun(NamedTuple):

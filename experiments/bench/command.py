@@ -1,4 +1,4 @@
-"""`python -m experiments bench xor10` and `bench activations`."""
+"""`python -m experiments bench xor10`, `bench activations` and `bench sweeps`."""
 
 from __future__ import annotations
 

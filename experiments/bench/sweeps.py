@@ -28,7 +28,7 @@ def logistic_regression(key: jax.Array, learning_rate: jax.Array) -> dict[str, j
     labels = jnp.where(x.sum(1) + jax.random.normal(of_labels, (16,)) > 0, 1.0, -1.0)
 
     def step(_: jax.Array, w: jax.Array) -> jax.Array:
-        margins = labels * (x * w).sum(1)
+        margins = labels * (x * w[None]).sum(1)
         return w + learning_rate * (x * (labels / (1 + jnp.exp(margins)))[:, None]).mean(0)
 
     return {"w": jax.lax.fori_loop(0, ITERATIONS, step, jnp.zeros(3))}

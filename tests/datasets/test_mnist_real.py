@@ -11,6 +11,8 @@ import pytest
 from paramact_jax.datasets import balanced_subset, load_mnist, mnist_files
 from paramact_jax.datasets.mnist_tfds import prepare_tfds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits(real):

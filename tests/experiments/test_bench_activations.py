@@ -4,6 +4,8 @@ import pytest
 
 from experiments.bench.activations import measure, render
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def result():

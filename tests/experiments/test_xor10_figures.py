@@ -18,6 +18,8 @@ from experiments.xor10_figures.statements import check
 from paramact_jax.datasets import xor
 from paramact_jax.networks import with_params
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--trials", "48", "--iterations", "3000", "--every", "5"]
 
 

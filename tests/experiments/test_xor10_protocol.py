@@ -21,6 +21,8 @@ from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, 
 from experiments.xor10_protocol.work import Count, Job
 from paramact_jax.papers import ko2021
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
 FAN_IN = Scale("fan-in", 1 / math.sqrt(2), 1 / math.sqrt(2))
 NORMAL = Scale("normal", 1.0, 1.0)

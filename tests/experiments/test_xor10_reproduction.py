@@ -6,6 +6,8 @@ from experiments.xor10 import records, report
 from experiments.xor10.protocol import PROTOCOLS
 from experiments.xor10.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["recovered", "literal"])
 def run(request):

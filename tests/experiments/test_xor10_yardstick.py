@@ -23,6 +23,8 @@ from paramact_jax.statistics import two_proportion_p_value
 from paramact_jax.sweeps import OverTrials
 from paramact_jax.training import final, start
 
+pytestmark = pytest.mark.slow
+
 RECORDED = Path(__file__).parents[1] / "data" / "xor10_yardstick.npz"
 PROGRAM = Path(os.environ.get("PARAMACT_YARDSTICK", Path(__file__).parents[3] / "shared" / "reference"))
 PLAIN = ("sigmoid", "tanh", "relu")

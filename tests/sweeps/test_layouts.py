@@ -11,6 +11,8 @@ import pytest
 from paramact_jax.sweeps import initialise_distributed, sweep
 from tests.sweeps import layouts
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,0 +1,37 @@
+"""`bench sweeps`: what it measures, and how it is shown."""
+
+import json
+
+import pytest
+
+from experiments.__main__ import main
+from experiments.bench import sweeps
+
+
+def test_every_size_is_measured_on_one_and_two_devices(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sweeps, "TRIALS", (64, 256))
+    monkeypatch.setattr(sweeps, "ITERATIONS", 3)
+    file = tmp_path / "bench.json"
+    assert main(["bench", "sweeps", "--rounds", "1", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["devices"], row["trials"]) for row in rows] == [(1, 64), (1, 256), (2, 64), (2, 256)]
+    assert all(row["microseconds_per_trial"] > 0 and row["bytes"] > 0 for row in rows)
+    assert "swept over seeds" in capsys.readouterr().out
+
+
+def test_rows_are_compared_with_the_one_before_on_the_same_devices():
+    rows = [
+        {"devices": 1, "trials": 100, "microseconds_per_trial": 4.0, "bytes": 3000},
+        {"devices": 1, "trials": 200, "microseconds_per_trial": 3.0, "bytes": 4700},
+        {"devices": 2, "trials": 100, "microseconds_per_trial": 2.0, "bytes": 6000},
+    ]
+    lines = sweeps.render({"rows": rows, "iterations": 10}).splitlines()
+    cells = [line.split() for line in lines if line[:1] in ("1", "2")]
+    assert cells == [["1", "100", "4.0", "3"], ["1", "200", "3.0", "0.75", "5", "17.0"], ["2", "100", "2.0", "6"]]
+
+
+def test_bad_rounds_are_refused(capsys):
+    assert main(["bench", "sweeps", "--rounds", "0"]) == 2
+    assert "rounds" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["bench", "nothing"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from experiments.environment import environment
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
 RECORDS = "records.nc"
 MANIFEST = "run.json"
@@ -140,9 +142,25 @@ def read(path: Path) -> Run:
     return Run(path, xr.load_dataset(records_path, engine="h5netcdf"), manifest)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a derived file in one step."""
-    replace(path, text.encode())
+def write_report(directory: Path, texts: Mapping[str, str], figures: Mapping[str, Figure]) -> list[Path]:
+    """Write what is derived from the records, each file in one step.
+
+    Args:
+      directory: of the run.
+      texts: by file name.
+      figures: by file name without the suffix .png.
+
+    Returns:
+      The files.
+    """
+    contents = {name: text.encode() for name, text in texts.items()}
+    for name, figure in figures.items():
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+        contents[f"{name}.png"] = image.getvalue()
+    for name, content in contents.items():
+        replace(directory / name, content)
+    return [directory / name for name in contents]
 
 
 def replace(path: Path, content: bytes) -> None:

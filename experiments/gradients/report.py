@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments.run_directory import Run, replace, write_text
+from experiments import run_directory
+from experiments.run_directory import Run
 from experiments.tables import Table
 from paramact_jax.figures import DepthCurve, gradient_against_depth
 from paramact_jax.gradients import Cause, cause
@@ -77,12 +77,7 @@ def write(run: Run) -> list[Path]:
         "gradients.tex": table.latex(),
         "report.md": "\n".join(["# Gradient against depth\n", table.markdown(), "![gradients](gradients.png)\n"]),
     }
-    for name, text in content.items():
-        write_text(run.directory / name, text)
-    image = io.BytesIO()
-    _figure(run.records, found).savefig(image, format="png")
-    replace(run.directory / "gradients.png", image.getvalue())
-    return [run.directory / name for name in (*content, "gradients.png")]
+    return run_directory.write_report(run.directory, content, {"gradients": _figure(run.records, found)})
 
 
 def _row(records: xr.Dataset, name: str, gain: float) -> Row:

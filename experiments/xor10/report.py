@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import xarray as xr
 
-from experiments.run_directory import Run, replace, write_text
+from experiments import run_directory
+from experiments.run_directory import Run
 from experiments.tables import Table
 from experiments.xor10 import gradients
 from experiments.xor10.protocol import PROTOCOLS
@@ -185,13 +185,7 @@ def write(run: Run) -> list[Path]:
     pictures = {"convergence": _figure(run), **gradients.figures(run.records, _label)}
     links = [f"![{name}]({name}.png)\n" for name in pictures]
     content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for _, table in named), *links])
-    for name, text in content.items():
-        write_text(run.directory / name, text)
-    for name, picture in pictures.items():
-        image = io.BytesIO()
-        picture.savefig(image, format="png")
-        replace(run.directory / f"{name}.png", image.getvalue())
-    return [run.directory / name for name in (*content, *(f"{name}.png" for name in pictures))]
+    return run_directory.write_report(run.directory, content, pictures)
 
 
 def _figure(run: Run) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.run_directory import Run, replace, write_text
+from experiments import run_directory
+from experiments.run_directory import Run
 from experiments.tables import Table
 from experiments.xor10_figures.statements import Statement, check
 from paramact_jax.figures import FactorHistory, Moves, factor_panels, moves_per_layer, moves_together, trajectories
@@ -39,13 +39,7 @@ def write(run: Run) -> list[Path]:
     content["report.md"] = "\n".join(
         ["# XOR(10), one trial\n", table.markdown(), *(f"![{name}]({name}.png)\n" for name in pictures)]
     )
-    for name, text in content.items():
-        write_text(run.directory / name, text)
-    for name, picture in pictures.items():
-        image = io.BytesIO()
-        picture.savefig(image, format="png")
-        replace(run.directory / f"{name}.png", image.getvalue())
-    return [run.directory / name for name in (*content, *(f"{name}.png" for name in pictures))]
+    return run_directory.write_report(run.directory, content, pictures)
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -6,8 +6,9 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import TaskProgressColumn
+
+from experiments.progress import bar
 
 
 class SearchProgress:
@@ -20,16 +21,7 @@ class SearchProgress:
 
     def __init__(self, programs: int, iterations: int) -> None:
         self._console = Console(stderr=True)
-        self._bar = Bar(
-            TextColumn("{task.description:<46}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        self._bar = bar(self._console, 46, TaskProgressColumn())
         self._programs, self._compiled = programs, 0
         self._iterations = iterations
         self._round, self._total, self._done, self._said = 0, 0, 0, 0.0

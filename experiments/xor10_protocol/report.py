@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.run_directory import Run, replace, write_text
+from experiments import run_directory
+from experiments.run_directory import Run
 from experiments.tables import Table
 from experiments.xor10_protocol.grid import Cell
 from experiments.xor10_protocol.ranking import Ranked, margins, place_of, ranking
@@ -19,7 +19,6 @@ from paramact_jax.papers import ko2021
 SHOWN = 10
 NOT_TOLD_APART = math.log(20)
 """Two cells whose likelihoods differ by less than a factor of 20 are called not told apart by the published counts."""
-FIGURE = "ranking.png"
 _CAPTION = "Left: of the slopes of ReLU at 0 the likelier one. Framed: protocols of the experiment xor10.\n"
 _BATCH = {"full": "all points", "point": "each point"}
 _TITLES = {
@@ -69,15 +68,16 @@ def write(run: Run) -> list[Path]:
         "margins.csv": margin.csv(),
         "margins.tex": margin.latex(),
         "report.md": "\n".join(
-            ["# XOR(10): which conditions?\n", best.markdown(), margin.markdown(), f"![ranking]({FIGURE})\n", _CAPTION]
+            [
+                "# XOR(10): which conditions?\n",
+                best.markdown(),
+                margin.markdown(),
+                "![ranking](ranking.png)\n",
+                _CAPTION,
+            ]
         ),
     }
-    for name, text in content.items():
-        write_text(run.directory / name, text)
-    image = io.BytesIO()
-    _figure(run).savefig(image, format="png")
-    replace(run.directory / FIGURE, image.getvalue())
-    return [run.directory / name for name in (*content, FIGURE)]
+    return run_directory.write_report(run.directory, content, {"ranking": _figure(run)})
 
 
 def _ranking_table(run: Run, rows: Sequence[Ranked]) -> Table:

@@ -104,10 +104,10 @@ def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
         raise ValueError(f"layer_jacobians: expected inputs of shape (samples, in_features), got {x.shape}")
     program = trace(_function(model), x)
     layers = find_layers(program)
-    values = program.run(x)
+    values, records = program.run(x), _records_of(model)
     behind = [*(layer.z for layer in layers[1:]), program.outputs[0]]
     factors = [
-        _factor(program, layer, z, values, _records_of(model))
+        _factor(program, layer, z, values, records)
         for layer, z in zip(layers, behind, strict=True)
         if z != layer.y or layer is not layers[-1]
     ]

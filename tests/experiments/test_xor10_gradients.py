@@ -16,6 +16,7 @@ from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import with_params
 
+pytestmark = pytest.mark.slow
 SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=70, iterations=50, activations=("ppns", "relu"))
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from paramact_jax.sweeps import Training, long_sweep, use_compilation_cache
+from paramact_jax.sweeps.storage import atomic
 
 STEPS = 45  # of writing in one run: before and in the midst of each write, before each flush, renaming and removal
 TIMES = 20  # kill points by chance
@@ -70,18 +70,21 @@ def die_at(number, count):
 
         return wrapped
 
-    savez = np.savez
+    save = atomic._save
 
-    def half_written(file, **members):
+    def half_written(file, members):
         content = io.BytesIO()
-        savez(content, **members)
+        save(content, members)
         written = content.getvalue()
         file.write(written[: len(written) // 2])
         file.flush()
         step()
         file.write(written[len(written) // 2 :])
 
-    np.savez, os.fsync, Path.replace, Path.unlink = half_written, *map(before, (os.fsync, Path.replace, Path.unlink))
+    atomic._save, os.fsync, Path.replace, Path.unlink = (
+        half_written,
+        *map(before, (os.fsync, Path.replace, Path.unlink)),
+    )
 
 
 def in_child(work, seconds=None):

@@ -278,7 +278,7 @@ def failing(original, at, error):
 
 @pytest.mark.parametrize(
     ("owner", "name", "at"),
-    [(np, "savez", 3), (atomic.os, "fsync", 7), (Path, "replace", 4)],
+    [(atomic, "_save", 3), (atomic.os, "fsync", 7), (Path, "replace", 4)],
     ids=["writing", "flushing", "renaming"],
 )
 def test_a_full_disk_is_named_and_the_state_before_is_kept(tmp_path, monkeypatch, owner, name, at):

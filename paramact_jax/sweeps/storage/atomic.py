@@ -48,7 +48,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
     }
     members[_HEADER] = np.frombuffer(header, np.uint8)
     members[_DIGEST] = _digest(members)
-    _write(path, lambda file: np.savez(file, **members))
+    _write(path, lambda file: _save(file, members))
 
 
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
@@ -84,6 +84,14 @@ def sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _save(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
+    """As np.savez, some versions of which leave the archive open when writing fails."""
+    with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        for name, x in members.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(x), allow_pickle=False)
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:

@@ -91,7 +91,7 @@ class BenchActivations:
 class BenchSweeps:
     """Measure a sweep against the number of trials (128 to 102,400) and devices (1 and 2), on the default backend.
 
-    About 3 minutes on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
+    About a minute on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
     experiments bench sweeps --rounds 5
     """
 

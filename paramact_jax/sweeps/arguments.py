@@ -11,23 +11,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_NOTHING: Mapping[str, str] = {}
 
-def check_names(functions: Mapping[str, Callable[..., Any]], axes: Iterable[str], settings: Iterable[str]) -> None:
+
+def check_names(
+    functions: Mapping[str, Callable[..., Any]],
+    axes: Iterable[str],
+    settings: Iterable[str],
+    *,
+    provided: Mapping[str, str] = _NOTHING,
+) -> None:
     """Refuse names that no function takes, or that are missing.
 
     Args:
       functions: by the name that a message should have; the first parameter of each is given by the sweep.
       axes: names of the axes.
       settings: names of the settings.
+      provided: by function the name that the sweep itself gives a value, if the function has such a parameter.
 
     Raises:
       ValueError: in one line.
     """
-    axes, given = list(axes), [*axes, *settings]
+    axes = list(axes)
+    given = [*axes, *settings]
+    for name in provided.values():
+        if name in given:
+            raise ValueError(f"{name}: expected axes and settings of other names, which the sweep does not set itself")
     for name in axes:
         if given.count(name) > 1:
             raise ValueError(f"{name}: expected an axis or a setting, got both; leave one of the two out")
     known = {who: _parameters(fn) for who, fn in functions.items()}
+    for who, name in provided.items():
+        (known[who] or {}).pop(name, None)
     if all(names is not None for names in known.values()):
         taken = {name for names in known.values() for name in names or {}}
         for name in given:

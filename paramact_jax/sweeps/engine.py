@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from paramact_jax.sweeps.dataset import to_dataset
+from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.memory import Plan, bytes_of, check_memory
 from paramact_jax.sweeps.stepwise import Progress
@@ -29,11 +30,22 @@ class Options:
     """What all kinds of sweeps are told in the same way; see `sweep`."""
 
     chunk: int
+    block: int
     directory: Path | str | None
     mesh: Mesh
     on_plan: Callable[[Plan], None]
     on_progress: Callable[[Progress], None]
     seconds_between_saves: float = 0.0
+
+    @classmethod
+    def of(cls, grid: Grid, *, chunk: int | None, block: int, mesh: Mesh | None, **rest: Any) -> Options:
+        """The options, with what was left to us filled in; raises as `sweep`."""
+        return cls(
+            chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
+            block=check_count("block", block, 1),
+            mesh=trial_mesh() if mesh is None else mesh,
+            **rest,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +104,7 @@ def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: O
             bytes_of_results=bytes_of(work.results, grid.trials),
         )
         try:
-            check_memory(plan, options.mesh, work.bytes_for)
+            check_memory(plan, options.mesh, work.bytes_for, block=options.block)
         except ValueError:
             checkpoints.withdraw()
             raise

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_names
 from paramact_jax.sweeps.dataset import check_results, named
-from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
@@ -23,12 +22,13 @@ from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
-from paramact_jax.sweeps.trials import OverTrials
+from paramact_jax.sweeps.trials import BLOCK, OverTrials
 
 if TYPE_CHECKING:
     import xarray as xr
 
 MOST_ITERATIONS = 2**31 - 1
+ITERATION = "iteration"
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
@@ -40,7 +40,9 @@ class Training:
 
     Attributes:
       init: (key, **settings) -> state: any tree of arrays, random keys included.
-      step: (state, **settings) -> state: one iteration; tree, shapes and dtypes stay.
+      step: (state, **settings) -> state: one iteration; tree, shapes and dtypes stay. If it has a parameter
+        `iteration`, it is given the number of iterations made before, the same for all trials: a `jax.lax.cond` on it
+        stays a branch, on every kind of device.
       summarise: (state, **settings) -> results: any tree of arrays.
     """
 
@@ -60,6 +62,7 @@ def long_sweep(
     directory: Path | str | None = None,
     seconds_between_saves: float = 30.0,
     fused: bool = False,
+    block: int = BLOCK,
     mesh: Mesh | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -80,6 +83,7 @@ def long_sweep(
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
       seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last.
       fused: as in `sweep`.
+      block: as in `sweep`.
       mesh: as in `sweep`.
       on_plan: as in `sweep`.
       on_progress: called after every call; `done` counts iterations times trials.
@@ -105,13 +109,15 @@ def long_sweep(
     """
     grid = make_grid(axes, seeds)
     functions = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
-    check_names(functions, grid.labels, settings)
+    check_names(functions, grid.labels, settings, provided={"step": ITERATION})
     if check_count("iterations", iterations, 0) > MOST_ITERATIONS:
         raise ValueError(f"iterations: expected at most {MOST_ITERATIONS}, got {iterations}")
-    options = Options(
-        chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
+    options = Options.of(
+        grid,
+        chunk=chunk,
+        block=block,
+        mesh=mesh,
         directory=directory,
-        mesh=trial_mesh() if mesh is None else mesh,
         on_plan=on_plan,
         on_progress=on_progress,
         seconds_between_saves=seconds_between_saves,
@@ -121,7 +127,7 @@ def long_sweep(
     else:
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
     shared = as_arrays(settings)
-    programs = _Programs(training, grid, shared, fused, options.mesh)
+    programs = _Programs(training, grid, shared, fused, options)
     results = programs.results(options.chunk)
     check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
     work = Work(
@@ -131,7 +137,14 @@ def long_sweep(
         run=lambda call: programs.run(call, iterations, per_call),
     )
     configuration = describe_sweep(
-        functions, grid, shared, mesh=options.mesh, fused=fused, chunk=options.chunk, iterations=iterations
+        functions,
+        grid,
+        shared,
+        mesh=options.mesh,
+        fused=fused,
+        block=options.block,
+        chunk=options.chunk,
+        iterations=iterations,
     )
     return execute(grid, work, configuration, options)
 
@@ -139,9 +152,11 @@ def long_sweep(
 class _Programs:
     """The three functions over the trials of one sweep."""
 
-    def __init__(self, training: Training, grid: Grid, settings: Mapping[str, Any], fused: bool, mesh: Mesh) -> None:
+    def __init__(
+        self, training: Training, grid: Grid, settings: Mapping[str, Any], fused: bool, options: Options
+    ) -> None:
         self._grid = grid
-        self._init, self._advance, self._summarise = _over_trials(training, fused, mesh)
+        self._init, self._advance, self._summarise = _over_trials(training, fused, options.block, options.mesh)
         self._settings = self._init.share(settings)
 
     def results(self, trials: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -154,7 +169,7 @@ class _Programs:
         standing = self._shapes(trials)
         return max(
             self._init.memory(started, self._settings),
-            self._advance.memory(standing, (self._settings, np.int32(0))),
+            self._advance.memory(standing, (self._settings, np.int32(0), np.int32(0))),
             self._summarise.memory(standing, self._settings),
         )
 
@@ -174,7 +189,8 @@ class _Programs:
 
         while done < iterations:
             steps = min(per_call, iterations - done)
-            standing["state"] = jax.block_until_ready(self._advance(standing, (self._settings, np.int32(steps))))
+            shared = self._settings, np.int32(done), np.int32(done + steps)
+            standing["state"] = jax.block_until_ready(self._advance(standing, shared))
             done += steps
             if done < iterations:  # after the last come the results
                 call.checkpoints.save_state(part, done, gather)
@@ -187,22 +203,22 @@ class _Programs:
 
 
 @functools.lru_cache(maxsize=64)
-def _over_trials(training: Training, fused: bool, mesh: Mesh) -> tuple[OverTrials, OverTrials, OverTrials]:
+def _over_trials(training: Training, fused: bool, block: int, mesh: Mesh) -> tuple[OverTrials, OverTrials, OverTrials]:
     def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
         return fn(first, **accepted(fn, {name: x for given in values for name, x in given.items()}))
 
     def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
         return pack(called(training.init, trial_key(trial["seed"]), trial["axes"], settings))
 
-    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array]) -> Any:
-        settings, steps = shared
+    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
+        settings, begin, end = shared
 
-        def step(_: jax.Array, before: Any) -> Any:
-            after = pack(called(training.step, unpack(before), trial["axes"], settings))
+        def step(iteration: jax.Array, before: Any) -> Any:
+            after = pack(called(training.step, unpack(before), trial["axes"], settings, {ITERATION: iteration}))
             check_same_kind(before, after)
             return after
 
-        return lax.fori_loop(0, steps, step, trial["state"])
+        return lax.fori_loop(begin, end, step, trial["state"])
 
     def summarise(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
         return named(called(training.summarise, unpack(trial["state"]), trial["axes"], settings))

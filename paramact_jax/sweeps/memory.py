@@ -14,7 +14,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from paramact_jax.sweeps.distributed import smallest
-from paramact_jax.sweeps.trials import BLOCK
 
 _UNKNOWN = 2**61
 
@@ -49,13 +48,14 @@ class Plan:
         )
 
 
-def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int]) -> None:
+def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int], *, block: int) -> None:
     """Refuse a plan that does not fit, and say which number of trials a call does.
 
     Args:
       plan: the plan.
       mesh: its devices.
       bytes_for: bytes on each device for so many trials a call.
+      block: trials in a block; a call has a whole number of them on every device.
 
     Raises:
       ValueError: in one line.
@@ -69,7 +69,7 @@ def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int]) -> Non
     free = device_memory(mesh, plan.bytes_of_results)
     if plan.bytes_per_device <= free:
         return
-    least = BLOCK * mesh.size
+    least = block * mesh.size
     found, needed = plan.trials_per_call, plan.bytes_per_device
     while found > least:
         found = max(least, min(found * free // needed, found - 1) // least * least)

@@ -12,14 +12,13 @@ from jax.sharding import Mesh
 
 from paramact_jax.sweeps.arguments import as_arrays, check_names
 from paramact_jax.sweeps.dataset import check_results, named
-from paramact_jax.sweeps.devices import trial_mesh
-from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
+from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
-from paramact_jax.sweeps.trials import OverTrials
+from paramact_jax.sweeps.trials import BLOCK, OverTrials
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +34,7 @@ def sweep(
     chunk: int | None = None,
     directory: Path | str | None = None,
     fused: bool = False,
+    block: int = BLOCK,
     mesh: Mesh | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -48,11 +48,12 @@ def sweep(
         the axes, so that they are compared on equal seeds.
       axes: for parameters of `train_one` the values to try, numbers or booleans; every combination is run.
       chunk: trials a call, by default all. Bounds the memory on the devices; the results do not depend on it. Calls
-        are filled up to whole blocks of 64 trials on every device, so multiples of 64 x devices waste nothing.
+        are filled up to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
         call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
         call that differs in anything that the results depend on is refused.
       fused: see `OverTrials`; for networks with few nodes a layer.
+      block: trials computed together; 1 for trials that are large themselves, see `OverTrials`.
       mesh: one-dimensional mesh over the devices to use, by default all, of all processes.
       on_plan: called once before anything runs, with what will.
       on_progress: called after every call, with trials done and the seconds that the rest will take.
@@ -86,15 +87,17 @@ def sweep(
     """
     grid = make_grid(axes, seeds)
     check_names({"train_one": train_one}, grid.labels, settings)
-    options = Options(
-        chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
+    options = Options.of(
+        grid,
+        chunk=chunk,
+        block=block,
+        mesh=mesh,
         directory=directory,
-        mesh=trial_mesh() if mesh is None else mesh,
         on_plan=on_plan,
         on_progress=on_progress,
     )
     shared = as_arrays(settings)
-    over = _over_trials(train_one, fused, options.mesh)
+    over = _over_trials(train_one, fused, options.block, options.mesh)
     placed = over.share(shared)
     results = over.one_of(over.outputs(over.blocks_of(grid.one(), options.chunk), placed))
     check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
@@ -107,14 +110,20 @@ def sweep(
         return over.collect(over(trials, placed), len(call.part))
 
     configuration = describe_sweep(
-        {"train_one": train_one}, grid, shared, mesh=options.mesh, fused=fused, chunk=options.chunk
+        {"train_one": train_one},
+        grid,
+        shared,
+        mesh=options.mesh,
+        fused=fused,
+        block=options.block,
+        chunk=options.chunk,
     )
     return execute(grid, Work(results, 1, bytes_for, run), configuration, options)
 
 
 @functools.lru_cache(maxsize=64)
-def _over_trials(train_one: Callable[..., Any], fused: bool, mesh: Mesh) -> OverTrials:
+def _over_trials(train_one: Callable[..., Any], fused: bool, block: int, mesh: Mesh) -> OverTrials:
     def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
         return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
 
-    return OverTrials(one, fused=fused, mesh=mesh)
+    return OverTrials(one, fused=fused, block=block, mesh=mesh)

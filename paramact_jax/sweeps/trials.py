@@ -14,25 +14,27 @@ from paramact_jax.sweeps.devices import TRIALS, trial_mesh
 from paramact_jax.sweeps.distributed import fetch, put
 
 BLOCK = 64
-"""Trials computed together. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
+"""Trials computed together, by default. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
 
 
 class OverTrials:
     """`fn(trial, shared)` of one trial, as a compiled function of all trials.
 
-    `jax.vmap` over a block of 64 trials, `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap` over
-    them too), `jax.shard_map` over the devices. Every block has the same shape, the last one filled up, and runs the
-    same machine code: on one kind of CPU a trial's result is bit for bit the same whatever the number of trials or
-    devices.
+    `jax.vmap` over a block of trials, `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap` over them
+    too), `jax.shard_map` over the devices. Every block has the same shape, the last one filled up, and runs the same
+    machine code: on one kind of CPU a trial's result is bit for bit the same whatever the number of trials or devices.
 
-    Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., 64), trials on the last
-    axis, where small arrays are fast. Results of one OverTrials are arguments of the next.
+    Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., block), trials on the
+    last axis, where small arrays are fast. Results of one OverTrials are arguments of the next.
 
     Args:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
       fused: compile for many small arrays on a CPU, a block's whole computation as one kernel. For networks whose
         layers have few nodes; slower where there are real matrix products, and not for sorts or linear algebra.
         Ignored on accelerators.
+      block: trials in a block. 1 for trials that are large themselves (matrices of hundreds of rows, images): on a CPU
+        a device then works through its trials one after another, so that a `jax.lax.cond` of a trial stays a branch,
+        and few trials are not filled up to many.
       mesh: one-dimensional mesh over the devices to use, by default all of the default backend.
 
     Examples:
@@ -43,11 +45,19 @@ class OverTrials:
       [0.0, 2.0, 4.0, 6.0]
     """
 
-    def __init__(self, fn: Callable[[Any, Any], Any], *, fused: bool = False, mesh: Mesh | None = None) -> None:
+    def __init__(
+        self,
+        fn: Callable[[Any, Any], Any],
+        *,
+        fused: bool = False,
+        block: int = BLOCK,
+        mesh: Mesh | None = None,
+    ) -> None:
         self.mesh = trial_mesh() if mesh is None else mesh
+        self.block = block
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
         fused = fused and on_cpu
-        of_block = jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
+        of_block = _alone(fn) if block == 1 else jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
         kernel = one_kernel(of_block) if fused else lambda *args: (of_block(*args), None)
 
         def of_device(blocks: Any, shared: Any) -> Any:
@@ -103,9 +113,9 @@ class OverTrials:
 
     def blocks_of(self, one: Any, trials: int) -> Any:
         """Shapes of what `place` makes of so many trials of these shapes."""
-        blocks = self._padded(trials) // BLOCK
+        blocks = self._padded(trials) // self.block
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, BLOCK), x.dtype, sharding=self._sharding), one
+            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, self.block), x.dtype, sharding=self._sharding), one
         )
 
     @staticmethod
@@ -125,7 +135,7 @@ class OverTrials:
             x = np.asarray(x)
             missing = self._padded(max(len(x), room)) - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            blocks = np.moveaxis(filled.reshape(-1, BLOCK, *x.shape[1:]), 1, -1)
+            blocks = np.moveaxis(filled.reshape(-1, self.block, *x.shape[1:]), 1, -1)
             return put(blocks, self._sharding)
 
         return jax.tree.map(to_blocks, trials)
@@ -140,7 +150,7 @@ class OverTrials:
         return NamedSharding(self.mesh, PartitionSpec(TRIALS))
 
     def _padded(self, trials: int) -> int:
-        return trials + -trials % (BLOCK * self.mesh.size)
+        return trials + -trials % (self.block * self.mesh.size)
 
     @staticmethod
     def collect(blocks: Any, trials: int) -> Any:
@@ -151,3 +161,12 @@ class OverTrials:
             return moved.reshape(-1, *moved.shape[2:])[:trials]
 
         return jax.tree.map(to_trials, blocks)
+
+
+def _alone(fn: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`fn` of the only trial of a block, without `jax.vmap`, which would turn its branches into selections."""
+
+    def of_block(block: Any, shared: Any) -> Any:
+        return jax.tree.map(lambda x: x[..., None], fn(jax.tree.map(lambda x: x[..., 0], block), shared))
+
+    return of_block

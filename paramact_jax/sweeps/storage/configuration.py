@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.storage.fingerprint import checksum, describe_function, describe_value
-from paramact_jax.sweeps.trials import BLOCK
 
 _FORMAT = "1"
 _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
@@ -28,6 +27,7 @@ def describe_sweep(
     *,
     mesh: Mesh,
     fused: bool,
+    block: int,
     chunk: int,
     iterations: int | None = None,
 ) -> dict[str, str]:
@@ -37,7 +37,7 @@ def describe_sweep(
     accelerators, and on CPUs the number of threads, over which XLA's library of matrix products splits long sums
     (not of `fused` programs, which do not call it).
     """
-    found = {"format": _FORMAT, "block": str(BLOCK)}
+    found = {"format": _FORMAT, "block": str(block)}
     for name, fn in functions.items():
         found |= describe_function(name, fn)
     found |= {"seeds": _seeds(grid.seeds)}

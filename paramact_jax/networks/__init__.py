@@ -1,6 +1,13 @@
 """Networks made of the layers, and the same networks as pure functions of their params."""
 
 from paramact_jax.networks.mlp import MLP
-from paramact_jax.networks.pure import Params, forward, params_of, with_activation, with_params
+from paramact_jax.networks.pure import (
+    Params,
+    forward,
+    forward_with_values,
+    params_of,
+    with_activation,
+    with_params,
+)
 
-__all__ = ["MLP", "Params", "forward", "params_of", "with_activation", "with_params"]
+__all__ = ["MLP", "Params", "forward", "forward_with_values", "params_of", "with_activation", "with_params"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.layers.nnx import Parametric
+from paramact_jax.networks.pure import each_layer
 
 
 class HiddenLayer(nnx.Module):
@@ -25,6 +26,7 @@ class HiddenLayer(nnx.Module):
         activation: Activation,
         *,
         initial: Mapping[str, ArrayLike] | None,
+        trainable: Collection[str] | None,
         kernel_init: Initializer,
         bias_init: Initializer,
         param_dtype: DTypeLike,
@@ -34,7 +36,7 @@ class HiddenLayer(nnx.Module):
             in_features, features, kernel_init=kernel_init, bias_init=bias_init, param_dtype=param_dtype, rngs=rngs
         )
         self.activation = (
-            Parametric(activation, features, initial=initial, param_dtype=param_dtype)
+            Parametric(activation, features, trainable=trainable, initial=initial, param_dtype=param_dtype)
             if activation.params
             else activation
         )
@@ -45,21 +47,23 @@ class HiddenLayer(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """`len(hidden_features)` hidden layers with one activation function, then an affine output [P, Fig. 6].
+    """`len(hidden_features)` hidden layers with an activation function, then an affine output [P, Fig. 6, 11].
 
     y = W^T z + w0, z = f(y) in every hidden layer; nothing is applied after the last affine map. A parametric
     activation has its own a and b in every node of every hidden layer.
 
     Args:
       in_features, hidden_features, out_features: sizes of the input, of each hidden layer, of the output.
-      activation: a record or its name in the catalogue.
+      activation: a record or its name in the catalogue, for all hidden layers, or a list with one for each.
       initial: start values of the activation's parameters, by default the record's.
+      trainable: names of the activation's parameters that are learned, by default all; the others are held fixed.
       kernel_init, bias_init: initialisers of W and w0, by default normal with deviation 1/sqrt(fan_in), and zeros.
       param_dtype: dtype of all params.
       rngs: source of the initial weights. The weights drawn do not depend on the activation.
 
     Raises:
-      ValueError: for an unknown name, or a start value of a parameter that the activation does not have.
+      ValueError: for an unknown name, a start value of a parameter that the activation does not have, or another number
+        of activations than of hidden layers.
 
     Examples:
       >>> from flax import nnx
@@ -75,17 +79,21 @@ class MLP(nnx.Module):
         in_features: int,
         hidden_features: Sequence[int],
         out_features: int,
-        activation: str | Activation,
+        activation: str | Activation | Sequence[str | Activation],
         *,
         initial: Mapping[str, ArrayLike] | None = None,
+        trainable: Collection[str] | None = None,
         kernel_init: Initializer | None = None,
         bias_init: Initializer | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        record = catalogue.resolve(activation)
-        if unknown := set(initial or {}) - set(record.params):
-            raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {sorted(unknown)}")
+        records = [catalogue.resolve(a) for a in each_layer(activation, len(hidden_features))]
+        for record in records:
+            if unknown := set(initial or {}) - set(record.params):
+                raise ValueError(
+                    f"{record.name}: expected start values for {list(record.params)}, got {sorted(unknown)}"
+                )
         kernel_init = kernel_init or jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         bias_init = bias_init or jax.nn.initializers.zeros
         widths = [in_features, *hidden_features]
@@ -95,12 +103,13 @@ class MLP(nnx.Module):
                 features,
                 record,
                 initial=initial,
+                trainable=trainable,
                 kernel_init=kernel_init,
                 bias_init=bias_init,
                 param_dtype=param_dtype,
                 rngs=rngs,
             )
-            for fan_in, features in itertools.pairwise(widths)
+            for (fan_in, features), record in zip(itertools.pairwise(widths), records, strict=True)
         )
         self.out = nnx.Linear(
             widths[-1], out_features, kernel_init=kernel_init, bias_init=bias_init, param_dtype=param_dtype, rngs=rngs

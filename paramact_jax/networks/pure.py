@@ -8,7 +8,7 @@ batched matrix product of tiny matrices runs scalar loops.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -21,6 +21,7 @@ from paramact_jax.networks.affine import affine
 
 Params = dict[str, Any]
 Model = TypeVar("Model", bound=nnx.Module)
+T = TypeVar("T")
 
 
 def params_of(model: nnx.Module) -> Params:
@@ -51,47 +52,96 @@ def with_params(model: Model, params: Params) -> Model:
     return copy
 
 
-def with_activation(params: Params, activation: Activation, initial: Mapping[str, ArrayLike] | None = None) -> Params:
+def with_activation(
+    params: Params,
+    activation: Activation | Sequence[Activation],
+    initial: Mapping[str, ArrayLike] | None = None,
+) -> Params:
     """The same W and w0 under another activation, whose parameters are at their start values.
 
     Args:
       params: params of an MLP, with or without a last axis of trials.
-      activation: the record to put in every hidden layer.
+      activation: the record to put in every hidden layer, or one for each.
       initial: start values by parameter name, scalars; by default the record's.
 
     Raises:
-      ValueError: for a start value of a parameter that the activation does not have.
+      ValueError: for a start value of a parameter that an activation does not have, or another number of records than
+        of hidden layers.
     """
-    starts = dict(activation.params) | dict(initial or {})
-    if unknown := set(starts) - set(activation.params):
-        raise ValueError(f"{activation.name}: expected start values for {list(activation.params)}, got {unknown}")
+    hidden = params.get("hidden", {})
 
-    def layer(old: Params) -> Params:
+    def layer(old: Params, record: Activation) -> Params:
+        starts = dict(record.params) | dict(initial or {})
+        if unknown := set(starts) - set(record.params):
+            raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {unknown}")
         bias = old["linear"]["bias"]
-        learned = {name: jnp.full_like(bias, starts[name]) for name in activation.params}
+        learned = {name: jnp.full_like(bias, starts[name]) for name in record.params}
         return {"linear": old["linear"]} | ({"activation": learned} if learned else {})
 
-    hidden = {i: layer(old) for i, old in params.get("hidden", {}).items()}
-    return params | ({"hidden": hidden} if hidden else {})
+    records = each_layer(activation, len(hidden))
+    changed = {i: layer(old, records[i]) for i, old in hidden.items()}
+    return params | ({"hidden": changed} if changed else {})
 
 
-def forward(params: Params, inputs: jax.Array, activation: Activation) -> jax.Array:
+def each_layer(activation: T | Sequence[T], layers: int) -> list[T]:
+    """One activation for each hidden layer, from one for all or one for each.
+
+    Raises:
+      ValueError: if there are not as many as layers.
+    """
+    if isinstance(activation, str) or not isinstance(activation, Sequence):
+        return [activation] * layers
+    if len(activation) != layers:
+        raise ValueError(f"expected one activation for each of {layers} hidden layers, got {len(activation)}")
+    return list(activation)
+
+
+def forward(params: Params, inputs: jax.Array, activation: Activation | Sequence[Activation]) -> jax.Array:
     """Outputs of the network for a batch of inputs.
 
     Args:
       params: as above; kernels (fan_in, fan_out), biases and activation parameters (fan_out,), or the same with
-        one more axis of trials at the end.
+        one more axis of trials at the end. An activation's parameters that are not there are held at the record's
+        start values.
       inputs: shape (points, in_features), the same for all trials.
-      activation: the record in every hidden layer.
+      activation: the record in every hidden layer, or one for each.
 
     Returns:
       Shape (points, out_features), or (points, out_features, trials). With trials it can be differentiated in reverse
       mode only.
+
+    Raises:
+      ValueError: for another number of records than of hidden layers.
+    """
+    return forward_with_values(params, inputs, activation)[0]
+
+
+def forward_with_values(
+    params: Params,
+    inputs: jax.Array,
+    activation: Activation | Sequence[Activation],
+    *,
+    added: jax.Array | None = None,
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Outputs of the network, and y^(l) = W z + w0 of every hidden layer l on the way.
+
+    Args:
+      params, inputs, activation: as in `forward`.
+      added: to y^(1), of its shape: zeros to differentiate by, so that dL/dy^(1) comes with the other gradients
+        [P, eq. 17].
+
+    Raises:
+      ValueError: as `forward`.
     """
     trials = params["out"]["bias"].shape[1:]
     z = jnp.broadcast_to(inputs.reshape(inputs.shape + (1,) * len(trials)), inputs.shape + trials)
     hidden = params.get("hidden", {})
-    for layer in (hidden[i] for i in range(len(hidden))):
-        y = affine(z, **layer["linear"])
-        z = activation.fn(y, **{name: p[None] for name, p in layer.get("activation", {}).items()})
-    return affine(z, **params["out"])
+    values = []
+    for i, record in enumerate(each_layer(activation, len(hidden))):
+        y = affine(z, **hidden[i]["linear"])
+        if added is not None and i == 0:
+            y = y + added
+        own = {name: p[None] for name, p in hidden[i].get("activation", {}).items()}
+        z = record.fn(y, **dict(record.params) | own)
+        values.append(y)
+    return affine(z, **params["out"]), values

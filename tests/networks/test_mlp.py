@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 
 from paramact_jax.activations import catalogue, parametric, ppns, tanh
-from paramact_jax.networks import MLP, forward, params_of, with_activation, with_params
+from paramact_jax.activations.hexpo import hexpo_of_layer
+from paramact_jax.networks import MLP, forward, forward_with_values, params_of, with_activation, with_params
 from paramact_jax.networks.affine import affine
 
 WIDE = [9, 20]  # with 3 inputs: sums of at most 8 terms, of 8 + 1 and of 8 + 8 + 4
@@ -148,3 +149,45 @@ def test_params_of_another_shape_are_refused_by_their_path():
     plain = params_of(MLP(2, [2], 1, "tanh", rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match=r"\['a'\]: expected shape \(2,\), got none"):
         with_params(model, plain)
+
+
+HEXPO_BY_LAYER = [hexpo_of_layer(i) for i in (1, 2, 3)]
+
+
+def test_each_hidden_layer_may_have_a_record_of_its_own(x):
+    model = MLP(3, [4, 4, 4], 2, HEXPO_BY_LAYER, rngs=nnx.Rngs(0))
+    assert [float(layer.activation.positive_height[0]) for layer in model.hidden] == [1.5, 2.0, 2.5]
+    np.testing.assert_allclose(forward(params_of(model), x, HEXPO_BY_LAYER), model(x), rtol=1e-5)
+
+
+def test_parameters_that_are_not_learned_are_held_at_their_start_values(x):
+    frozen = MLP(3, [4, 4, 4], 2, HEXPO_BY_LAYER, trainable=(), rngs=nnx.Rngs(0))
+    learned = MLP(3, [4, 4, 4], 2, HEXPO_BY_LAYER, rngs=nnx.Rngs(0))
+    assert all("activation" not in layer for layer in params_of(frozen)["hidden"].values())
+    np.testing.assert_array_equal(frozen(x), learned(x))
+    np.testing.assert_allclose(forward(params_of(frozen), x, HEXPO_BY_LAYER), frozen(x), rtol=1e-5)
+
+
+def test_another_number_of_activations_than_of_layers_is_refused(x):
+    with pytest.raises(ValueError, match="one activation for each of 2 hidden layers, got 3"):
+        MLP(3, [4, 4], 2, HEXPO_BY_LAYER, rngs=nnx.Rngs(0))
+    model = MLP(3, [4, 4, 4], 2, "tanh", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="one activation for each of 3 hidden layers, got 2"):
+        forward(params_of(model), x, [tanh, tanh])
+
+
+def test_values_on_the_way_and_the_gradient_by_the_first(x, x64):
+    model = mlp(ppns, widths=[4, 5])
+    params = params_of(model)
+    outputs, (first, second) = forward_with_values(params, x, ppns)
+    np.testing.assert_allclose(outputs, model(x))
+    np.testing.assert_allclose(first, model.hidden[0].linear(x))
+    np.testing.assert_allclose(second, model.hidden[1].linear(model.hidden[0](x)))
+
+    def loss(added):
+        return jnp.sum(forward_with_values(params, x, ppns, added=added)[0] ** 2)
+
+    def rest(first):
+        return jnp.sum(model.out(model.hidden[1](model.hidden[0].activation(first))) ** 2)
+
+    np.testing.assert_allclose(jax.grad(loss)(jnp.zeros_like(first)), jax.grad(rest)(first))

@@ -21,7 +21,6 @@ from paramact_jax.networks.affine import affine
 
 Params = dict[str, Any]
 Model = TypeVar("Model", bound=nnx.Module)
-T = TypeVar("T")
 
 
 def params_of(model: nnx.Module) -> Params:
@@ -83,7 +82,7 @@ def with_activation(
     return params | ({"hidden": changed} if changed else {})
 
 
-def each_layer(activation: T | Sequence[T], layers: int) -> list[T]:
+def each_layer(activation: Any, layers: int) -> list[Any]:
     """One activation for each hidden layer, from one for all or one for each.
 
     Raises:
@@ -126,7 +125,9 @@ def forward_with_values(
     """Outputs of the network, and y^(l) = W z + w0 of every hidden layer l on the way.
 
     Args:
-      params, inputs, activation: as in `forward`.
+      params: as in `forward`.
+      inputs: as in `forward`.
+      activation: as in `forward`.
       added: to y^(1), of its shape: zeros to differentiate by, so that dL/dy^(1) comes with the other gradients
         [P, eq. 17].
 

@@ -1,0 +1,62 @@
+"""Optimisers by name, with a learning rate for the weights and others for the parameters of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optax
+from jax.typing import ArrayLike
+
+from paramact_jax.layers import parameter_labels
+
+MAKERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+    "sgd": optax.sgd,
+    "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
+    "nesterov": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
+    "adagrad": optax.adagrad,
+    "rmsprop": optax.rmsprop,
+    "adam": optax.adam,
+    "nadam": optax.nadam,
+}
+"""Optimisers of optax by name, with its own settings beside the learning rate; the momentum is 0.9 [R]."""
+
+
+def optimiser(
+    name: str, params: Any, learning_rate: ArrayLike, a: ArrayLike | None = None, b: ArrayLike | None = None
+) -> optax.GradientTransformation:
+    """An optimiser of all params, with rates of their own for the activations' [P, eq. 7-12: rho_1, rho_2, rho_3].
+
+    Rates may be traced, so that another value does not compile again; what the optimiser keeps does not depend on them.
+
+    Args:
+      name: one of `MAKERS`.
+      params: of the model, for its structure.
+      learning_rate: of the weights.
+      a: of the scales a and all other parameters of activations but b; by default the learning rate. 0 holds them
+        fixed.
+      b: of the shifts b; likewise.
+
+    Raises:
+      ValueError: for an unknown name.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> params = {"linear": {"kernel": jnp.ones(2)}, "activation": {"a": jnp.ones(2), "b": jnp.ones(2)}}
+      >>> update = optimiser("sgd", params, 0.1, a=0.0)
+      >>> steps, _ = update.update(params, update.init(params))
+      >>> steps["linear"]["kernel"].tolist()[0], steps["activation"]["a"].tolist()[0]
+      (-0.10000000149011612, -0.0)
+    """
+    if name not in MAKERS:
+        raise ValueError(f"expected an optimiser among {', '.join(MAKERS)}, got {name!r}")
+    make = MAKERS[name]
+    rates = {
+        "weights": learning_rate,
+        "a": learning_rate if a is None else a,
+        "shape": learning_rate if a is None else a,
+        "b": learning_rate if b is None else b,
+    }
+    return optax.partition(
+        {label: make(rate) for label, rate in rates.items()}, parameter_labels(params, separate=True)
+    )

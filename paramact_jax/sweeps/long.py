@@ -224,7 +224,7 @@ def _over_trials(training: Training, fused: bool, block: int, mesh: Mesh) -> tup
         return named(called(training.summarise, unpack(trial["state"]), trial["axes"], settings))
 
     return (
-        OverTrials(init, fused=fused, mesh=mesh),
-        OverTrials(advance, fused=fused, mesh=mesh),
-        OverTrials(summarise, fused=fused, mesh=mesh),
+        OverTrials(init, fused=fused, block=block, mesh=mesh),
+        OverTrials(advance, fused=fused, block=block, mesh=mesh),
+        OverTrials(summarise, fused=fused, block=block, mesh=mesh),
     )

@@ -29,7 +29,11 @@ def test_few_large_trials_are_not_filled_up_to_64():
     plans = []
     sweep(train_one, range(8), rate=0.01, block=1, on_plan=plans.append)
     sweep(train_one, range(8), rate=0.01, on_plan=plans.append)
+    large = Training(lambda key: jax.random.normal(key, (40, 30)), lambda w: w + 1, lambda w: w.sum())
+    long_sweep(large, range(8), iterations=2, block=1, on_plan=plans.append)
+    long_sweep(large, range(8), iterations=2, on_plan=plans.append)
     assert plans[0].bytes_per_device < plans[1].bytes_per_device / 20
+    assert plans[2].bytes_per_device < plans[3].bytes_per_device / 20
 
 
 def test_a_branch_of_one_trial_a_block_stays_a_branch():

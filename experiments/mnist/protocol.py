@@ -1,0 +1,122 @@
+"""Under which conditions the digits are learned. Standard library only, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from paramact_jax.activations import Activation
+
+ProtocolName = Literal["recovered", "literal"]
+Initial = Literal["fan-in", "glorot-he"]
+Batches = Literal["shuffled", "independent"]
+Optimiser = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam"]
+
+HIDDEN_LAYERS = 8
+WIDTH = 128
+CLASSES = 10
+ACTIVATIONS = ("relu", "parametric_relu", "tanh", "parametric_tanh", "reltanh", "hexpo", "parametric_hexpo", "ppns")
+"""The eight of [P, Table 6]."""
+_HE = ("relu", "parametric_relu")
+_MAX_SEED = 2**32 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """All that decides the results beside the images.
+
+    Attributes:
+      initial: standard deviation of the normal initial weights: "fan-in": 1/sqrt(fan_in); "glorot-he":
+        sqrt(2/(fan_in + fan_out)), and sqrt(2/fan_in) for ReLU and Parametric ReLU. Biases start at 0.
+      batches: see `training.Minibatches`.
+      steps: of gradient descent.
+      batch: images a step.
+      optimiser: see `training.optimiser`.
+      learning_rate: of weights and biases.
+      learning_rate_a: of all parameters of activations but b.
+      learning_rate_b: of the shift b.
+      test_every: steps between two scores of the test set.
+      train_every: steps between two scores of the train set.
+      seeds: number of networks of each activation; network i has seed first_seed + i.
+      first_seed: see seeds.
+      activations: names of [P, Table 6], or any of the catalogue.
+    """
+
+    initial: Initial
+    batches: Batches
+    steps: int = 10_000
+    batch: int = 64
+    optimiser: Optimiser = "sgd"
+    learning_rate: float = 0.01
+    learning_rate_a: float = 0.01
+    learning_rate_b: float = 0.01
+    test_every: int = 50
+    train_every: int = 500
+    seeds: int = 3
+    first_seed: int = 0
+    activations: tuple[str, ...] = ACTIVATIONS
+
+    def check(self, images: int) -> None:
+        """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with.
+
+        Args:
+          images: to train with.
+        """
+        _expect(self.learning_rate, "learning_rate", "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
+        for field in ("learning_rate_a", "learning_rate_b"):
+            _expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
+        for field in ("steps", "test_every", "train_every", "seeds"):
+            _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
+        _expect(self.batch, "batch", f"an integer within 1..{images}, the number of images", lambda x: 1 <= x <= images)
+        last = _MAX_SEED - self.seeds + 1
+        _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
+        for field, kind in (("initial", Initial), ("batches", Batches), ("optimiser", Optimiser)):
+            if getattr(self, field) not in get_args(kind):
+                raise ValueError(f"--{field}: expected one of {', '.join(get_args(kind))}, got {getattr(self, field)!r}")
+        if not self.activations:
+            raise ValueError("--activations: expected at least one name, got none")
+        if len(set(self.activations)) < len(self.activations):
+            raise ValueError(f"--activations: expected each name once, got {' '.join(self.activations)}")
+        for name in self.activations:
+            layers_of(name)
+
+    def weight_std(self, activation: str, fan_in: int, fan_out: int) -> float:
+        """Standard deviation of the initial weights of one layer."""
+        if self.initial == "fan-in":
+            return 1 / math.sqrt(fan_in)
+        return math.sqrt(2 / fan_in) if activation in _HE else math.sqrt(2 / (fan_in + fan_out))
+
+
+def layers_of(activation: str) -> tuple[list[Activation], tuple[str, ...] | None]:
+    """The records of the hidden layers, and which of their parameters are learned (None: all) [P, Table 7].
+
+    Hexpo and Parametric Hexpo have start values that grow with the layer; those of Hexpo are not learned.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    from paramact_jax.activations import catalogue
+    from paramact_jax.activations.hexpo import hexpo_of_layer, parametric_hexpo_of_layer
+
+    layers: Sequence[int] = range(1, HIDDEN_LAYERS + 1)
+    if activation == "hexpo":
+        return [hexpo_of_layer(i) for i in layers], ()
+    if activation == "parametric_hexpo":
+        return [parametric_hexpo_of_layer(i) for i in layers], None
+    return [catalogue.get(activation)] * HIDDEN_LAYERS, None
+
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "recovered": Protocol(initial="fan-in", batches="shuffled"),
+    "literal": Protocol(initial="glorot-he", batches="independent"),
+}
+"""`literal` is [P, Table 8] as printed. `recovered` is what gives the counts of [P, Fig. 14]: initial weights scaled by
+1/sqrt(fan_in) for every activation; with epochs that are shuffled."""
+
+
+def _expect(value: float, field: str, expected: str, holds: Callable[[float], bool]) -> None:
+    if not holds(value):
+        raise ValueError(f"--{field.replace('_', '-')}: expected {expected}, got {value}")

@@ -1,0 +1,192 @@
+"""Train all networks of one activation."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from flax import nnx
+from jax import lax
+
+from experiments.mnist.protocol import CLASSES, HIDDEN_LAYERS, WIDTH, Protocol, layers_of
+from paramact_jax.activations import Activation
+from paramact_jax.datasets import Digits
+from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of
+from paramact_jax.sweeps import Progress, Training, long_sweep, sweep, trial_key
+from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
+
+Images = dict[str, Any]
+"""Images and labels, as the trainings take them."""
+
+
+def images_of(digits: Digits) -> Images:
+    """The settings of a training that hold the images; shared by all seeds."""
+    return {
+        "train_images": digits.train_images,
+        "train_labels": digits.train_labels,
+        "test_images": digits.test_images,
+        "test_labels": digits.test_labels,
+    }
+
+
+def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: int = 784) -> MLP:
+    """The network of [P, Fig. 11] as an ordinary Flax model, with its initial params.
+
+    The random numbers do not depend on the activation.
+    """
+    records, trainable = layers_of(activation)
+
+    def kernel_init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
+        return protocol.weight_std(activation, *shape) * jax.random.normal(key, shape, dtype)
+
+    return MLP(
+        in_features,
+        [WIDTH] * HIDDEN_LAYERS,
+        CLASSES,
+        records,
+        trainable=trainable,
+        kernel_init=kernel_init,
+        rngs=nnx.Rngs(params=key),
+    )
+
+
+def classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
+    """The training of one network, as pure functions.
+
+    Every step notes the smallest and the largest entry of dL/dy^(1) over the minibatch [P, eq. 17].
+
+    Args:
+      activation: name.
+      protocol: the conditions.
+      images: to train with.
+    """
+    records, _ = layers_of(activation)
+
+    def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
+        def loss(params: Params, added: jax.Array) -> jax.Array:
+            return cross_entropy(forward_with_values(params, images, records, added=added)[0], labels)
+
+        by_params, by_first = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros((len(images), WIDTH)))
+        return by_params, {"smallest": by_first.min(), "largest": by_first.max()}
+
+    return Classifier(
+        network=lambda params, inputs: forward(params, inputs, records),
+        initial=lambda key: params_of(model(activation, protocol, key)),
+        batches=Minibatches(images, protocol.batch, protocol.batches),
+        schedule=Schedule(protocol.steps, protocol.test_every, protocol.train_every),
+        optimiser_name=protocol.optimiser,
+        gradient=gradient,
+        report=_of_activations,
+    )
+
+
+def train(
+    activation: str,
+    protocol: Protocol,
+    digits: Digits,
+    *,
+    directory: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> xr.Dataset:
+    """Train all seeds of one activation at once; see `Classifier.summarise` for what is returned.
+
+    Args:
+      activation: name.
+      protocol: the conditions, already checked.
+      digits: flattened images.
+      directory: where to go on from after an interruption, see `long_sweep`.
+      on_progress: see `long_sweep`.
+    """
+    functions = classifier(activation, protocol, len(digits.train_labels))
+    return long_sweep(
+        Training(functions.init, functions.step, functions.summarise),
+        _seeds(protocol),
+        iterations=protocol.steps,
+        block=1,
+        directory=directory,
+        on_progress=on_progress,
+        **images_of(digits),
+        learning_rate=protocol.learning_rate,
+        learning_rate_a=protocol.learning_rate_a,
+        learning_rate_b=protocol.learning_rate_b,
+    )
+
+
+def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndarray:
+    """Number of slopes |dz/dy| >= 1 before training, over the nodes of a layer and the first minibatch [P, Fig. 14].
+
+    The slopes are computed in float64: in float32 that of Tanh rounds to 1 near 0, which it nowhere else reaches.
+
+    Returns:
+      (seeds, layers).
+    """
+    records, _ = layers_of(activation)
+    functions = classifier(activation, protocol, len(digits.train_labels))
+
+    def values(key: jax.Array, train_images: jax.Array) -> jax.Array:
+        params, order = functions.start(key)
+        _, chosen = functions.batches.draw(order, 0)
+        return jnp.stack(forward_with_values(params, train_images[chosen], records)[1])
+
+    y = sweep(values, _seeds(protocol), block=1, train_images=digits.train_images)["result"].values
+    return np.stack([_count(record, y[:, layer]) for layer, record in enumerate(records)], axis=1)
+
+
+def seconds_per_step(
+    activations: Iterable[str], protocol: Protocol, digits: Digits, *, rounds: int = 5, steps: int = 100
+) -> np.ndarray:
+    """Wall-clock seconds of one training step of one seed, without scores: (activations, rounds), measured in turns."""
+    rates = (protocol.learning_rate, protocol.learning_rate_a, protocol.learning_rate_b)
+    images = jax.tree.map(jnp.asarray, images_of(digits))
+    never = Schedule(1 + (rounds + 1) * steps, *[2**31 - 1] * 2)
+    trainings = []
+    for name in activations:
+        functions = classifier(name, protocol, len(digits.train_labels))
+        functions = dataclasses.replace(functions, schedule=never)
+        advance = jax.jit(functools.partial(_advance, functions))
+        state = functions.init(trial_key(protocol.first_seed), images["train_images"], images["train_labels"])
+        state = jax.block_until_ready(advance(state, images, rates, 0, steps + 1))
+        trainings.append((advance, state))
+    seconds = np.empty((len(trainings), rounds))
+    for i in range(rounds):
+        for which, (advance, state) in enumerate(trainings):
+            begin = time.perf_counter()
+            jax.block_until_ready(advance(state, images, rates, 1 + steps, 1 + 2 * steps))
+            seconds[which, i] = (time.perf_counter() - begin) / steps
+    return seconds
+
+
+def _advance(
+    functions: Classifier, state: Any, images: Images, rates: tuple[Any, Any, Any], begin: Any, end: Any
+) -> Any:
+    return lax.fori_loop(
+        begin, end, lambda i, state: functions.step(state, i, **images, **dict(zip(_RATES, rates, strict=True))), state
+    )
+
+
+_RATES = ("learning_rate", "learning_rate_a", "learning_rate_b")
+
+
+def _seeds(protocol: Protocol) -> range:
+    return range(protocol.first_seed, protocol.first_seed + protocol.seeds)
+
+
+def _of_activations(params: Params) -> dict[str, jax.Array]:
+    """Learned parameters of the activations by name, (layers, nodes)."""
+    hidden = [params["hidden"][i].get("activation", {}) for i in range(HIDDEN_LAYERS)]
+    return {name: jnp.stack([layer[name] for layer in hidden]) for name in hidden[0]}
+
+
+def _count(record: Activation, y: np.ndarray) -> np.ndarray:
+    """Slopes >= 1 of one layer in each network, from y (seeds, images, nodes)."""
+    with jax.enable_x64(True):
+        slopes = jax.jit(record.derivative)(jnp.asarray(y, jnp.float64), **record.params)
+        return np.asarray((jnp.abs(slopes) >= 1).sum((1, 2)))

@@ -13,6 +13,7 @@ except ImportError:
 from experiments.activations_command import Activations
 from experiments.bench.command import Bench
 from experiments.gradients.command import Gradients
+from experiments.mnist.command import Mnist
 from experiments.report_command import Report
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
@@ -24,6 +25,7 @@ Command = (
     | Annotated[Xor10Figures, tyro.conf.subcommand("xor10-figures")]
     | Annotated[Xor10Protocol, tyro.conf.subcommand("xor10-protocol")]
     | Annotated[Gradients, tyro.conf.subcommand("gradients")]
+    | Annotated[Mnist, tyro.conf.subcommand("mnist")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -67,9 +67,11 @@ class SweepProgress:
         self._bar.update(self._task, description=activation, completed=done)
         if chunk.done == chunk.total:
             self._trained += 1
+            seconds = time.perf_counter() - self._begin
+            left = seconds / self._trained * (self._activations - self._trained)
             self._say(
                 f"{activation}: {chunk.total:,} iterations in {chunk.seconds:.1f} s "
-                f"({self._trained} of {self._activations})"
+                f"({self._trained} of {self._activations}, about {left:.0f} s left)"
             )
 
     def _say(self, line: str) -> None:

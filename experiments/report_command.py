@@ -19,6 +19,7 @@ _REPORTS = {
     "xor10-protocol": "experiments.xor10_protocol.report",
     "xor10-figures": "experiments.xor10_figures.report",
     "gradients": "experiments.gradients.report",
+    "mnist": "experiments.mnist.report",
 }
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 

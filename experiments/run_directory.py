@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,22 @@ def choose(out: Path | None, name: str) -> Path:
     except OSError as error:
         raise ValueError(f"--out: expected a place that can be written to, got {path}; {ancestor}: {error}") from error
     return path
+
+
+@contextlib.contextmanager
+def unfinished(out: Path) -> Iterator[Path]:
+    """A directory beside `out` for what an interrupted run goes on from; removed at the end, when the run is written.
+
+    It stays if the block is left by an exception, and a note says how to go on.
+    """
+    kept = out.with_name(f".{out.name}.unfinished")
+    try:
+        yield kept
+    except BaseException:
+        if kept.exists():
+            print(f"not finished; the same command with --out {out} goes on where it was", file=sys.stderr)
+        raise
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[str, Any], seconds: Any) -> Run:

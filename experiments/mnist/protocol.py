@@ -75,7 +75,9 @@ class Protocol:
         _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
         for field, kind in (("initial", Initial), ("batches", Batches), ("optimiser", Optimiser)):
             if getattr(self, field) not in get_args(kind):
-                raise ValueError(f"--{field}: expected one of {', '.join(get_args(kind))}, got {getattr(self, field)!r}")
+                raise ValueError(
+                    f"--{field}: expected one of {', '.join(get_args(kind))}, got {getattr(self, field)!r}"
+                )
         if not self.activations:
             raise ValueError("--activations: expected at least one name, got none")
         if len(set(self.activations)) < len(self.activations):

@@ -1,0 +1,126 @@
+"""`python -m experiments mnist`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.mnist.data import Data
+from experiments.mnist.protocol import ACTIVATIONS, PROTOCOLS, Batches, Initial, Optimiser, Protocol, ProtocolName
+
+if TYPE_CHECKING:
+    from paramact_jax.datasets import Digits
+
+
+@dataclasses.dataclass(frozen=True)
+class Mnist:
+    """Train the networks of [P, section 4.2] on MNIST: 8 activations, 8 hidden layers of 128, 10,000 steps.
+
+    About 12 minutes on 2 cores. Writes runs/mnist-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as
+    CSV and LaTeX, the paper's Figs. 12 to 14. Interrupted, it goes on where it was when the same command is given the
+    same --out. Example: python -m experiments mnist --activations relu ppns --seeds 10 --data-dir ~/data/mnist
+    """
+
+    protocol: ProtocolName = "recovered"
+    """Conditions: `recovered` gives the published slope counts, `literal` is [P, Table 8] as printed."""
+    initial: Initial | None = None
+    """Scale of the initial weights (recovered: fan-in, 1/sqrt(fan_in) for all; literal: glorot-he)."""
+    batches: Batches | None = None
+    """Epochs that are shuffled, or independent draws (recovered: shuffled, literal: independent)."""
+    steps: int | None = None
+    """Steps of gradient descent (both: 10000)."""
+    batch: int | None = None
+    """Images a step (both: 64)."""
+    optimiser: Optimiser | None = None
+    """Optimiser (both: sgd, plain gradient descent)."""
+    learning_rate: float | None = None
+    """Learning rate of weights and biases (both: 0.01)."""
+    learning_rate_a: float | None = None
+    """Learning rate of a and the other parameters of activations (default: the learning rate)."""
+    learning_rate_b: float | None = None
+    """Learning rate of b (default: the learning rate)."""
+    activations: tuple[str, ...] = ACTIVATIONS
+    """Names of the activations to train."""
+    seeds: int | None = None
+    """Networks of each activation, trained at once (both: 3)."""
+    first_seed: int | None = None
+    """Network i has seed first_seed + i (both: 0)."""
+    test_every: int | None = None
+    """Steps between two scores of all test images; 1 is the paper's (both: 50)."""
+    train_every: int | None = None
+    """Steps between two scores of all training images (both: 500)."""
+    data: Data = "auto"
+    """Where MNIST comes from: the original files (idx), TensorFlow Datasets (tfds), or whichever is there (auto);
+    or images that only look like it (synthetic), which need no files and say nothing about MNIST."""
+    data_dir: Path | None = None
+    """Directory of the four original files (default: PARAMACT_DATA in the environment)."""
+    out: Path | None = None
+    """Directory to write, which must not exist (default: a new one under runs/)."""
+
+    def resolve(self) -> Protocol:
+        """The protocol with all overrides applied."""
+        overrides = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(Protocol)
+            if getattr(self, field.name) is not None
+        }
+        if self.learning_rate is not None:
+            overrides = {"learning_rate_a": self.learning_rate, "learning_rate_b": self.learning_rate} | overrides
+        return dataclasses.replace(PROTOCOLS[self.protocol], **overrides)
+
+    def prepare(self) -> Callable[[], None]:
+        """Check everything that can be checked before compiling; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments import run_directory
+        from experiments.mnist.data import load
+
+        protocol, out = self.resolve(), run_directory.choose(self.out, "mnist")
+        protocol.check(images=protocol.batch)
+        digits = load(self.data, self.data_dir)
+        protocol.check(images=len(digits.train_labels))
+        return lambda: _run(self, protocol, digits, out)
+
+
+def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
+    from experiments import run_directory
+    from experiments.mnist import records, report
+    from experiments.mnist.train import seconds_per_step, steep_slopes, train
+    from experiments.progress import SweepProgress
+    from experiments.startup import start
+
+    start()
+    begin = time.perf_counter()
+    trained, slopes, seconds = {}, {}, {}
+    with (
+        run_directory.unfinished(out) as kept,
+        SweepProgress(len(protocol.activations), protocol.steps * protocol.seeds) as progress,
+    ):
+        for name in protocol.activations:
+            started = time.perf_counter()
+            trained[name] = train(
+                name,
+                protocol,
+                digits,
+                directory=kept / name,
+                on_progress=lambda done, name=name: progress.advanced(name, done),
+            )
+            slopes[name] = steep_slopes(name, protocol, digits)
+            seconds[name] = time.perf_counter() - started
+        timing = seconds_per_step(protocol.activations, protocol, digits)
+        run = run_directory.write(
+            out,
+            records.to_dataset(protocol, trained, steep_slopes=slopes, seconds_per_step=timing, digits=digits),
+            experiment="mnist",
+            config={"protocol": command.protocol, **dataclasses.asdict(protocol), "data": digits.source},
+            seconds={"total": time.perf_counter() - begin, "activations": seconds},
+        )
+    report.write(run)
+    for table in report.tables(run):
+        print(table.plain())
+    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")

@@ -1,0 +1,37 @@
+"""Which images an experiment on digits uses. Nothing is imported until they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from paramact_jax.datasets import Digits
+
+Data = Literal["auto", "idx", "tfds", "synthetic"]
+
+_SYNTHETIC = (2_000, 500)
+"""Images to train and to test."""
+
+
+def load(data: Data, data_dir: Path | None, *, flatten: bool = True) -> Digits:
+    """MNIST, or the stand-in that needs no files.
+
+    Args:
+      data: "synthetic", or a source of `load_mnist`.
+      data_dir: the directory of the original files.
+      flatten: whether an image is one axis.
+
+    Raises:
+      ValueError: in one line, if there is no such data, or it is damaged.
+    """
+    from paramact_jax.datasets import load_mnist, synthetic_mnist
+
+    if data == "synthetic":
+        if data_dir is not None:
+            raise ValueError(f"--data-dir: expected none with --data synthetic, got {data_dir}; leave one of them out")
+        return synthetic_mnist(*_SYNTHETIC, flatten=flatten)
+    try:
+        return load_mnist(data_dir, source=data, flatten=flatten)
+    except (OSError, ImportError) as error:
+        raise ValueError(f"--data-dir: {error}") from error

@@ -48,14 +48,14 @@ def count_bars(bars: Sequence[CountBar], *, ylabel: str, title: str = "") -> Fig
         axes.errorbar(i, bar.mean, bar.deviation, color="0.2", capsize=4, linewidth=1.2)
         if bar.published is not None:
             axes.plot(i, bar.published, "D", color=COLOURS[i % len(COLOURS)], markeredgecolor="black", clip_on=False)
-            axes.annotate(
-                f"{bar.mean:,.0f}",
-                (i, max(bar.mean, bar.published)),
-                textcoords="offset points",
-                xytext=(0, 8),
-                ha="center",
-                fontsize=8,
-            )
+        axes.annotate(
+            f"{bar.mean:,.0f}",
+            (i, max(bar.mean, bar.published or 0)),
+            textcoords="offset points",
+            xytext=(0, 9),
+            ha="center",
+            fontsize=8,
+        )
     axes.errorbar([], [], [], color="0.2", capsize=4, linewidth=1.2, label="one standard deviation")
     if any(bar.published is not None for bar in bars):
         axes.plot([], [], "D", color="0.7", markeredgecolor="black", linestyle="", label="published")

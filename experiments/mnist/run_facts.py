@@ -69,3 +69,8 @@ def final_losses(run: Run) -> dict[str, float]:
 def slope_counts(run: Run) -> dict[str, int]:
     """The published counts that this run's can be compared with."""
     return {} if is_synthetic(run) else {row.activation: row.count for row in ko2021.FIG_14}
+
+
+def about_seeds(run: Run) -> str:
+    """One sentence where there is but one seed; else empty."""
+    return " One seed has no interval and no standard deviation." if run.records.sizes["seed"] == 1 else ""

@@ -70,9 +70,9 @@ def sample(values: ArrayLike) -> Sample:
     )
 
 
-def inside(value: float, interval: tuple[float, float] | None) -> bool | None:
-    """Whether the value lies within the interval, its ends included; None without an interval."""
-    return None if interval is None else bool(interval[0] <= value <= interval[1])
+def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
+    """Whether the value lies within the interval, its ends included; None without one of them."""
+    return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
 
 
 def plain(value: Any) -> Any:

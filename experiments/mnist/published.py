@@ -71,7 +71,7 @@ def slopes_table(run: Run) -> Table:
                 f"{found.mean:,.0f}",
                 "" if math.isnan(found.deviation) else f"{found.deviation:,.0f}",
                 f"{printed[name].count:,}" if name in printed else "",
-                "" if math.isnan(away) else f"{away:+.1f}",
+                "" if math.isnan(away) else f"{away:+.2f}",
                 {None: "", True: "within", False: "outside"}[verdict],
             ]
         )

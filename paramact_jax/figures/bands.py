@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from paramact_jax.figures.colours import COLOURS
 
@@ -43,7 +44,7 @@ def curves_with_bands(
 
     Args:
       steps: of every value, in rising order.
-      curves: in the order of the colours; a diamond at the right edge marks what is published.
+      curves: in the order of the colours; a diamond beyond the right edge marks what is published.
       closeup: last step of the panel on the right; None: no such panel.
       xlabel: of what is counted.
       ylabel: of the values.
@@ -61,12 +62,22 @@ def curves_with_bands(
     figure = Figure(figsize=(5.4 * panels + 1.8, 4.6), dpi=150, layout="constrained")
     whole, *close = figure.subplots(1, panels, squeeze=False)[0]
     _draw(whole, steps, curves)
-    for i, curve in enumerate(curves):
-        if curve.published is not None:
-            colour = COLOURS[i % len(COLOURS)]
-            whole.plot(steps[-1], curve.published, "D", color=colour, markeredgecolor="white", clip_on=False, zorder=5)
     whole.set(yscale="log", xlim=(steps[0], steps[-1]))
+    whole.set_title("(a) all steps, logarithmic" if close else "", loc="left", fontsize=10)
+    whole.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     whole.yaxis.set_major_formatter("{x:g}")
+    whole.yaxis.set_minor_formatter(NullFormatter())
+    marked = [(i, curve.published) for i, curve in enumerate(curves) if curve.published is not None]
+    for place, (i, value) in enumerate(marked):
+        whole.plot(
+            1.02 + 0.025 * place,  # side by side, for values can be equal
+            value,
+            "D",
+            color=COLOURS[i % len(COLOURS)],
+            markersize=5,
+            transform=whole.get_yaxis_transform(),
+            clip_on=False,
+        )
     for axes in close:
         shown = steps <= closeup
         _draw(
@@ -77,14 +88,15 @@ def curves_with_bands(
                 for curve in curves
             ],
         )
-        axes.set(xlim=(steps[0], closeup), title=f"close-up, linear, until {xlabel} {closeup}")
+        axes.set(xlim=(steps[0], closeup))
+        axes.set_title(f"(b) {xlabel}s up to {closeup}, linear", loc="left", fontsize=10)
     for axes in figure.axes:
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     handles, labels = whole.get_legend_handles_labels()
-    if any(curve.published is not None for curve in curves):
-        handles += whole.plot([], [], "D", color="0.4", markeredgecolor="white")
+    if marked:
+        handles += whole.plot([], [], "D", color="0.4", markersize=5)
         labels.append("published, at the end")
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     figure.suptitle(title)

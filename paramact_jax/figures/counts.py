@@ -47,7 +47,9 @@ def count_bars(bars: Sequence[CountBar], *, ylabel: str, title: str = "") -> Fig
         axes.bar(i, bar.mean, 0.7, color=COLOURS[i % len(COLOURS)], alpha=0.55)
         axes.errorbar(i, bar.mean, bar.deviation, color="0.2", capsize=4, linewidth=1.2)
         if bar.published is not None:
-            axes.plot(i, bar.published, "D", color=COLOURS[i % len(COLOURS)], markeredgecolor="black", clip_on=False)
+            axes.plot(
+                i + 0.22, bar.published, "D", color=COLOURS[i % len(COLOURS)], markeredgecolor="black", clip_on=False
+            )
         axes.annotate(
             f"{bar.mean:,.0f}",
             (i, max(bar.mean, bar.published or 0)),

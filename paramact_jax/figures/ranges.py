@@ -59,19 +59,20 @@ def range_panels(
                 raise ValueError(f"{history.label}: expected values (runs, {len(steps)}), got shape {values.shape}")
     columns = min(_COLUMNS, len(histories))
     rows = -(-len(histories) // columns)
-    figure = Figure(figsize=(3.2 * columns + 0.4, 2.5 * rows + 0.3), dpi=150, layout="constrained")
+    figure = Figure(figsize=(3.2 * columns + 0.4, 2.5 * rows + 0.8), dpi=150, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     shown = steps <= (steps[-1] if until is None else until)
     at = steps[shown]
     for i, (axes, history) in enumerate(zip(panels, histories, strict=False)):
+        colour = COLOURS[i % len(COLOURS)]
         smallest, largest = (
             np.where(np.isfinite(values), values, np.nan)[:, shown] for values in (history.smallest, history.largest)
         )
         # fmin and fmax pass over NaN and do not warn where a step has nothing else
         low, high = np.fmin.reduce(smallest, axis=0), np.fmax.reduce(largest, axis=0)
-        axes.fill_between(at, low, high, color=COLOURS[i % len(COLOURS)], alpha=0.3, linewidth=0)
+        axes.fill_between(at, low, high, color=colour, alpha=0.4, linewidth=0)
         for values in (smallest[0], largest[0]):
-            axes.plot(at, values, color=COLOURS[i % len(COLOURS)], linewidth=0.6)
+            axes.plot(at, values, color=[0.6 * part for part in colour], linewidth=0.3)
         axes.set_title(f"({chr(ord('a') + i)}) {history.label}", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.93")
@@ -80,6 +81,8 @@ def range_panels(
         panels[0].set_ylim(-reach, reach)
     for axes in panels[len(histories) :]:
         axes.set_axis_off()
+    for axes in panels[len(histories) - columns : len(histories)]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
     figure.supxlabel(xlabel, fontsize=10)
     figure.supylabel(ylabel, fontsize=10)
     figure.suptitle(title)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments import run_directory
 from experiments.mnist import published, report, run_facts, statements
 from experiments.mnist.pictures import figures, mean_and_interval
 from experiments.mnist.samples import plain, sample
@@ -25,6 +26,7 @@ LEVELS = {  # test loss before the last step: the paper's order
     "hexpo": 0.41,
     "parametric_hexpo": 0.42,
     "ppns": 0.43,
+    "mine": 0.5,
 }
 FINAL = LEVELS | {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS}
 RANGES = LEVELS | {  # largest entry of the gradient; the smallest is the same below 0
@@ -37,7 +39,7 @@ RANGES = LEVELS | {  # largest entry of the gradient; the smallest is the same b
     "parametric_hexpo": 0.105,
     "ppns": 0.15,
 }
-COUNTS = {row.activation: row.count for row in ko2021.FIG_14}
+COUNTS = {row.activation: row.count for row in ko2021.FIG_14} | {"mine": 7}
 STEPS, TEST_STEPS, TRAIN_STEPS = 5_000, [0, 650, 2_000, 5_000], [0, 500, 5_000]
 LOOKED_AT = np.arange(0, STEPS, 50)  # a run looks at every step; these suffice for what is said
 
@@ -253,9 +255,9 @@ def test_slope_counts_in_standard_deviations():
     records["steep_slopes"].loc[{"activation": "relu", "layer": 2}] = [400, 500, 600]
     table = report.tables(run(records))[1]
     columns = ("mean", "s.d.", "published", "s.d. away", "verdict")
-    assert cells(table, "PPNS", *columns) == ["53,366", "100", "53,566", "+2.0", "within"]
-    assert cells(table, "ReLU", *columns) == ["34,530", "100", "34,030", "-5.0", "outside"]
-    assert cells(table, "Tanh", *columns) == ["0", "0", "0", "+0.0", "within"]
+    assert cells(table, "PPNS", *columns) == ["53,366", "100", "53,566", "+2.00", "within"]
+    assert cells(table, "ReLU", *columns) == ["34,530", "100", "34,030", "-5.00", "outside"]
+    assert cells(table, "Tanh", *columns) == ["0", "0", "0", "+0.00", "within"]
     assert published.deviations_away(sample([1, 1]), 0) == -math.inf
     assert published.met(sample([1, 1]), 0) is False
 
@@ -336,14 +338,14 @@ def test_one_seed_has_no_intervals_and_says_so():
 
 
 def test_synthetic_images_are_named_everywhere_and_compared_with_nothing(tmp_path):
-    own = run(dataset(synthetic=1), tmp_path, steps=10_000)
+    own = run(dataset(synthetic=1), steps=10_000)
     tables = report.tables(own)
     assert all(table.title.endswith("SYNTHETIC IMAGES, NOT MNIST") for table in tables)
     assert {cell for row in tables[0].rows for cell in row[5:8]} == {""}
     assert {row[5] for row in tables[1].rows} == {""}
     assert cells(tables[3], "PPNS", "inside (steps / time)") == [""]
     assert all("NOT MNIST" in figure.get_suptitle() for figure in figures(own).values())
-    report.write(own)
+    report.write(run(dataset(["ppns"], synthetic=1), tmp_path))
     assert (tmp_path / "report.md").read_text().startswith("# MNIST, 8 hidden layers - SYNTHETIC IMAGES, NOT MNIST")
 
 
@@ -361,7 +363,9 @@ def test_rows_are_in_the_papers_order_whatever_that_of_the_run():
     assert [row[0] for row in report.tables(own)[0].rows] == ["ReLU", "Tanh", "PPNS"]
 
 
-@pytest.mark.parametrize("records", [dataset(), dataset(["tanh"], seeds=1), changed("ppns", "test_loss", np.nan)])
+@pytest.mark.parametrize(
+    "records", [dataset(), dataset(["tanh"], seeds=1), changed("ppns", "test_loss", np.nan, dataset(["ppns"]))]
+)
 def test_everything_is_written(records, tmp_path):
     files = report.write(run(records, tmp_path))
     assert {file.name for file in files} == {
@@ -379,6 +383,18 @@ def test_everything_is_written(records, tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert text.count("**") == 8
     assert "![figure_13](figure_13.png)" in text
+
+
+def test_a_run_read_back_says_the_same(tmp_path):
+    own = run(dataset(["ppns", "relu", "mine"]))
+    config = own.manifest["config"]
+    written = run_directory.write(tmp_path / "run", own.records, experiment="mnist", config=config, seconds={})
+    again = run_directory.read(written.directory)
+    assert [table.plain() for table in report.tables(again)] == [table.plain() for table in report.tables(own)]
+    assert len(report.write(again)) == 13
+    assert json.loads((written.directory / "summary.json").read_text()) == json.loads(
+        json.dumps(plain(report.summary(own)))
+    )
 
 
 def test_the_summary_has_the_numbers_of_the_tables():
@@ -399,7 +415,7 @@ def test_figures_draw_the_records():
     relu = next(line for line in whole.lines if line.get_label() == "ReLU")
     np.testing.assert_allclose(relu.get_ydata(), [2.001] * 4)
     marks = [line.get_xydata().tolist() for line in whole.lines if line.get_marker() == "D"]
-    assert marks == [[[5_000, 0.076]], []]  # the second is the legend's
+    assert marks == [[[1.02, 0.076]], []]  # the second is the legend's
     panel = drawn["figure_13"].axes[1]
     assert panel.get_title(loc="left") == "(b) PPNS"
     np.testing.assert_array_equal(panel.lines[1].get_ydata(), [RANGES["ppns"]] * 81)

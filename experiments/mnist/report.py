@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from experiments import run_directory
 from experiments.mnist import published, run_facts, statements
-from experiments.mnist.cells import range_cell
+from experiments.mnist.cells import number_cell
 from experiments.mnist.pictures import figures
 from experiments.mnist.samples import Sample, inside, plain
 from experiments.mnist.time_table import times, times_table
@@ -103,8 +102,8 @@ def _statements_table(run: Run) -> Table:
                 s.text,
                 {None: "undecided", True: "true", False: "false"}[s.holds],
                 f"{s.seeds_true} of {s.seeds}",
-                "" if math.isnan(s.difference.mean) else f"{s.difference.mean:.4g}",
-                range_cell(s.difference.interval(), ".4g"),
+                number_cell(s.difference.mean),
+                " to ".join(map(number_cell, s.difference.interval() or ())),
                 s.compared,
                 s.measured,
             ]

@@ -52,6 +52,14 @@ def times_table(run: Run) -> Table:
             f" Never got there within {run.manifest['config']['steps']:,} steps, and left out: {', '.join(late)}. A "
             f"saving is over the seeds in which both got there."
         )
+    for row in found:
+        steps, seconds = row.saved_steps, row.saved_seconds
+        if row.activation == published.activation and steps and steps.alone:
+            of_time = f", {seconds.at_least:.1%} of the time" if seconds and seconds.alone else ""
+            note += (
+                f" In {steps.alone} of {seeds} seeds {run_facts.label(row.activation)} got there and {reference} did "
+                f"not: there it saves more than {steps.at_least:.1%} of the steps{of_time}."
+            )
     return Table(
         title=run_facts.titled(run, f"Steps and time to a train loss of {published.train_loss:g} [P, section 4.2]"),
         columns=[

@@ -20,11 +20,16 @@ class Saving:
       pairs: seeds in which both reached the loss; only they count.
       mean: over those seeds; NaN if there is none.
       interval: bootstrap 95 % interval of that mean, the seeds resampled in pairs; None with fewer than 2.
+      alone: seeds in which the other never reached the loss and this one did.
+      at_least: what is saved in each of those at least, as the other needs more than the whole run; NaN if there are
+        none.
     """
 
     pairs: int
     mean: float
     interval: tuple[float, float] | None
+    alone: int
+    at_least: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +79,15 @@ def rows(records: xr.Dataset, train_loss: float, reference: str) -> list[Row]:
                 steps=found,
                 seconds_per_step=seconds[name],
                 seconds=found.mean * seconds[name],
-                saved_steps=_saving(steps[name], steps[reference]) if compared else None,
+                saved_steps=_saving(steps[name], steps[reference], at[-1]) if compared else None,
                 saved_seconds=(
-                    _saving(steps[name] * seconds[name], steps[reference] * seconds[reference]) if compared else None
+                    _saving(
+                        steps[name] * seconds[name],
+                        steps[reference] * seconds[reference],
+                        at[-1] * seconds[reference],
+                    )
+                    if compared
+                    else None
                 ),
             )
         )
@@ -108,13 +119,16 @@ def first_below(steps: np.ndarray, losses: np.ndarray, threshold: float) -> floa
     return float(steps[i - 1] + (before - math.log(threshold)) / (before - after) * (steps[i] - steps[i - 1]))
 
 
-def _saving(values: np.ndarray, reference: np.ndarray) -> Saving:
+def _saving(values: np.ndarray, reference: np.ndarray, whole_run: float) -> Saving:
     both = np.isfinite(values) & np.isfinite(reference) & (reference > 0)
     saved = 1 - values[both] / reference[both]
+    alone = values[np.isfinite(values) & np.isnan(reference)] if math.isfinite(whole_run) else values[:0]
     return Saving(
         pairs=len(saved),
         mean=float(saved.mean()) if len(saved) else math.nan,
         interval=bootstrap_interval(saved) if len(saved) > 1 else None,
+        alone=len(alone),
+        at_least=float(1 - alone.max() / whole_run) if len(alone) else math.nan,
     )
 
 

@@ -10,6 +10,7 @@ try:
 except ImportError:
     sys.exit('error: the experiments need more packages than the library: pip install -e ".[experiments]"')
 
+from experiments.ablation.command import Ablation
 from experiments.activations_command import Activations
 from experiments.bench.command import Bench
 from experiments.gradients.command import Gradients
@@ -26,6 +27,7 @@ Command = (
     | Annotated[Xor10Protocol, tyro.conf.subcommand("xor10-protocol")]
     | Annotated[Gradients, tyro.conf.subcommand("gradients")]
     | Annotated[Mnist, tyro.conf.subcommand("mnist")]
+    | Annotated[Ablation, tyro.conf.subcommand("ablation")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

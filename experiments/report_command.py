@@ -20,6 +20,8 @@ _REPORTS = {
     "xor10-figures": "experiments.xor10_figures.report",
     "gradients": "experiments.gradients.report",
     "mnist": "experiments.mnist.report",
+    "ablation-xor10": "experiments.ablation.report",
+    "ablation-mnist": "experiments.ablation.report",
 }
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 

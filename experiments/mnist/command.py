@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ class Mnist:
     """Learning rate of a and the other parameters of activations (default: the learning rate)."""
     learning_rate_b: float | None = None
     """Learning rate of b (default: the learning rate)."""
+    initial_a: float | None = None
+    """Start value of a (default: 1.5 / steepest slope, that is 6 for PPNS, 1.5 for Parametric Tanh and ReLU)."""
     activations: tuple[str, ...] = ACTIVATIONS
     """Names of the activations to train."""
     seeds: int | None = None
@@ -108,7 +111,7 @@ def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
                 protocol,
                 digits,
                 directory=kept / name,
-                on_progress=lambda done, name=name: progress.advanced(name, done),
+                on_progress=functools.partial(progress.advanced, name),
             )
             slopes[name] = steep_slopes(name, protocol, digits)
             seconds[name] = time.perf_counter() - started

@@ -38,6 +38,7 @@ class Protocol:
       learning_rate: of weights and biases.
       learning_rate_a: of all parameters of activations but b.
       learning_rate_b: of the shift b.
+      initial_a: start value of a, where there is one; None: 1.5 over the steepest slope of the base function.
       test_every: steps between two scores of the test set.
       train_every: steps between two scores of the train set.
       seeds: number of networks of each activation; network i has seed first_seed + i.
@@ -53,6 +54,7 @@ class Protocol:
     learning_rate: float = 0.01
     learning_rate_a: float = 0.01
     learning_rate_b: float = 0.01
+    initial_a: float | None = None
     test_every: int = 50
     train_every: int = 500
     seeds: int = 3
@@ -82,8 +84,13 @@ class Protocol:
             raise ValueError("--activations: expected at least one name, got none")
         if len(set(self.activations)) < len(self.activations):
             raise ValueError(f"--activations: expected each name once, got {' '.join(self.activations)}")
-        for name in self.activations:
-            layers_of(name)
+        if self.initial_a is not None:
+            _expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
+        scaled = [name for name in self.activations if "a" in layers_of(name)[0][0].params]
+        if self.initial_a is not None and not scaled:
+            raise ValueError(
+                f"--initial-a: expected an activation with a parameter a, got {' '.join(self.activations)}"
+            )
 
     def weight_std(self, activation: str, fan_in: int, fan_out: int) -> float:
         """Standard deviation of the initial weights of one layer."""

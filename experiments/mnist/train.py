@@ -52,6 +52,7 @@ def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: i
         [WIDTH] * HIDDEN_LAYERS,
         CLASSES,
         records,
+        initial={"a": protocol.initial_a} if protocol.initial_a is not None and "a" in records[0].params else None,
         trainable=trainable,
         kernel_init=kernel_init,
         rngs=nnx.Rngs(params=key),
@@ -137,7 +138,8 @@ def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndar
         return jnp.stack(forward_with_values(params, train_images[chosen], records)[1])
 
     y = sweep(values, _seeds(protocol), block=1, train_images=digits.train_images)["result"].values
-    return np.stack([_count(record, y[:, layer]) for layer, record in enumerate(records)], axis=1)
+    changed = {} if protocol.initial_a is None else {"a": protocol.initial_a}
+    return np.stack([_count(record, y[:, layer], changed) for layer, record in enumerate(records)], axis=1)
 
 
 def seconds_per_step(
@@ -185,8 +187,9 @@ def _of_activations(params: Params) -> dict[str, jax.Array]:
     return {name: jnp.stack([layer[name] for layer in hidden]) for name in hidden[0]}
 
 
-def _count(record: Activation, y: np.ndarray) -> np.ndarray:
-    """Slopes >= 1 of one layer in each network, from y (seeds, images, nodes)."""
+def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.ndarray:
+    """Slopes >= 1 of one layer in each network, from y (seeds, images, nodes), some parameters started elsewhere."""
+    starts = {name: changed.get(name, start) for name, start in record.params.items()}
     with jax.enable_x64(True):
-        slopes = jax.jit(record.derivative)(jnp.asarray(y, jnp.float64), **record.params)
+        slopes = jax.jit(record.derivative)(jnp.asarray(y, jnp.float64), **starts)
         return np.asarray((jnp.abs(slopes) >= 1).sum((1, 2)))

@@ -1,0 +1,1 @@
+"""Is it the learning of a and b, or only the initial gain?"""

@@ -1,0 +1,246 @@
+"""What an ablation says, from its records alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments import run_directory
+from experiments.ablation.design import BASES, CONDITIONS, EFFECTS, Effect
+from experiments.mnist.cells import range_cell
+from experiments.mnist.pictures import mean_and_interval
+from experiments.mnist.samples import plain, sample
+from experiments.run_directory import Run
+from experiments.tables import Table
+from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
+from paramact_jax.papers import ko2021
+from paramact_jax.statistics import PairedComparison, holm, paired_comparison, wilson_interval
+
+LEVEL = 0.05
+EARLY = 650
+"""[P, Fig. 12] is shown close up to this step."""
+
+LABELS = {"ppns": "PPNS", "parametric_tanh": "Parametric Tanh", "parametric_relu": "Parametric ReLU"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One number or one yes/no a trial.
+
+    Attributes:
+      name: for titles.
+      values: dims base, condition, seed.
+      larger_is_better: which direction is an improvement.
+    """
+
+    name: str
+    values: xr.DataArray
+    larger_is_better: bool
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is yes or no."""
+        return self.values.dtype == bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One effect on one function.
+
+    Attributes:
+      base: parametric function.
+      effect: the question.
+      comparison: of the two conditions, None if fewer than 2 seeds have finite values under both.
+      p_value_holm: with Holm's correction over all answers about the outcome.
+      verdict: "helps", "harms" or "not told apart".
+    """
+
+    base: str
+    effect: Effect
+    comparison: PairedComparison | None
+    p_value_holm: float | None
+    verdict: str
+
+
+def outcomes(records: xr.Dataset) -> list[Outcome]:
+    """What is compared: convergence on XOR(10); the test loss at the end, and early, on MNIST."""
+    if records.attrs["problem"] == "xor10":
+        return [Outcome("trials that converge", records["converged"].astype(bool), larger_is_better=True)]
+    losses = records["test_loss"].astype(np.float64)
+    found = [Outcome("test loss after the last step", losses.isel(test_step=-1), larger_is_better=False)]
+    if int(records["test_step"][-1]) > EARLY:
+        early = losses.sel(test_step=slice(0, EARLY)).mean("test_step", skipna=False)
+        found.append(Outcome(f"mean test loss over steps 0 to {EARLY}", early, larger_is_better=False))
+    return found
+
+
+def answers(outcome: Outcome) -> list[Answer]:
+    """Every effect on every function."""
+    asked = [(str(base), effect) for base in outcome.values["base"].values for effect in EFFECTS]
+    compared = [_compare(outcome, base, effect) for base, effect in asked]
+    corrected = iter(holm([found.p_value for found in compared if found is not None]))
+    result = []
+    for (base, effect), found in zip(asked, compared, strict=True):
+        p = None if found is None else next(corrected)
+        verdict = "not told apart"
+        if found is not None and p is not None and p <= LEVEL:
+            verdict = "helps" if (found.difference > 0) == outcome.larger_is_better else "harms"
+        result.append(Answer(base, effect, found, p, verdict))
+    return result
+
+
+def tables(run: Run) -> list[Table]:
+    """For each outcome the conditions, and the effects."""
+    return [table for _, table in _named_tables(run)]
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The effects as plain data."""
+    return {
+        "experiment": run.manifest["experiment"],
+        "outcomes": {outcome.name: [plain(answer) for answer in answers(outcome)] for outcome in outcomes(run.records)},
+    }
+
+
+def write(run: Run) -> list[Path]:
+    """Write summary, tables and figures into the run's directory; returns the files."""
+    content: dict[str, str] = {"summary.json": json.dumps(summary(run), indent=2) + "\n"}
+    named = _named_tables(run)
+    for name, table in named:
+        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
+    pictures = figures(run)
+    links = [f"![{name}]({name}.png)\n" for name in pictures]
+    heading = f"# Learning of a and b, or initial gain? {_problem(run)}\n"
+    content["report.md"] = "\n".join([heading, *(table.markdown() for _, table in named), *links])
+    return run_directory.write_report(run.directory, content, pictures)
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """One a function: its four conditions."""
+    return {base: _figure(run, base) for base in map(str, run.records["base"].values)}
+
+
+def _compare(outcome: Outcome, base: str, effect: Effect) -> PairedComparison | None:
+    pair = [outcome.values.sel(base=base, condition=name).values for name in (effect.first, effect.second)]
+    seeds = outcome.values["seed"].values
+    good = np.isfinite(pair[0]) & np.isfinite(pair[1])
+    if good.sum() < 2:
+        return None
+    return paired_comparison(pair[0][good], pair[1][good], seeds[good], seeds[good])
+
+
+def _named_tables(run: Run) -> list[tuple[str, Table]]:
+    found = []
+    for i, outcome in enumerate(outcomes(run.records), start=1):
+        found += [(f"conditions_{i}", _conditions(run, outcome)), (f"effects_{i}", _effects(run, outcome))]
+    return found
+
+
+def _conditions(run: Run, outcome: Outcome) -> Table:
+    rows = []
+    for base in map(str, outcome.values["base"].values):
+        for condition in CONDITIONS:
+            values = outcome.values.sel(base=base, condition=condition.name).values
+            name = BASES[base] if condition.plain else base
+            rows.append([LABELS[base], condition.name, *_level(outcome, values), _published(run, outcome, name)])
+    about = "; ".join(f"{condition.name}: {condition.description}" for condition in CONDITIONS)
+    interval = "Wilson's, of the share, per 1,000" if outcome.counted else "t interval of the mean over the seeds"
+    return Table(
+        title=f"{_problem(run)}: {outcome.name}",
+        columns=["function", "a and b", "per 1,000" if outcome.counted else "mean", "95 % interval", "[P]"],
+        rows=rows,
+        note=f"{_protocol(run)} {about}. Interval: {interval}. [P]: published, under the same conditions of training.",
+        left=["a and b"],
+    )
+
+
+def _level(outcome: Outcome, values: np.ndarray) -> list[str]:
+    if outcome.counted:
+        count, trials = int(values.sum()), len(values)
+        low, high = wilson_interval(count, trials)
+        return [f"{1000 * count / trials:.4g}", f"{1000 * low:.1f} to {1000 * high:.1f}"]
+    found = sample(values)
+    left_out = f" ({found.non_finite} not finite)" if found.non_finite else ""
+    return [f"{found.mean:.4f}{left_out}", range_cell(found.interval(), ".4f")]
+
+
+def _published(run: Run, outcome: Outcome, name: str) -> str:
+    condition_is_theirs = run.manifest["config"]["protocol"] == "recovered"
+    if outcome.counted:
+        found = [f"{row.converged}" for row in ko2021.TABLE_5 if row.activation == name]
+    elif outcome.name.startswith("test loss") and not run.records.attrs["synthetic"]:
+        steps = int(run.records["test_step"][-1])
+        found = [f"{row.loss:.3f}" for row in ko2021.MNIST_FINAL_LOSS if row.activation == name and row.steps == steps]
+    else:
+        found = []
+    return found[0] if found and condition_is_theirs else ""
+
+
+def _effects(run: Run, outcome: Outcome) -> Table:
+    scale = 1000 if outcome.counted else 1
+    form = ".0f" if outcome.counted else ".4f"
+    rows = []
+    for answer in answers(outcome):
+        found = answer.comparison
+        cells = ["", "", "", ""]
+        if found is not None:
+            interval = (scale * found.interval[0], scale * found.interval[1])
+            cells = [
+                f"{scale * found.difference:+{form}}",
+                range_cell(interval, form),
+                f"{found.p_value:.2g}",
+                "" if answer.p_value_holm is None else f"{answer.p_value_holm:.2g}",
+            ]
+        what = f"{answer.effect.first} - {answer.effect.second}"
+        rows.append([LABELS[answer.base], answer.effect.question, what, *cells, answer.verdict])
+    test = "McNemar's exact test" if outcome.counted else "paired t test"
+    unit = ", per 1,000" if outcome.counted else ""
+    return Table(
+        title=f"{_problem(run)}: what changes the {outcome.name}",
+        columns=["function", "effect of", "difference of", "mean", "95 % interval", "p", "p (Holm)", "verdict"],
+        rows=rows,
+        note=(
+            f"{_protocol(run)} Differences on equal seeds{unit}; bootstrap interval; {test}, Holm's correction over "
+            f"the {len(rows)} rows; told apart at {LEVEL:g}."
+        ),
+        left=["effect of", "difference of"],
+    )
+
+
+def _figure(run: Run, base: str) -> Figure:
+    records = run.records.sel(base=base)
+    if run.records.attrs["problem"] == "xor10":
+        converged_at = records["reached_at"].where(records["converged"], -1)
+        curves = [ConvergenceCurve(c.name, converged_at.sel(condition=c.name).values) for c in CONDITIONS]
+        config = run.manifest["config"]
+        return convergence(curves, iterations=config["iterations"], threshold=config["threshold"])
+    losses = records["test_loss"].astype(np.float64)
+    bands = [
+        BandCurve(c.name, *mean_and_interval(losses.sel(condition=c.name).transpose("seed", "test_step").values))
+        for c in CONDITIONS
+    ]
+    return curves_with_bands(
+        records["test_step"].values,
+        bands,
+        closeup=EARLY if int(records["test_step"][-1]) > EARLY else None,
+        ylabel="test loss",
+        title=f"{_problem(run)}, {LABELS[base]}: a and b",
+    )
+
+
+def _problem(run: Run) -> str:
+    if run.records.attrs["problem"] == "xor10":
+        return "XOR(10)"
+    return "SYNTHETIC IMAGES, NOT MNIST" if run.records.attrs["synthetic"] else "MNIST"
+
+
+def _protocol(run: Run) -> str:
+    seeds = run.records["seed"].values
+    images = f"; images: {run.records.attrs['source']}" if "source" in run.records.attrs else ""
+    return f"Protocol {run.manifest['config']['protocol']}, seeds {seeds.min()} to {seeds.max()}{images}."

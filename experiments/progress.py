@@ -76,4 +76,4 @@ class SweepProgress:
 
     def _say(self, line: str) -> None:
         if self._bar.disable:
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)

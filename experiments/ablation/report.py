@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments import run_directory
-from experiments.ablation.design import BASES, CONDITIONS, EFFECTS, Effect
+from experiments.ablation.design import CONDITIONS, EFFECTS, Condition, Effect, trained_as
 from experiments.mnist.cells import range_cell
 from experiments.mnist.pictures import mean_and_interval
 from experiments.mnist.samples import plain, sample
@@ -147,8 +147,8 @@ def _conditions(run: Run, outcome: Outcome) -> Table:
     for base in map(str, outcome.values["base"].values):
         for condition in CONDITIONS:
             values = outcome.values.sel(base=base, condition=condition.name).values
-            name = BASES[base] if condition.plain else base
-            rows.append([LABELS[base], condition.name, *_level(outcome, values), _published(run, outcome, name)])
+            published = _published(run, outcome, base, condition)
+            rows.append([LABELS[base], condition.name, *_level(outcome, values), published])
     about = "; ".join(f"{condition.name}: {condition.description}" for condition in CONDITIONS)
     interval = "Wilson's, of the share, per 1,000" if outcome.counted else "t interval of the mean over the seeds"
     return Table(
@@ -170,16 +170,18 @@ def _level(outcome: Outcome, values: np.ndarray) -> list[str]:
     return [f"{found.mean:.4f}{left_out}", range_cell(found.interval(), ".4f")]
 
 
-def _published(run: Run, outcome: Outcome, name: str) -> str:
-    condition_is_theirs = run.manifest["config"]["protocol"] == "recovered"
+def _published(run: Run, outcome: Outcome, base: str, condition: Condition) -> str:
+    theirs = condition.plain or (condition.learned and condition.initial_a is None)
+    name = trained_as(base, condition)
+    found: list[str] = []
+    if not theirs or run.manifest["config"]["protocol"] != "recovered":
+        return ""
     if outcome.counted:
         found = [f"{row.converged}" for row in ko2021.TABLE_5 if row.activation == name]
     elif outcome.name.startswith("test loss") and not run.records.attrs["synthetic"]:
         steps = int(run.records["test_step"][-1])
         found = [f"{row.loss:.3f}" for row in ko2021.MNIST_FINAL_LOSS if row.activation == name and row.steps == steps]
-    else:
-        found = []
-    return found[0] if found and condition_is_theirs else ""
+    return found[0] if found else ""
 
 
 def _effects(run: Run, outcome: Outcome) -> Table:

@@ -62,7 +62,8 @@ def curves_with_bands(
     figure = Figure(figsize=(5.4 * panels + 1.8, 4.6), dpi=150, layout="constrained")
     whole, *close = figure.subplots(1, panels, squeeze=False)[0]
     _draw(whole, steps, curves)
-    whole.set_xlim(steps[0], steps[-1])
+    if len(steps) > 1:
+        whole.set_xlim(steps[0], steps[-1])
     whole.set_title(f"(a) all {xlabel}s" if close else "", loc="left", fontsize=10)
     marked = [(i, curve.published) for i, curve in enumerate(curves) if curve.published is not None]
     for place, (i, value) in enumerate(marked):

@@ -111,6 +111,16 @@ def test_eight_histories_have_a_panel_each_and_five_leave_three_empty():
     assert numbered[:5] == [False, True, True, True, True]
 
 
+def test_a_single_step_can_be_drawn():
+    one = np.ones(1)
+    for figure in (
+        curves_with_bands(np.zeros(1), [BandCurve("A", one, one, one)]),
+        range_panels(np.zeros(1), [RangeHistory("A", -one[None], one[None])]),
+    ):
+        figure.canvas.draw()
+        assert len(figure.axes[0].lines[0].get_xdata()) == 1
+
+
 def test_bars_with_spread_and_mark():
     figure = count_bars(
         [

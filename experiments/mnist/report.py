@@ -86,7 +86,8 @@ def _statements_table(run: Run) -> Table:
     note = (
         f"{run_facts.conditions(run)} Judged by the means over the seeds. Seeds: in how many of them alone it is true. "
         f"Difference: mean over the seeds, in pairs, of the two that come closest to deciding otherwise; 95 % t "
-        f"interval. Range: largest - smallest entry of dL/dy^(1)."
+        f"interval. Mean test loss over steps: linear between those scored. Range: largest - smallest entry of "
+        f"dL/dy^(1)."
     )
     steps = run.manifest["config"]["steps"]
     if steps < statements.PLOTTED:

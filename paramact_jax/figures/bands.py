@@ -40,7 +40,7 @@ def curves_with_bands(
     ylabel: str = "loss",
     title: str = "",
 ) -> Figure:
-    """All curves over all steps on a logarithmic scale, and beside it the first steps on a linear one.
+    """All curves over all steps, and beside it over the first ones, on logarithmic scales.
 
     Args:
       steps: of every value, in rising order.
@@ -62,11 +62,9 @@ def curves_with_bands(
     figure = Figure(figsize=(5.4 * panels + 1.8, 4.6), dpi=150, layout="constrained")
     whole, *close = figure.subplots(1, panels, squeeze=False)[0]
     _draw(whole, steps, curves)
-    whole.set(yscale="log", xlim=(steps[0], steps[-1]))
-    whole.set_title("(a) all steps, logarithmic" if close else "", loc="left", fontsize=10)
-    whole.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    whole.yaxis.set_major_formatter("{x:g}")
-    whole.yaxis.set_minor_formatter(NullFormatter())
+    if len(steps) > 1:
+        whole.set_xlim(steps[0], steps[-1])
+    whole.set_title(f"(a) all {xlabel}s" if close else "", loc="left", fontsize=10)
     marked = [(i, curve.published) for i, curve in enumerate(curves) if curve.published is not None]
     for place, (i, value) in enumerate(marked):
         whole.plot(
@@ -89,9 +87,17 @@ def curves_with_bands(
             ],
         )
         axes.set(xlim=(steps[0], closeup))
-        axes.set_title(f"(b) {xlabel}s up to {closeup}, linear", loc="left", fontsize=10)
+        axes.set_title(f"(b) {xlabel}s up to {closeup}", loc="left", fontsize=10)
     for axes in figure.axes:
         axes.set(xlabel=xlabel, ylabel=ylabel)
+        lines = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+        positive = lines[np.isfinite(lines) & (lines > 0)]
+        if len(positive):
+            # the limits follow the curves: a band that reaches down to 0 has no end on this scale
+            axes.set(yscale="log", ylim=(0.7 * positive.min(), 1.3 * positive.max()))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     handles, labels = whole.get_legend_handles_labels()
@@ -109,5 +115,5 @@ def _draw(axes: Axes, steps: np.ndarray, curves: Sequence[BandCurve]) -> None:
         middle, low, high = (
             np.where(np.isfinite(values), values, np.nan) for values in (curve.middle, curve.low, curve.high)
         )
-        axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(steps, middle, color=colour, linewidth=1.3, label=curve.label)

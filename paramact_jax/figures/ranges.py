@@ -76,7 +76,8 @@ def range_panels(
         axes.set_title(f"({chr(ord('a') + i)}) {history.label}", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.93")
-    panels[0].set_xlim(at[0], at[-1])
+    if len(at) > 1:
+        panels[0].set_xlim(at[0], at[-1])
     if reach is not None:
         panels[0].set_ylim(-reach, reach)
     for axes in panels[len(histories) :]:

@@ -162,14 +162,25 @@ def test_the_difference_is_paired_over_seeds_and_of_the_two_that_decide():
     records = dataset()
     records["test_loss"].loc[{"activation": "tanh"}] = np.array([1.0, 3.0, 1.0])[:, None]
     (slowest,) = [s for s in statements.check(records) if "slowest" in s.text]
-    relu = np.array([[2.0, 2.0, 2.0, 2.0]] * 3) + 0.001 * np.arange(3)[:, None]
-    difference = relu.mean(axis=1) - [1.0, 3.0, 1.0]
+    difference = 2 + 0.001 * np.arange(3) - [1.0, 3.0, 1.0]
     assert slowest.holds
     assert slowest.seeds_true == 2
     assert slowest.compared == "ReLU - Tanh"
     assert slowest.difference.mean == pytest.approx(difference.mean())
     half = 4.302652729911275 * difference.std(ddof=1) / math.sqrt(3)  # t of 2 degrees of freedom
     assert slowest.difference.interval() == pytest.approx((difference.mean() - half, difference.mean() + half))
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_speed_is_the_area_below_the_curve_however_often_it_was_scored(every):
+    """From 2 in a straight line to 1 at step 650 and on to 0 at step 2,000: a mean of 1.5, of (975 + 675) / 2,000."""
+    steps = np.arange(0, 2_001, every)
+    curve = np.interp(steps, [0, 650, 2_000], [2.0, 1.0, 0.0])
+    records = dataset(["tanh"]).drop_dims("test_step").assign_coords(test_step=steps)
+    records["test_loss"] = (("activation", "seed", "test_step"), np.tile(curve, (1, 3, 1)))
+    found = statements.quantities(records)
+    np.testing.assert_allclose(found["early speed"], 1.5)
+    np.testing.assert_allclose(found["speed"], 1650 / 2_000)
 
 
 def test_steps_beyond_the_window_do_not_count():

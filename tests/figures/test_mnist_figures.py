@@ -38,7 +38,7 @@ def test_curves_are_drawn_whole_and_close_up():
     np.testing.assert_array_equal(whole.lines[1].get_ydata(), curves[1].middle)
     np.testing.assert_array_equal(close.lines[1].get_xdata(), STEPS[:6])
     np.testing.assert_array_equal(close.lines[1].get_ydata(), curves[1].middle[:6])
-    assert (whole.get_yscale(), close.get_yscale()) == ("log", "linear")
+    assert (whole.get_yscale(), close.get_yscale()) == ("log", "log")
     assert (whole.get_xlim(), close.get_xlim()) == ((0, 1000), (0, 500))
     assert whole.get_ylabel() == "test loss"
     assert figure.get_suptitle() == "T"
@@ -65,6 +65,16 @@ def test_curves_that_are_not_finite_end():
     np.testing.assert_array_equal(np.isfinite(drawn), STEPS <= 500)
     bands = figure.axes[0].collections
     assert [sum(len(path) for path in area.get_paths()) > 0 for area in bands] == [False, True]
+
+
+def test_the_axis_follows_the_curves_and_not_a_band_without_end():
+    middle = np.linspace(2, 1, len(STEPS))
+    (axes,) = curves_with_bands(STEPS, [BandCurve("A", middle, -middle, 1e3 * middle, published=0.5)]).axes
+    assert axes.get_ylim() == pytest.approx((0.7 * 0.5, 1.3 * 2))
+    none = np.full(len(STEPS), np.nan)
+    figure = curves_with_bands(STEPS, [BandCurve("A", none, none, none)], closeup=500)
+    figure.canvas.draw()
+    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "linear"]
 
 
 def test_ranges_have_the_first_run_as_lines_and_all_as_a_band():
@@ -99,6 +109,16 @@ def test_eight_histories_have_a_panel_each_and_five_leave_three_empty():
     figure.canvas.draw()
     numbered = [any(label.get_visible() and label.get_text() for label in a.get_xticklabels()) for a in figure.axes]
     assert numbered[:5] == [False, True, True, True, True]
+
+
+def test_a_single_step_can_be_drawn():
+    one = np.ones(1)
+    for figure in (
+        curves_with_bands(np.zeros(1), [BandCurve("A", one, one, one)]),
+        range_panels(np.zeros(1), [RangeHistory("A", -one[None], one[None])]),
+    ):
+        figure.canvas.draw()
+        assert len(figure.axes[0].lines[0].get_xdata()) == 1
 
 
 def test_bars_with_spread_and_mark():

@@ -75,7 +75,7 @@ def outcomes(records: xr.Dataset) -> list[Outcome]:
     losses = records["test_loss"].astype(np.float64)
     found = [Outcome("test loss after the last step", losses.isel(test_step=-1), larger_is_better=False)]
     if int(records["test_step"][-1]) > EARLY:
-        early = losses.sel(test_step=slice(0, EARLY)).mean("test_step", skipna=False)
+        early = losses.sel(test_step=slice(0, EARLY)).integrate("test_step") / EARLY
         found.append(Outcome(f"mean test loss over steps 0 to {EARLY}", early, larger_is_better=False))
     return found
 

@@ -1,0 +1,234 @@
+"""The ablation trains what its conditions say, and its report says what the records say."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments import run_directory
+from experiments.__main__ import main
+from experiments.ablation import report
+from experiments.ablation.design import BASES, CONDITIONS, EFFECTS, trained_as
+from experiments.ablation.mnist import protocol_of as mnist_protocol_of
+from experiments.ablation.xor10 import protocol_of as xor10_protocol_of
+from experiments.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
+from experiments.mnist.train import train as train_mnist
+from experiments.run_directory import Run
+from experiments.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
+from experiments.xor10.train import train as train_xor10
+from paramact_jax.activations import catalogue
+from paramact_jax.datasets import synthetic_mnist
+from paramact_jax.statistics import mcnemar_p_value
+
+BY_NAME = {condition.name: condition for condition in CONDITIONS}
+NAMES = list(BY_NAME)
+
+
+def test_the_plain_functions_are_what_the_parametric_ones_are_made_of():
+    y = np.linspace(-3, 3, 11)[np.linspace(-3, 3, 11) != 0].astype(np.float32)
+    for base, plain in BASES.items():
+        np.testing.assert_allclose(catalogue.get(base)(y, a=1.0, b=0.0), catalogue.get(plain)(y), rtol=1e-6)
+
+
+def test_effects_are_between_conditions_that_differ_in_what_is_asked():
+    changed = {
+        effect.question: [
+            field.name
+            for field in dataclasses.fields(BY_NAME[effect.first])
+            if field.name not in ("name", "description")
+            and getattr(BY_NAME[effect.first], field.name) != getattr(BY_NAME[effect.second], field.name)
+        ]
+        for effect in EFFECTS
+    }
+    assert changed["learning, given the gain"] == ["learned"]
+    assert changed["gain, given the learning"] == ["initial_a"]
+    assert changed["initial gain alone"] == ["plain"]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
+def test_what_is_learned_on_xor10(condition):
+    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], trials=3, iterations=50)
+    trained = train_xor10(xor10_protocol_of(protocol, condition))
+    assert list(trained) == [trained_as(base, condition) for base in BASES]
+    if condition.plain:
+        assert all("activation" not in result.learned["hidden"][0] for result in trained.values())
+        return
+    for base, start in {"ppns": 6.0, "parametric_tanh": 1.5, "parametric_relu": 1.5}.items():
+        learned = trained[base].learned["hidden"][9]["activation"]
+        initial = trained[base].initial["hidden"][9]["activation"]
+        np.testing.assert_array_equal(initial["a"], np.float32(condition.initial_a or start))
+        moved = any((learned[name] != initial[name]).any() for name in "ab")
+        assert moved == condition.learned
+
+
+@pytest.mark.parametrize("condition", [c for c in CONDITIONS if not c.plain], ids=lambda c: c.name)
+def test_what_is_learned_on_mnist(condition):
+    protocol = dataclasses.replace(MNIST_PROTOCOLS["recovered"], seeds=1, steps=3)
+    results = train_mnist("parametric_tanh", mnist_protocol_of(protocol, condition), synthetic_mnist(100, 20))
+    start = np.float32(condition.initial_a or 1.5)
+    assert (results["learned.a"] != start).any() == condition.learned
+    assert (results["learned.b"] != 0).any() == condition.learned
+    np.testing.assert_allclose(results["learned.a"], start, rtol=0.05)
+
+
+def hand_made(converged):
+    """Records in which the given share of 10 seeds converges: by base a list of the four conditions' counts."""
+    outcome = np.array([[np.arange(10) < count for count in counts] for counts in converged])
+    dims = ("base", "condition", "seed")
+    return xr.Dataset(
+        {"converged": (dims, outcome), "reached_at": (dims, np.where(outcome, 5, -1))},
+        coords={"base": list(BASES), "condition": NAMES, "seed": range(10)},
+        attrs={"problem": "xor10", "threshold": 1e-3},
+    )
+
+
+def run_of(records, tmp_path, **config):
+    config = {"protocol": "recovered", "iterations": 100, "threshold": 1e-3} | config
+    return Run(tmp_path, records, {"experiment": "ablation", "config": config, "environment": {}, "seconds": {}})
+
+
+def test_verdicts_of_counts(tmp_path):
+    records = hand_made([[10, 10, 0, 0], [0, 0, 0, 10], [5, 5, 5, 5]])
+    (outcome,) = report.outcomes(records)
+    found = {(answer.base, answer.effect.question): answer for answer in report.answers(outcome)}
+    gain = found["ppns", "initial gain alone"]
+    assert gain.comparison.discordant == (10, 0)
+    assert gain.comparison.p_value == pytest.approx(mcnemar_p_value(10, 0))
+    assert gain.verdict == "helps"
+    assert found["ppns", "learning alone"].verdict == "not told apart"
+    assert found["parametric_tanh", "all of it"].verdict == "harms"
+    assert found["parametric_relu", "all of it"].comparison.difference == 0
+    assert all(answer.p_value_holm >= answer.comparison.p_value for answer in found.values())
+    conditions, effects = report.tables(run_of(records, tmp_path))
+    assert conditions.rows[0] == ["PPNS", "gain, learned", "1000", "722.5 to 1000.0", "744"]
+    assert [row[-1] for row in conditions.rows[:4]] == ["744", "", "", ""]
+    assert [row[-1] for row in conditions.rows[4:8]] == ["700", "", "", "628"]
+    assert len(effects.rows) == 15
+
+
+def losses(values):
+    """MNIST records with test losses by base and condition: constant over the steps, the seeds about 0.001 apart."""
+    steps = [0, 300, 650, 1000]
+    random = np.random.default_rng(0)
+    found = np.array(
+        [[value + 1e-3 * random.normal(size=(4, 1)) + np.zeros(len(steps)) for value in row] for row in values]
+    )
+    return xr.Dataset(
+        {"test_loss": (("base", "condition", "seed", "test_step"), found)},
+        coords={"base": list(BASES), "condition": NAMES, "seed": range(4), "test_step": steps},
+        attrs={"problem": "mnist", "synthetic": 0, "source": "by hand"},
+    )
+
+
+def test_verdicts_of_losses_where_lower_is_better(tmp_path):
+    records = losses([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.1]])
+    at_end, early = report.outcomes(records)
+    assert early.name == "mean test loss over steps 0 to 650"
+    for outcome in (at_end, early):
+        found = {(answer.base, answer.effect.question): answer for answer in report.answers(outcome)}
+        assert found["ppns", "all of it"].comparison.difference == pytest.approx(-0.3, abs=0.005)
+        assert found["ppns", "all of it"].verdict == "helps"
+        assert found["parametric_relu", "all of it"].verdict == "not told apart"
+    assert len(report.tables(run_of(records, tmp_path))) == 4
+
+
+def test_the_early_loss_is_the_area_below_the_curve():
+    records = losses([[0.0] * 4] * 3)
+    records["test_loss"][:] = xr.DataArray([4.0, 1.0, 1.0, 9.0], dims="test_step")
+    _, early = report.outcomes(records)
+    np.testing.assert_allclose(early.values, (300 * 2.5 + 350 * 1) / 650)
+
+
+def test_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
+    records = losses([[0.1, 0.2, 0.3, 0.4]] * 3)
+    records["test_loss"][0, 0, 1, -1] = np.nan
+    (at_end, _) = report.outcomes(records)
+    pairs = {(a.base, a.effect.question): a.comparison.pairs for a in report.answers(at_end)}
+    assert pairs["ppns", "all of it"] == 3
+    assert pairs["ppns", "learning alone"] == 4
+    assert "(1 not finite)" in report.tables(run_of(records, tmp_path))[0].rows[0][2]
+
+
+def test_nothing_published_beside_other_conditions(tmp_path):
+    own = hand_made([[1, 1, 1, 1]] * 3)
+    conditions, _ = report.tables(run_of(own, tmp_path, protocol="literal"))
+    assert {row[-1] for row in conditions.rows} == {""}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "xor10"
+    assert main(["ablation", "xor10", "--trials", "20", "--iterations", "30", "--out", str(out)]) == 0
+    return run_directory.read(out)
+
+
+def test_the_command_writes_a_run_that_can_be_reported_again(small, capsys):
+    assert dict(small.records.sizes) == {"base": 3, "condition": 4, "seed": 20}
+    assert {"report.md", "summary.json", "ppns.png", "effects_1.csv", "conditions_1.tex"} <= {
+        path.name for path in small.directory.iterdir()
+    }
+    assert len(json.loads((small.directory / "summary.json").read_text())["outcomes"]["trials that converge"]) == 15
+    assert main(["report", str(small.directory)]) == 0
+    assert "initial gain alone" in capsys.readouterr().out
+
+
+def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(small):
+    """The first update changes nothing else: gain 1 frozen is no condition, since it is the plain function."""
+    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], trials=20, iterations=30)
+    frozen = dataclasses.replace(
+        protocol, activations=("parametric_tanh",), initial_a=1.0, activation_learning_rate=0.0
+    )
+    (result,) = train_xor10(frozen).values()
+    plain = small.records["final_loss"].sel(base="parametric_tanh", condition="plain")
+    np.testing.assert_allclose(result.loss, plain, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["xor10", "--trials", "1"], "--trials: expected 2 or more"),
+        (["xor10", "--iterations", "0"], "--iterations: expected an integer >= 1"),
+        (["mnist", "--seeds", "1", "--data", "synthetic"], "--seeds: expected 2 or more"),
+        (["mnist", "--steps", "0", "--data", "synthetic"], "--steps: expected an integer >= 1"),
+        (["mnist", "--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["ablation", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    from experiments.ablation import mnist
+
+    monkeypatch.setattr(mnist, "BASES", {"parametric_tanh": "tanh"})
+    monkeypatch.setattr("experiments.ablation.design.BASES", {"parametric_tanh": "tanh"})
+    real, calls = mnist.train, []
+
+    def train(name, *arguments, **options):
+        calls.append(name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(mnist, "train", train)
+    out = tmp_path / "run"
+    arguments = ["--data", "synthetic", "--seeds", "2", "--steps", "6", "--test-every", "3", "--out", str(out)]
+    with pytest.raises(KeyboardInterrupt):
+        main(["ablation", "mnist", *arguments])
+    assert not out.exists()
+    kept = tmp_path / ".run.unfinished"
+    assert len(list(kept.iterdir())) == 2
+    assert "goes on where it was" in capsys.readouterr().err
+    assert main(["ablation", "mnist", *arguments]) == 0
+    assert not kept.exists()
+    records = run_directory.read(out).records
+    assert dict(records.sizes) == {"base": 1, "condition": 4, "seed": 2, "test_step": 3}
+    assert np.isfinite(records["test_loss"]).all()
+    assert "NOT MNIST" in (out / "report.md").read_text()

@@ -273,7 +273,7 @@ def feature_map_shapes(
         if min(height, width) < pool_size:
             raise ValueError(
                 f"CNN: expected a feature map of at least {pool_size} x {pool_size} in convolutional layer {number}, "
-                f"got {max(height, 0)} x {max(width, 0)}; pad ('same'), pool less, or take smaller kernels or fewer layers"
+                f"got {max(height, 0)} x {max(width, 0)}; pad, pool less, or take smaller kernels or fewer layers"
             )
         shapes.append((height, width, count))
         height, width = height // pool_size, width // pool_size

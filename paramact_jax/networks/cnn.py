@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
@@ -25,7 +24,8 @@ MapShape = tuple[int, int, int]
 class ConvolutionalLayer(nnx.Module):
     """P -> pool(f(P * F + F0)): convolution, activation, pooling [A, section 3.3, steps 2-4].
 
-    `conv` is a `flax.nnx.Conv` and holds F and F0; `activation` gets and returns (images, height, width, filters).
+    `conv` is a `flax.nnx.Conv`, which holds F and F0. `activation` is a record without parameters, or a `Parametric`
+    for (height, width, filters), which holds a and b.
     """
 
     def __init__(
@@ -69,8 +69,14 @@ class ConvolutionalLayer(nnx.Module):
         if self.conv.bias is None:
             raise ValueError("ConvolutionalLayer: expected a convolution with a bias, got one without")
         y = convolve(maps, self.conv.kernel[...], self.padding) + self.conv.bias[...][:, None, None, None]
-        z = self.activation(y.transpose(3, 1, 2, 0)).transpose(3, 1, 2, 0)
-        return pool(z, self.pool_size, self.pooling)
+        return pool(self._activate(y), self.pool_size, self.pooling)
+
+    def _activate(self, y: jax.Array) -> jax.Array:
+        """The activation with its parameters laid along y: to transpose y instead would double a training step."""
+        if not isinstance(self.activation, Parametric):
+            return self.activation(y)
+        params = {name: getattr(self.activation, name)[...] for name in self.activation.activation.params}
+        return self.activation.activation(y, **{name: _images_last(p, y.dtype) for name, p in params.items()})
 
 
 class CNN(nnx.Module):
@@ -268,7 +274,7 @@ def feature_map_shapes(
     lost = kernel_size - 1 - sum(margins(kernel_size, padding))
     height, width, _ = image_shape
     shapes = []
-    for number, count in zip(itertools.count(1), filters):
+    for number, count in enumerate(filters, 1):
         height, width = height - lost, width - lost
         if min(height, width) < pool_size:
             raise ValueError(
@@ -278,6 +284,12 @@ def feature_map_shapes(
         shapes.append((height, width, count))
         height, width = height // pool_size, width // pool_size
     return shapes
+
+
+def _images_last(parameter: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """(height, width, filters), (filters,) or () -> (filters, height, width, 1), with 1 for each axis it lacks."""
+    mapped = parameter.reshape((1,) * (3 - parameter.ndim) + parameter.shape)
+    return mapped.transpose(2, 0, 1)[..., None].astype(dtype)
 
 
 def _check_sizes(**sizes: Sequence[int]) -> None:

@@ -26,11 +26,11 @@ class HiddenLayer(nnx.Module):
         activation: Activation,
         *,
         initial: Mapping[str, ArrayLike] | None,
-        trainable: Collection[str] | None,
         kernel_init: Initializer,
         bias_init: Initializer,
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
+        trainable: Collection[str] | None = None,
     ) -> None:
         self.linear = nnx.Linear(
             in_features, features, kernel_init=kernel_init, bias_init=bias_init, param_dtype=param_dtype, rngs=rngs

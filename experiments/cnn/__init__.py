@@ -1,0 +1,1 @@
+"""The agile convolutional network: [A, section 4], Table 1."""

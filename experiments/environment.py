@@ -20,12 +20,14 @@ def environment() -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
+    from paramact_jax.sweeps.devices import processor
+
     devices = jax.devices()
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "devices": {"kind": devices[0].device_kind, "platform": devices[0].platform, "count": len(devices)},
         "x64": bool(jnp.result_type(float) == jnp.float64),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
@@ -41,14 +43,6 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import jax
+
+from paramact_jax.datasets.cache import cache_directory
 
 SWITCH = "PARAMACT_JAX_COMPILATION_CACHE"
 
@@ -21,7 +22,7 @@ def use_compilation_cache(directory: Path | str | None = None) -> Path | None:
     PARAMACT_JAX_COMPILATION_CACHE=0 in the environment turns this off.
 
     Args:
-      directory: by default `paramact_jax` in the user's directory for caches.
+      directory: by default PARAMACT_CACHE in the environment, or `paramact_jax` in the user's directory for caches.
 
     Returns:
       The directory in use; None if it is turned off or cannot be written to, which costs nothing but time.
@@ -31,7 +32,7 @@ def use_compilation_cache(directory: Path | str | None = None) -> Path | None:
         return Path(chosen)
     if os.environ.get(SWITCH, "1") == "0":
         return None
-    path = _of_user() if directory is None else Path(directory)
+    path = cache_directory() if directory is None else Path(directory)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -42,13 +43,3 @@ def use_compilation_cache(directory: Path | str | None = None) -> Path | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path
-
-
-def _of_user() -> Path:
-    if sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        caches = Path.home() / "Library" / "Caches"
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "paramact_jax"

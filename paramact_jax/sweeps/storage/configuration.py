@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from paramact_jax.sweeps.devices import processor, usable_cores
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.storage.fingerprint import checksum, describe_function, describe_value
 
@@ -58,20 +57,10 @@ def _machine(mesh: Mesh, fused: bool, chunk: int) -> dict[str, str]:
     found = {"platform": device.platform, "fused": str(fused), "XLA_FLAGS": " ".join(sorted(flags))}
     if device.platform != "cpu":
         return found | {"device": device.device_kind, "devices": str(mesh.size), "chunk": str(chunk)}
-    found["processor"] = _processor()
+    found["processor"] = processor()  # code is generated for it
     if fused:
         return found | {"one kernel": os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1")}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return found | {"threads": str(max(cores, jax.local_device_count()))}
-
-
-def _processor() -> str:
-    """The model, since code is generated for it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return found | {"threads": str(max(usable_cores(), jax.local_device_count()))}
 
 
 def _seeds(seeds: np.ndarray) -> str:

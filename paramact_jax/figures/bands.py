@@ -104,7 +104,7 @@ def curves_with_bands(
     if marked:
         handles += whole.plot([], [], "D", color="0.4", markersize=5)
         labels.append("published, at the end")
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
     figure.suptitle(title)
     return figure
 

@@ -178,7 +178,7 @@ class _Programs:
         part, trials = call.part, len(call.part)
         started = self._init.place(self._grid.part(part.start, part.stop), room=call.room)
         if call.begun is None:
-            done, state = 0, self._init(started, self._settings)
+            done, state = 0, self._init(started, self._settings, trials=trials)
         else:
             saved = from_named(call.begun.state, self._shapes(call.room)["state"])
             done, state = call.begun.iteration, self._init.place(saved, room=call.room)
@@ -190,12 +190,12 @@ class _Programs:
         while done < iterations:
             steps = min(per_call, iterations - done)
             shared = self._settings, np.int32(done), np.int32(done + steps)
-            standing["state"] = jax.block_until_ready(self._advance(standing, shared))
+            standing["state"] = jax.block_until_ready(self._advance(standing, shared, trials=trials))
             done += steps
             if done < iterations:  # after the last come the results
                 call.checkpoints.save_state(part, done, gather)
                 call.on_units(done)
-        return OverTrials.collect(self._summarise(standing, self._settings), trials)
+        return OverTrials.collect(self._summarise(standing, self._settings, trials=trials), trials)
 
     def _shapes(self, trials: int) -> dict[str, Any]:
         started = self._init.blocks_of(self._grid.one(), trials)

@@ -107,7 +107,7 @@ def sweep(
 
     def run(call: Call) -> Arrays:
         trials = over.place(grid.part(call.part.start, call.part.stop), room=call.room)
-        return over.collect(over(trials, placed), len(call.part))
+        return over.collect(over(trials, placed, trials=len(call.part)), len(call.part))
 
     configuration = describe_sweep(
         {"train_one": train_one},

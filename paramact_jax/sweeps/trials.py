@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -60,34 +61,55 @@ class OverTrials:
         of_block = _alone(fn) if block == 1 else jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
         kernel = one_kernel(of_block) if fused else lambda *args: (of_block(*args), None)
 
-        def of_device(blocks: Any, shared: Any) -> Any:
-            if on_cpu:
+        def of_device(blocks: Any, shared: Any, trials: jax.Array) -> Any:
+            if not on_cpu:
+                return jax.vmap(kernel, in_axes=(0, None))(blocks, shared)
+            if fused:
                 return jax.lax.map(lambda block: kernel(block, shared), blocks)
-            return jax.vmap(kernel, in_axes=(0, None))(blocks, shared)
+            here = len(jax.tree.leaves(blocks)[0])
+            first = (jax.lax.axis_index(TRIALS) * here + jnp.arange(here)) * block
+
+            def unless_filled_up(numbered: tuple[jax.Array, Any]) -> Any:
+                number, own = numbered
+                nothing = jax.eval_shape(kernel, own, shared)
+                return jax.lax.cond(
+                    number < trials,
+                    lambda: kernel(own, shared),
+                    lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing),
+                )
+
+            return jax.lax.map(unless_filled_up, (first, blocks))
 
         sharded = jax.shard_map(
             of_device,
             mesh=self.mesh,
-            in_specs=(PartitionSpec(TRIALS), PartitionSpec()),
+            in_specs=(PartitionSpec(TRIALS), PartitionSpec(), PartitionSpec()),
             out_specs=PartitionSpec(TRIALS),
             check_vma=False,
         )
         self._program = jax.jit(sharded, compiler_options=cpu_options() if fused else None)
 
-    def __call__(self, blocks: Any, shared: Any) -> Any:
-        """Results of all trials, in blocks."""
-        return self._program(blocks, shared)[0]
+    def __call__(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Any:
+        """Results of all trials, in blocks.
+
+        Args:
+          blocks: as `place` made them, or another OverTrials.
+          shared: as `share` made them.
+          trials: how many are not mere filling up, by default all. Blocks of nothing else cost no time on a CPU; what
+            stands in them then is of no meaning.
+        """
+        return self._program(blocks, shared, _count(trials))[0]
 
     def compiler(self, blocks: Any, shared: Any) -> Callable[[], Callable[[Any, Any], Any]]:
         """A function that compiles for arguments of these shapes, in any thread.
 
         Tracing is done here and now: it obeys JAX's settings of this thread, 64-bit numbers for instance.
         """
-        lowered = self._program.lower(blocks, shared)
+        lowered = self._program.lower(blocks, shared, _count(None))
 
         def compile_it() -> Callable[[Any, Any], Any]:
             program = lowered.compile()
-            return lambda blocks, shared: program(blocks, shared)[0]
+            return lambda blocks, shared: program(blocks, shared, _count(None))[0]
 
         return compile_it
 
@@ -97,7 +119,7 @@ class OverTrials:
 
     def memory(self, blocks: Any, shared: Any) -> int:
         """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""
-        used = self._program.lower(blocks, shared).compile().memory_analysis()
+        used = self._program.lower(blocks, shared, _count(None)).compile().memory_analysis()
         if used is None:  # a backend that does not tell
             return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(blocks)) // self.mesh.size
         return int(
@@ -108,7 +130,7 @@ class OverTrials:
         """Shapes of the results in blocks, from arguments of these shapes: traced, not compiled."""
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding),
-            self._program.lower(blocks, shared).out_info[0],
+            self._program.lower(blocks, shared, _count(None)).out_info[0],
         )
 
     def blocks_of(self, one: Any, trials: int) -> Any:
@@ -161,6 +183,10 @@ class OverTrials:
             return moved.reshape(-1, *moved.shape[2:])[:trials]
 
         return jax.tree.map(to_trials, blocks)
+
+
+def _count(trials: int | None) -> np.int32:
+    return np.int32(2**31 - 1 if trials is None else trials)
 
 
 def _alone(fn: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -42,10 +42,20 @@ def test_a_branch_of_one_trial_a_block_stays_a_branch():
 
     def text(block):
         over = OverTrials(fn, block=block)
-        return over._program.lower(over.place(np.arange(4.0, dtype=np.float32)), None).as_text()
+        return over._program.lower(over.place(np.arange(4.0, dtype=np.float32)), None, np.int32(4)).as_text()
 
-    assert "stablehlo.case" in text(1)
-    assert "stablehlo.case" not in text(64)
+    assert text(1).count("stablehlo.case") == 2  # the other one leaves out what only fills up
+    assert text(64).count("stablehlo.case") == 1
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_what_only_fills_up_is_not_computed(block):
+    over = OverTrials(lambda x, shared: x + shared, block=block, mesh=trial_mesh(jax.devices()[:2]))
+    blocks = over.place(np.arange(3.0, dtype=np.float32), room=8)
+    computed = over(blocks, over.share(np.float32(10)), trials=3)
+    whole = [10, 11, 12] + [0] * 5 if block == 1 else [10, 11, 12, 12] + [0] * 4
+    assert over.collect(computed, 8).tolist() == whole
+    assert over.collect(over(blocks, over.share(np.float32(10))), 8).tolist() == [10, 11, 12, 12, 12, 12, 12, 12]
 
 
 @pytest.mark.parametrize("block", [0, True, 1.5])

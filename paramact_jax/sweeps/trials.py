@@ -59,7 +59,8 @@ class OverTrials:
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
         fused = fused and on_cpu
         of_block = _alone(fn) if block == 1 else jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
-        kernel = one_kernel(of_block) if fused else lambda *args: (of_block(*args), None)
+        # inline: traced once, for the shapes of its results and for itself
+        kernel = one_kernel(of_block) if fused else jax.jit(lambda *args: (of_block(*args), None), inline=True)
 
         def of_device(blocks: Any, shared: Any, trials: jax.Array) -> Any:
             if not on_cpu:

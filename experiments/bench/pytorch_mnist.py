@@ -1,0 +1,98 @@
+"""PyTorch on digits: the same network as an ordinary module, trained in an eager loop. Needs torch."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from experiments.bench.contest import CHECKED, Contestant
+from experiments.bench.pytorch import FUNCTIONS, Node
+from experiments.mnist.protocol import HIDDEN_LAYERS, Protocol
+from paramact_jax.datasets import Digits
+from paramact_jax.networks import Params
+
+NAME = "pytorch"
+
+
+def network(activation: str, params: Params) -> nn.Sequential:
+    """The network of one seed, holding a copy of `params`.
+
+    Args:
+      activation: one of `bench.pytorch.FUNCTIONS`.
+      params: of one network, NumPy arrays.
+    """
+    layers: list[nn.Module] = []
+    for i in range(HIDDEN_LAYERS):
+        hidden = params["hidden"][i]
+        layers += [_linear(**hidden["linear"]), Node(FUNCTIONS[activation], hidden.get("activation", {}))]
+    return nn.Sequential(*layers, _linear(**params["out"]))
+
+
+def trainer(activation: str, params: Params, protocol: Protocol, digits: Digits, chosen: np.ndarray) -> Contestant:
+    """PyTorch, ready to train one network; its losses are those of all test images, before and after: (2, 1).
+
+    Args:
+      activation: one of `bench.pytorch.FUNCTIONS`.
+      params: initial ones of one network, NumPy arrays.
+      protocol: plain gradient descent, with one learning rate for all params.
+      digits: flattened images.
+      chosen: (steps, batch), the images of each step.
+
+    Raises:
+      ValueError: for other conditions than these.
+    """
+    rates = {protocol.learning_rate, protocol.learning_rate_a, protocol.learning_rate_b}
+    if protocol.optimiser != "sgd" or len(rates) > 1:
+        raise ValueError(f"expected sgd with one learning rate, got {protocol.optimiser} with {sorted(rates)}")
+    images, labels = torch.tensor(digits.train_images), torch.tensor(digits.train_labels, dtype=torch.int64)
+    batches = torch.tensor(chosen, dtype=torch.int64)
+
+    def trained(steps: int) -> tuple[nn.Module, float]:
+        model = network(activation, params)
+        optimiser = torch.optim.SGD(model.parameters(), lr=protocol.learning_rate)
+        begin = time.perf_counter()
+        for batch in batches[:steps]:
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimiser.step()
+        return model, time.perf_counter() - begin
+
+    def losses() -> np.ndarray:
+        return np.array([[_score(trained(steps)[0], *_test(digits))[0]] for steps in (0, CHECKED)])
+
+    return Contestant(NAME, lambda: trained(len(batches))[1], losses, 1, len(batches))
+
+
+def scorer(activation: str, params: Params, digits: Digits) -> Contestant:
+    """PyTorch, ready to score all test images once, which counts as an iteration; its losses are (1, 1)."""
+    model, test = network(activation, params), _test(digits)
+
+    def score() -> float:
+        begin = time.perf_counter()
+        _score(model, *test)
+        return time.perf_counter() - begin
+
+    return Contestant(NAME, score, lambda: np.array([[_score(model, *test)[0]]]), 1, 1)
+
+
+def _test(digits: Digits) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(digits.test_images), torch.tensor(digits.test_labels, dtype=torch.int64)
+
+
+def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy."""
+    with torch.no_grad():
+        outputs = model(images)
+        loss = nn.functional.cross_entropy(outputs, labels)
+        return float(loss), float((outputs.argmax(1) == labels).float().mean())
+
+
+def _linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    layer = nn.Linear(*kernel.shape)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(kernel.T))
+        layer.bias.copy_(torch.tensor(bias))
+    return layer

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from paramact_jax.activations import catalogue
-from paramact_jax.papers import ConvergenceRow, ko2021
+from paramact_jax.papers import ConvergenceRow, FinalLoss, SteepSlopes, TimeSaved, ko2021
 
 
 def printed(table):
@@ -59,3 +59,58 @@ def test_papers_are_read_without_jax():
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "paramact_jax.papers.ko2021" in loaded
     assert not {"jax", "numpy"} & set(loaded)
+
+
+def test_the_eight_activations_on_mnist_are_as_printed():
+    assert [(row.label, row.printed) for row in ko2021.TABLE_7] == [
+        ("ReLU", ""),
+        ("Parametric ReLU", "a = 1.5, b = 0"),
+        ("Tanh", ""),
+        ("Parametric Tanh", "a = 1.5, b = 0"),
+        ("ReLTanh", "lambda+ = 0, lambda- = -1.5"),
+        ("Hexpo", "a, c = i/2 + 1; b, d = i/8 + 1 in hidden layer i"),
+        ("Parametric Hexpo", "a, c = i/2 + 1; b, d = i/8 + 1 in hidden layer i; h = 0"),
+        ("PPNS", "a = 6, b = 0"),
+    ]
+    for row in ko2021.TABLE_7:
+        assert bool(catalogue.get(row.activation).params) == bool(row.printed)
+    both = {row.activation: row.label for row in ko2021.TABLE_5}.items()
+    assert both - {row.activation: row.label for row in ko2021.TABLE_7}.items() == {
+        ("sigmoid", "Sigmoid"),
+        ("parametric_sigmoid", "Parametric Sigmoid"),
+    }
+
+
+def test_the_numbers_on_mnist_are_as_printed():
+    names = {row.activation for row in ko2021.TABLE_7}
+    losses = {row.activation: (row.loss, row.steps) for row in ko2021.MNIST_FINAL_LOSS}
+    assert losses == {
+        "parametric_hexpo": (0.08, 10_000),
+        "hexpo": (0.077, 10_000),
+        "parametric_tanh": (0.076, 10_000),
+        "ppns": (0.076, 10_000),
+    }
+    assert losses.keys() < names
+    assert {row.activation for row in ko2021.FIG_14} == names
+    assert [row.count for row in ko2021.FIG_14] == [34030, 34030, 0, 46694, 32606, 49384, 49384, 53566]
+    assert {row.slopes for row in ko2021.FIG_14} == {65_536}
+    saved = ko2021.MNIST_TIME_SAVED
+    assert (saved.activation, saved.reference, saved.train_loss, saved.share) == ("ppns", "relu", 0.1, 2 / 3)
+    assert ko2021.FIG_13_PARAMETRIC_RELU_RANGE == 0.4
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (lambda: FinalLoss("ppns", float("nan"), 10), "ppns: expected a finite loss > 0, got nan"),
+        (lambda: FinalLoss("ppns", 0.0, 10), "ppns: expected a finite loss > 0, got 0"),
+        (lambda: FinalLoss("ppns", 0.1, 0), "ppns: expected at least 1 step, got 0"),
+        (lambda: SteepSlopes("tanh", 11, 10), r"tanh: expected a count within 0\.\.10, got 11"),
+        (lambda: SteepSlopes("tanh", -1, 10), r"tanh: expected a count within 0\.\.10, got -1"),
+        (lambda: TimeSaved("ppns", "relu", 0.1, 1.0), r"ppns: expected a share within \(0, 1\), got 1\.0"),
+        (lambda: TimeSaved("ppns", "relu", 0.0, 0.5), r"ppns: expected a loss > 0, got 0\.0"),
+    ],
+)
+def test_a_wrong_number_is_refused(record, message):
+    with pytest.raises(ValueError, match=message):
+        record()

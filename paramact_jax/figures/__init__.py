@@ -1,22 +1,30 @@
 """Records in, matplotlib Figures out."""
 
+from paramact_jax.figures.bands import BandCurve, curves_with_bands
 from paramact_jax.figures.convergence import ConvergenceCurve, convergence
+from paramact_jax.figures.counts import CountBar, count_bars
 from paramact_jax.figures.depth import DepthCurve, gradient_against_depth
 from paramact_jax.figures.factors import FactorHistory, factor_panels
 from paramact_jax.figures.gallery import gallery
 from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
+from paramact_jax.figures.ranges import RangeHistory, range_panels
 from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
 from paramact_jax.figures.trajectories import trajectories
 
 __all__ = [
+    "BandCurve",
     "ConvergenceCurve",
+    "CountBar",
     "DepthCurve",
     "FactorHistory",
     "GridMap",
     "Moves",
+    "RangeHistory",
     "Ranking",
     "convergence",
+    "count_bars",
+    "curves_with_bands",
     "factor_panels",
     "gallery",
     "gradient_against_depth",
@@ -24,5 +32,6 @@ __all__ = [
     "likelihood_search",
     "moves_per_layer",
     "moves_together",
+    "range_panels",
     "trajectories",
 ]

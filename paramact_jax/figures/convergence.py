@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from paramact_jax.figures.colours import COLOURS
 from paramact_jax.statistics import wilson_interval
 
 
@@ -44,14 +44,13 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
     figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     at = np.unique(np.linspace(0, iterations, 501).round())
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]  # a listed map has them
     for i, curve in enumerate(sorted(curves, key=_final_share, reverse=True)):
         trials = len(curve.converged_at)
         reached = np.sort(curve.converged_at[curve.converged_at >= 0])
         counts = np.searchsorted(reached, at, side="right")
         bounds = {int(count): wilson_interval(int(count), trials) for count in np.unique(counts)}
         low, high = np.array([bounds[int(count)] for count in counts]).T
-        colour = colours[i % len(colours)]
+        colour = COLOURS[i % len(COLOURS)]
         axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
         axes.plot(at, counts / trials, color=colour, label=f"{curve.label}  {counts[-1] / trials:.1%}")
         if curve.published is not None:

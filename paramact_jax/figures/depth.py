@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+
+from paramact_jax.figures.colours import COLOURS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +50,10 @@ def gradient_against_depth(
     if not panels or not all(panels.values()):
         raise ValueError("expected at least one panel with a curve, got none")
     figure = Figure(figsize=(4.4 * len(panels) + 1.4, 4.4), dpi=150, layout="constrained")
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]  # a listed map has them
     all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
         for i, curve in enumerate(curves):
-            colour = colours[i % len(colours)]
+            colour = COLOURS[i % len(COLOURS)]
             axes.fill_between(depths, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
             axes.plot(depths, curve.measured, color=colour, label=curve.label, linewidth=1.3)
             if curve.predicted is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from paramact_jax.figures.colours import COLOURS
 
 _COLUMNS = 4
 
@@ -51,12 +52,11 @@ def factor_panels(iterations: np.ndarray, networks: Sequence[FactorHistory], *, 
     rows = -(-2 * hidden // _COLUMNS)
     figure = Figure(figsize=(3.1 * _COLUMNS, 2.1 * rows), dpi=130, layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True).ravel()
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]  # a listed map has them
     for i in range(hidden):
         m = "out" if i == hidden - 1 else str(i + 2)
         before = str(i + 1)
         slope_axes, linear_axes = panels[2 * i], panels[2 * i + 1]
-        for colour, network in zip(colours, networks, strict=False):
+        for colour, network in zip(COLOURS, networks, strict=False):
             _lines(slope_axes, at, network.slopes[i][shown], colour)
             if network.slopes[i].shape[-1] > 1:
                 slope_axes.plot(at, np.zeros(len(at)), color=colour, linewidth=0.8)
@@ -67,7 +67,7 @@ def factor_panels(iterations: np.ndarray, networks: Sequence[FactorHistory], *, 
         axes.set_axis_off()
     for axes in panels[2 * hidden - _COLUMNS : 2 * hidden]:
         axes.set_xlabel("iteration", fontsize=8)
-    for colour, network in zip(colours, networks, strict=False):
+    for colour, network in zip(COLOURS, networks, strict=False):
         panels[0].plot([], [], color=colour, label=network.label)
     figure.legend(loc="outside upper right", ncols=len(networks), frameon=False)
     return figure

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+
+from paramact_jax.figures.colours import COLOURS
 
 
 def trajectories(
@@ -29,7 +30,7 @@ def trajectories(
     for i, (axes, (quantity, curves)) in enumerate(
         zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True)
     ):
-        for colour, (label, values) in zip(matplotlib.colormaps["tab10"].colors, curves.items(), strict=False):  # type: ignore[attr-defined]  # a listed map has them
+        for colour, (label, values) in zip(COLOURS, curves.items(), strict=False):
             if len(values) != len(iterations):
                 raise ValueError(f"{label}: expected {len(iterations)} values of {quantity}, got {len(values)}")
             axes.plot(iterations[shown], values[shown], color=colour, label=label, linewidth=1.2)

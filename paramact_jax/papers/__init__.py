@@ -1,6 +1,23 @@
 """Published rows as frozen, self-checking records. Standard library only."""
 
 from paramact_jax.papers import ko2021
-from paramact_jax.papers.record import Citation, ConvergenceRow, NodePoint
+from paramact_jax.papers.record import (
+    Citation,
+    ConvergenceRow,
+    FinalLoss,
+    NodePoint,
+    StartValues,
+    SteepSlopes,
+    TimeSaved,
+)
 
-__all__ = ["Citation", "ConvergenceRow", "NodePoint", "ko2021"]
+__all__ = [
+    "Citation",
+    "ConvergenceRow",
+    "FinalLoss",
+    "NodePoint",
+    "StartValues",
+    "SteepSlopes",
+    "TimeSaved",
+    "ko2021",
+]

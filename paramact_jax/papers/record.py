@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,3 +60,90 @@ class NodePoint:
     node: int
     a: float
     b: float
+
+
+@dataclasses.dataclass(frozen=True)
+class StartValues:
+    """An activation of a paper's comparison, with the start values of its parameters.
+
+    Attributes:
+      activation: name in `paramact_jax.activations`.
+      label: name as the paper prints it.
+      printed: the start values as printed, empty for an activation without parameters.
+    """
+
+    activation: str
+    label: str
+    printed: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalLoss:
+    """The loss that one published training ended with.
+
+    Attributes:
+      activation: name in `paramact_jax.activations`.
+      loss: printed value.
+      steps: number of training steps before it.
+
+    Raises:
+      ValueError: if the loss is not a finite number > 0, or there is no step.
+    """
+
+    activation: str
+    loss: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.loss) and self.loss > 0):
+            raise ValueError(f"{self.activation}: expected a finite loss > 0, got {self.loss}")
+        if self.steps < 1:
+            raise ValueError(f"{self.activation}: expected at least 1 step, got {self.steps}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SteepSlopes:
+    """How many slopes |dz/dy| of one untrained network are >= 1 on one batch.
+
+    Attributes:
+      activation: name in `paramact_jax.activations`.
+      count: printed number.
+      slopes: number of all slopes: layers x nodes x samples.
+
+    Raises:
+      ValueError: if the count is not within 0..slopes.
+    """
+
+    activation: str
+    count: int
+    slopes: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= self.slopes:
+            raise ValueError(f"{self.activation}: expected a count within 0..{self.slopes}, got {self.count}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeSaved:
+    """Which share of the training time one activation needs less than another until a loss is reached.
+
+    Attributes:
+      activation: the quicker one.
+      reference: the one it is compared with.
+      train_loss: the loss to be reached.
+      share: of the reference's time, 1 - time / time of the reference.
+
+    Raises:
+      ValueError: if the share is not within (0, 1), or the loss is not > 0.
+    """
+
+    activation: str
+    reference: str
+    train_loss: float
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"{self.activation}: expected a share within (0, 1), got {self.share}")
+        if not self.train_loss > 0:
+            raise ValueError(f"{self.activation}: expected a loss > 0, got {self.train_loss}")

@@ -1,0 +1,86 @@
+"""One number per seed, summed up."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What the seeds say about one quantity. Values that are not finite are counted, and left out of all the rest.
+
+    Attributes:
+      seeds: number of finite values.
+      non_finite: number of the others.
+      mean: NaN if there is no finite value.
+      deviation: standard deviation s (n - 1 in the denominator); NaN with fewer than 2 seeds.
+      smallest, largest: of the finite values; NaN if there is none.
+    """
+
+    seeds: int
+    non_finite: int
+    mean: float
+    deviation: float
+    smallest: float
+    largest: float
+
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the mean, mean +- t s / sqrt(n) with n - 1 degrees of freedom; None for n < 2."""
+        return self._around(1 / self.seeds) if self.seeds > 1 else None
+
+    def prediction(self) -> tuple[float, float] | None:
+        """95 % prediction interval: where one more run would fall, mean +- t s sqrt(1 + 1/n); None for n < 2.
+
+        Examples:
+          >>> low, high = sample([1.0, 2.0, 3.0]).prediction()
+          >>> print(f"{low:.3f} {high:.3f}")
+          -2.968 6.968
+        """
+        return self._around(1 + 1 / self.seeds) if self.seeds > 1 else None
+
+    def _around(self, variance: float) -> tuple[float, float]:
+        half = float(stats.t.ppf((1 + LEVEL) / 2, self.seeds - 1)) * self.deviation * math.sqrt(variance)
+        return self.mean - half, self.mean + half
+
+
+def sample(values: ArrayLike) -> Sample:
+    """Sum up one value per seed.
+
+    Examples:
+      >>> sample([1.0, 2.0, float("nan")])
+      Sample(seeds=2, non_finite=1, mean=1.5, deviation=0.7071067811865476, smallest=1.0, largest=2.0)
+    """
+    x = np.asarray(values, np.float64)
+    good = x[np.isfinite(x)]
+    return Sample(
+        seeds=len(good),
+        non_finite=len(x) - len(good),
+        mean=float(good.mean()) if len(good) else math.nan,
+        deviation=float(good.std(ddof=1)) if len(good) > 1 else math.nan,
+        smallest=float(good.min()) if len(good) else math.nan,
+        largest=float(good.max()) if len(good) else math.nan,
+    )
+
+
+def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
+    """Whether the value lies within the interval, its ends included; None without one of them."""
+    return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON: dataclasses as mappings, numbers that are not finite as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,113 @@
+"""Curves with a band each, whole and close up: [P, Fig. 12]."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from paramact_jax.figures.colours import COLOURS
+
+
+@dataclasses.dataclass(frozen=True)
+class BandCurve:
+    """One curve; nothing is drawn where it is not finite.
+
+    Attributes:
+      label: for the legend.
+      middle: one value per step.
+      low, high: ends of the band around it; NaN: no band.
+      published: a value known for the last step, None if there is none.
+    """
+
+    label: str
+    middle: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    published: float | None = None
+
+
+def curves_with_bands(
+    steps: np.ndarray,
+    curves: Sequence[BandCurve],
+    *,
+    closeup: int | None = None,
+    xlabel: str = "step",
+    ylabel: str = "loss",
+    title: str = "",
+) -> Figure:
+    """All curves over all steps on a logarithmic scale, and beside it the first steps on a linear one.
+
+    Args:
+      steps: of every value, in rising order.
+      curves: in the order of the colours; a diamond beyond the right edge marks what is published.
+      closeup: last step of the panel on the right; None: no such panel.
+      xlabel: of what is counted.
+      ylabel: of the values.
+      title: over the whole figure.
+
+    Raises:
+      ValueError: if there are no curves, or one is not as long as `steps`.
+    """
+    if not curves:
+        raise ValueError("expected at least one curve, got none")
+    for curve in curves:
+        if any(len(values) != len(steps) for values in (curve.middle, curve.low, curve.high)):
+            raise ValueError(f"{curve.label}: expected {len(steps)} values in curve and band, got {len(curve.middle)}")
+    panels = 1 if closeup is None else 2
+    figure = Figure(figsize=(5.4 * panels + 1.8, 4.6), dpi=150, layout="constrained")
+    whole, *close = figure.subplots(1, panels, squeeze=False)[0]
+    _draw(whole, steps, curves)
+    whole.set(yscale="log", xlim=(steps[0], steps[-1]))
+    whole.set_title("(a) all steps, logarithmic" if close else "", loc="left", fontsize=10)
+    whole.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    whole.yaxis.set_major_formatter("{x:g}")
+    whole.yaxis.set_minor_formatter(NullFormatter())
+    marked = [(i, curve.published) for i, curve in enumerate(curves) if curve.published is not None]
+    for place, (i, value) in enumerate(marked):
+        whole.plot(
+            1.02 + 0.025 * place,  # side by side, for values can be equal
+            value,
+            "D",
+            color=COLOURS[i % len(COLOURS)],
+            markersize=5,
+            transform=whole.get_yaxis_transform(),
+            clip_on=False,
+        )
+    for axes in close:
+        shown = steps <= closeup
+        _draw(
+            axes,
+            steps[shown],
+            [
+                dataclasses.replace(curve, middle=curve.middle[shown], low=curve.low[shown], high=curve.high[shown])
+                for curve in curves
+            ],
+        )
+        axes.set(xlim=(steps[0], closeup))
+        axes.set_title(f"(b) {xlabel}s up to {closeup}, linear", loc="left", fontsize=10)
+    for axes in figure.axes:
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92")
+    handles, labels = whole.get_legend_handles_labels()
+    if marked:
+        handles += whole.plot([], [], "D", color="0.4", markersize=5)
+        labels.append("published, at the end")
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def _draw(axes: Axes, steps: np.ndarray, curves: Sequence[BandCurve]) -> None:
+    for i, curve in enumerate(curves):
+        colour = COLOURS[i % len(COLOURS)]
+        middle, low, high = (
+            np.where(np.isfinite(values), values, np.nan) for values in (curve.middle, curve.low, curve.high)
+        )
+        axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(steps, middle, color=colour, linewidth=1.3, label=curve.label)

@@ -1,0 +1,438 @@
+"""What the report of an MNIST run says, on small hand-made records with known answers."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments import run_directory
+from experiments.mnist import published, report, run_facts, statements
+from experiments.mnist.pictures import figures, mean_and_interval
+from experiments.mnist.samples import plain, sample
+from experiments.mnist.time_to_loss import first_below, rows
+from experiments.run_directory import Run
+from paramact_jax.papers import ko2021
+
+NAMES = [row.activation for row in ko2021.TABLE_7]
+LEVELS = {  # test loss before the last step: the paper's order
+    "relu": 2.0,
+    "parametric_relu": 0.7,
+    "tanh": 1.0,
+    "parametric_tanh": 0.4,
+    "reltanh": 0.95,
+    "hexpo": 0.41,
+    "parametric_hexpo": 0.42,
+    "ppns": 0.43,
+    "mine": 0.5,
+}
+FINAL = LEVELS | {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS}
+RANGES = LEVELS | {  # largest entry of the gradient; the smallest is the same below 0
+    "relu": 0.01,
+    "parametric_relu": 0.2,
+    "tanh": 0.015,
+    "parametric_tanh": 0.1,
+    "reltanh": 0.018,
+    "hexpo": 0.1,
+    "parametric_hexpo": 0.105,
+    "ppns": 0.15,
+}
+COUNTS = {row.activation: row.count for row in ko2021.FIG_14} | {"mine": 7}
+STEPS, TEST_STEPS, TRAIN_STEPS = 5_000, [0, 650, 2_000, 5_000], [0, 500, 5_000]
+LOOKED_AT = np.arange(0, STEPS, 50)  # a run looks at every step; these suffice for what is said
+
+
+def dataset(names=NAMES, seeds=3, synthetic=0):
+    """Records in which every statement of the paper is true; seed k has k times 0.001 more test loss."""
+    each = 0.001 * np.arange(seeds)[:, None]
+    loss = np.stack([[LEVELS[n]] * 3 + [FINAL[n]] + each for n in names])
+    largest = np.stack([np.full((seeds, len(LOOKED_AT)), RANGES[n]) for n in names])
+    slopes = np.zeros((len(names), seeds, 8), int)
+    slopes[:, :, 0] = np.array([COUNTS[n] for n in names])[:, None]
+    train = np.stack([np.tile([1.0, 0.1 if n == "ppns" else 0.5, 0.05], (seeds, 1)) for n in names])
+    by = ("activation", "seed")
+    return xr.Dataset(
+        {
+            "test_loss": ((*by, "test_step"), loss),
+            "test_accuracy": ((*by, "test_step"), 1 - loss / 4),
+            "train_loss": ((*by, "train_step"), train),
+            "gradient_smallest": ((*by, "step"), -largest),
+            "gradient_largest": ((*by, "step"), largest),
+            "steep_slopes": ((*by, "layer"), slopes),
+            "seconds_per_step": (("activation", "timing"), np.full((len(names), 3), 2e-3)),
+        },
+        coords={
+            "activation": names,
+            "seed": np.arange(seeds),
+            "test_step": TEST_STEPS,
+            "train_step": TRAIN_STEPS,
+            "step": LOOKED_AT,
+            "layer": np.arange(1, 9),
+        },
+        attrs={"source": "by hand", "synthetic": synthetic},
+    )
+
+
+def run(records, directory=Path("x"), **config):
+    config = {
+        "protocol": "recovered",
+        "steps": STEPS,
+        "batch": 64,
+        "learning_rate": 0.01,
+        "activation_learning_rate": 0.01,
+        "optimiser": "sgd",
+        "initial": "fan-in",
+        "batches": "shuffled",
+    } | config
+    return Run(directory, records, {"experiment": "mnist", "config": config})
+
+
+def changed(activation, variable, values, records=None, **at):
+    """The records with other values of one activation."""
+    records = dataset() if records is None else records
+    records[variable].loc[{"activation": activation, **at}] = values
+    return records
+
+
+def cells(table, row, *columns):
+    (line,) = [line for line in table.rows if line[0] == row]
+    return [line[list(table.columns).index(column)] for column in columns]
+
+
+def test_every_statement_is_true_of_records_made_so():
+    found = statements.check(dataset())
+    assert [s.figure for s in found] == [*["12"] * 4, *["12, close-up"] * 2, "12", *["13"] * 10, *["14"] * 2]
+    false = [s.text for s in found if not s.holds]
+    assert not false
+    assert {(s.seeds_true, s.seeds) for s in found} == {(3, 3)}
+    assert statements.left_out(dataset()) == 0
+
+
+@pytest.mark.parametrize(
+    ("activation", "variable", "values", "false"),
+    [
+        ("tanh", "test_loss", 3.0, {"ReLU's loss falls slowest", "... but slightly"}),
+        ("reltanh", "test_loss", 1.1, {"ReLTanh is ahead"}),
+        ("reltanh", "test_loss", 0.8, {"... but slightly"}),
+        ("parametric_relu", "test_loss", 1.1, {"Parametric ReLU is ahead"}),
+        ("parametric_hexpo", "test_loss", 0.6, {"Hexpo, Parametric Hexpo and PPNS fall"}),
+        ("parametric_relu", "test_loss", 0.39, {"Parametric Tanh, Hexpo, Parametric Hexpo and PPNS fall"}),
+        ("relu", "gradient_largest", 0.05, {"ReLU's gradient is near 0"}),
+        ("tanh", "gradient_largest", 0.03, {"Tanh's gradient is near 0"}),
+        (
+            "reltanh",
+            "gradient_largest",
+            0.3,
+            {"ReLTanh's gradient is near 0", "PPNS's gradient is larger than those of"},
+        ),
+        ("parametric_relu", "gradient_largest", 0.7, {"Parametric ReLU's range reaches about 0.4"}),
+        (
+            "parametric_tanh",
+            "gradient_largest",
+            -0.09,
+            {"Tanh's gradient is small against", "Parametric Tanh's gradient is similar"},
+        ),
+        ("parametric_hexpo", "gradient_largest", 0.2, {"Hexpo and Parametric Hexpo are alike"}),
+        ("tanh", "steep_slopes", 6_000, {"Parametric Tanh, Hexpo, Parametric Hexpo and PPNS have more"}),
+        ("hexpo", "steep_slopes", 7_000, {"PPNS has the most"}),
+    ],
+)
+def test_a_change_makes_just_these_false(activation, variable, values, false):
+    at = {"test_step": TEST_STEPS[:-1]} if variable == "test_loss" else {}
+    found = [s for s in statements.check(changed(activation, variable, values, **at)) if not s.holds]
+    assert len(found) == len(false)
+    assert all(any(s.text.startswith(start) for start in false) for s in found)
+
+
+def test_who_ends_lowest():
+    (statement,) = [s for s in statements.check(dataset()) if "end lowest" in s.text]
+    assert statement.holds
+    records = changed("hexpo", "test_loss", 0.0755, test_step=5_000)
+    (statement,) = [s for s in statements.check(records) if "end lowest" in s.text]
+    assert not statement.holds
+    assert statement.compared == "Hexpo - Parametric Tanh"
+    assert statement.difference.mean == pytest.approx(0.0755 - 0.077)
+    assert statement.seeds_true == 0
+
+
+def test_the_difference_is_paired_over_seeds_and_of_the_two_that_decide():
+    records = dataset()
+    records["test_loss"].loc[{"activation": "tanh"}] = np.array([1.0, 3.0, 1.0])[:, None]
+    (slowest,) = [s for s in statements.check(records) if "slowest" in s.text]
+    relu = np.array([[2.0, 2.0, 2.0, 2.0]] * 3) + 0.001 * np.arange(3)[:, None]
+    difference = relu.mean(axis=1) - [1.0, 3.0, 1.0]
+    assert slowest.holds
+    assert slowest.seeds_true == 2
+    assert slowest.compared == "ReLU - Tanh"
+    assert slowest.difference.mean == pytest.approx(difference.mean())
+    half = 4.302652729911275 * difference.std(ddof=1) / math.sqrt(3)  # t of 2 degrees of freedom
+    assert slowest.difference.interval() == pytest.approx((difference.mean() - half, difference.mean() + half))
+
+
+def test_steps_beyond_the_window_do_not_count():
+    early = changed("relu", "gradient_largest", 9.0, step=slice(201, None))
+    texts = [s.text for s in statements.check(early) if not s.holds]
+    assert len(texts) == 1  # of steps 0 to 4,000
+    assert texts[0].startswith("Parametric ReLU's gradient is similar")
+    late = changed("relu", "gradient_largest", 9.0, step=slice(4_001, None))
+    assert all(s.holds for s in statements.check(late))
+
+
+def test_a_statement_without_its_activations_is_left_out_and_counted():
+    records = dataset(["ppns", "tanh", "reltanh"])
+    found = [s.text for s in statements.check(records)]
+    assert [text.split("(")[0].strip() for text in found] == [
+        "ReLTanh is ahead of Tanh",
+        "... but slightly",
+        "Tanh's gradient is near 0 at first",
+        "ReLTanh's gradient is near 0 at first",
+    ]
+    assert statements.left_out(records) == 19 - 4
+    table = report.tables(run(records))[2]
+    assert "Not asked, for want of an activation or of scores: 15 of the paper's statements." in table.note
+
+
+def test_one_score_in_the_closeup_says_nothing_about_speed():
+    records = dataset().isel(test_step=[0, 2, 3])
+    assert not [s for s in statements.check(records) if s.figure == "12, close-up"]
+    assert statements.left_out(records) == 2
+
+
+def test_what_is_not_finite_is_counted_and_not_used():
+    records = changed("ppns", "test_loss", np.nan, seed=1)
+    (statement,) = [s for s in statements.check(records) if "close-up" in s.figure and s.text.startswith("Parametric")]
+    assert (statement.holds, statement.seeds_true, statement.seeds) == (True, 2, 3)
+    assert (statement.difference.seeds, statement.difference.non_finite) == (2, 1)
+    final, _, table, _ = report.tables(run(records))
+    assert "left out where they are: 1 of 3 of PPNS." in table.note
+    assert "left out where they are: 1 of 3 of PPNS." in final.note
+    assert cells(final, "PPNS", "test loss") == ["0.0770"]
+
+
+def test_a_statement_about_nothing_finite_is_undecided():
+    records = changed("ppns", "gradient_largest", np.inf)
+    table = report.tables(run(records))[2]
+    undecided = [row for row in table.rows if row[2] == "undecided"]
+    assert [row[1].split(" (")[0] for row in undecided] == [
+        "PPNS's gradient is larger than those of ReLU, Tanh and ReLTanh"
+    ]
+    assert undecided[0][3:] == ["0 of 3", "", "", "", "not finite for any seed"]
+
+
+def test_prediction_interval_by_hand():
+    """1, 2, 3: s = 1, t(0.975, 2) = 4.3027; s sqrt(1/3) = 0.57735, s sqrt(4/3) = 1.1547."""
+    found = sample([1.0, 2.0, 3.0])
+    assert found.interval() == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+    assert found.prediction() == pytest.approx((2 - 4.9683, 2 + 4.9683), abs=1e-4)
+    assert sample([1.0, np.inf]).prediction() is None
+
+
+def test_a_published_loss_within_one_run_and_not_within_the_mean():
+    records = dataset()
+    records["test_loss"].loc[{"activation": "hexpo", "test_step": 5_000}] = [0.081, 0.083, 0.085]
+    records["test_loss"].loc[{"activation": "ppns", "test_step": 5_000}] = [0.0810, 0.0811, 0.0812]
+    table = report.tables(run(records, steps=10_000))[0]
+    columns = ("test loss", "published", "published in it", "in interval of mean")
+    assert cells(table, "Hexpo", *columns) == ["0.0830", "0.077", "yes", "no"]  # 0.083 +- 0.00994, +- 0.00497
+    assert cells(table, "PPNS", *columns) == ["0.0811", "0.076", "no", "no"]
+    assert cells(table, "ReLU", *columns) == ["2.0010", "", "", ""]
+    assert cells(table, "Hexpo", "prediction interval", "smallest - largest") == [
+        "0.0731 to 0.0929",
+        "0.0810 to 0.0850",
+    ]
+
+
+def test_a_run_of_other_length_is_not_compared_with_what_was_published():
+    table = report.tables(run(dataset()))[0]
+    assert cells(table, "PPNS", "published", "published in it") == ["0.076", ""]
+    assert "not compared: it is after another number of steps" in table.note
+
+
+def test_slope_counts_in_standard_deviations():
+    records = dataset()
+    records["steep_slopes"].loc[{"activation": "ppns", "layer": 1}] = [53_366, 53_466, 53_266]  # s.d. 100, 200 below
+    records["steep_slopes"].loc[{"activation": "relu", "layer": 2}] = [400, 500, 600]
+    table = report.tables(run(records))[1]
+    columns = ("mean", "s.d.", "published", "s.d. away", "verdict")
+    assert cells(table, "PPNS", *columns) == ["53,366", "100", "53,566", "+2.00", "within"]
+    assert cells(table, "ReLU", *columns) == ["34,530", "100", "34,030", "-5.00", "outside"]
+    assert cells(table, "Tanh", *columns) == ["0", "0", "0", "+0.00", "within"]
+    assert published.deviations_away(sample([1, 1]), 0) == -math.inf
+    assert published.met(sample([1, 1]), 0) is False
+
+
+@pytest.mark.parametrize(
+    ("losses", "step"),
+    [
+        ([1.0, 0.01, 0.001], 50),
+        ([1.0, 0.1, 0.001], 100),
+        ([0.1, 0.2, 0.3], 0),
+        ([1.0, 0.2, 0.05, 1.0], 150),
+        ([1.0, 0.2, 0.11], math.nan),
+        ([np.nan, np.inf, 0.05], 200),
+        ([1.0, np.nan, np.nan], math.nan),
+        ([1.0, 0.0], 100),
+    ],
+)
+def test_first_below(losses, step):
+    assert first_below(100 * np.arange(len(losses)), np.array(losses), 0.1) == pytest.approx(step, nan_ok=True)
+
+
+def test_time_to_loss_and_what_it_saves():
+    """ReLU: 0.5 at 500, 0.05 at 5,000, so 0.1 at 500 + 4,500 log10(5); PPNS: 0.1 at 500."""
+    records = dataset()
+    records["seconds_per_step"].loc[{"activation": "ppns"}] = [3e-3, 4e-3, 50e-3]
+    found = {row.activation: row for row in rows(records, 0.1, "relu")}
+    late = 500 + 4_500 * math.log10(5)
+    assert found["relu"].steps.mean == pytest.approx(late)
+    assert found["relu"].saved_steps is None
+    assert found["ppns"].steps.mean == 500
+    assert found["ppns"].seconds == pytest.approx(500 * 4e-3)
+    assert found["ppns"].saved_steps.mean == pytest.approx(1 - 500 / late)
+    assert found["ppns"].saved_seconds.mean == pytest.approx(1 - 2 * 500 / late)
+    assert found["ppns"].saved_seconds.interval == pytest.approx([1 - 1000 / late] * 2)
+    table = report.tables(run(records))[3]
+    assert [row[0] for row in table.rows[:3]] == ["ReLU", "PPNS", "Parametric ReLU"]
+    assert cells(table, "PPNS", "seeds", "steps", "ms a step", "seconds", "published", "inside (steps / time)") == [
+        *("3 of 3", "500", "4", "2", "about 2/3", "no / no")
+    ]
+    assert "Never" not in table.note
+
+
+def test_a_loss_never_reached_is_said():
+    records = changed("relu", "train_loss", 0.5, seed=[0, 1])
+    found = {row.activation: row for row in rows(records, 0.1, "relu")}
+    assert (found["relu"].steps.seeds, found["relu"].steps.non_finite) == (1, 2)
+    saved = found["ppns"].saved_steps
+    assert (saved.pairs, saved.interval, saved.alone) == (1, None, 2)
+    assert saved.at_least == pytest.approx(1 - 500 / 5_000)
+    assert found["relu"].saved_steps is None
+    table = report.tables(run(records))[3]
+    assert "Never got there within 5,000 steps, and left out: 2 of 3 of ReLU." in table.note
+    assert "In 2 of 3 seeds PPNS got there and ReLU did not: there it saves more than 90.0% of the steps, 90.0% of" in (
+        table.note
+    )
+    table = report.tables(run(changed("relu", "train_loss", 0.5)))[3]
+    assert cells(table, "ReLU", "seeds", "steps", "seconds") == ["0 of 3", "never", ""]
+    assert cells(table, "PPNS", "steps saved against ReLU", "inside (steps / time)") == ["", "- / -"]
+
+
+def test_savings_of_pairs_have_an_interval_that_can_hold_two_thirds():
+    records = dataset()
+    records["train_loss"].loc[{"activation": "relu"}] = [[1, 0.5, 0.1], [1, 0.4, 0.1], [1, 0.5, 0.1]]  # 5,000 steps
+    for steps, mean, verdict in (([1_000, 2_000, 1_900], 1 - 4_900 / 15_000, "yes / yes"), ([500] * 3, 0.9, "no / no")):
+        way = (np.array(steps) - 500) / 4_500  # from 500 to 5,000, where the loss is 0.01
+        at_500 = 10 ** ((2 * way - 1) / (1 - way))
+        records["train_loss"].loc[{"activation": "ppns"}] = [[1, loss, 0.01] for loss in at_500]
+        table = report.tables(run(records))[3]
+        assert cells(table, "PPNS", "inside (steps / time)") == [verdict]
+        (saved,) = cells(table, "PPNS", "steps saved against ReLU")
+        assert saved.startswith(f"{mean:.1%} (")
+
+
+def test_one_seed_has_no_intervals_and_says_so():
+    tables = report.tables(run(dataset(seeds=1), steps=10_000))
+    for table in tables:
+        assert "seed 0 alone" in table.note
+        assert "One seed has no interval" in table.note
+    final, slopes, judged, _ = tables
+    assert cells(final, "PPNS", "95 % interval", "published", "published in it") == ["", "0.076", ""]
+    assert cells(slopes, "PPNS", "s.d.", "verdict") == ["", ""]
+    assert {row[2] for row in judged.rows} == {"true"}
+    assert {row[5] for row in judged.rows} == {""}
+
+
+def test_synthetic_images_are_named_everywhere_and_compared_with_nothing(tmp_path):
+    own = run(dataset(synthetic=1), steps=10_000)
+    tables = report.tables(own)
+    assert all(table.title.endswith("SYNTHETIC IMAGES, NOT MNIST") for table in tables)
+    assert {cell for row in tables[0].rows for cell in row[5:8]} == {""}
+    assert {row[5] for row in tables[1].rows} == {""}
+    assert cells(tables[3], "PPNS", "inside (steps / time)") == [""]
+    assert all("NOT MNIST" in figure.get_suptitle() for figure in figures(own).values())
+    report.write(run(dataset(["ppns"], synthetic=1), tmp_path))
+    assert (tmp_path / "report.md").read_text().startswith("# MNIST, 8 hidden layers - SYNTHETIC IMAGES, NOT MNIST")
+
+
+def test_every_note_has_the_conditions():
+    for table in report.tables(run(dataset())):
+        assert table.note.startswith(
+            "Protocol recovered, seeds 0 to 2: initial weights fan-in, shuffled batches of 64, sgd, learning rate 0.01 "
+            "(0.01 for the activations' parameters), 5,000 steps; images: by hand."
+        )
+
+
+def test_rows_are_in_the_papers_order_whatever_that_of_the_run():
+    own = run(dataset(["ppns", "relu", "tanh"]).transpose())
+    assert run_facts.activations(own) == ["relu", "tanh", "ppns"]
+    assert [row[0] for row in report.tables(own)[0].rows] == ["ReLU", "Tanh", "PPNS"]
+
+
+@pytest.mark.parametrize(
+    "records", [dataset(), dataset(["tanh"], seeds=1), changed("ppns", "test_loss", np.nan, dataset(["ppns"]))]
+)
+def test_everything_is_written(records, tmp_path):
+    files = report.write(run(records, tmp_path))
+    assert {file.name for file in files} == {
+        *("summary.json", "report.md", "figure_12.png", "figure_13.png", "figure_14.png"),
+        *(
+            f"{n}.{e}"
+            for n in ("final_test_loss", "slope_counts", "statements", "time_to_loss")
+            for e in ("csv", "tex")
+        ),
+    }
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in files}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert list(summary["activations"]) == run_facts.activations(run(records))
+    assert len(summary["statements"]) + statements.left_out(records) == 19
+    text = (tmp_path / "report.md").read_text()
+    assert text.count("**") == 8
+    assert "![figure_13](figure_13.png)" in text
+
+
+def test_a_run_read_back_says_the_same(tmp_path):
+    own = run(dataset(["ppns", "relu", "mine"]))
+    config = own.manifest["config"]
+    written = run_directory.write(tmp_path / "run", own.records, experiment="mnist", config=config, seconds={})
+    again = run_directory.read(written.directory)
+    assert [table.plain() for table in report.tables(again)] == [table.plain() for table in report.tables(own)]
+    assert len(report.write(again)) == 13
+    assert json.loads((written.directory / "summary.json").read_text()) == json.loads(
+        json.dumps(plain(report.summary(own)))
+    )
+
+
+def test_the_summary_has_the_numbers_of_the_tables():
+    summary = plain(report.summary(run(dataset(), steps=10_000)))
+    ppns = summary["activations"]["ppns"]
+    assert ppns["test_loss"]["mean"] == pytest.approx(0.077)
+    assert ppns["test_loss"]["published_within_prediction"] is True
+    assert ppns["steep_slopes"]["deviations_away"] == 0
+    assert ppns["time_to_loss"]["saved_steps"]["pairs"] == 3
+    assert summary["statements"][0]["holds"] is True
+    assert summary["activations"]["relu"]["test_loss"]["published"] is None
+
+
+def test_figures_draw_the_records():
+    own = run(dataset(["ppns", "relu"]), steps=10_000)
+    drawn = figures(own)
+    whole = drawn["figure_12"].axes[0]
+    relu = next(line for line in whole.lines if line.get_label() == "ReLU")
+    np.testing.assert_allclose(relu.get_ydata(), [2.001] * 4)
+    marks = [line.get_xydata().tolist() for line in whole.lines if line.get_marker() == "D"]
+    assert marks == [[[1.02, 0.076]], []]  # the second is the legend's
+    panel = drawn["figure_13"].axes[1]
+    assert panel.get_title(loc="left") == "(b) PPNS"
+    np.testing.assert_array_equal(panel.lines[1].get_ydata(), [RANGES["ppns"]] * 81)
+    assert [bar.get_height() for bar in drawn["figure_14"].axes[0].patches] == [COUNTS["relu"], COUNTS["ppns"]]
+
+
+def test_mean_and_interval_pass_over_what_is_not_finite():
+    values = np.array([[1.0, np.nan, np.inf], [3.0, 2.0, np.nan]])
+    mean, low, high = mean_and_interval(values)
+    np.testing.assert_array_equal(mean, [2.0, 2.0, np.nan])
+    half = 12.706204736 * math.sqrt(2) / math.sqrt(2)
+    np.testing.assert_allclose(low, [2 - half, np.nan, np.nan])
+    np.testing.assert_allclose(high, [2 + half, np.nan, np.nan])

@@ -40,7 +40,7 @@ def conditions(run: Run) -> str:
     return (
         f"Protocol {config['protocol']}, {which}: initial weights {config['initial']}, {config['batches']} batches of "
         f"{config['batch']}, {config['optimiser']}, learning rate {config['learning_rate']} "
-        f"({config['activation_learning_rate']} for the activations' parameters), {config['steps']:,} steps; images: "
+        f"({config['learning_rate_a']} for a, {config['learning_rate_b']} for b), {config['steps']:,} steps; images: "
         f"{run.records.attrs['source']}."
     )
 

@@ -81,7 +81,8 @@ def run(records, directory=Path("x"), **config):
         "steps": STEPS,
         "batch": 64,
         "learning_rate": 0.01,
-        "activation_learning_rate": 0.01,
+        "learning_rate_a": 0.01,
+        "learning_rate_b": 0.01,
         "optimiser": "sgd",
         "initial": "fan-in",
         "batches": "shuffled",
@@ -360,7 +361,7 @@ def test_every_note_has_the_conditions():
     for table in report.tables(run(dataset())):
         assert table.note.startswith(
             "Protocol recovered, seeds 0 to 2: initial weights fan-in, shuffled batches of 64, sgd, learning rate 0.01 "
-            "(0.01 for the activations' parameters), 5,000 steps; images: by hand."
+            "(0.01 for a, 0.01 for b), 5,000 steps; images: by hand."
         )
 
 

@@ -20,7 +20,11 @@ def images(count, seed):
 
 
 SETS = dict(
-    zip(("train_images", "train_labels", "test_images", "test_labels"), (*images(TRAIN, 0), *images(TEST, 1)), strict=True)
+    zip(
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        (*images(TRAIN, 0), *images(TEST, 1)),
+        strict=True,
+    )
 )
 
 

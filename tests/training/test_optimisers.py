@@ -138,7 +138,7 @@ def test_parameters_that_are_held_fixed_stay_where_the_tree_has_them(held):
     gradient = jax.tree.map(jnp.ones_like, params)
     changes, _ = update.update(gradient, update.init(params), params)
     for path, change in by_path(changes).items():
-        frozen = "frozen" in path or "['b']" in path and held == "nnx"
+        frozen = "frozen" in path or ("['b']" in path and held == "nnx")
         assert np.array_equal(change, np.zeros_like(change)) == frozen, path
 
 

@@ -69,7 +69,7 @@ def test_values_of_the_records(run):
     for name in ("test_accuracy", "train_accuracy"):
         assert ((records[name] >= 0) & (records[name] <= 1)).all()
     assert np.issubdtype(records["steep_slopes"].dtype, np.integer)
-    assert ((records["steep_slopes"] > 0) & (records["steep_slopes"] < 128 * 16)).all()
+    assert ((records["steep_slopes"] > 0) & (records["steep_slopes"] <= 128 * 16)).all()
     assert (records["gradient_smallest"] < records["gradient_largest"]).all()
     assert (records["seconds_per_step"] > 0).all()
     learned = records[["learned_a", "learned_b"]]
@@ -136,7 +136,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_records(run, monkeypa
     watch = Watch()
     monkeypatch.setattr(train_module, "train", watch)
     assert main([*COMMAND, "--out", str(out)]) == 0
-    assert all(progress.found == progress.total for progress in watch.seen["relu"]), "it was finished"
+    assert set(watch.seen) == {"ppns"}, "ReLU was finished"
     assert watch.seen["ppns"][-1].found < watch.seen["ppns"][-1].total
     again = run_directory.read(out).records
     assert again.drop_vars("seconds_per_step").identical(run.records.drop_vars("seconds_per_step"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RECORDS = "records.nc"
 MANIFEST = "run.json"
+_CONFIG = "config.json"
 _KEYS = ("experiment", "config", "environment", "seconds", "records")
 
 
@@ -60,18 +61,52 @@ def choose(out: Path | None, name: str) -> Path:
     return path
 
 
+def check_unfinished(out: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with what an interrupted run of another config left beside `out`; see `unfinished`.
+
+    Args:
+      out: the directory that the run will be written to.
+      config: what decides the results, as JSON has it.
+
+    Raises:
+      ValueError: in one line, if there is another config, or it cannot be read.
+    """
+    path = _kept(out) / _CONFIG
+    if not path.exists():
+        return
+    try:
+        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"--out: expected the config of an interrupted run in {path}, got a damaged file ({error}); "
+            f"delete {path.parent}, or name another directory"
+        ) from error
+    ours = json.loads(json.dumps(config))
+    if other := [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]:
+        name = other[0]
+        raise ValueError(
+            f"--out: expected the {name} of the interrupted run in {path.parent}, {theirs.get(name)}, got "
+            f"{ours.get(name)}; use the same, or name another directory"
+        )
+
+
 @contextlib.contextmanager
-def unfinished(out: Path) -> Iterator[Path]:
+def unfinished(out: Path, config: Mapping[str, Any]) -> Iterator[Path]:
     """A directory beside `out` for what an interrupted run goes on from; removed at the end, when the run is written.
 
     It stays if the block is left by an exception, and a note says how to go on.
+
+    Args:
+      out: the directory that the run will be written to.
+      config: see `check_unfinished`, which a command calls before it starts.
     """
-    kept = out.with_name(f".{out.name}.unfinished")
+    kept = _kept(out)
+    kept.mkdir(parents=True, exist_ok=True)
+    replace(kept / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
     try:
         yield kept
     except BaseException:
-        if kept.exists():
-            print(f"not finished; the same command with --out {out} goes on where it was", file=sys.stderr)
+        print(f"not finished; the same command with --out {out} goes on where it was", file=sys.stderr)
         raise
     shutil.rmtree(kept, ignore_errors=True)
 
@@ -187,6 +222,10 @@ def replace(path: Path, content: bytes) -> None:
     partial.write_bytes(content)
     _flush(partial)
     partial.replace(path)
+
+
+def _kept(out: Path) -> Path:
+    return out.with_name(f".{out.name}.unfinished")
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

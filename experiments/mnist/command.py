@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.mnist.data import Data
 from experiments.mnist.protocol import ACTIVATIONS, PROTOCOLS, Batches, Initial, Optimiser, Protocol, ProtocolName
@@ -84,10 +84,18 @@ class Mnist:
         from experiments.mnist.data import load
 
         protocol, out = self.resolve(), run_directory.choose(self.out, "mnist")
-        protocol.check(images=protocol.batch)
+        protocol.check()
         digits = load(self.data, self.data_dir)
         protocol.check(images=len(digits.train_labels))
+        run_directory.check_unfinished(out, _conditions(protocol, digits))
         return lambda: _run(self, protocol, digits, out)
+
+
+def _conditions(protocol: Protocol, digits: Digits) -> dict[str, Any]:
+    """What an interrupted run must have in common with the one that goes on with it."""
+    config = dataclasses.asdict(protocol) | {"synthetic images": digits.synthetic}
+    del config["activations"]  # each has a directory of its own
+    return config
 
 
 def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
@@ -101,7 +109,7 @@ def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
     begin = time.perf_counter()
     trained, slopes, seconds = {}, {}, {}
     with (
-        run_directory.unfinished(out) as kept,
+        run_directory.unfinished(out, _conditions(protocol, digits)) as kept,
         SweepProgress(len(protocol.activations), protocol.steps * protocol.seeds) as progress,
     ):
         for name in protocol.activations:

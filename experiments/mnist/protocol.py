@@ -22,6 +22,7 @@ ACTIVATIONS = ("relu", "parametric_relu", "tanh", "parametric_tanh", "reltanh", 
 """The eight of [P, Table 6]."""
 _HE = ("relu", "parametric_relu")
 _MAX_SEED = 2**32 - 1
+_MOST_STEPS = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +62,21 @@ class Protocol:
     first_seed: int = 0
     activations: tuple[str, ...] = ACTIVATIONS
 
-    def check(self, images: int) -> None:
+    def check(self, images: int | None = None) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with.
 
         Args:
-          images: to train with.
+          images: to train with, once they are known.
         """
         _expect(self.learning_rate, "learning_rate", "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
         for field in ("learning_rate_a", "learning_rate_b"):
             _expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
-        for field in ("steps", "test_every", "train_every", "seeds"):
+        for field in ("steps", "test_every", "train_every", "batch", "seeds"):
             _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
-        _expect(self.batch, "batch", f"an integer within 1..{images}, the number of images", lambda x: 1 <= x <= images)
+        for field in ("steps", "test_every", "train_every"):
+            _expect(getattr(self, field), field, f"an integer <= {_MOST_STEPS}", lambda x: x <= _MOST_STEPS)
+        if images is not None:
+            _expect(self.batch, "batch", f"an integer within 1..{images}, the number of images", lambda x: x <= images)
         last = _MAX_SEED - self.seeds + 1
         _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
         for field, kind in (("initial", Initial), ("batches", Batches), ("optimiser", Optimiser)):

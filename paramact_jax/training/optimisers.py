@@ -28,6 +28,7 @@ def optimiser(
     """An optimiser of all params, with rates of their own for the activations' [P, eq. 7-12: rho_1, rho_2, rho_3].
 
     Rates may be traced, so that another value does not compile again; what the optimiser keeps does not depend on them.
+    Parameters that the layers hold fixed stay fixed, where the tree has them.
 
     Args:
       name: one of `MAKERS`.
@@ -57,6 +58,5 @@ def optimiser(
         "shape": learning_rate if a is None else a,
         "b": learning_rate if b is None else b,
     }
-    return optax.partition(
-        {label: make(rate) for label, rate in rates.items()}, parameter_labels(params, separate=True)
-    )
+    transforms = {label: make(rate) for label, rate in rates.items()} | {"frozen": optax.set_to_zero()}
+    return optax.partition(transforms, parameter_labels(params, separate=True))

@@ -1,0 +1,202 @@
+"""`python -m experiments mnist` as a user runs it, on images that need no files."""
+
+import json
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from experiments import run_directory
+from experiments.__main__ import main
+from experiments.mnist import command as command_module
+from experiments.mnist import train as train_module
+
+SMALL = ["--steps", "40", "--seeds", "2", "--test-every", "10", "--train-every", "20", "--batch", "16"]
+COMMAND = ["mnist", "--data", "synthetic", *SMALL, "--activations", "relu", "ppns"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_user(monkeypatch, tmp_path):
+    """No test reads what the user has, and none connects to other machines."""
+    for name in ("PARAMACT_DATA", "TFDS_DATA_DIR", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PARAMACT_CACHE", str(tmp_path / "cache"))
+
+    def refuse(self, address):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "mnist"
+    assert main([*COMMAND, "--out", str(out)]) == 0
+    return run_directory.read(out)
+
+
+def test_dims_and_coordinates_of_the_records(run):
+    records = run.records
+    scores = {"test_loss": 5, "test_accuracy": 5, "train_loss": 3, "train_accuracy": 3}
+    for name, marks in scores.items():
+        assert records[name].dims == ("activation", "seed", f"{name.split('_')[0]}_step")
+        assert records[name].shape == (2, 2, marks)
+    for name in ("gradient_smallest", "gradient_largest"):
+        assert records[name].dims == ("activation", "seed", "step")
+    assert records["steep_slopes"].dims == ("activation", "seed", "layer")
+    assert records["seconds_per_step"].dims == ("activation", "timing")
+    for name in ("learned_a", "learned_b"):
+        assert records[name].dims == ("activation", "seed", "layer", "node")
+    assert records["activation"].values.tolist() == ["relu", "ppns"]
+    assert records["seed"].values.tolist() == [0, 1]
+    assert records["test_step"].values.tolist() == [0, 10, 20, 30, 40]
+    assert records["train_step"].values.tolist() == [0, 20, 40]
+    assert records["step"].values.tolist() == list(range(40))
+    assert records["layer"].values.tolist() == list(range(1, 9))
+    assert records["node"].values.tolist() == list(range(1, 129))
+
+
+def test_values_of_the_records(run):
+    records = run.records
+    for name in ("test_loss", "train_loss", "test_accuracy", "train_accuracy", "gradient_smallest", "gradient_largest"):
+        assert np.isfinite(records[name]).all(), name
+        assert len(np.unique(records[name].isel({records[name].dims[-1]: -1}))) > 1, name
+    np.testing.assert_allclose(records["test_loss"].sel(activation="relu", test_step=0), np.log(10), atol=0.1)
+    for name in ("test_loss", "train_loss"):
+        of_ppns = records[name].sel(activation="ppns").values
+        assert (of_ppns[:, -1] < of_ppns[:, 0]).all(), "the blots are learned"
+    for name in ("test_accuracy", "train_accuracy"):
+        assert ((records[name] >= 0) & (records[name] <= 1)).all()
+    assert np.issubdtype(records["steep_slopes"].dtype, np.integer)
+    assert ((records["steep_slopes"] > 0) & (records["steep_slopes"] <= 128 * 16)).all()
+    assert (records["gradient_smallest"] < records["gradient_largest"]).all()
+    assert (records["seconds_per_step"] > 0).all()
+    learned = records[["learned_a", "learned_b"]]
+    for name, start in (("learned_a", 6), ("learned_b", 0)):
+        assert np.isnan(learned[name].sel(activation="relu")).all()
+        assert 0 < abs(learned[name].sel(activation="ppns") - start).max() < 1
+
+
+def test_the_run_says_what_it_is(run):
+    assert run.records.attrs["source"] == "synthetic blots, seed 0 (not MNIST)"
+    assert run.records.attrs["synthetic"] == 1
+    config = run.manifest["config"]
+    expected = {"protocol": "recovered", "steps": 40, "batch": 16, "seeds": 2, "first_seed": 0, "optimiser": "sgd"}
+    expected |= {"initial": "fan-in", "batches": "shuffled", "test_every": 10, "train_every": 20}
+    assert {name: config[name] for name in expected} == expected
+    assert config["learning_rate"] == config["learning_rate_a"] == config["learning_rate_b"] == 0.01
+    assert config["data"] == run.records.attrs["source"]
+    assert set(run.manifest["seconds"]["activations"]) == {"relu", "ppns"}
+
+
+def test_only_the_run_is_left_with_its_report(run):
+    assert [path.name for path in run.directory.parent.iterdir()] == ["mnist"]
+    files = {path.name for path in run.directory.iterdir()}
+    assert files >= {"records.nc", "run.json", "report.md", "summary.json"}
+    assert any(name.endswith(".png") for name in files)
+    assert "not MNIST" in (run.directory / "report.md").read_text()
+    json.loads((run.directory / "summary.json").read_text())
+
+
+class Watch:
+    """`train`, with what it reported by activation; interrupted as by Ctrl-C while training `at`."""
+
+    def __init__(self, at=None):
+        self.seen = {}
+        self._train, self._at = train_module.train, at
+
+    def __call__(self, activation, *arguments, on_progress, **options):
+        def report(progress):
+            self.seen.setdefault(activation, []).append(progress)
+            on_progress(progress)
+            if activation == self._at:
+                raise KeyboardInterrupt
+
+        return self._train(activation, *arguments, on_progress=report, **options)
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_records(run, monkeypatch, tmp_path, capsys):
+    """Interrupted at its second activation; refused under other conditions, before anything runs."""
+    out = tmp_path / "runs" / "mnist"
+    out.parent.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "train", Watch(at="ppns"))
+        with pytest.raises(KeyboardInterrupt):
+            main([*COMMAND, "--out", str(out)])
+    assert [path.name for path in out.parent.iterdir()] == [".mnist.unfinished"]
+    assert f"--out {out} goes on" in capsys.readouterr().err
+
+    assert main([*COMMAND, "--learning-rate", "0.02", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --out: expected the learning_rate of the interrupted run in ")
+    assert error.count("\n") == 1
+    assert [path.name for path in out.parent.iterdir()] == [".mnist.unfinished"]
+
+    watch = Watch()
+    monkeypatch.setattr(train_module, "train", watch)
+    assert main([*COMMAND, "--out", str(out)]) == 0
+    assert set(watch.seen) == {"ppns"}, "ReLU was finished"
+    assert watch.seen["ppns"][-1].found < watch.seen["ppns"][-1].total
+    again = run_directory.read(out).records
+    assert again.drop_vars("seconds_per_step").identical(run.records.drop_vars("seconds_per_step"))
+    assert [path.name for path in out.parent.iterdir()] == ["mnist"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "--steps: expected an integer >= 1"),
+        (["--steps", str(2**31)], "--steps: expected an integer"),
+        (["--seeds", "0"], "--seeds: expected an integer >= 1, got 0"),
+        (["--test-every", "0"], "--test-every: expected an integer >= 1"),
+        (["--test-every", str(2**31)], "--test-every: expected an integer"),
+        (["--train-every", "-5"], "--train-every: expected an integer >= 1"),
+        (["--batch", "0"], "--batch: expected an integer >= 1, got 0"),
+        (["--batch", "2001"], "--batch: expected an integer within 1..2000, the number of images, got 2001"),
+        (["--learning-rate", "nan"], "--learning-rate: expected a finite number > 0, got nan"),
+        (["--learning-rate", "0"], "--learning-rate: expected a finite number > 0, got 0"),
+        (["--learning-rate-a", "-0.1"], "--learning-rate-a: expected a finite number >= 0, got -0.1"),
+        (["--learning-rate-b", "inf"], "--learning-rate-b: expected a finite number >= 0, got inf"),
+        (["--first-seed", "-1"], "--first-seed: expected an integer within 0.."),
+        (["--first-seed", str(2**32 - 1)], f"--first-seed: expected an integer within 0..{2**32 - 2}, got {2**32 - 1}"),
+        (["--activations", "relu", "relu"], "--activations: expected each name once, got relu relu"),
+        (["--activations", "ppms"], "unknown activation 'ppms': expected one of"),
+        (["--data-dir", "somewhere"], "--data-dir: expected none with --data synthetic, got somewhere"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_runs(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command_module, "_run", lambda *_: pytest.fail("it runs"))
+    out = tmp_path / "run"
+    assert main([*COMMAND, *arguments, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_directory_that_exists_is_refused(tmp_path, capsys):
+    assert main([*COMMAND, "--out", str(tmp_path)]) == 2
+    assert "--out: expected a directory that does not exist yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--protocol", "printed"], ["--optimiser", "lion"], ["--data", "cifar"]])
+def test_a_choice_that_is_none(arguments, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*COMMAND, *arguments, "--out", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    assert arguments[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--data", "tfds"], ["--data", "idx"], ["--data-dir", "nowhere"]])
+def test_no_data_and_no_network(arguments, tmp_path, capsys, monkeypatch):
+    """Said within seconds, where TensorFlow Datasets itself would try again for minutes."""
+    monkeypatch.chdir(tmp_path)
+    begin = time.monotonic()
+    assert main(["mnist", *SMALL, *arguments, "--out", "runs/mnist"]) == 2
+    assert time.monotonic() - begin < 30
+    error = capsys.readouterr().err
+    assert error.startswith("error: --data-dir: ")
+    assert error.count("\n") == 1
+    assert "nowhere" in error or "PARAMACT_DATA" in error
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,201 @@
+"""A classifier's training against steps by hand, and its scores against NumPy."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
+
+TRAIN, TEST, FEATURES, CLASSES = 23, 17, 5, 4
+RATES = {"learning_rate": 0.3, "learning_rate_a": 0.2, "learning_rate_b": 0.1}
+
+
+def images(count, seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, FEATURES)).astype(np.float32), rng.integers(0, CLASSES, count).astype(np.int32)
+
+
+SETS = dict(
+    zip(
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        (*images(TRAIN, 0), *images(TEST, 1)),
+        strict=True,
+    )
+)
+
+
+def network(params, inputs):
+    hidden = inputs @ params["linear"]["kernel"] + params["linear"]["bias"][None]
+    own = params["activation"]
+    return own["a"][None] * jnp.tanh(hidden - own["b"][None])
+
+
+def initial(key):
+    kernel, bias = jax.random.split(key)
+    return {
+        "linear": {
+            "kernel": jax.random.normal(kernel, (FEATURES, CLASSES)),
+            "bias": jax.random.normal(bias, (CLASSES,)),
+        },
+        "activation": {"a": jnp.full(CLASSES, 1.5), "b": jnp.zeros(CLASSES)},
+    }
+
+
+def with_notes(params, inputs, labels):
+    value, gradient = jax.value_and_grad(lambda params: cross_entropy(network(params, inputs), labels))(params)
+    return gradient, {"loss": value, "seen": inputs[:, 0]}
+
+
+CLASSIFIER = Classifier(
+    network,
+    initial,
+    Minibatches(TRAIN, 6),
+    Schedule(steps=11, test_every=4, train_every=5),
+    gradient=with_notes,
+    report=lambda params: {"a": params["activation"]["a"]},
+)
+
+
+@pytest.fixture(scope="module")
+def by_hand():
+    """Params before each step and after the last, and the images of each step: theta - rate * gradient, written out."""
+    key = jax.random.key(4)
+    params, order = CLASSIFIER.start(key)
+    draw = jax.jit(CLASSIFIER.batches.draw)
+    gradient = jax.jit(jax.grad(lambda params, x, t: cross_entropy(network(params, x), t)))
+    kept, chosen = [params], []
+    for step in range(CLASSIFIER.schedule.steps):
+        order, which = draw(order, step)
+        slopes = gradient(params, SETS["train_images"][which], SETS["train_labels"][which])
+        rates = {
+            "linear": dict.fromkeys(("kernel", "bias"), RATES["learning_rate"]),
+            "activation": {"a": RATES["learning_rate_a"], "b": RATES["learning_rate_b"]},
+        }
+        params = jax.tree.map(lambda x, rate, slope: x - rate * slope, params, rates, slopes)
+        kept.append(params)
+        chosen.append(np.asarray(which))
+    return kept, chosen
+
+
+@pytest.fixture(scope="module")
+def states():
+    """The states before each step and after the last."""
+    state = jax.jit(CLASSIFIER.init)(jax.random.key(4), SETS["train_images"], SETS["train_labels"])
+    step = jax.jit(CLASSIFIER.step)
+    found = [state]
+    for i in range(CLASSIFIER.schedule.steps):
+        found.append(step(found[-1], jnp.int32(i), **SETS, **RATES))
+    return found
+
+
+@pytest.fixture(scope="module")
+def summary(states):
+    return jax.jit(CLASSIFIER.summarise)(states[-1], **SETS)
+
+
+def exact_score(params, inputs, labels):
+    """Mean cross-entropy and accuracy in float64 from the outputs in float32."""
+    outputs = np.asarray(network(params, inputs), np.float64)
+    losses = special.logsumexp(outputs, axis=1) - outputs[np.arange(len(labels)), labels]
+    return losses.mean(), (outputs.argmax(1) == labels).mean()
+
+
+def test_a_step_of_sgd_is_theta_minus_rate_times_gradient(states, by_hand):
+    for state, expected in zip(states, by_hand[0], strict=True):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), state.params, expected)
+    moved = jax.tree.map(lambda x, y: float(abs(x - y).min()), states[0].params, states[-1].params)
+    assert min(jax.tree.leaves(moved)) > 0
+
+
+def test_scores_are_those_of_the_params_before_the_step_of_that_number(summary, by_hand):
+    assert CLASSIFIER.schedule.test_steps == [0, 4, 8, 11]
+    assert CLASSIFIER.schedule.train_steps == [0, 5, 10, 11]
+    for name, steps in (("test", [0, 4, 8, 11]), ("train", [0, 5, 10, 11])):
+        expected = [exact_score(by_hand[0][i], SETS[f"{name}_images"], SETS[f"{name}_labels"]) for i in steps]
+        np.testing.assert_allclose(summary[name]["loss"], [loss for loss, _ in expected], rtol=1e-5)
+        np.testing.assert_allclose(summary[name]["accuracy"], [share for _, share in expected], rtol=1e-6)
+        assert len(np.unique(summary[name]["loss"])) == 4
+
+
+def test_a_score_is_not_known_before_its_step(states):
+    for done, state in enumerate(states):
+        known = [step < done for step in (0, 4, 8)] + [False]
+        assert np.isfinite(state.test.loss).tolist() == known
+        assert np.isfinite(state.test.accuracy).tolist() == known
+        assert np.isfinite(state.train.loss).tolist() == [step < done for step in (0, 5, 10)] + [False]
+
+
+def test_notes_of_every_step_and_the_report(summary, by_hand, states):
+    params, chosen = by_hand
+    for step, which in enumerate(chosen):
+        loss, _ = exact_score(params[step], SETS["train_images"][which], SETS["train_labels"][which])
+        assert float(summary["notes"]["loss"][step]) == pytest.approx(loss, rel=1e-5)
+        np.testing.assert_array_equal(summary["notes"]["seen"][step], SETS["train_images"][which, 0])
+    assert summary["notes"]["loss"].shape == (11,)
+    np.testing.assert_array_equal(summary["learned"]["a"], states[-1].params["activation"]["a"])
+
+
+def test_without_a_gradient_of_ones_own_the_same_training_with_no_notes(states):
+    plain = dataclasses.replace(CLASSIFIER, gradient=None, report=lambda params: {})
+    state = plain.init(jax.random.key(4), SETS["train_images"], SETS["train_labels"])
+    assert jax.tree.leaves(state.notes) == []
+    step = jax.jit(plain.step)
+    for i in range(3):
+        state = step(state, jnp.int32(i), **SETS, **RATES)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), state.params, states[3].params)
+    assert plain.summarise(state, **SETS)["learned"] == {}
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 16, 17, 18, 1000])
+@pytest.mark.parametrize("count", [1, 16, 17])
+def test_all_images_are_scored_whatever_the_number_at_once(at_once, count):
+    """Accuracy counts exactly; a loss that left an image out, or counted one twice, would be far off."""
+    params = initial(jax.random.key(0))
+    inputs, labels = SETS["test_images"][:count], SETS["test_labels"][:count]
+    score = jax.jit(CLASSIFIER.score, static_argnames="at_once")(params, inputs, labels, at_once=at_once)
+    loss, accuracy = exact_score(params, inputs, labels)
+    assert float(score.loss) == pytest.approx(loss, rel=1e-5)
+    assert round(float(score.accuracy) * count) == round(accuracy * count)
+    assert score.loss.dtype == score.accuracy.dtype == jnp.float32
+
+
+def test_scores_of_many_images_lose_no_digits():
+    """60,000 losses summed in float32 by parts; one image in each thousand is hard, so that a lost one shows."""
+    params = initial(jax.random.key(0))
+    inputs, labels = images(60_001, 5)
+    inputs[::1000] *= 30
+    score = jax.jit(CLASSIFIER.score)(params, inputs, labels)
+    loss, accuracy = exact_score(params, inputs, labels)
+    assert float(score.loss) == pytest.approx(loss, rel=2e-6)
+    assert float(score.accuracy) == pytest.approx(accuracy, rel=1e-6)
+
+
+def test_labels_of_one_byte_are_counted_beyond_255():
+    params = initial(jax.random.key(0))
+    inputs, labels = images(2_000, 6)
+    score = CLASSIFIER.score(params, inputs, labels.astype(np.uint8))
+    assert float(score.accuracy) == pytest.approx(exact_score(params, inputs, labels)[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "test_steps", "train_steps"),
+    [
+        (Schedule(10, 1, 3), list(range(11)), [0, 3, 6, 9, 10]),
+        (Schedule(10, 5, 10), [0, 5, 10], [0, 10]),
+        (Schedule(10, 11, 2**31 - 1), [0, 10], [0, 10]),
+        (Schedule(1, 1, 2), [0, 1], [0, 1]),
+    ],
+)
+def test_marks_of_a_schedule(schedule, test_steps, train_steps):
+    assert (schedule.test_steps, schedule.train_steps) == (test_steps, train_steps)
+
+
+@pytest.mark.parametrize("field", ["steps", "test_every", "train_every"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_schedule_that_never_gets_on_is_refused(field, value):
+    with pytest.raises(ValueError, match=rf"^expected {field} of 1 or more, got {value}$"):
+        Schedule(**({"steps": 5, "test_every": 5, "train_every": 5} | {field: value}))

@@ -60,6 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:
+        from paramact_jax.sweeps import DirectoryRefusedError
+
+        if not isinstance(error, DirectoryRefusedError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

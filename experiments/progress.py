@@ -39,8 +39,10 @@ class SweepProgress:
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = bar(self._console, 30, MofNCompleteColumn())
         self._activations = activations
+        self._iterations = iterations
+        self._trained_here = 0
         self._compiled = 0
-        self._trained = 0
+        self._through: set[str] = set()
         self._task = self._bar.add_task("compiling", total=activations * iterations)
         self._begin = time.perf_counter()
 
@@ -63,16 +65,24 @@ class SweepProgress:
 
     def advanced(self, activation: str, chunk: Progress) -> None:
         """One more chunk of iterations is trained."""
-        done = self._trained * chunk.total + chunk.done
+        done = len(self._through) * self._iterations + chunk.done
         self._bar.update(self._task, description=activation, completed=done)
         if chunk.done == chunk.total:
-            self._trained += 1
-            seconds = time.perf_counter() - self._begin
-            left = seconds / self._trained * (self._activations - self._trained)
+            self._through.add(activation)
+            self._trained_here += 1
+            trained, seconds = len(self._through), time.perf_counter() - self._begin
+            left = seconds / self._trained_here * (self._activations - trained)
             self._say(
                 f"{activation}: {chunk.total:,} iterations in {chunk.seconds:.1f} s "
-                f"({self._trained} of {self._activations}, about {left:.0f} s left)"
+                f"({trained} of {self._activations}, about {left:.0f} s left)"
             )
+
+    def through(self, activation: str) -> None:
+        """An activation is trained; says so if that was found done, with nothing left to advance."""
+        if activation not in self._through:
+            self._through.add(activation)
+            self._bar.update(self._task, completed=len(self._through) * self._iterations)
+            self._say(f"{activation}: trained before ({len(self._through)} of {self._activations})")
 
     def _say(self, line: str) -> None:
         if self._bar.disable:

@@ -71,7 +71,7 @@ def check_unfinished(out: Path, config: Mapping[str, Any]) -> None:
     Raises:
       ValueError: in one line, if there is another config, or it cannot be read.
     """
-    path = _kept(out) / _CONFIG
+    path = kept(out) / _CONFIG
     if not path.exists():
         return
     try:
@@ -100,15 +100,15 @@ def unfinished(out: Path, config: Mapping[str, Any]) -> Iterator[Path]:
       out: the directory that the run will be written to.
       config: see `check_unfinished`, which a command calls before it starts.
     """
-    kept = _kept(out)
-    kept.mkdir(parents=True, exist_ok=True)
-    replace(kept / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
+    directory = kept(out)
+    directory.mkdir(parents=True, exist_ok=True)
+    replace(directory / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
     try:
-        yield kept
+        yield directory
     except BaseException:
         print(f"not finished; the same command with --out {out} goes on where it was", file=sys.stderr)
         raise
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[str, Any], seconds: Any) -> Run:
@@ -224,7 +224,8 @@ def replace(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
-def _kept(out: Path) -> Path:
+def kept(out: Path) -> Path:
+    """Where an interrupted run that is to be written to `out` keeps what is finished."""
     return out.with_name(f".{out.name}.unfinished")
 
 

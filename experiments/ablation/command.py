@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from experiments.progress import SweepProgress
-    from paramact_jax.datasets import Digits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +62,13 @@ class AblationXor10:
             raise ValueError(f"--trials: expected 2 or more, to compare in pairs, got {self.trials}")
         out = run_directory.choose(self.out, "ablation-xor10")
 
-        def train(progress: SweepProgress, _: Path) -> xr.Dataset:
+        def train(progress: SweepProgress) -> xr.Dataset:
             from experiments.ablation.xor10 import run
 
             return run(protocol, on_progress=progress.advanced)
 
-        return lambda: _run(out, "ablation-xor10", _config(self.protocol, protocol), protocol.iterations, train)
+        config = _config(self.protocol, protocol)
+        return lambda: _run(out, "ablation-xor10", config, protocol.iterations, train, contextlib.nullcontext())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,15 @@ class AblationMnist:
         digits = load(self.data, self.data_dir)
         protocol.check(images=len(digits.train_labels))
         config = _config(self.protocol, protocol) | {"data": digits.source}
-        return lambda: _run(out, "ablation-mnist", config, self.steps * self.seeds, _train_mnist(protocol, digits))
+        run_directory.check_unfinished(out, config)
+
+        def train(progress: SweepProgress) -> xr.Dataset:
+            from experiments.ablation.mnist import run
+
+            return run(protocol, digits, directory=run_directory.kept(out), progress=progress)
+
+        unfinished = run_directory.unfinished(out, config)
+        return lambda: _run(out, "ablation-mnist", config, self.steps * self.seeds, train, unfinished)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +149,6 @@ class Ablation:
         return self.what.prepare()
 
 
-def _train_mnist(protocol: mnist.Protocol, digits: Digits) -> Callable[[SweepProgress, Path], xr.Dataset]:
-    def train(progress: SweepProgress, kept: Path) -> xr.Dataset:
-        from experiments.ablation.mnist import run
-
-        return run(protocol, digits, directory=kept, on_progress=progress.advanced)
-
-    return train
-
-
 def _config(name: str, protocol: mnist.Protocol | xor10.Protocol) -> dict[str, Any]:
     """What is the same under all conditions."""
     varied = ("activations", "initial_a", "learning_rate_a", "learning_rate_b", "activation_learning_rate")
@@ -159,7 +160,8 @@ def _run(
     experiment: str,
     config: dict[str, Any],
     iterations: int,
-    train: Callable[[SweepProgress, Path], xr.Dataset],
+    train: Callable[[SweepProgress], xr.Dataset],
+    unfinished: AbstractContextManager[Any],
 ) -> None:
     from experiments import run_directory
     from experiments.ablation import report
@@ -168,11 +170,8 @@ def _run(
 
     start()
     begin = time.perf_counter()
-    with (
-        run_directory.unfinished(out) as kept,
-        SweepProgress(len(BASES) * len(CONDITIONS), iterations) as progress,
-    ):
-        records = train(progress, kept)
+    with unfinished, SweepProgress(len(BASES) * len(CONDITIONS), iterations) as progress:
+        records = train(progress)
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}
         )

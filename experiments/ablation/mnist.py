@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import xarray as xr
 from experiments.ablation.design import BASES, CONDITIONS, Condition, trained_as
 from experiments.mnist.protocol import Protocol
 from experiments.mnist.train import train
+from experiments.progress import SweepProgress
 from paramact_jax.datasets import Digits
-from paramact_jax.sweeps import Progress
 from paramact_jax.training import Schedule
 
 _VARIABLES = {
@@ -36,16 +35,14 @@ def protocol_of(protocol: Protocol, condition: Condition) -> Protocol:
     )
 
 
-def run(
-    protocol: Protocol, digits: Digits, *, directory: Path, on_progress: Callable[[str, Progress], None]
-) -> xr.Dataset:
+def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepProgress) -> xr.Dataset:
     """All seeds under every condition.
 
     Args:
       protocol: the conditions of training, already checked.
       digits: flattened images.
       directory: where to go on from after an interruption.
-      on_progress: called with what is trained, after every call.
+      progress: is told of every call, and of what had been trained before.
     """
     found: dict[str, list[Any]] = {name: [] for name in _VARIABLES}
     for base in BASES:
@@ -58,9 +55,10 @@ def run(
                     protocol_of(protocol, condition),
                     digits,
                     directory=directory / f"{base}-{condition.name.replace(', ', '-')}",
-                    on_progress=functools.partial(on_progress, name),
+                    on_progress=functools.partial(progress.advanced, name),
                 )
             )
+            progress.through(name)
         for variable, (key, _) in _VARIABLES.items():
             found[variable].append([results[key].values for results in of_base])
     return xr.Dataset(

@@ -121,6 +121,7 @@ def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
                 directory=kept / name,
                 on_progress=functools.partial(progress.advanced, name),
             )
+            progress.through(name)
             slopes[name] = steep_slopes(name, protocol, digits)
             seconds[name] = time.perf_counter() - started
         timing = seconds_per_step(protocol.activations, protocol, digits)

@@ -232,3 +232,17 @@ def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     assert dict(records.sizes) == {"base": 1, "condition": 4, "seed": 2, "test_step": 3}
     assert np.isfinite(records["test_loss"]).all()
     assert "NOT MNIST" in (out / "report.md").read_text()
+
+
+def test_another_protocol_does_not_go_on_with_what_is_there(tmp_path, monkeypatch, capsys):
+    from experiments.ablation import mnist
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mnist, "train", interrupted)
+    arguments = ["ablation", "mnist", "--data", "synthetic", "--seeds", "2", "--out", str(tmp_path / "run")]
+    with pytest.raises(KeyboardInterrupt):
+        main([*arguments, "--steps", "6"])
+    assert main([*arguments, "--steps", "7"]) == 2
+    assert "expected the steps of the interrupted run" in capsys.readouterr().err

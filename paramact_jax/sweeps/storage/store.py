@@ -26,6 +26,10 @@ _STATE = re.compile(r"state-(\d+)-(\d+)-(\d+)\.npz")
 _STATES_KEPT = 2
 
 
+class DirectoryRefusedError(ValueError):
+    """A directory that a sweep cannot go on with."""
+
+
 class Store:
     """The directory of one sweep, for one process at a time.
 
@@ -45,7 +49,9 @@ class Store:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = (directory / _LOCK).open("a+", encoding="utf-8")
         except FileExistsError as error:
-            raise ValueError(f"directory: expected a directory, got the file {directory}; name another one") from error
+            raise DirectoryRefusedError(
+                f"directory: expected a directory, got the file {directory}; name another one"
+            ) from error
         except OSError as error:
             raise OSError(f"directory: cannot write to {directory}: {_reason(error)}; name another one") from error
         try:
@@ -130,7 +136,7 @@ class Store:
             _lock(self._lock.fileno())
         except OSError as error:
             self._lock.seek(0)
-            raise ValueError(
+            raise DirectoryRefusedError(
                 f"directory: {self.directory} is in use by another process ({self._lock.read().strip() or 'unknown'}); "
                 f"wait for it, or name another directory"
             ) from error
@@ -148,7 +154,7 @@ class Store:
             compare(self.directory, _read_manifest(manifest), configuration)
             return
         if others := sorted(path.name for path in self.directory.iterdir() if path.name != _LOCK):
-            raise ValueError(
+            raise DirectoryRefusedError(
                 f"directory: expected a new or empty one, or one of a sweep with its {_MANIFEST}, got {self.directory} "
                 f"with {others[0]} in it; name another one"
             )
@@ -165,7 +171,7 @@ def compare(directory: Path, stored: Mapping[str, str], now: Mapping[str, str]) 
     if names:
         absent = "not there"
         changes = "; ".join(f"{name}: {stored.get(name, absent)} stored, {now.get(name, absent)} now" for name in names)
-        raise ValueError(
+        raise DirectoryRefusedError(
             f"directory: {directory} holds a sweep that differs in {changes}. Make the call as it was stored to go on "
             f"with it, or name another directory"
         )
@@ -178,7 +184,9 @@ def _read_manifest(path: Path) -> dict[str, str]:
         if content["sha256"] != _hash(configuration):
             raise ValueError("its checksum does not hold")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"directory: {path} is damaged ({error}); restore it, or name another directory") from error
+        raise DirectoryRefusedError(
+            f"directory: {path} is damaged ({error}); restore it, or name another directory"
+        ) from error
     return configuration
 
 

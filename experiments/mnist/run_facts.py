@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from experiments.mnist.protocol import HIDDEN_LAYERS, WIDTH
 from experiments.run_directory import Run
 from paramact_jax.papers import ko2021
 
@@ -68,7 +69,14 @@ def final_losses(run: Run) -> dict[str, float]:
 
 def slope_counts(run: Run) -> dict[str, int]:
     """The published counts that this run's can be compared with."""
-    return {} if is_synthetic(run) else {row.activation: row.count for row in ko2021.FIG_14}
+    if is_synthetic(run):
+        return {}
+    return {row.activation: row.count for row in ko2021.FIG_14 if row.slopes == slopes_counted(run)}
+
+
+def slopes_counted(run: Run) -> int:
+    """Number of slopes that are counted: layers x nodes x images of the first minibatch."""
+    return HIDDEN_LAYERS * WIDTH * int(run.manifest["config"]["batch"])
 
 
 def about_seeds(run: Run) -> str:

@@ -448,3 +448,11 @@ def test_mean_and_interval_pass_over_what_is_not_finite():
     half = 12.706204736 * math.sqrt(2) / math.sqrt(2)
     np.testing.assert_allclose(low, [2 - half, np.nan, np.nan])
     np.testing.assert_allclose(high, [2 + half, np.nan, np.nan])
+
+
+def test_counts_of_other_minibatches_are_not_compared():
+    table = report.tables(run(dataset(), batch=32))[1]
+    assert "of 32,768" in table.title
+    assert {row[-1] for row in table.rows} == {""}
+    assert "it is of minibatches of another size" in table.note
+    assert {row[-1] for row in report.tables(run(dataset()))[1].rows} != {""}

@@ -16,6 +16,7 @@ from experiments.ablation.design import CONDITIONS, EFFECTS, Condition, Effect, 
 from experiments.mnist.cells import range_cell
 from experiments.mnist.pictures import mean_and_interval
 from experiments.mnist.samples import plain, sample
+from experiments.mnist.statements import CLOSEUP, early_loss
 from experiments.run_directory import Run
 from experiments.tables import Table
 from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
@@ -23,8 +24,10 @@ from paramact_jax.papers import ko2021
 from paramact_jax.statistics import PairedComparison, holm, paired_comparison, wilson_interval
 
 LEVEL = 0.05
-EARLY = 650
-"""[P, Fig. 12] is shown close up to this step."""
+EARLY = CLOSEUP
+
+PUBLISHED_ITERATIONS = 10_000
+"""Of [P, Table 5]."""
 
 LABELS = {"ppns": "PPNS", "parametric_tanh": "Parametric Tanh", "parametric_relu": "Parametric ReLU"}
 
@@ -74,8 +77,8 @@ def outcomes(records: xr.Dataset) -> list[Outcome]:
         return [Outcome("trials that converge", records["converged"].astype(bool), larger_is_better=True)]
     losses = records["test_loss"].astype(np.float64)
     found = [Outcome("test loss after the last step", losses.isel(test_step=-1), larger_is_better=False)]
-    if int(records["test_step"][-1]) > EARLY:
-        early = losses.sel(test_step=slice(0, EARLY)).integrate("test_step") / EARLY
+    early = early_loss(losses) if int(records["test_step"][-1]) > EARLY else None
+    if early is not None:
         found.append(Outcome(f"mean test loss over steps 0 to {EARLY}", early, larger_is_better=False))
     return found
 
@@ -104,6 +107,8 @@ def summary(run: Run) -> dict[str, Any]:
     """The effects as plain data."""
     return {
         "experiment": run.manifest["experiment"],
+        "config": run.manifest["config"],
+        "synthetic": bool(run.records.attrs.get("synthetic", 0)),
         "outcomes": {outcome.name: [plain(answer) for answer in answers(outcome)] for outcome in outcomes(run.records)},
     }
 
@@ -174,7 +179,10 @@ def _published(run: Run, outcome: Outcome, base: str, condition: Condition) -> s
     theirs = condition.plain or (condition.learned and condition.initial_a is None)
     name = trained_as(base, condition)
     found: list[str] = []
-    if not theirs or run.manifest["config"]["protocol"] != "recovered":
+    config = run.manifest["config"]
+    if not theirs or config["protocol"] != "recovered":
+        return ""
+    if config.get("iterations", PUBLISHED_ITERATIONS) != PUBLISHED_ITERATIONS:
         return ""
     if outcome.counted:
         found = [f"{row.converged}" for row in ko2021.TABLE_5 if row.activation == name]
@@ -190,10 +198,11 @@ def _effects(run: Run, outcome: Outcome) -> Table:
     rows = []
     for answer in answers(outcome):
         found = answer.comparison
-        cells = ["", "", "", ""]
+        cells = ["0", "", "", "", ""]
         if found is not None:
             interval = (scale * found.interval[0], scale * found.interval[1])
             cells = [
+                f"{found.pairs}",
                 f"{scale * found.difference:+{form}}",
                 range_cell(interval, form),
                 f"{found.p_value:.2g}",
@@ -201,15 +210,28 @@ def _effects(run: Run, outcome: Outcome) -> Table:
             ]
         what = f"{answer.effect.first} - {answer.effect.second}"
         rows.append([LABELS[answer.base], answer.effect.question, what, *cells, answer.verdict])
-    test = "McNemar's exact test" if outcome.counted else "paired t test"
+    test = "bootstrap interval; McNemar's exact test" if outcome.counted else "t interval; paired t test"
+    seeds = outcome.values.sizes["seed"]
+    lost = any(answer.comparison is None or answer.comparison.pairs < seeds for answer in answers(outcome))
+    left_out = f" Of {seeds} seeds, those not finite under one of the two are left out." if lost else ""
     unit = ", per 1,000" if outcome.counted else ""
     return Table(
         title=f"{_problem(run)}: what changes the {outcome.name}",
-        columns=["function", "effect of", "difference of", "mean", "95 % interval", "p", "p (Holm)", "verdict"],
+        columns=[
+            "function",
+            "effect of",
+            "difference of",
+            "seeds",
+            "mean",
+            "95 % interval",
+            "p",
+            "p (Holm)",
+            "verdict",
+        ],
         rows=rows,
         note=(
-            f"{_protocol(run)} Differences on equal seeds{unit}; bootstrap interval; {test}, Holm's correction over "
-            f"the {len(rows)} rows; told apart at {LEVEL:g}."
+            f"{_protocol(run)} Differences on equal seeds{unit}; {test}, Holm's correction over the {len(rows)} rows; "
+            f"told apart at {LEVEL:g}.{left_out}"
         ),
         left=["effect of", "difference of"],
     )

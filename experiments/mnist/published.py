@@ -44,7 +44,7 @@ def final_table(run: Run) -> Table:
         f"mean +- t s sqrt(1 + 1/n)."
     )
     if not published:
-        why = "the images are not MNIST's" if run_facts.is_synthetic(run) else "it is after another number of steps"
+        why = "the images are not MNIST's" if run_facts.is_synthetic(run) else "it is of another training"
         note += f" What is published is not compared: {why}."
     return Table(
         title=run_facts.titled(run, "Test loss and accuracy at the end [P, Fig. 12]"),
@@ -60,7 +60,7 @@ def final_table(run: Run) -> Table:
 def slopes_table(run: Run) -> Table:
     """Slopes >= 1 before training."""
     printed, comparable = {row.activation: row for row in ko2021.FIG_14}, run_facts.slope_counts(run)
-    why = "the images are not MNIST's" if run_facts.is_synthetic(run) else "it is of minibatches of another size"
+    why = "the images are not MNIST's" if run_facts.is_synthetic(run) else "it is of other minibatches or another start"
     rows = []
     for name in run_facts.activations(run):
         found, away, verdict = slopes(run, name), math.nan, None

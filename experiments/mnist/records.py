@@ -64,7 +64,7 @@ def to_dataset(
         data[key.replace(".", "_")] = (
             ("activation", "seed", "layer", "node"),
             np.stack([t[key].values if key in t else blank for t in trained.values()]),
-            _about(f"learned {key.removeprefix(_LEARNED)} of a node; NaN where the activation has none"),
+            _about(f"learned {key.removeprefix(_LEARNED)} of a node; NaN where the activation learns none"),
         )
     schedule = Schedule(protocol.steps, protocol.test_every, protocol.train_every)
     return xr.Dataset(

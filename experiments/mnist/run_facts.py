@@ -6,11 +6,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from experiments.mnist.protocol import HIDDEN_LAYERS, WIDTH
+from experiments.mnist.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH
 from experiments.run_directory import Run
 from paramact_jax.papers import ko2021
 
 _LABELS = {row.activation: row.label for row in ko2021.TABLE_7}
+
+
+_STATED = {
+    name: getattr(PROTOCOLS["literal"], name)
+    for name in ("batch", "optimiser", "learning_rate", "learning_rate_a", "learning_rate_b", "initial_a")
+}
+"""What [P, Tables 7 and 8] leave no doubt about."""
 
 
 def label(activation: str) -> str:
@@ -37,12 +44,13 @@ def titled(run: Run, title: str) -> str:
 def conditions(run: Run) -> str:
     """Protocol, data and seeds in one sentence."""
     config, seeds = run.manifest["config"], run.records["seed"].values
+    started = f", a started at {config['initial_a']:g}" if config.get("initial_a") is not None else ""
     which = f"seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"seed {seeds[0]} alone"
     return (
         f"Protocol {config['protocol']}, {which}: initial weights {config['initial']}, {config['batches']} batches of "
         f"{config['batch']}, {config['optimiser']}, learning rate {config['learning_rate']} "
-        f"({config['learning_rate_a']} for a, {config['learning_rate_b']} for b), {config['steps']:,} steps; images: "
-        f"{run.records.attrs['source']}."
+        f"({config['learning_rate_a']} for a, {config['learning_rate_b']} for b), {config['steps']:,} steps{started}; "
+        f"images: {run.records.attrs['source']}."
     )
 
 
@@ -62,14 +70,16 @@ def diverged(run: Run, variables: Iterable[str]) -> str:
 
 
 def final_losses(run: Run) -> dict[str, float]:
-    """The published test losses that this run's can be compared with: none after another number of steps."""
-    steps = run.manifest["config"]["steps"]
-    return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps and not is_synthetic(run)}
+    """The published test losses that this run's can be compared with: none after another training."""
+    config = run.manifest["config"]
+    if is_synthetic(run) or any(config.get(name, value) != value for name, value in _STATED.items()):
+        return {}
+    return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == config["steps"]}
 
 
 def slope_counts(run: Run) -> dict[str, int]:
     """The published counts that this run's can be compared with."""
-    if is_synthetic(run):
+    if is_synthetic(run) or run.manifest["config"].get("initial_a") is not None:
         return {}
     return {row.activation: row.count for row in ko2021.FIG_14 if row.slopes == slopes_counted(run)}
 

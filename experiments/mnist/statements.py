@@ -23,6 +23,8 @@ _ALIKE = 0.1
 """What the paper calls "slightly", "almost the same" or "similar" is taken as a difference of at most this share."""
 _NEAR_ZERO = 0.1
 """A gradient near 0 has at most this share of the range that the paper prints for Parametric ReLU."""
+_FEWEST_SCORES = 3
+"""With fewer scores in the close-up, what the curve does between them decides its mean."""
 _FACTOR = 2.0
 """A length that the paper prints is met within this factor."""
 
@@ -94,8 +96,8 @@ def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
     """What the statements are about, each (activation, seed); without those for which too little was recorded.
 
     - speed, early speed: mean test loss over all steps, over those of the close-up, linear between the steps scored:
-      the area below the curve of Fig. 12. The lower, the faster. How often it was scored hardly matters to it, while
-      a mean over the scores would count the untrained network the more the fewer there are.
+      the area below the curve of Fig. 12. The lower, the faster. The fewer the scores, the more the first, steep part
+      is overestimated, so that only runs scored equally often can be compared.
     - final loss: at the last step scored.
     - start range, plotted range: largest - smallest entry of dL/dy^(1), mean over the steps up to 200, up to 4,000.
     - widest range: the same, the largest over the steps up to 4,000.
@@ -105,8 +107,7 @@ def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
     # infinities of both signs would make a NaN with a warning
     with np.errstate(invalid="ignore"):
         spread = records["gradient_largest"].astype(np.float64) - records["gradient_smallest"].astype(np.float64)
-    early, start, plotted = (
-        loss.sel(test_step=slice(0, CLOSEUP)),
+    start, plotted = (
         spread.sel(step=slice(0, START)),
         spread.sel(step=slice(0, PLOTTED)),
     )
@@ -118,16 +119,38 @@ def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
         "steep slopes": records["steep_slopes"].sum("layer").astype(np.float64),
     }
     if loss.sizes["test_step"] > 1:
-        result["speed"] = _mean_over_steps(loss)
-    if early.sizes["test_step"] > 1:  # step 0 alone says nothing about speed
-        result["early speed"] = _mean_over_steps(early)
+        result["speed"] = mean_loss(loss, int(loss["test_step"][-1]))
+    if (early := early_loss(loss)) is not None:
+        result["early speed"] = early
     return {name: values.transpose("activation", "seed") for name, values in result.items()}
 
 
-def _mean_over_steps(loss: xr.DataArray) -> xr.DataArray:
-    """By the trapezoidal rule."""
+def early_loss(loss: xr.DataArray) -> xr.DataArray | None:
+    """Mean loss over the steps of the close-up; None if it was scored too seldom, or not so far, to say.
+
+    Args:
+      loss: by test_step.
+    """
     steps = loss["test_step"].values
-    return loss.integrate("test_step") / float(steps[-1] - steps[0])
+    last = min(CLOSEUP, int(steps[-1]))
+    return mean_loss(loss, last) if (steps <= last).sum() >= _FEWEST_SCORES else None
+
+
+def mean_loss(loss: xr.DataArray, last: int) -> xr.DataArray:
+    """Mean over the steps from 0 to `last`, linear between the steps scored: the trapezoidal rule.
+
+    Args:
+      loss: by test_step, from 0 to `last` at least.
+      last: step, scored or not.
+    """
+    steps = loss["test_step"].values
+    inside = loss.sel(test_step=steps[steps <= last])
+    if last not in steps:
+        after = int(np.searchsorted(steps, last))
+        share = (last - steps[after - 1]) / (steps[after] - steps[after - 1])
+        there = (1 - share) * loss.isel(test_step=after - 1) + share * loss.isel(test_step=after)
+        inside = xr.concat([inside, there.assign_coords(test_step=last)], "test_step")
+    return inside.integrate("test_step") / last
 
 
 def claims() -> Iterator[Claim]:

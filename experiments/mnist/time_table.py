@@ -40,8 +40,8 @@ def times_table(run: Run) -> Table:
         f"{run_facts.conditions(run)} Steps: until the loss over all training images is {published.train_loss:g}, its "
         f"logarithm linear between the steps at which it was scored; mean over the seeds that got there, with its 95 % "
         f"t interval. Seconds: mean steps x median time of a step of one seed, without scoring, on the machine of the "
-        f"run. Saved: 1 - steps / steps of {reference}, seed by seed, with the bootstrap 95 % interval of the mean "
-        f"(the seeds resampled in pairs; the timing's own error is not in it). Inside: whether the published 2/3 is."
+        f"run. Saved: 1 - steps / steps of {reference}, seed by seed, with the 95 % t interval of the mean (the "
+        f"timing's own error is not in it). Inside: whether the published 2/3 is."
     )
     if late := [
         f"{row.steps.non_finite} of {seeds} of {run_facts.label(row.activation)}"

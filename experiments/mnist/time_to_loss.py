@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from experiments.mnist.samples import Sample, sample
-from paramact_jax.statistics import bootstrap_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Saving:
     Attributes:
       pairs: seeds in which both reached the loss; only they count.
       mean: over those seeds; NaN if there is none.
-      interval: bootstrap 95 % interval of that mean, the seeds resampled in pairs; None with fewer than 2.
+      interval: 95 % t interval of that mean; None with fewer than 2.
       alone: seeds in which the other never reached the loss and this one did.
       at_least: what is saved in each of those at least, as the other needs more than the whole run; NaN if there are
         none.
@@ -126,7 +125,7 @@ def _saving(values: np.ndarray, reference: np.ndarray, whole_run: float) -> Savi
     return Saving(
         pairs=len(saved),
         mean=float(saved.mean()) if len(saved) else math.nan,
-        interval=bootstrap_interval(saved) if len(saved) > 1 else None,
+        interval=sample(saved).interval(),
         alone=len(alone),
         at_least=float(1 - alone.max() / whole_run) if len(alone) else math.nan,
     )

@@ -60,7 +60,7 @@ def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: i
 
 
 def classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
-    """The training of one network, as pure functions.
+    """The training of one network, as pure functions; the same ones for other seeds and learning rates.
 
     Every step notes the smallest and the largest entry of dL/dy^(1) over the minibatch [P, eq. 17].
 
@@ -69,6 +69,13 @@ def classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
       protocol: the conditions.
       images: to train with.
     """
+    alone = dataclasses.replace(protocol, activations=(activation,), seeds=1, first_seed=0)
+    without_rates = dataclasses.replace(alone, learning_rate=1.0, learning_rate_a=1.0, learning_rate_b=1.0)
+    return _classifier(activation, without_rates, images)
+
+
+@functools.lru_cache(maxsize=64)
+def _classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
     records, _ = layers_of(activation)
 
     def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:

@@ -57,6 +57,7 @@ class MLP(nnx.Module):
       activation: a record or its name in the catalogue, for all hidden layers, or a list with one for each.
       initial: start values of the activation's parameters, by default the record's.
       trainable: names of the activation's parameters that are learned, by default all; the others are held fixed.
+        `networks.forward` of the params takes those at the record's start values.
       kernel_init, bias_init: initialisers of W and w0, by default normal with deviation 1/sqrt(fan_in), and zeros.
       param_dtype: dtype of all params.
       rngs: source of the initial weights. The weights drawn do not depend on the activation.

@@ -19,7 +19,7 @@ class PairedComparison:
     Attributes:
       pairs: number of seeds.
       difference: mean of first - second over the seeds; for yes/no outcomes the difference of their shares of yes.
-      interval: bootstrap interval of the difference.
+      interval: of the difference: for numbers the t interval that belongs to the test, for outcomes by bootstrap.
       p_value: two-sided, of the test.
       test: its name.
       discordant: for yes/no outcomes the numbers of seeds with yes under the first alone and under the second alone,
@@ -48,10 +48,11 @@ def paired_comparison(
 
     Trials with the same seed are a pair, in whatever order they are given. With d the n differences first - second:
 
-    - numbers: the paired t test, t = mean(d) / (std(d) / sqrt(n)) with n - 1 degrees of freedom. It asks about the
-      mean difference, which is what the interval is of; Wilcoxon's signed ranks ask about another quantity, and can
-      deny an improvement of few trials by much. With fewer than about 20 pairs t needs differences that are roughly
-      normal. Where all differences are equal t says nothing, and the sign test, p = 2^(1 - n), is used.
+    - numbers: the paired t test, t = mean(d) / (std(d) / sqrt(n)) with n - 1 degrees of freedom, and its interval. It
+      asks about the mean difference; Wilcoxon's signed ranks ask about another quantity, and can deny an improvement
+      of few trials by much. With fewer than about 20 pairs t needs differences that are roughly normal; a bootstrap
+      interval would be far too short (of 3 normal pairs it covers 73 % instead of 95 %). Where all differences are
+      equal t says nothing, and the sign test, p = 2^(1 - n), is used.
     - yes/no outcomes (bool arrays): McNemar's exact test; see `mcnemar_p_value`.
 
     Args:
@@ -59,9 +60,9 @@ def paired_comparison(
       second: the same under the second.
       first_seeds: seeds of the first condition's trials, each once.
       second_seeds: seeds of the second's, the same set.
-      confidence: of the difference's interval; see `bootstrap_interval`.
-      resamples: of the interval.
-      seed: of the interval's resampling.
+      confidence: of the difference's interval.
+      resamples: of the interval of outcomes, see `bootstrap_interval`.
+      seed: of its resampling.
 
     Raises:
       ValueError: if the seeds of the conditions differ, repeat, or are not as many as the trials, one condition has
@@ -92,15 +93,19 @@ def paired_comparison(
     d = x.astype(np.float64) - y.astype(np.float64)
     if len(d) < 2:
         raise ValueError(f"expected at least 2 pairs, got {len(d)}")
-    interval = bootstrap_interval(d, confidence=confidence, resamples=resamples, seed=seed)
     difference = float(d.mean())
     if yes_no:
+        interval = bootstrap_interval(d, confidence=confidence, resamples=resamples, seed=seed)
         alone = int((x & ~y).sum()), int((y & ~x).sum())
         p_value, test = mcnemar_p_value(*alone), "McNemar's exact test"
         return PairedComparison(len(d), difference, interval, p_value, test, discordant=alone)
+    if not 0 < confidence < 1:
+        raise ValueError(f"expected a confidence within (0, 1), got {confidence}")
     if np.ptp(d) == 0:
         p_value = 1.0 if difference == 0 else 2.0 ** (1 - len(d))
-        return PairedComparison(len(d), difference, interval, p_value, "sign test")
+        return PairedComparison(len(d), difference, (difference, difference), p_value, "sign test")
+    half = float(stats.t.ppf((1 + confidence) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)))
+    interval = difference - half, difference + half
     return PairedComparison(len(d), difference, interval, float(stats.ttest_1samp(d, 0.0).pvalue), "paired t test")
 
 

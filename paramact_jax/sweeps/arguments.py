@@ -67,6 +67,15 @@ def accepted(fn: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any
     return {name: value for name, value in values.items() if names is None or name in names}
 
 
+def has_parameter(fn: Callable[..., Any], name: str) -> bool:
+    """Whether `fn` has a parameter of this very name after its first; `**names` do not count."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return False
+    return any(p.name == name and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
+
+
 def as_arrays(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with every number an array of a dtype of its own, as the compiled program takes them.
 

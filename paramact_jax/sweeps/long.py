@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
-from paramact_jax.sweeps.arguments import accepted, as_arrays, check_names
+from paramact_jax.sweeps.arguments import accepted, as_arrays, check_names, has_parameter
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
@@ -109,7 +109,8 @@ def long_sweep(
     """
     grid = make_grid(axes, seeds)
     functions = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
-    check_names(functions, grid.labels, settings, provided={"step": ITERATION})
+    provided = {"step": ITERATION} if has_parameter(training.step, ITERATION) else {}
+    check_names(functions, grid.labels, settings, provided=provided)
     if check_count("iterations", iterations, 0) > MOST_ITERATIONS:
         raise ValueError(f"iterations: expected at most {MOST_ITERATIONS}, got {iterations}")
     options = Options.of(
@@ -214,7 +215,8 @@ def _over_trials(training: Training, fused: bool, block: int, mesh: Mesh) -> tup
         settings, begin, end = shared
 
         def step(iteration: jax.Array, before: Any) -> Any:
-            after = pack(called(training.step, unpack(before), trial["axes"], settings, {ITERATION: iteration}))
+            own = {ITERATION: iteration} if has_parameter(training.step, ITERATION) else {}
+            after = pack(called(training.step, unpack(before), trial["axes"], settings, own))
             check_same_kind(before, after)
             return after
 

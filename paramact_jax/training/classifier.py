@@ -13,7 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from paramact_jax.training.minibatches import Minibatches, Order
-from paramact_jax.training.optimisers import optimiser
+from paramact_jax.training.optimisers import check_optimiser, optimiser
 
 Network = Callable[[Any, jax.Array], jax.Array]
 """Outputs (images, classes) of params and inputs (images, ...)."""
@@ -65,8 +65,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if (value := getattr(self, field.name)) < 1:
-                raise ValueError(f"expected {field.name} of 1 or more, got {value}")
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"expected {field.name}, an integer of 1 or more, got {value!r}")
 
     @property
     def test_steps(self) -> list[int]:
@@ -83,6 +84,7 @@ class State(NamedTuple):
     """Where the training of one trial stands.
 
     Attributes:
+      done: number of steps made.
       params: of the network.
       optimiser: what the optimiser keeps.
       order: of the images.
@@ -91,6 +93,7 @@ class State(NamedTuple):
       notes: of every step, arrays with a leading axis of steps.
     """
 
+    done: jax.Array
     params: Any
     optimiser: Any
     order: Order
@@ -104,7 +107,7 @@ class Classifier:
     """Minibatch gradient descent on the mean cross-entropy, by an optimiser of optax.
 
     `init`, `step` and `summarise` are pure functions of one trial for `sweeps.Training`; the images are settings, so
-    that they lie on the device once.
+    that they lie on the device once. Labels count the classes from 0; nothing looks for others among them.
 
     Attributes:
       network: the network.
@@ -114,6 +117,10 @@ class Classifier:
       optimiser_name: see `training.optimiser`.
       gradient: by default that of the mean cross-entropy, with no notes.
       report: what `summarise` is to tell of the learned params, a dict of arrays by name; by default nothing.
+
+    Raises:
+      ValueError: for an unknown optimiser; from `init`, for labels of another number than the images, or images of
+        another number than `batches` are drawn from.
     """
 
     network: Network
@@ -124,21 +131,28 @@ class Classifier:
     gradient: Gradient | None = None
     report: Callable[[Any], dict[str, jax.Array]] = lambda params: {}
 
+    def __post_init__(self) -> None:
+        check_optimiser(self.optimiser_name)
+
     def init(self, key: jax.Array, train_images: jax.Array, train_labels: jax.Array) -> State:
         """The state before the first step."""
+        if not len(train_images) == len(train_labels) == self.batches.size:
+            raise ValueError(
+                f"expected {self.batches.size} training images, as many as `batches` are drawn from, and a label for "
+                f"each, got {len(train_images)} images and {len(train_labels)} labels"
+            )
         params, order = self.start(key)
-        batch = self.batches.batch
-        _, example = jax.eval_shape(self._gradient, params, train_images[:batch], train_labels[:batch])
+        one_batch = train_images[: self.batches.batch], train_labels[: self.batches.batch]
+        _, example = jax.eval_shape(self._gradient, params, *one_batch)
+        score = jax.eval_shape(self.score, params, *one_batch)
         notes = jax.tree.map(lambda x: jnp.zeros((self.schedule.steps, *x.shape), x.dtype), example)
         kept = optimiser(self.optimiser_name, params, 0.0).init(params)
-        return State(
-            params,
-            kept,
-            order,
-            _unknown(len(self.schedule.test_steps)),
-            _unknown(len(self.schedule.train_steps)),
-            notes,
-        )
+
+        def unknown(length: int) -> Score:
+            return Score(*(jnp.full(length, jnp.nan, x.dtype) for x in score))
+
+        test, train = (unknown(len(steps)) for steps in (self.schedule.test_steps, self.schedule.train_steps))
+        return State(jnp.int32(0), params, kept, order, test, train, notes)
 
     def start(self, key: jax.Array) -> tuple[Any, Order]:
         """The initial params, and the order before the first step; from one half of the key each."""
@@ -154,10 +168,10 @@ class Classifier:
         test_images: jax.Array,
         test_labels: jax.Array,
         learning_rate: ArrayLike,
-        learning_rate_a: ArrayLike,
-        learning_rate_b: ArrayLike,
+        learning_rate_a: ArrayLike | None = None,
+        learning_rate_b: ArrayLike | None = None,
     ) -> State:
-        """Scores that are due, then one update on one minibatch."""
+        """Scores that are due, then one update on one minibatch; rates as in `training.optimiser`."""
 
         def scored(scores: Score, every: int, images: jax.Array, labels: jax.Array) -> Score:
             unknown = Score(*(jnp.full_like(values[0], jnp.nan) for values in scores))
@@ -175,6 +189,7 @@ class Classifier:
         update = optimiser(self.optimiser_name, state.params, learning_rate, learning_rate_a, learning_rate_b)
         changes, kept = update.update(gradient, state.optimiser, state.params)
         return State(
+            state.done + 1,
             optax.apply_updates(state.params, changes),
             kept,
             order,
@@ -191,11 +206,17 @@ class Classifier:
         test_images: jax.Array,
         test_labels: jax.Array,
     ) -> dict[str, Any]:
-        """All scores, those of the learned params at the end, all notes, and the report."""
+        """All scores, all notes, and the report.
+
+        The scores of the learned params are the last ones; NaN if another number of steps was made than `schedule` has.
+        """
+        complete = state.done == self.schedule.steps
 
         def with_last(scores: Score, images: jax.Array, labels: jax.Array) -> Score:
             return jax.tree.map(
-                lambda values, new: values.at[-1].set(new), scores, self.score(state.params, images, labels)
+                lambda values, new: values.at[-1].set(jnp.where(complete, new, jnp.nan)),
+                scores,
+                self.score(state.params, images, labels),
             )
 
         return {
@@ -208,6 +229,8 @@ class Classifier:
     def score(self, params: Any, images: jax.Array, labels: jax.Array, *, at_once: int = _AT_ONCE) -> Score:
         """Mean cross-entropy and accuracy over all images, whatever the number computed at once.
 
+        Sums are of at least 32 bits. The accuracy of outputs that are not numbers is NaN.
+
         Args:
           params: of the network.
           images: (images, ...).
@@ -217,6 +240,7 @@ class Classifier:
 
         def sums(images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
             outputs = self.network(params, images)
+            outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
             losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
             return losses.sum(), jnp.sum(outputs.argmax(-1) == labels, dtype=jnp.int32)
 
@@ -225,7 +249,8 @@ class Classifier:
         losses, correct = lax.map(lambda part: sums(*part), parts)
         rest = sums(images[whole:], labels[whole:])
         loss = (losses.sum() + rest[0]) / len(labels)
-        return Score(loss, (correct.sum() + rest[1]).astype(loss.dtype) / len(labels))
+        accuracy = (correct.sum() + rest[1]).astype(loss.dtype) / len(labels)
+        return Score(loss, jnp.where(jnp.isnan(loss), jnp.nan, accuracy))
 
     def _gradient(self, params: Any, images: jax.Array, labels: jax.Array) -> tuple[Any, Any]:
         if self.gradient is not None:
@@ -249,7 +274,3 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 def _marks(steps: int, every: int) -> list[int]:
     return [*range(0, steps, every), steps]
-
-
-def _unknown(length: int) -> Score:
-    return Score(jnp.full(length, jnp.nan), jnp.full(length, jnp.nan))

@@ -31,7 +31,8 @@ class Minibatches:
     "shuffled": epochs of size // batch steps, each with a permutation of its own; the size % batch images at its end
     wait for the next epoch. "independent": every image of every batch is drawn from all, with replacement.
 
-    What a step draws depends on the trial's key and on the step alone.
+    What a step draws depends on the trial's key and on the step alone. "shuffled" batches are drawn in order, from the
+    first step of an epoch on: the permutation is made there and handed on.
 
     Attributes:
       size: number of images.
@@ -59,6 +60,8 @@ class Minibatches:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ValueError(f"expected batches that are {' or '.join(get_args(Kind))}, got {self.kind!r}")
+        if not (isinstance(self.batch, int) and isinstance(self.size, int)):
+            raise ValueError(f"expected whole numbers of images, got size={self.size!r}, batch={self.batch!r}")
         if not 1 <= self.batch <= self.size:
             raise ValueError(f"expected a batch within 1..{self.size}, the number of images, got {self.batch}")
 

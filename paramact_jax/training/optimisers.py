@@ -49,8 +49,7 @@ def optimiser(
       >>> steps["linear"]["kernel"].tolist()[0], steps["activation"]["a"].tolist()[0]
       (-0.10000000149011612, -0.0)
     """
-    if name not in MAKERS:
-        raise ValueError(f"expected an optimiser among {', '.join(MAKERS)}, got {name!r}")
+    check_optimiser(name)
     make = MAKERS[name]
     rates = {
         "weights": learning_rate,
@@ -60,3 +59,9 @@ def optimiser(
     }
     transforms = {label: make(rate) for label, rate in rates.items()} | {"frozen": optax.set_to_zero()}
     return optax.partition(transforms, parameter_labels(params, separate=True))
+
+
+def check_optimiser(name: str) -> None:
+    """Raise ValueError, in one line, for the name of no optimiser."""
+    if name not in MAKERS:
+        raise ValueError(f"expected an optimiser among {', '.join(MAKERS)}, got {name!r}")

@@ -85,7 +85,7 @@ def hand_made(converged):
 
 
 def run_of(records, tmp_path, **config):
-    config = {"protocol": "recovered", "iterations": 100, "threshold": 1e-3} | config
+    config = {"protocol": "recovered", "iterations": 10_000, "threshold": 1e-3} | config
     return Run(tmp_path, records, {"experiment": "ablation", "config": config, "environment": {}, "seconds": {}})
 
 
@@ -110,7 +110,7 @@ def test_verdicts_of_counts(tmp_path):
 
 def losses(values):
     """MNIST records with test losses by base and condition: constant over the steps, the seeds about 0.001 apart."""
-    steps = [0, 300, 650, 1000]
+    steps = [0, 200, 400, 600, 1000]
     random = np.random.default_rng(0)
     found = np.array(
         [[value + 1e-3 * random.normal(size=(4, 1)) + np.zeros(len(steps)) for value in row] for row in values]
@@ -136,9 +136,18 @@ def test_verdicts_of_losses_where_lower_is_better(tmp_path):
 
 def test_the_early_loss_is_the_area_below_the_curve():
     records = losses([[0.0] * 4] * 3)
-    records["test_loss"][:] = xr.DataArray([4.0, 1.0, 1.0, 9.0], dims="test_step")
+    records["test_loss"][:] = xr.DataArray([4.0, 1.0, 1.0, 1.0, 9.0], dims="test_step")
     _, early = report.outcomes(records)
-    np.testing.assert_allclose(early.values, (300 * 2.5 + 350 * 1) / 650)
+    at_650 = 1 + 8 * 50 / 400
+    np.testing.assert_allclose(early.values, (200 * 2.5 + 400 * 1 + 50 * (1 + at_650) / 2) / 650)
+
+
+def test_an_early_loss_that_was_hardly_scored_is_left_out():
+    records = losses([[0.1, 0.2, 0.3, 0.4]] * 3)
+    assert len(report.outcomes(records)) == 2
+    assert len(report.outcomes(records.isel(test_step=[0, 2, 3, 4]))) == 2
+    assert len(report.outcomes(records.isel(test_step=[0, 3, 4]))) == 1
+    assert len(report.outcomes(records.isel(test_step=[0, 4]))) == 1
 
 
 def test_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
@@ -148,12 +157,17 @@ def test_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
     pairs = {(a.base, a.effect.question): a.comparison.pairs for a in report.answers(at_end)}
     assert pairs["ppns", "all of it"] == 3
     assert pairs["ppns", "learning alone"] == 4
-    assert "(1 not finite)" in report.tables(run_of(records, tmp_path))[0].rows[0][2]
+    conditions, effects = report.tables(run_of(records, tmp_path))[:2]
+    assert "(1 not finite)" in conditions.rows[0][2]
+    assert [row[3] for row in effects.rows[:3]] == ["3", "4", "4"]
+    assert "Of 4 seeds, those not finite" in effects.note
 
 
 def test_nothing_published_beside_other_conditions(tmp_path):
     own = hand_made([[1, 1, 1, 1]] * 3)
     conditions, _ = report.tables(run_of(own, tmp_path, protocol="literal"))
+    assert {row[-1] for row in conditions.rows} == {""}
+    conditions, _ = report.tables(run_of(own, tmp_path, iterations=50))
     assert {row[-1] for row in conditions.rows} == {""}
 
 

@@ -112,3 +112,12 @@ def test_the_iteration_stays_a_branch_under_vmap():
 def test_the_iteration_cannot_be_given(given):
     with pytest.raises(ValueError, match="iteration: expected axes and settings of other names"):
         long_sweep(COUNTED, range(3), iterations=6, rate=2.0, **given)
+
+
+def test_names_that_a_step_takes_anyhow_are_no_iteration():
+    def step(state, **settings):
+        assert set(settings) == {"rate"}
+        return state + settings["rate"]
+
+    training = Training(lambda key: jnp.float32(0), step, lambda state: state)
+    assert long_sweep(training, range(2), iterations=3, rate=2.0)["result"].values.tolist() == [6, 6]

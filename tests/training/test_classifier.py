@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from paramact_jax.sweeps import Training, long_sweep
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
 
 TRAIN, TEST, FEATURES, CLASSES = 23, 17, 5, 4
@@ -197,5 +198,76 @@ def test_marks_of_a_schedule(schedule, test_steps, train_steps):
 @pytest.mark.parametrize("field", ["steps", "test_every", "train_every"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_schedule_that_never_gets_on_is_refused(field, value):
-    with pytest.raises(ValueError, match=rf"^expected {field} of 1 or more, got {value}$"):
+    with pytest.raises(ValueError, match=rf"^expected {field}, an integer of 1 or more, got {value}$"):
         Schedule(**({"steps": 5, "test_every": 5, "train_every": 5} | {field: value}))
+
+
+@pytest.mark.parametrize("done", [5, 10])
+def test_what_stops_before_the_last_step_has_no_last_score(states, done):
+    found = jax.jit(CLASSIFIER.summarise)(states[done], **SETS)
+    assert np.isnan(found["test"]["loss"][-1])
+    assert np.isnan(found["train"]["accuracy"][-1])
+
+
+def test_outputs_that_are_no_numbers_have_no_accuracy(states):
+    params = jax.tree.map(lambda x: x * jnp.nan, states[0].params)
+    score = CLASSIFIER.score(params, SETS["test_images"], SETS["test_labels"])
+    assert np.isnan(score.loss)
+    assert np.isnan(score.accuracy)
+
+
+@pytest.mark.parametrize(("dtype", "of_scores"), [("bfloat16", "float32"), ("float16", "float32"), (None, "float32")])
+@pytest.mark.parametrize("wide", [False, True])
+def test_scores_of_any_precision(dtype, of_scores, wide):
+    def cast(key):
+        return jax.tree.map(lambda x: x.astype(dtype or "float32"), initial(key))
+
+    narrow = dataclasses.replace(CLASSIFIER, initial=cast, gradient=None, report=lambda params: {})
+    with jax.enable_x64(wide):
+        sets = {name: x.astype(dtype or "float32") if "images" in name else x for name, x in SETS.items()}
+        state = narrow.init(jax.random.key(4), sets["train_images"], sets["train_labels"])
+        state = jax.jit(narrow.step)(state, jnp.int32(0), **sets, **RATES)
+    assert state.test.loss.dtype == of_scores
+    assert np.isfinite(state.test.loss[0])
+    assert state.params["linear"]["kernel"].dtype == (dtype or "float32")
+
+
+@pytest.mark.parametrize(
+    ("images_there", "labels_there"), [(TRAIN, TRAIN - 1), (TRAIN - 1, TRAIN - 1), (TRAIN + 1, TRAIN + 1)]
+)
+def test_images_of_another_number_than_are_drawn_from_are_refused(images_there, labels_there):
+    with pytest.raises(ValueError, match=f"expected {TRAIN} training images, .* got {images_there} images and"):
+        CLASSIFIER.init(jax.random.key(0), np.zeros((images_there, FEATURES)), np.zeros(labels_there, np.int32))
+
+
+def test_an_unknown_optimiser_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"expected an optimiser among sgd, .*, got 'Adam'"):
+        dataclasses.replace(CLASSIFIER, optimiser_name="Adam")
+
+
+def test_rates_of_activations_are_the_learning_rate_by_default(states):
+    step = jax.jit(CLASSIFIER.step)
+    alike = step(states[0], jnp.int32(0), **SETS, **dict.fromkeys(RATES, 0.3))
+    default = step(states[0], jnp.int32(0), **SETS, learning_rate=0.3)
+    jax.tree.map(np.testing.assert_array_equal, default.params, alike.params)
+
+
+def test_a_directory_is_not_gone_on_with_by_a_network_that_has_changed(tmp_path, monkeypatch):
+    """What the network reads is part of the sweep, though the functions of the sweep are the package's own."""
+    training = Training(SCALED.init, SCALED.step, SCALED.summarise)
+    call = {"seeds": range(2), "iterations": 3, "directory": tmp_path, **SETS, "learning_rate": 0.1}
+    first = long_sweep(training, **call)
+    assert long_sweep(training, **call).identical(first)
+    monkeypatch.setitem(globals(), "GAIN", 5.0)
+    with pytest.raises(ValueError, match=r"GAIN: 1.0 stored, 5.0 now"):
+        long_sweep(training, **call)
+
+
+GAIN = 1.0
+
+
+def scaled_network(params, inputs):
+    return GAIN * network(params, inputs)
+
+
+SCALED = Classifier(scaled_network, initial, Minibatches(TRAIN, 6), Schedule(3, 3, 3))

@@ -6,8 +6,11 @@ import dis
 import functools
 import hashlib
 import inspect
+import sys
+import sysconfig
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +19,8 @@ import numpy as np
 
 _DEEPEST = 8
 _MOST_PARTS = 50
+_MOST_PARTS_NEAR_THE_TOP = 500  # where a name in a message says most
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic, jax.Array)
 _BY_NAME = (types.ModuleType, types.BuiltinFunctionType, type)
 
@@ -25,8 +30,8 @@ def describe_function(name: str, fn: Callable[..., Any]) -> dict[str, str]:
 
     Looked at are its qualified name, its source (its bytecode where there is no source), default arguments, values in
     its closure, the arguments of a `functools.partial`, the attributes of a callable object, and the global values and
-    functions that it uses, all of them in the same way; the globals of functions of other packages are left alone.
-    What a function reaches as an attribute of a module or a class is not seen.
+    functions that it uses, all of them in the same way; the globals of functions of installed packages, other than that
+    of `fn` itself, are left alone. What a function reaches as an attribute of a module or a class is not seen.
 
     Args:
       name: what to call it.
@@ -71,6 +76,7 @@ class _Description:
 
     def __init__(self, package: str) -> None:
         self._package = package
+        self._owned: dict[str, bool] = {}
         self._seen: dict[int, Any] = {}  # the values too: an id is only theirs while they live
 
     def add(self, name: str, value: Any, found: dict[str, str], depth: int) -> None:
@@ -86,7 +92,7 @@ class _Description:
         within: dict[str, str] = {}
         for part, inner in self._parts(name, value, found).items():
             self.add(f"{name}.{part}", inner, within, depth + 1)
-        if depth and len(within) > _MOST_PARTS:
+        if len(within) > (_MOST_PARTS if depth > 2 else _MOST_PARTS_NEAR_THE_TOP) and depth:
             within = {f"{name}.parts": f"{len(within)} {checksum(repr(sorted(within.items())).encode())}"}
         found |= within
 
@@ -112,9 +118,17 @@ class _Description:
         parameters = inspect.signature(fn).parameters.items()
         defaults = {key: p.default for key, p in parameters if p.default is not inspect.Parameter.empty}
         captured = dict(zip(fn.__code__.co_freevars, map(_content, fn.__closure__ or ()), strict=True))
-        own = (fn.__module__ or "").partition(".")[0] == self._package
-        names = sorted(_globals_of(fn.__code__)) if own else []
+        names = sorted(_globals_of(fn.__code__)) if self._is_own(fn.__module__ or "") else []
         return defaults | {name: fn.__globals__[name] for name in names if name in fn.__globals__} | captured
+
+    def _is_own(self, module: str) -> bool:
+        """Whether a module is of the function's own package, or no installed one."""
+        if module not in self._owned:
+            file = getattr(sys.modules.get(module), "__file__", None)
+            installed = file is not None and Path(file).resolve().is_relative_to(_STANDARD_LIBRARY)
+            installed = installed or (file is not None and "site-packages" in Path(file).parts)
+            self._owned[module] = module.partition(".")[0] == self._package or not installed
+        return self._owned[module]
 
 
 def _globals_of(code: types.CodeType) -> set[str]:

@@ -121,6 +121,32 @@ class Classifier:
     Raises:
       ValueError: for an unknown optimiser; from `init`, for labels of another number than the images, or images of
         another number than `batches` are drawn from.
+
+    Examples:
+      Eight seeds of a linear classifier at once:
+
+      >>> from paramact_jax.sweeps import Training, long_sweep
+      >>> classifier = Classifier(
+      ...     network=lambda params, images: images @ params["kernel"],
+      ...     initial=lambda key: {"kernel": jax.random.normal(key, (4, 3))},
+      ...     batches=Minibatches(size=60, batch=10),
+      ...     schedule=Schedule(steps=30, test_every=10, train_every=30),
+      ... )
+      >>> images = jax.random.normal(jax.random.key(0), (80, 4))
+      >>> labels = images[:, :3].argmax(1)
+      >>> results = long_sweep(
+      ...     Training(classifier.init, classifier.step, classifier.summarise),
+      ...     range(8),
+      ...     iterations=30,
+      ...     block=1,
+      ...     train_images=images[:60],
+      ...     train_labels=labels[:60],
+      ...     test_images=images[60:],
+      ...     test_labels=labels[60:],
+      ...     learning_rate=1.0,
+      ... )
+      >>> results["test.loss"].shape, bool((results["test.accuracy"][:, -1] > results["test.accuracy"][:, 0]).all())
+      ((8, 4), True)
     """
 
     network: Network

@@ -127,7 +127,9 @@ def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
         timing = seconds_per_step(protocol.activations, protocol, digits)
         run = run_directory.write(
             out,
-            records.to_dataset(protocol, trained, steep_slopes=slopes, seconds_per_step=timing, digits=digits),
+            records.to_dataset(
+                protocol, trained, steep_slopes=slopes, seconds=seconds, seconds_per_step=timing, digits=digits
+            ),
             experiment="mnist",
             config={"protocol": command.protocol, **dataclasses.asdict(protocol), "data": digits.source},
             seconds={"total": time.perf_counter() - begin, "activations": seconds},

@@ -32,6 +32,7 @@ def to_dataset(
     trained: Mapping[str, xr.Dataset],
     *,
     steep_slopes: Mapping[str, np.ndarray],
+    seconds: Mapping[str, float],
     seconds_per_step: np.ndarray,
     digits: Digits,
 ) -> xr.Dataset:
@@ -41,6 +42,7 @@ def to_dataset(
       protocol: the conditions.
       trained: by activation what `train` returned.
       steep_slopes: by activation (seeds, layers).
+      seconds: by activation, of all seeds together.
       seconds_per_step: (activations, rounds).
       digits: the images that were used, for what they are called.
     """
@@ -52,6 +54,11 @@ def to_dataset(
         ("activation", "seed", "layer"),
         np.stack([steep_slopes[name] for name in trained]),
         _about("slopes |dz/dy| >= 1 before training, over the layer's nodes and the first minibatch [P, Fig. 14]"),
+    )
+    data["seconds"] = (
+        ("activation",),
+        np.array([seconds[name] for name in trained]),
+        _about("wall-clock seconds of all seeds together, compilation and scores included, in the last process"),
     )
     data["seconds_per_step"] = (
         ("activation", "timing"),

@@ -45,12 +45,14 @@ def ranged(run: Run) -> str | None:
     return with_parameters[0] if with_parameters else None
 
 
-def _band(name: str, losses: xr.DataArray, published: float | None = None) -> BandCurve:
+def band(name: str, losses: xr.DataArray, published: float | None = None) -> BandCurve:
+    """Mean over the seeds with its interval."""
     values = losses.transpose("seed", "test_step").values.astype(np.float64)
     return BandCurve(name, *mean_and_interval(values), published)
 
 
-def _shown(run: Run) -> str:
+def shown(run: Run) -> str:
+    """What the curves and bands are."""
     seeds = run.records.sizes["seed"]
     return f"mean of {seeds} seeds, 95 % interval shaded" if seeds > 1 else "one seed"
 
@@ -61,25 +63,25 @@ def _all(run: Run) -> Figure:
         conv, dense = label(name).split(" / ")
         losses = run.records["test_loss"].sel(combination=name)
         panels.setdefault(f"{conv} in the convolutions", []).append(
-            _band(f"dense: {dense}", losses, printed(run, "best_loss", name))
+            band(f"dense: {dense}", losses, printed(run, "best_loss", name))
         )
     return curves_in_panels(
         run.records["test_step"].values,
         panels,
         xlabel="iteration",
         ylabel="test loss",
-        title=titled(run, f"Test loss: {_shown(run)}"),
+        title=titled(run, f"Test loss: {shown(run)}"),
     )
 
 
 def _best(run: Run) -> Figure:
-    curves = [_band(label(name), run.records["test_loss"].sel(combination=name)) for name in best_first(run)[:TOP]]
+    curves = [band(label(name), run.records["test_loss"].sel(combination=name)) for name in best_first(run)[:TOP]]
     return curves_with_bands(
         run.records["test_step"].values,
         curves,
         xlabel="iteration",
         ylabel="test loss",
-        title=titled(run, f"The {len(curves)} with the smallest test loss: {_shown(run)}"),
+        title=titled(run, f"The {len(curves)} with the smallest test loss: {shown(run)}"),
     )
 
 
@@ -88,10 +90,10 @@ def _dense_only(run: Run) -> Figure:
     names = [str(name) for name in losses["dense_only"].values]
     return curves_with_bands(
         run.records["test_step"].values,
-        [_band(kong2020.LABELS.get(name, name), losses.sel(dense_only=name)) for name in names],
+        [band(kong2020.LABELS.get(name, name), losses.sel(dense_only=name)) for name in names],
         xlabel="iteration",
         ylabel="test loss",
-        title=titled(run, f"784 - 30 - 10 without convolutions: {_shown(run)}"),
+        title=titled(run, f"784 - 30 - 10 without convolutions: {shown(run)}"),
     )
 
 

@@ -93,7 +93,7 @@ def best(losses: xr.DataArray) -> xr.Dataset:
     Returns:
       best_loss and best_iteration, without that dim.
     """
-    finite = np.isfinite(losses)
+    finite = xr.apply_ufunc(np.isfinite, losses)
     some = finite.any("test_step")
     at = losses.where(finite, np.inf).argmin("test_step")
     iteration = losses["test_step"].astype(np.float64).isel(test_step=at).drop_vars("test_step")

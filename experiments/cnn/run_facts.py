@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
 from experiments.run_directory import Run
 from paramact_jax.papers import kong2020
@@ -41,26 +42,24 @@ def conditions(run: Run) -> str:
     """Conditions, data and seeds in a sentence or two."""
     config, seeds = run.manifest["config"], run.records["seed"].values
     which = f"Seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"Seed {seeds[0]} alone"
-    start = (
-        "1.5 over the steepest slope" if config["initial_a"] is None else f"{config['initial_a']:g}"
-    )  # as in the protocol
-    sharing = config.get("sharing")
+    start = "1.5 over the steepest slope" if config["initial_a"] is None else f"{config['initial_a']:g}"
+sharing = config["sharing"] if isinstance(config["sharing"], str) else " or ".join(config["sharing"])
     return (
         f"{which}: {config['training_images']:,} training images (draw {config['subset_seed']}, the same for all), "
         f"batches of {config['batch_size']}, gradient descent, learning rate {config['learning_rate']:g} "
         f"({config['activation_learning_rate']:g} for a and b), filters {config['kernel_size']} x "
         f"{config['kernel_size']}, {config['padding']} padding, {config['pooling']} pooling {config['pool_size']} x "
         f"{config['pool_size']}, weights of deviation {config['weight_scale']:.4g}/sqrt(fan_in), a starts at {start}"
-        f"{f', a and b for each {sharing}' if sharing else ''}; {config['iterations']:,} iterations, scored every "
+        f", a and b for each {sharing}; {config['iterations']:,} iterations, scored every "
         f"{config['test_every']}. Images: {run.records.attrs['source']}."
     )
 
 
 def diverged(run: Run) -> str:
     """One sentence on the trainings with losses that are not finite; empty if there are none."""
-    bad = ~np.isfinite(run.records["test_loss"]).all("test_step")
+    bad = ~xr.apply_ufunc(np.isfinite, run.records["test_loss"]).all("test_step")
     found = [
-        f"{int(bad.sel(combination=name).sum())} of {bad.sizes['seed']} of {label(name)}"
+        f"{int(bad.sel(combination=name).sum())} of {bad.sel(combination=name).size} of {label(name)}"
         for name in combinations(run)
         if bad.sel(combination=name).any()
     ]

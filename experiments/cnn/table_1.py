@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.cnn.ranks import RankCorrelation, rank_correlation
-from experiments.cnn.run_facts import PUBLISHED, about_seeds, combinations, conditions, diverged, is_synthetic
+from experiments.cnn.run_facts import PUBLISHED, about_seeds, combinations, conditions, diverged, is_synthetic, titled
 from experiments.cnn.run_facts import label as label_of
-from experiments.cnn.run_facts import titled
 from experiments.mnist.cells import number_cell, range_cell, yes_no_cell
 from experiments.mnist.samples import Sample, inside, sample
 from experiments.run_directory import Run
@@ -54,8 +53,8 @@ def best_table(run: Run) -> Table:
     last = [label_of(name) for name in combinations(run) if _still_falling(run, name)]
     note = (
         f"{conditions(run)} Loss: smallest of each training's scores on all test images; iterations: where it was. "
-        f"Mean over the seeds, 95 % t interval of the mean. Chosen on the test images, as the paper must have, so it "
-        f"flatters all rows alike. Published is one run on one draw of images; one more of ours, on this draw, would "
+        f"Mean over the seeds, 95 % t interval of the mean. As the smallest on a curve of test losses it "
+        f"flatters every row. Published is one run on one draw of images; one more of ours, on this draw, would "
         f"fall into the 95 % prediction interval."
     )
     if last:

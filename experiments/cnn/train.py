@@ -105,7 +105,7 @@ def training(functions: Classifier) -> Training:
     return Training(init, step, functions.summarise)
 
 
-def conditions(protocol: Protocol) -> dict[str, float]:
+def conditions(protocol: Protocol) -> dict[str, Any]:
     """The traced conditions, by the names that `training` has for them."""
     return {
         "learning_rate": protocol.learning_rate,

@@ -74,6 +74,8 @@ def curves_in_panels(
         all_axes[0].set_xlim(steps[0], steps[-1])
     for axes in all_axes[len(panels) :]:
         axes.set_axis_off()
+    for axes in all_axes[len(panels) - columns : len(panels)]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
     if any(curve.published is not None for curves in panels.values() for curve in curves):
         (handles["published"],) = all_axes[0].plot([], [], "D", color="0.4", markersize=5)
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)

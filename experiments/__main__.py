@@ -14,6 +14,7 @@ from experiments.ablation.command import Ablation
 from experiments.activations_command import Activations
 from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
+from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
 from experiments.mnist.command import Mnist
@@ -31,6 +32,7 @@ Command = (
     | Annotated[Mnist, tyro.conf.subcommand("mnist")]
     | Annotated[Cnn, tyro.conf.subcommand("cnn")]
     | Annotated[CnnSharing, tyro.conf.subcommand("cnn-sharing")]
+    | Annotated[CnnSearch, tyro.conf.subcommand("cnn-search")]
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]

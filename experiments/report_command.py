@@ -22,6 +22,7 @@ _REPORTS = {
     "mnist": "experiments.mnist.report",
     "cnn": "experiments.cnn.report",
     "cnn-sharing": "experiments.cnn.sharing_report",
+    "cnn-search": "experiments.cnn.search_report",
     "ablation-xor10": "experiments.ablation.report",
     "ablation-mnist": "experiments.ablation.report",
 }

@@ -41,7 +41,7 @@ class Cnn(Conditions):
         from experiments import run_directory
         from experiments.cnn import images
 
-        protocol = self.conditions(self.combinations)
+        protocol = self.conditions(self.combinations, self.sharing)
         protocol.check()
         protocol.records()
         out = run_directory.choose(self.out, "cnn")

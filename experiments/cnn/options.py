@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.cnn.protocol import COMBINATIONS, Combination, Padding, Pooling, Protocol
+from experiments.cnn.protocol import COMBINATIONS, Combination, Padding, Pooling, Protocol, Sharing
 from experiments.mnist.data import Data
 
 ALL = tuple("/".join(pair) for pair in COMBINATIONS)
@@ -61,19 +61,21 @@ class Conditions(Training):
     test_every: int = Protocol.test_every
     """Iterations between two scores of all test images; a score costs about as much as 30 iterations."""
 
-    def conditions(self, combinations: Sequence[str]) -> Protocol:
+    def conditions(self, combinations: Sequence[str], sharing: Sharing) -> Protocol:
         """The protocol that these options ask for.
+
+        Args:
+          combinations: as the command line has them.
+          sharing: what has an a and b of its own.
 
         Raises:
           ValueError: in one line, for a combination that is not CONV/DENSE.
         """
-        own = {field.name for field in dataclasses.fields(self)}
-        given = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(Protocol) if field.name in own
-        } | {"combinations": pairs(combinations)}
+        names = {field.name for field in dataclasses.fields(Conditions)}
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Protocol) if field.name in names}
         if self.activation_learning_rate is None:
             given["activation_learning_rate"] = self.learning_rate
-        return dataclasses.replace(Protocol(), **given)
+        return dataclasses.replace(Protocol(), **given, combinations=pairs(combinations), sharing=sharing)
 
 
 def pairs(combinations: Sequence[str]) -> tuple[Combination, ...]:

@@ -43,7 +43,7 @@ def conditions(run: Run) -> str:
     config, seeds = run.manifest["config"], run.records["seed"].values
     which = f"Seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"Seed {seeds[0]} alone"
     start = "1.5 over the steepest slope" if config["initial_a"] is None else f"{config['initial_a']:g}"
-sharing = config["sharing"] if isinstance(config["sharing"], str) else " or ".join(config["sharing"])
+    sharing = config["sharing"] if isinstance(config["sharing"], str) else " or ".join(config["sharing"])
     return (
         f"{which}: {config['training_images']:,} training images (draw {config['subset_seed']}, the same for all), "
         f"batches of {config['batch_size']}, gradient descent, learning rate {config['learning_rate']:g} "

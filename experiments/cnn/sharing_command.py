@@ -42,7 +42,7 @@ class CnnSharing(Conditions):
 
         if len(set(self.sharing)) < max(len(self.sharing), 2):
             raise ValueError(f"--sharing: expected two or three, each once, got {' '.join(self.sharing) or 'none'}")
-        conditions = dataclasses.replace(self, sharing=self.sharing[0]).conditions(self.combinations)
+        conditions = self.conditions(self.combinations, self.sharing[0])
         protocols = {sharing: dataclasses.replace(conditions, sharing=sharing) for sharing in self.sharing}
         conditions.check()
         for (conv, dense), (record, _) in conditions.records().items():
@@ -86,7 +86,7 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
                 directory=kept / f"{sharing}-{'-'.join(pair)}",
                 on_progress=functools.partial(progress.advanced, f"{sharing}: {name_of(pair)}"),
             )
-        timing = seconds_per_step(networks, first, images)
+        timing = seconds_per_step(networks.values(), first, images)
         run = run_directory.write(
             out,
             sharing_records.to_dataset(protocols, trained, images, seconds_per_step=timing),

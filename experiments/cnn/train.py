@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +145,13 @@ def train(
 
 
 def seconds_per_step(
-    trained: Mapping[str, Classifier], protocol: Protocol, images: Images, *, rounds: int = 5, steps: int = 20
+    networks: Iterable[Classifier], protocol: Protocol, images: Images, *, rounds: int = 5, steps: int = 20
 ) -> np.ndarray:
     """Wall-clock seconds of one training step of one trial, without scores: (networks, rounds), measured in turns."""
     settings = jax.tree.map(jnp.asarray, images.settings() | conditions(protocol))
     never = Schedule(1 + (rounds + 1) * steps, *[2**31 - 1] * 2)
     prepared = []
-    for functions in trained.values():
+    for functions in networks:
         three = training(dataclasses.replace(functions, schedule=never))
         advance = jax.jit(functools.partial(_advance, three))
         starts = {name: settings[name] for name in ("train_images", "train_labels", "weight_scale", "initial_a")}

@@ -96,8 +96,7 @@ def train_cells(
       grid: all cells; they differ in nothing but what the search grid has.
       images: to train with, and to score on.
       directory: where to go on from after an interruption.
-      on_progress: called with a name of what is trained, the number of networks that the round has to train, and how
-        far the sweep is.
+      on_progress: called with a name of what is trained, the number of sweeps of the round, and how far this one is.
     """
 
     def score(cells: Sequence[int], iterations: int) -> np.ndarray:

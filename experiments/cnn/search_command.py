@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -89,25 +90,19 @@ def _run(command: CnnSearch, base: Protocol, images: Images, out: Path) -> None:
     start()
     begin = time.perf_counter()
     grid = search_cells(base)
-    shown: dict[str, SweepProgress] = {}
+    bars: dict[str, SweepProgress] = {}
+    with run_directory.unfinished(out) as kept, contextlib.ExitStack() as shown:
 
-    def advanced(name: str, networks: int, progress: Progress) -> None:
-        """Each round has a bar of its own."""
-        round_of = name.partition("-")[0]
-        if round_of not in shown:
-            for bar in shown.values():
-                bar.__exit__(None, None, None)
-            shown[round_of] = SweepProgress(networks, progress.total).__enter__()
-        shown[round_of].advanced(name, progress)
+        def advanced(name: str, sweeps: int, progress: Progress) -> None:
+            """Each round has a bar of its own."""
+            round_of = name.partition("-")[0]
+            if round_of not in bars:
+                shown.close()
+                bars[round_of] = shown.enter_context(SweepProgress(sweeps, progress.total))
+            bars[round_of].advanced(name, progress)
 
-    with run_directory.unfinished(out) as kept:
-        try:
-            rounds = halving(
-                len(grid), command.iterations, command.keep_one_in, train_cells(grid, images, kept, advanced)
-            )
-        finally:
-            for bar in shown.values():
-                bar.__exit__(None, None, None)
+        rounds = halving(len(grid), command.iterations, command.keep_one_in, train_cells(grid, images, kept, advanced))
+        shown.close()
         run = run_directory.write(
             out,
             search_records.to_dataset(grid, rounds, images),

@@ -157,6 +157,19 @@ def test_a_trial_is_plain_gradient_descent_with_two_rates(trained, used):
     assert largest_a[-1] > 1.1
 
 
+def test_every_image_is_scored_whatever_the_number_at_once(used):
+    """10,000 test images are scored 1,000 at once, and none are left over."""
+    functions = classifier(PAIR, SMALL)
+    params = functions.initial(jax.random.key(0))
+    scores = [
+        jax.jit(functions.score, static_argnames="at_once")(params, used.test_images, used.test_labels, at_once=at_once)
+        for at_once in (10, 7, 1_000)
+    ]
+    for score in scores[1:]:
+        np.testing.assert_allclose(score.loss, scores[0].loss, rtol=1e-5)
+        assert score.accuracy == pytest.approx(float(scores[0].accuracy))
+
+
 def test_records_of_a_run(trained, used):
     dense = {name: train(dense_classifier(name, SMALL), SMALL, used) for name in DENSE_ONLY}
     found = records.to_dataset(SMALL, {PAIR: trained}, used, dense_only=dense)

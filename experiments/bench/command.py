@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.bench.cnn_command import BenchCnn
+
 
 @dataclasses.dataclass(frozen=True)
 class BenchXor10:
@@ -127,6 +129,7 @@ class Bench:
         Annotated[BenchXor10, tyro.conf.subcommand("xor10")]
         | Annotated[BenchActivations, tyro.conf.subcommand("activations")]
         | Annotated[BenchSweeps, tyro.conf.subcommand("sweeps")]
+        | Annotated[BenchCnn, tyro.conf.subcommand("cnn")]
     )
 
     def prepare(self) -> Callable[[], None]:

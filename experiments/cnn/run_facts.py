@@ -33,6 +33,17 @@ def is_synthetic(run: Run) -> bool:
     return bool(run.records.attrs["synthetic"])
 
 
+def why_not_compared(run: Run) -> str | None:
+    """Why this run's smallest losses cannot stand beside the published ones; None if they can."""
+    if is_synthetic(run):
+        return "the images are not MNIST's"
+    if (iterations := run.manifest["config"]["iterations"]) < (
+        latest := max(row.iterations for row in kong2020.TABLE_1)
+    ):
+        return f"the run ends at {iterations:,} iterations, the latest published is {latest:,}"
+    return None
+
+
 def titled(run: Run, title: str) -> str:
     """The title, with a warning where the images are not MNIST's."""
     return f"{title} - SYNTHETIC IMAGES, NOT MNIST" if is_synthetic(run) else title

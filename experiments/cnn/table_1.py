@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.cnn.ranks import RankCorrelation, rank_correlation
-from experiments.cnn.run_facts import PUBLISHED, about_seeds, combinations, conditions, diverged, is_synthetic, titled
+from experiments.cnn.run_facts import (
+    PUBLISHED,
+    about_seeds,
+    combinations,
+    conditions,
+    diverged,
+    titled,
+    why_not_compared,
+)
 from experiments.cnn.run_facts import label as label_of
 from experiments.mnist.cells import number_cell, range_cell, yes_no_cell
 from experiments.mnist.samples import Sample, inside, sample
@@ -22,8 +30,8 @@ def found(run: Run, variable: str, combination: str) -> Sample:
 
 
 def printed(run: Run, variable: str, combination: str) -> float | None:
-    """The published value, None if there is none or the images are not MNIST's."""
-    if is_synthetic(run) or combination not in PUBLISHED:
+    """The published value, None if there is none or it cannot be compared."""
+    if why_not_compared(run) or combination not in PUBLISHED:
         return None
     return float(getattr(PUBLISHED[combination], QUANTITIES[variable]))
 
@@ -58,7 +66,8 @@ def best_table(run: Run) -> Table:
         f"fall into the 95 % prediction interval."
     )
     if last:
-        note += f" Still falling after {steps:,} iterations in some seed: {', '.join(last)}."
+        note += f" Smallest after the last of {steps:,} iterations in some seed, and perhaps still falling: "
+        note += f"{', '.join(last)}."
     return Table(
         title=titled(run, "Smallest test loss and its iteration [A, Table 1]"),
         columns=[
@@ -73,7 +82,7 @@ def best_table(run: Run) -> Table:
 
 def correlations(run: Run) -> dict[str, RankCorrelation | None]:
     """How our order of the combinations agrees with the published, by variable; None where it cannot be asked."""
-    names = [name for name in combinations(run) if name in PUBLISHED and not is_synthetic(run)]
+    names = [name for name in combinations(run) if name in PUBLISHED and not why_not_compared(run)]
     return {
         variable: rank_correlation(
             [found(run, variable, name).mean for name in names],
@@ -127,4 +136,5 @@ def _still_falling(run: Run, combination: str) -> bool:
 
 
 def _about_published(run: Run) -> str:
-    return " What is published is not compared: the images are not MNIST's." * is_synthetic(run)
+    why = why_not_compared(run)
+    return f" What is published is not compared: {why}." if why else ""

@@ -18,7 +18,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from experiments.cnn.images import Images
-from experiments.cnn.networks import convolutional, dense_only, ranges, started
+from experiments.cnn.networks import PIXELS, convolutional, dense_only, ranges, started
 from experiments.cnn.protocol import Combination, Protocol
 from paramact_jax.activations import catalogue
 from paramact_jax.networks import Params, forward, params_of
@@ -54,7 +54,7 @@ def dense_classifier(activation: str, protocol: Protocol) -> Classifier:
     """The training of the network without convolutions [A, Fig. 11], on the same images."""
     record = catalogue.get(activation)
     return Classifier(
-        network=lambda params, images: forward(params, images.reshape(len(images), -1), record),
+        network=lambda params, images: forward(params, images.reshape(len(images), PIXELS), record),
         initial=lambda key: params_of(dense_only(activation, key)),
         batches=Minibatches(protocol.training_images, protocol.batch_size),
         schedule=_schedule(protocol),

@@ -173,9 +173,17 @@ def test_nothing_published_beside_synthetic_images():
     assert report.summary(synthetic)["rank_correlation"] == {"best_loss": None, "best_iteration": None}
 
 
+def test_nothing_published_beside_a_shorter_run():
+    short = report.tables(run(dataset(), iterations=9_907))
+    assert short[0].note.endswith("the run ends at 9,907 iterations, the latest published is 9,908.")
+    published = [i for i, name in enumerate(short[0].columns) if name.startswith(("published", "in prediction"))]
+    assert {row[i] for row in short[0].rows for i in published} == {""}
+    assert "not compared" not in report.tables(run(dataset(), iterations=9_908))[0].note
+
+
 def test_the_last_iteration_as_the_best_is_said():
     records = dataset(at=ITERATIONS | {LOWEST: 10_000}, seeds=1)
-    assert "Still falling after 10,000 iterations in some seed: Sigmoid / Agile Sigmoid." in (
+    assert "the last of 10,000 iterations in some seed, and perhaps still falling: Sigmoid / Agile Sigmoid." in (
         report.tables(run(records))[0].note
     )
 

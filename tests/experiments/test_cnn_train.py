@@ -157,9 +157,11 @@ def test_a_trial_is_plain_gradient_descent_with_two_rates(trained, used):
     assert largest_a[-1] > 1.1
 
 
-def test_every_image_is_scored_whatever_the_number_at_once(used):
+@pytest.mark.parametrize(
+    "functions", [classifier(PAIR, SMALL), dense_classifier("sigmoid", SMALL)], ids=["cnn", "dense"]
+)
+def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
     """10,000 test images are scored 1,000 at once, and none are left over."""
-    functions = classifier(PAIR, SMALL)
     params = functions.initial(jax.random.key(0))
     scores = [
         jax.jit(functions.score, static_argnames="at_once")(params, used.test_images, used.test_labels, at_once=at_once)

@@ -59,7 +59,7 @@ class Conditions(Training):
     trials: int = Protocol.trials
     """Networks of each kind, on the same seeds."""
     test_every: int = Protocol.test_every
-    """Iterations between two scores of all test images; a score costs about as much as 30 iterations."""
+    """Iterations between two scores of all test images; a score costs about as much as 60 iterations."""
 
     def conditions(self, combinations: Sequence[str], sharing: Sharing) -> Protocol:
         """The protocol that these options ask for.

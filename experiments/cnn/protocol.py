@@ -58,7 +58,7 @@ class Protocol:
       first_seed: see trials.
       subset_seed: of the draw of the training images, which all trials share: the one set of 5,000 that [A] speaks of.
         What differs between seeds is the initial weights and the order of the images.
-      test_every: iterations between two scores of the test images; a score costs about as much as 30 iterations.
+      test_every: iterations between two scores of the test images; a score costs about as much as 60 iterations.
       combinations: pairs of names in the catalogue.
     """
 
@@ -77,7 +77,7 @@ class Protocol:
     trials: int = 5
     first_seed: int = 0
     subset_seed: int = 0
-    test_every: int = 50
+    test_every: int = 100
     combinations: tuple[Combination, ...] = COMBINATIONS
 
     def check(self) -> None:

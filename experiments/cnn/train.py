@@ -19,12 +19,15 @@ from jax.typing import ArrayLike
 
 from experiments.cnn.images import Images
 from experiments.cnn.networks import PIXELS, convolutional, dense_only, ranges, started
-from experiments.cnn.protocol import Combination, Protocol
+from experiments.cnn.protocol import CLASSES, Combination, Protocol
 from paramact_jax.activations import catalogue
 from paramact_jax.networks import Params, forward, params_of
 from paramact_jax.sweeps import Progress, Training, long_sweep, trial_key
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
 from paramact_jax.training.classifier import State
+
+AT_ONCE = 100
+"""Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
 
 
 def classifier(combination: Combination, protocol: Protocol) -> Classifier:
@@ -37,12 +40,20 @@ def classifier(combination: Combination, protocol: Protocol) -> Classifier:
         # made where it is traced, and its own weights are not used: a model kept here would be part of the program
         return convolutional(combination, protocol, jax.random.key(0)).apply(params, images)
 
+    def scored(params: Params, images: jax.Array) -> jax.Array:
+        if len(images) <= AT_ONCE:
+            return network(params, images)
+        whole = len(images) // AT_ONCE * AT_ONCE
+        parts = images[:whole].reshape(-1, AT_ONCE, *images.shape[1:])
+        outputs = lax.map(lambda part: network(params, part), parts).reshape(whole, CLASSES)
+        return jnp.concatenate([outputs, network(params, images[whole:])]) if whole < len(images) else outputs
+
     def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
         loss = jax.grad(lambda params: cross_entropy(network(params, images), labels))
         return loss(params), ranges(params)
 
     return Classifier(
-        network=network,
+        network=scored,
         initial=lambda key: params_of(convolutional(combination, protocol, key)),
         batches=Minibatches(protocol.training_images, protocol.batch_size),
         schedule=_schedule(protocol),

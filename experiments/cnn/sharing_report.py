@@ -131,5 +131,5 @@ def _figure(run: Run) -> Figure:
         panels,
         xlabel="iteration",
         ylabel="test loss",
-        title=titled(run, f"Own a and b for each ...: {shown(run)}"),
+        title=titled(run, f"Own a and b: {shown(run)}"),
     )

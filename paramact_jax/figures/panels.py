@@ -43,7 +43,7 @@ def curves_in_panels(
     colour_of = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns + 1.8, 3.0 * rows + 0.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(max(4.2 * columns + 1.8, 8.5), max(3.0 * rows, 3.8) + 0.8), dpi=150, layout="constrained")
     all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     handles = {}
     drawn = []

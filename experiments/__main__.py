@@ -13,6 +13,9 @@ except ImportError:
 from experiments.ablation.command import Ablation
 from experiments.activations_command import Activations
 from experiments.bench.command import Bench
+from experiments.cnn.command import Cnn
+from experiments.cnn.search_command import CnnSearch
+from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
 from experiments.mnist.command import Mnist
 from experiments.report_command import Report
@@ -27,6 +30,9 @@ Command = (
     | Annotated[Xor10Protocol, tyro.conf.subcommand("xor10-protocol")]
     | Annotated[Gradients, tyro.conf.subcommand("gradients")]
     | Annotated[Mnist, tyro.conf.subcommand("mnist")]
+    | Annotated[Cnn, tyro.conf.subcommand("cnn")]
+    | Annotated[CnnSharing, tyro.conf.subcommand("cnn-sharing")]
+    | Annotated[CnnSearch, tyro.conf.subcommand("cnn-search")]
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]

@@ -20,6 +20,9 @@ _REPORTS = {
     "xor10-figures": "experiments.xor10_figures.report",
     "gradients": "experiments.gradients.report",
     "mnist": "experiments.mnist.report",
+    "cnn": "experiments.cnn.report",
+    "cnn-sharing": "experiments.cnn.sharing_report",
+    "cnn-search": "experiments.cnn.search_report",
     "ablation-xor10": "experiments.ablation.report",
     "ablation-mnist": "experiments.ablation.report",
 }

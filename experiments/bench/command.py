@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.bench.cnn_command import BenchCnn
 from experiments.mnist.data import Data
 
 
@@ -173,6 +174,7 @@ class Bench:
         | Annotated[BenchActivations, tyro.conf.subcommand("activations")]
         | Annotated[BenchSweeps, tyro.conf.subcommand("sweeps")]
         | Annotated[BenchMnist, tyro.conf.subcommand("mnist")]
+        | Annotated[BenchCnn, tyro.conf.subcommand("cnn")]
     )
 
     def prepare(self) -> Callable[[], None]:

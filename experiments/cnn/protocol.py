@@ -23,6 +23,9 @@ CLASSES = 10
 FILTERS = (16, 8, 4)
 DENSE_FEATURES = 30
 TEST_IMAGES = 10_000
+DENSE_ONLY = ("sigmoid", "parametric_sigmoid")
+"""Activations of the network without convolutions [A, Fig. 11]. [A] does not give its sizes; here it is what is left of
+the network above: 784 pixels, 30 nodes, 10 outputs."""
 COMBINATIONS: tuple[Combination, ...] = tuple((row.conv, row.dense) for row in kong2020.TABLE_1)
 """Activation of the convolutional layers and of the dense hidden layer, names in the catalogue [A, Table 1]."""
 MAX_SEED = 2**32 - 1
@@ -53,6 +56,9 @@ class Protocol:
       iterations: updates by gradient descent.
       trials: number of trials of each combination; trial i has seed first_seed + i.
       first_seed: see trials.
+      subset_seed: of the draw of the training images, which all trials share: the one set of 5,000 that [A] speaks of.
+        What differs between seeds is the initial weights and the order of the images.
+      test_every: iterations between two scores of the test images; a score costs about as much as 60 iterations.
       combinations: pairs of names in the catalogue.
     """
 
@@ -70,6 +76,8 @@ class Protocol:
     iterations: int = 10_000
     trials: int = 5
     first_seed: int = 0
+    subset_seed: int = 0
+    test_every: int = 100
     combinations: tuple[Combination, ...] = COMBINATIONS
 
     def check(self) -> None:
@@ -82,7 +90,15 @@ class Protocol:
             "a finite number >= 0",
             lambda x: math.isfinite(x) and x >= 0,
         )
-        for field in ("kernel_size", "pool_size", "training_images", "batch_size", "iterations", "trials"):
+        for field in (
+            "kernel_size",
+            "pool_size",
+            "training_images",
+            "batch_size",
+            "iterations",
+            "trials",
+            "test_every",
+        ):
             _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
         _expect(self.kernel_size, "kernel_size", "an odd number [A, eq. 3]", lambda x: x % 2 == 1)
         _expect(self.training_images, "training_images", f"a multiple of {CLASSES}", lambda x: x % CLASSES == 0)
@@ -92,6 +108,7 @@ class Protocol:
         _expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
         last = MAX_SEED - self.trials + 1
         _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
+        _expect(self.subset_seed, "subset_seed", "an integer >= 0", lambda x: x >= 0)
         if self.initial_a is not None:
             _expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
         for field, kinds in (("padding", Padding), ("pooling", Pooling), ("sharing", Sharing)):

@@ -8,6 +8,7 @@ from paramact_jax.figures.factors import FactorHistory, factor_panels
 from paramact_jax.figures.gallery import gallery
 from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
+from paramact_jax.figures.panels import curves_in_panels
 from paramact_jax.figures.ranges import RangeHistory, range_panels
 from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
 from paramact_jax.figures.trajectories import trajectories
@@ -24,6 +25,7 @@ __all__ = [
     "Ranking",
     "convergence",
     "count_bars",
+    "curves_in_panels",
     "curves_with_bands",
     "factor_panels",
     "gallery",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
@@ -223,8 +224,8 @@ class CNN(nnx.Module):
         z = images.reshape(-1, *self.image_shape).transpose(3, 1, 2, 0)
         for layer in self.convolutional:
             z = layer(z)
-        z = self.dense(z.transpose(3, 1, 2, 0).reshape(z.shape[-1], -1))
-        return self.out(z).reshape(*images.shape[:-3], -1)
+        z = self.dense(z.transpose(3, 1, 2, 0).reshape(z.shape[-1], math.prod(z.shape[:-1])))
+        return self.out(z).reshape(*images.shape[:-3], self.out.out_features)
 
     def apply(self, params: Params, images: jax.Array) -> jax.Array:
         """The outputs with other params than the model's own, a pure function of them.

@@ -1,0 +1,97 @@
+"""`python -m experiments cnn`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.cnn.options import ALL, Conditions, to_go_on
+from experiments.cnn.protocol import DENSE_ONLY, Protocol, Sharing
+
+if TYPE_CHECKING:
+    from experiments.cnn.images import Images
+
+
+@dataclasses.dataclass(frozen=True)
+class Cnn(Conditions):
+    """Train the twelve convolutional networks of [A, Table 1] on 5,000 images of MNIST, 10,000 iterations, 5 seeds.
+
+    And, for [A, Fig. 11], the same without convolutions under Sigmoid and Agile Sigmoid. About 20 minutes on 2 cores.
+    Writes runs/cnn-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV and LaTeX, the paper's
+    Figs. 11 to 14. Interrupted, it goes on where it was when the same command is given the same --out.
+    Example: python -m experiments cnn --combinations relu/relu parametric_relu/parametric_sigmoid --trials 3
+    """
+
+    combinations: tuple[str, ...] = ALL
+    """Activation of the convolutional layers / of the dense hidden layer."""
+    sharing: Sharing = Protocol.sharing
+    """What has an a and b of its own in the convolutional layers: each element of a feature map, as in [A], each
+    channel, or the layer."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Check everything that can be checked before compiling; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments import run_directory
+        from experiments.cnn import images
+
+        protocol = self.conditions(self.combinations, self.sharing)
+        protocol.check()
+        protocol.records()
+        out = run_directory.choose(self.out, "cnn")
+        digits = images.load(self.data, self.data_dir, protocol.training_images)
+        chosen = images.for_training(digits, protocol.training_images, protocol.subset_seed)
+        run_directory.check_unfinished(out, to_go_on(protocol, chosen))
+        return lambda: _run(protocol, chosen, out)
+
+
+def _run(protocol: Protocol, images: Images, out: Path) -> None:
+    from experiments import run_directory
+    from experiments.cnn import records, report
+    from experiments.cnn.train import classifier, dense_classifier, train
+    from experiments.progress import SweepProgress
+    from experiments.startup import start
+
+    start()
+    begin = time.perf_counter()
+    networks = {pair: (records.name_of(pair), classifier(pair, protocol)) for pair in protocol.combinations} | {
+        name: (f"dense only: {name}", dense_classifier(name, protocol)) for name in DENSE_ONLY
+    }
+    trained, seconds = {}, {}
+    with (
+        run_directory.unfinished(out, to_go_on(protocol, images)) as kept,
+        SweepProgress(len(networks), protocol.iterations * protocol.trials) as progress,
+    ):
+        for network, (name, functions) in networks.items():
+            started = time.perf_counter()
+            trained[network] = train(
+                functions,
+                protocol,
+                images,
+                directory=kept / f"{protocol.sharing}-{name}".replace("/", "-").replace(": ", "-").replace(" ", "-"),
+                on_progress=functools.partial(progress.advanced, name),
+            )
+            progress.through(name)
+            seconds[name] = time.perf_counter() - started
+        run = run_directory.write(
+            out,
+            records.to_dataset(
+                protocol,
+                {pair: trained[pair] for pair in protocol.combinations},
+                images,
+                dense_only={name: trained[name] for name in DENSE_ONLY},
+            ),
+            experiment="cnn",
+            config={**dataclasses.asdict(protocol), "data": images.source},
+            seconds={"total": time.perf_counter() - begin, "networks": seconds},
+        )
+    report.write(run)
+    for table in report.tables(run):
+        print(table.plain())
+    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")

@@ -1,0 +1,135 @@
+"""What a comparison of what shares an a and a b says, from its records alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import run_directory
+from experiments.cnn.pictures import band, shown
+from experiments.cnn.run_facts import about_seeds, combinations, conditions, diverged, is_synthetic, label, titled
+from experiments.mnist.cells import number_cell, range_cell
+from experiments.mnist.samples import plain, sample
+from experiments.run_directory import Run
+from experiments.tables import Table
+from paramact_jax.figures import curves_in_panels
+from paramact_jax.statistics import PairedComparison, paired_comparison
+
+
+def tables(run: Run) -> list[Table]:
+    """One table: loss, parameters and time."""
+    return [_table(run)]
+
+
+def write(run: Run) -> list[Path]:
+    """Write summary, table and figure into the run's directory; returns the files."""
+    table = _table(run)
+    content = {
+        "summary.json": json.dumps(plain(summary(run)), indent=2, allow_nan=False) + "\n",
+        "sharing.csv": table.csv(),
+        "sharing.tex": table.latex(),
+        "report.md": f"{titled(run, '# What has an a and b of its own')}\n\n{table.markdown()}\n![loss](loss.png)\n",
+    }
+    return run_directory.write_report(run.directory, content, {"loss": _figure(run)})
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The table as plain data, by combination and sharing."""
+    rows: dict[str, Any] = {}
+    for name in combinations(run):
+        rows[name] = {}
+        for sharing in _sharings(run):
+            of = run.records.sel(combination=name, sharing=sharing)
+            loss = sample(of["best_loss"].values)
+            rows[name][sharing] = {
+                "best_loss": plain(loss) | {"interval": loss.interval()},
+                "best_iteration": sample(of["best_iteration"].values),
+                "difference": difference(run, name, sharing),
+                "parameters_of_activations": int(of["parameters_of_activations"]),
+                "seconds_per_step": float(of["seconds_per_step"].median()),
+            }
+    return {"experiment": "cnn-sharing", "synthetic": is_synthetic(run), "combinations": rows}
+
+
+def difference(run: Run, combination: str, sharing: str) -> PairedComparison | None:
+    """Smallest test loss against the first sharing's, seed by seed.
+
+    Returns:
+      None for the first itself, or if fewer than 2 seeds have finite losses under both.
+    """
+    reference = _sharings(run)[0]
+    if sharing == reference:
+        return None
+    losses = run.records["best_loss"].sel(combination=combination)
+    first, second = losses.sel(sharing=sharing).values, losses.sel(sharing=reference).values
+    finite = np.isfinite(first) & np.isfinite(second)
+    seeds = losses["seed"].values[finite]
+    return paired_comparison(first[finite], second[finite], seeds, seeds) if len(seeds) > 1 else None
+
+
+def _sharings(run: Run) -> list[str]:
+    return [str(name) for name in run.records["sharing"].values]
+
+
+def _table(run: Run) -> Table:
+    rows = []
+    reference = _sharings(run)[0]
+    for name in combinations(run):
+        for sharing in _sharings(run):
+            of = run.records.sel(combination=name, sharing=sharing)
+            loss, at = sample(of["best_loss"].values), sample(of["best_iteration"].values)
+            against, cells = difference(run, name, sharing), ["", "", ""]
+            if against is not None:
+                cells = [
+                    f"{against.difference:+.4f}",
+                    range_cell(against.interval, "+.4f"),
+                    f"{against.p_value:.2g}",
+                ]
+            rows.append(
+                [
+                    label(name),
+                    sharing,
+                    f"{int(of['parameters_of_activations']):,}",
+                    f"{loss.mean:.4f}",
+                    range_cell(loss.interval(), ".4f"),
+                    *cells,
+                    number_cell(at.mean),
+                    f"{1000 * float(of['seconds_per_step'].median()):.2f}",
+                ]
+            )
+    return Table(
+        title=titled(run, "What has an a and b of its own in the convolutional layers"),
+        columns=[
+            *("convolutional / dense", "own a and b", "a and b", "loss", "95 % interval"),
+            *(f"loss - {reference}'s", "95 % interval of it", "p", "iterations", "ms a step"),
+        ],
+        rows=rows,
+        note=(
+            f"{conditions(run)} Loss: smallest test loss, mean over the seeds, t interval; difference on equal seeds, "
+            f"bootstrap interval, paired t test; iterations: where the loss was smallest; ms: median, one trial, "
+            f"without scores. The a and b of the dense layer, one each for every node, are counted."
+        )
+        + about_seeds(run)
+        + diverged(run),
+        left=("own a and b",),
+    )
+
+
+def _figure(run: Run) -> Figure:
+    panels = {
+        label(name): [
+            band(sharing, run.records["test_loss"].sel(combination=name, sharing=sharing)) for sharing in _sharings(run)
+        ]
+        for name in combinations(run)
+    }
+    return curves_in_panels(
+        run.records["test_step"].values,
+        panels,
+        xlabel="iteration",
+        ylabel="test loss",
+        title=titled(run, f"Own a and b: {shown(run)}"),
+    )

@@ -1,0 +1,188 @@
+"""Train all trials of one network."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import lax
+from jax.typing import ArrayLike
+
+from experiments.cnn.images import Images
+from experiments.cnn.networks import PIXELS, convolutional, dense_only, ranges, started
+from experiments.cnn.protocol import CLASSES, Combination, Protocol
+from paramact_jax.activations import catalogue
+from paramact_jax.networks import Params, forward, params_of
+from paramact_jax.sweeps import Progress, Training, long_sweep, trial_key
+from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
+from paramact_jax.training.classifier import State
+
+AT_ONCE = 100
+"""Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
+
+
+def classifier(combination: Combination, protocol: Protocol) -> Classifier:
+    """The training of one convolutional network as pure functions, all its conditions but the traced ones.
+
+    Every step notes the `ranges` of a and b before it.
+    """
+
+    def network(params: Params, images: jax.Array) -> jax.Array:
+        # made where it is traced, and its own weights are not used: a model kept here would be part of the program
+        return convolutional(combination, protocol, jax.random.key(0)).apply(params, images)
+
+    def scored(params: Params, images: jax.Array) -> jax.Array:
+        if len(images) <= AT_ONCE:
+            return network(params, images)
+        whole = len(images) // AT_ONCE * AT_ONCE
+        parts = images[:whole].reshape(-1, AT_ONCE, *images.shape[1:])
+        outputs = lax.map(lambda part: network(params, part), parts).reshape(whole, CLASSES)
+        return jnp.concatenate([outputs, network(params, images[whole:])]) if whole < len(images) else outputs
+
+    def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
+        loss = jax.grad(lambda params: cross_entropy(network(params, images), labels))
+        return loss(params), ranges(params)
+
+    return Classifier(
+        network=scored,
+        initial=lambda key: params_of(convolutional(combination, protocol, key)),
+        batches=Minibatches(protocol.training_images, protocol.batch_size),
+        schedule=_schedule(protocol),
+        gradient=gradient,
+    )
+
+
+def dense_classifier(activation: str, protocol: Protocol) -> Classifier:
+    """The training of the network without convolutions [A, Fig. 11], on the same images."""
+    record = catalogue.get(activation)
+    return Classifier(
+        network=lambda params, images: forward(params, images.reshape(len(images), PIXELS), record),
+        initial=lambda key: params_of(dense_only(activation, key)),
+        batches=Minibatches(protocol.training_images, protocol.batch_size),
+        schedule=_schedule(protocol),
+    )
+
+
+def training(functions: Classifier) -> Training:
+    """The three functions for `long_sweep`, the initial scales and both learning rates among their settings.
+
+    NaN as `initial_a` leaves a at its own start, NaN as `activation_learning_rate` is the learning rate.
+    """
+
+    def init(
+        key: jax.Array,
+        train_images: jax.Array,
+        train_labels: jax.Array,
+        weight_scale: ArrayLike,
+        initial_a: ArrayLike,
+    ) -> State:
+        def initial(key: jax.Array) -> Params:
+            return started(functions.initial(key), weight_scale, initial_a)
+
+        return dataclasses.replace(functions, initial=initial).init(key, train_images, train_labels)
+
+    def step(
+        state: State,
+        iteration: jax.Array,
+        train_images: jax.Array,
+        train_labels: jax.Array,
+        test_images: jax.Array,
+        test_labels: jax.Array,
+        learning_rate: ArrayLike,
+        activation_learning_rate: ArrayLike,
+    ) -> State:
+        of_activations = jnp.where(jnp.isnan(activation_learning_rate), learning_rate, activation_learning_rate)
+        return functions.step(
+            state,
+            iteration,
+            train_images,
+            train_labels,
+            test_images,
+            test_labels,
+            learning_rate,
+            of_activations,
+            of_activations,
+        )
+
+    return Training(init, step, functions.summarise)
+
+
+def conditions(protocol: Protocol) -> dict[str, Any]:
+    """The traced conditions, by the names that `training` has for them."""
+    return {
+        "learning_rate": protocol.learning_rate,
+        "activation_learning_rate": protocol.activation_learning_rate,
+        "weight_scale": protocol.weight_scale,
+        "initial_a": math.nan if protocol.initial_a is None else protocol.initial_a,
+    }
+
+
+def train(
+    functions: Classifier,
+    protocol: Protocol,
+    images: Images,
+    *,
+    directory: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> xr.Dataset:
+    """Train all seeds of one network; see `Classifier.summarise` for what is returned.
+
+    Args:
+      functions: see `classifier` and `dense_classifier`.
+      protocol: the conditions, already checked.
+      images: to train and to score.
+      directory: where to go on from after an interruption, see `long_sweep`.
+      on_progress: see `long_sweep`.
+    """
+    return long_sweep(
+        training(functions),
+        range(protocol.first_seed, protocol.first_seed + protocol.trials),
+        iterations=protocol.iterations,
+        block=1,
+        directory=directory,
+        on_progress=on_progress,
+        **images.settings(),
+        **conditions(protocol),
+    )
+
+
+def seconds_per_step(
+    networks: Iterable[Classifier], protocol: Protocol, images: Images, *, rounds: int = 5, steps: int = 20
+) -> np.ndarray:
+    """Wall-clock seconds of one training step of one trial, without scores: (networks, rounds), measured in turns."""
+    settings = jax.tree.map(jnp.asarray, images.settings() | conditions(protocol))
+    never = Schedule(1 + (rounds + 1) * steps, *[2**31 - 1] * 2)
+    prepared = []
+    for functions in networks:
+        three = training(dataclasses.replace(functions, schedule=never))
+        advance = jax.jit(functools.partial(_advance, three))
+        starts = {name: settings[name] for name in ("train_images", "train_labels", "weight_scale", "initial_a")}
+        state = three.init(trial_key(protocol.first_seed), **starts)
+        # scores are due before step 0 alone: it belongs to the warm-up
+        prepared.append((advance, jax.block_until_ready(advance(state, settings, 0, steps + 1))))
+    seconds = np.empty((len(prepared), rounds))
+    for i in range(rounds):
+        for which, (advance, state) in enumerate(prepared):
+            begin = time.perf_counter()
+            jax.block_until_ready(advance(state, settings, 1 + steps, 1 + 2 * steps))
+            seconds[which, i] = (time.perf_counter() - begin) / steps
+    return seconds
+
+
+def _advance(three: Training, state: Any, settings: dict[str, Any], begin: Any, end: Any) -> Any:
+    shared = {name: x for name, x in settings.items() if name not in ("weight_scale", "initial_a")}
+    return lax.fori_loop(begin, end, lambda i, state: three.step(state, i, **shared), state)
+
+
+def _schedule(protocol: Protocol) -> Schedule:
+    """The training set is scored before and after the training alone."""
+    return Schedule(protocol.iterations, protocol.test_every, train_every=protocol.iterations)

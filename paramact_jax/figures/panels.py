@@ -1,0 +1,85 @@
+"""Many curves with a band each, a few to a panel: [A, Fig. 12]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from paramact_jax.figures.bands import BandCurve
+from paramact_jax.figures.colours import COLOURS
+
+
+def curves_in_panels(
+    steps: np.ndarray,
+    panels: Mapping[str, Sequence[BandCurve]],
+    *,
+    xlabel: str = "step",
+    ylabel: str = "loss",
+    title: str = "",
+) -> Figure:
+    """One panel per title, all with the same axes, the loss on a logarithmic scale.
+
+    Args:
+      steps: of every value, in rising order.
+      panels: curves by title of their panel; equal labels have equal colours throughout. Nothing is drawn where a
+        value is not finite; a diamond at the right edge marks what is published.
+      xlabel: of what is counted.
+      ylabel: of the values.
+      title: over the whole figure.
+
+    Raises:
+      ValueError: if there are no panels, one has no curves, or a curve is not as long as `steps`.
+    """
+    if not panels or not all(panels.values()):
+        raise ValueError("expected at least one panel, each of at least one curve; leave empty ones out")
+    for curves in panels.values():
+        for curve in curves:
+            if any(len(values) != len(steps) for values in (curve.middle, curve.low, curve.high)):
+                raise ValueError(f"{curve.label}: expected {len(steps)} values in curve and band, one for each step")
+    labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
+    colour_of = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(4.2 * columns + 1.8, 8.5), max(3.0 * rows, 3.8) + 0.8), dpi=150, layout="constrained")
+    all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    handles = {}
+    drawn = []
+    for i, (axes, (name, curves)) in enumerate(zip(all_axes, panels.items(), strict=False)):
+        for curve in curves:
+            middle, low, high = (
+                np.where(np.isfinite(values), values, np.nan) for values in (curve.middle, curve.low, curve.high)
+            )
+            colour = colour_of[curve.label]
+            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+            (handles[curve.label],) = axes.plot(steps, middle, color=colour, linewidth=1.3)
+            drawn.append(middle)
+            if curve.published is not None:
+                axes.plot(steps[-1], curve.published, "D", color=colour, markersize=5, clip_on=False, zorder=5)
+                drawn.append(np.array([curve.published]))
+        axes.set_title(f"({chr(ord('a') + i)}) {name}", loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92")
+    values = np.concatenate(drawn)
+    positive = values[np.isfinite(values) & (values > 0)]
+    if len(positive):
+        # the limits follow the curves: a band that reaches down to 0 has no end on this scale
+        all_axes[0].set(yscale="log", ylim=(0.8 * positive.min(), 1.2 * positive.max()))
+        all_axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        all_axes[0].yaxis.set_major_formatter("{x:g}")
+        all_axes[0].yaxis.set_minor_formatter(NullFormatter())
+    if len(steps) > 1:
+        all_axes[0].set_xlim(steps[0], steps[-1])
+    for axes in all_axes[len(panels) :]:
+        axes.set_axis_off()
+    for axes in all_axes[len(panels) - columns : len(panels)]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
+    if any(curve.published is not None for curves in panels.values() for curve in curves):
+        (handles["published"],) = all_axes[0].plot([], [], "D", color="0.4", markersize=5)
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
+    figure.supxlabel(xlabel, fontsize=10)
+    figure.supylabel(ylabel, fontsize=10)
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,274 @@
+"""What the reports on the convolutional networks say, on small hand-made records with known answers."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from experiments.cnn import report, sharing_report, statements
+from experiments.cnn.pictures import best_first, figures, ranged
+from experiments.cnn.protocol import COMBINATIONS, Protocol
+from experiments.cnn.ranks import rank_correlation
+from experiments.cnn.records import best, name_of
+from experiments.cnn.run_facts import PUBLISHED
+from experiments.run_directory import Run
+from paramact_jax.papers import kong2020
+
+NAMES = [name_of(pair) for pair in COMBINATIONS]
+BEST = "parametric_relu/parametric_sigmoid"
+LOWEST = "sigmoid/parametric_sigmoid"
+LOSS = {name: row.loss for name, row in PUBLISHED.items()}
+ITERATIONS = {name: row.iterations for name, row in PUBLISHED.items()}
+SMALL = (100, 200, 300)
+STEPS = [0, 1_000, 5_000, 10_000]
+LAYERS = ["convolutional 1", "convolutional 2", "convolutional 3", "dense"]
+
+
+def dataset(loss=LOSS, at=ITERATIONS, seeds=3, synthetic=0, dense=(0.9, 0.5)):
+    """Records with these smallest losses, at these iterations; seed k has k times 0.0001 more, k iterations more."""
+    names, each = list(loss), np.arange(seeds)
+    losses = np.array([[[2.3, loss[n] + 0.1, loss[n] + 1e-4 * k, loss[n] + 0.2] for k in each] for n in names])
+    ranges = np.full((len(names), seeds, 3, len(LAYERS)), np.nan)
+    for i, name in enumerate(names):
+        conv, dense_name = name.split("/")
+        ranges[i, :, :, :3] = np.array([1.5, 1.6, 1.7])[:, None] if "parametric" in conv else np.nan
+        ranges[i, :, :, 3] = 6.0 if "parametric" in dense_name else np.nan
+    by = ("combination", "seed")
+    dense_losses = np.array([[[2.3, level, level, level]] * seeds for level in dense])
+    return xr.Dataset(
+        {
+            "test_loss": ((*by, "test_step"), losses),
+            "test_accuracy": ((*by, "test_step"), 1 - losses / 4),
+            "best_loss": (by, losses[:, :, 2]),
+            "best_iteration": (by, np.array([at[n] + each for n in names], float)),
+            **{
+                f"{name}_{which}": ((*by, "step", "layer"), ranges)
+                for name in "ab"
+                for which in ("smallest", "largest")
+            },
+            "parameters_of_activations": ("combination", np.arange(len(names))),
+            "dense_only_test_loss": (("dense_only", "seed", "test_step"), dense_losses),
+        },
+        coords={
+            "combination": names,
+            "seed": each,
+            "test_step": STEPS,
+            "step": [0, 1, 2],
+            "layer": LAYERS,
+            "dense_only": ["sigmoid", "parametric_sigmoid"],
+        },
+        attrs={"source": "by hand", "synthetic": synthetic},
+    )
+
+
+def run(records, directory=Path("x"), **config):
+    config = dict(vars(Protocol())) | {"data": "by hand"} | config
+    return Run(directory, records, {"experiment": "cnn", "config": config})
+
+
+def found(records):
+    return {(s.text, s.criterion.split(":")[0]): s for s in statements.check(records)}
+
+
+def verdicts(records):
+    return [s.holds for s in statements.check(records)]
+
+
+def test_the_published_numbers_bear_out_all_but_the_best_one():
+    assert verdicts(dataset()) == [True, False, False, True, True, True, True]
+    assert [s.published for s in statements.check(dataset())] == [None, False, None, True, True, True, True]
+    texts = [s.text for s in statements.check(dataset())]
+    assert set(texts) == {*kong2020.CLAIMS, *kong2020.READINGS}
+    assert statements.left_out(dataset()) == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "at", "dense", "verdict"),
+    [
+        ({BEST: 0.14}, {}, (0.9, 0.5), [True, True, True, False, True, True, True]),
+        ({}, {LOWEST: 5_000}, (0.9, 0.5), [True, False, False, True, False, True, True]),
+        ({}, {"relu/relu": 4_318}, (0.9, 0.5), [True, False, False, True, True, False, True]),
+        ({"relu/relu": 0.15}, {}, (0.9, 0.5), [True, False, False, True, True, True, False]),
+        ({}, {}, (0.5, 0.5), [False, False, False, True, True, True, True]),
+    ],
+)
+def test_each_statement_can_be_false(loss, at, dense, verdict):
+    assert verdicts(dataset(LOSS | loss, ITERATIONS | at, dense=dense)) == verdict
+
+
+def test_the_difference_is_of_the_two_that_come_closest():
+    one = found(dataset())[kong2020.CLAIM_BEST, "smallest test loss of the twelve"]
+    assert one.compared == "Agile ReLU / Agile Sigmoid - Sigmoid / Agile Sigmoid"
+    assert one.difference.difference == pytest.approx(LOSS[BEST] - LOSS[LOWEST])
+    assert (one.seeds_true, one.seeds) == (0, 3)
+    reading = found(dataset())[kong2020.READING_DENSE_AGILE_SIGMOID, "smallest test loss below, for each of the four"]
+    assert reading.compared == "Agile Sigmoid / Agile Sigmoid - Agile Sigmoid / ReLU"
+    assert reading.difference.difference == pytest.approx(0.15600 - 0.16259)
+
+
+def test_agile_sigmoid_alone_has_to_be_ahead_at_every_score():
+    records = dataset()
+    records["dense_only_test_loss"].loc[{"dense_only": "parametric_sigmoid", "test_step": 5_000}] = 0.95
+    one = statements.check(records)[0]
+    assert (one.holds, one.seeds_true) == (False, 0)
+    assert one.criterion.endswith("2 of 3")
+    assert one.difference.difference == pytest.approx((0.5 + 0.95 + 0.5) / 3 - 0.9)
+
+
+def test_statements_about_combinations_that_are_not_there_are_not_asked():
+    records = dataset({name: LOSS[name] for name in NAMES[:3]}).drop_vars(["dense_only_test_loss", "dense_only"])
+    assert statements.check(records) == []
+    assert statements.left_out(records) == 7
+    assert "Not asked, for want of a combination: 7." in report.tables(run(records))[2].note
+
+
+def test_a_seed_that_is_not_finite_is_left_out_and_counted():
+    records = dataset()
+    records["best_loss"].loc[{"combination": BEST, "seed": 2}] = np.nan
+    records["test_loss"].loc[{"combination": BEST, "seed": 2}] = np.inf
+    one = found(records)[kong2020.CLAIM_LOWEST, "smallest test loss of the twelve"]
+    assert (one.holds, one.seeds_true, one.seeds, one.difference.pairs) == (True, 2, 3, 2)
+    for table in (report.tables(run(records))[0], report.tables(run(records))[2]):
+        assert "left out where they are: 1 of 3 of Agile ReLU / Agile Sigmoid." in table.note
+    records["best_loss"].loc[{"combination": BEST}] = np.nan
+    assert found(records)[kong2020.CLAIM_LOWEST, "smallest test loss of the twelve"].holds is None
+    assert best_first(run(records))[-1] == BEST
+
+
+def test_the_smallest_loss_is_the_smallest_finite_one_and_its_first_iteration():
+    losses = xr.DataArray(
+        [[3.0, 1.0, 1.0, np.nan], [np.nan, np.inf, np.nan, np.nan], [np.nan, 2.0, -np.inf, 0.5]],
+        dims=("seed", "test_step"),
+        coords={"test_step": STEPS},
+    )
+    np.testing.assert_array_equal(best(losses)["best_loss"], [1.0, np.nan, 0.5])
+    np.testing.assert_array_equal(best(losses)["best_iteration"], [1_000, np.nan, 10_000])
+
+
+def test_table_1_beside_the_published():
+    table = report.tables(run(dataset()))[0]
+    assert [row[0] for row in table.rows] == [f"{n}" for n in range(1, 13)]
+    row = dict(zip(table.columns, table.rows[11], strict=True))
+    assert (row["convolutional"], row["dense"]) == ("Agile ReLU", "Agile Sigmoid")
+    assert (row["loss"], row["published"], row["iterations"]) == ("0.1504", "0.15027", "3,262")
+    assert row["published iterations"] == "3,261"
+    assert row["in prediction interval"] == "yes"
+    low, high = map(float, row["95 % interval"].split(" to "))
+    half = stats.t.ppf(0.975, 2) * 1e-4 / np.sqrt(3)
+    assert (low, high) == pytest.approx((0.15037 - half, 0.15037 + half), abs=6e-5)
+
+
+def test_nothing_published_beside_synthetic_images():
+    synthetic = run(dataset(synthetic=1))
+    for table in report.tables(synthetic):
+        assert table.title.endswith("SYNTHETIC IMAGES, NOT MNIST")
+    table, correlation = report.tables(synthetic)[:2]
+    published = [i for i, name in enumerate(table.columns) if name.startswith(("published", "in prediction"))]
+    assert {row[i] for row in table.rows for i in published} == {""}
+    assert {cell for row in correlation.rows for cell in row[1:]} == {""}
+    assert report.summary(synthetic)["rank_correlation"] == {"best_loss": None, "best_iteration": None}
+
+
+def test_nothing_published_beside_a_shorter_run():
+    short = report.tables(run(dataset(), iterations=9_907))
+    assert short[0].note.endswith("the run ends at 9,907 iterations, the latest published is 9,908.")
+    published = [i for i, name in enumerate(short[0].columns) if name.startswith(("published", "in prediction"))]
+    assert {row[i] for row in short[0].rows for i in published} == {""}
+    assert "not compared" not in report.tables(run(dataset(), iterations=9_908))[0].note
+
+
+def test_the_last_iteration_as_the_best_is_said():
+    records = dataset(at=ITERATIONS | {LOWEST: 10_000}, seeds=1)
+    assert "the last of 10,000 iterations in some seed, and perhaps still falling: Sigmoid / Agile Sigmoid." in (
+        report.tables(run(records))[0].note
+    )
+
+
+def test_the_rank_correlation_of_the_published_order_is_1_and_of_its_reverse_minus_1():
+    in_order = report.tables(run(dataset()))[1]
+    assert in_order.rows[0][1:] == ["+1.00", "1e-05", "12", "+1.00 to +1.00"]
+    reverse = report.tables(run(dataset({name: 1 - loss for name, loss in LOSS.items()})))[1]
+    assert reverse.rows[0][1] == "-1.00"
+
+
+def test_spearman_is_scipys_and_p_that_of_all_orders():
+    ours, published = [0.3, 0.1, 0.4, 0.1, 0.5], [1.0, 2.0, 3.0, 4.0, 5.0]
+    expected = stats.spearmanr(ours, published).statistic
+    assert rank_correlation(ours, published).rho == pytest.approx(expected)
+    exact = np.mean(
+        [
+            abs(stats.spearmanr(order, published).statistic) >= abs(expected) - 1e-9
+            for order in itertools.permutations(ours)
+        ]
+    )
+    assert rank_correlation(ours, published).p_value == pytest.approx(exact, abs=0.005)
+    assert rank_correlation([1, np.nan, 2], [1, 2, 3]) is None
+    assert np.isnan(rank_correlation([1, 1, 1], [1, 2, 3]).rho)
+    assert rank_correlation([1, np.inf, 2, 3], [3, 7, 2, 1]).rho == pytest.approx(-1)
+
+
+def test_figures_and_of_which_combination_the_ranges_are():
+    pictures = figures(run(dataset()))
+    assert list(pictures) == ["figure_11", "figure_12", "figure_13", "figure_14_a", "figure_14_b"]
+    twelve = [line for axes in pictures["figure_12"].axes for line in axes.get_lines() if len(line.get_xdata()) == 4]
+    assert len(twelve) == 12
+    five = pictures["figure_13"].legends[0].get_texts()
+    assert [text.get_text() for text in five] == [kong2020.TABLE_1[n - 1].label for n in (3, 12, 6, 9, 2)]
+    assert ranged(run(dataset())) == BEST
+    assert ranged(run(dataset({name: LOSS[name] for name in NAMES[6:9]}))) == "relu/parametric_sigmoid"
+    plain = run(dataset({"relu/relu": 0.1}))
+    assert ranged(plain) is None
+    assert list(figures(plain)) == ["figure_11", "figure_12", "figure_13"]
+    assert len(report.tables(plain)) == 3
+
+
+def test_the_table_of_ranges():
+    table = report.tables(run(dataset()))[3]
+    assert table.title == "Ranges of a and b, Agile ReLU / Agile Sigmoid [A, Fig. 14]"
+    assert list(table.rows[0]) == ["convolutional 1", "a", "1.500 to 1.500", "1.700 to 1.700", "1.500 to 1.700"]
+    assert len(table.rows) == 8
+
+
+def test_the_report_is_written_and_is_json(tmp_path):
+    written = {path.name for path in report.write(run(dataset(), tmp_path))}
+    assert written >= {"summary.json", "report.md", "table_1.csv", "statements.tex", "ranges.csv", "figure_14_b.png"}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["order"][:2] == [LOWEST, BEST]
+    assert summary["rank_correlation"]["best_loss"]["rho"] == pytest.approx(1)
+    assert [s["holds"] for s in summary["statements"]].count(True) == 5
+
+
+def sharing_run(directory=Path("x")):
+    names = [BEST]
+    parts = []
+    for level, parameters in ((0.15, 28_676), (0.16, 116), (0.17, 66)):
+        part = dataset({BEST: level}, seeds=3)[["test_loss", "test_accuracy", "best_loss", "best_iteration"]]
+        part["parameters_of_activations"] = ("combination", [parameters])
+        parts.append(part.drop_vars(["step", "layer", "dense_only"], errors="ignore"))
+    records = xr.concat(parts, xr.DataArray(["element", "channel", "layer"], dims="sharing", name="sharing"))
+    seconds = np.array([[[0.002] * 3]] * 3)
+    records["seconds_per_step"] = (("sharing", "combination", "timing"), seconds)
+    records.attrs = {"source": "by hand", "synthetic": 0}
+    assert records["combination"].values.tolist() == names
+    return run(records, directory, sharing=["element", "channel", "layer"])
+
+
+def test_sharing_is_compared_with_the_first_on_equal_seeds(tmp_path):
+    (table,) = sharing_report.tables(sharing_run())
+    assert [row[1:4] for row in table.rows] == [
+        ["element", "28,676", "0.1501"],
+        ["channel", "116", "0.1601"],
+        ["layer", "66", "0.1701"],
+    ]
+    assert [row[5] for row in table.rows] == ["", "+0.0100", "+0.0200"]
+    assert {row[-1] for row in table.rows} == {"2.00"}
+    assert "for each element or channel or layer" in table.note
+    sharing_report.write(sharing_run(tmp_path))
+    summary = json.loads((tmp_path / "summary.json").read_text())["combinations"][BEST]
+    assert summary["element"]["difference"] is None
+    assert summary["layer"]["difference"]["difference"] == pytest.approx(0.02)
+    assert (tmp_path / "loss.png").stat().st_size > 5_000

@@ -1,0 +1,221 @@
+"""The trainings of the convolutional networks do what their conditions say."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.cnn import images, records
+from experiments.cnn.networks import LAYERS, Counts, convolutional, counts, dense_only, ranges, started
+from experiments.cnn.protocol import DENSE_ONLY, Protocol, search_cells
+from experiments.cnn.search import train_cells
+from experiments.cnn.train import classifier, dense_classifier, seconds_per_step, train
+from paramact_jax.datasets import synthetic_mnist
+from paramact_jax.networks import params_of
+from paramact_jax.sweeps import trial_key
+from paramact_jax.training import Minibatches
+
+PAIR = ("parametric_relu", "parametric_sigmoid")
+SMALL = Protocol(
+    training_images=60,
+    batch_size=20,
+    iterations=4,
+    test_every=2,
+    trials=2,
+    learning_rate=0.05,
+    activation_learning_rate=0.02,
+    weight_scale=1.25,
+    initial_a=1.1,
+    combinations=(PAIR,),
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return synthetic_mnist(120, 30, flatten=False)
+
+
+@pytest.fixture(scope="module")
+def used(digits):
+    return images.for_training(digits, SMALL.training_images, SMALL.subset_seed)
+
+
+@pytest.fixture(scope="module")
+def trained(used):
+    return train(classifier(PAIR, SMALL), SMALL, used)
+
+
+def test_the_training_images_are_the_same_number_of_each_digit(digits):
+    chosen = images.for_training(digits, 60, seed=3)
+    assert np.bincount(chosen.train_labels).tolist() == [6] * 10
+    assert chosen.train_images.shape == (60, 28, 28, 1)
+    np.testing.assert_array_equal(chosen.test_labels, digits.test_labels)
+    assert len({image.tobytes() for image in chosen.train_images}) == 60
+    other = images.for_training(digits, 60, seed=4)
+    assert (chosen.train_images != other.train_images).any()
+
+
+def test_the_search_scores_other_training_images_and_no_test_image(digits):
+    chosen, search = images.for_training(digits, 60, seed=3), images.for_search(digits, 60, seed=3)
+    np.testing.assert_array_equal(search.train_images, chosen.train_images)
+    seen, scored = ({image.tobytes() for image in x} for x in (search.train_images, search.test_images))
+    assert len(scored) == 60
+    assert not seen & scored
+    assert scored <= {image.tobytes() for image in digits.train_images}
+    assert np.bincount(search.test_labels).tolist() == [6] * 10
+    assert "training split alone" in search.source
+
+
+def test_too_few_images_are_refused_in_one_line(digits):
+    with pytest.raises(ValueError, match=r"^--training-images: expected 13 examples of each class, got 12") as refusal:
+        images.for_training(digits, 130, seed=0)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_stand_in_is_large_enough_and_says_so():
+    stand_in = images.load("synthetic", None, 100)
+    assert stand_in.synthetic
+    assert len(images.for_search(stand_in, 100, 0).test_labels) == 100
+
+
+def test_initial_scale_and_a_change_nothing_else():
+    params = params_of(convolutional(PAIR, SMALL, jax.random.key(0)))
+    changed = jax.jit(started)(params, 2.0, 1.0)
+    for before, after in (
+        (params["dense"], changed["dense"]),
+        (params["convolutional"][1], changed["convolutional"][1]),
+    ):
+        layer = "linear" if "linear" in before else "conv"
+        np.testing.assert_allclose(after[layer]["kernel"], 2 * before[layer]["kernel"])
+        np.testing.assert_array_equal(after[layer]["bias"], before[layer]["bias"])
+        np.testing.assert_array_equal(after["activation"]["a"], jnp.ones_like(before["activation"]["a"]))
+        np.testing.assert_array_equal(after["activation"]["b"], before["activation"]["b"])
+    own = started(params, 1.0, jnp.nan)
+    assert jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), own, params))
+    dense = started(params_of(dense_only("parametric_sigmoid", jax.random.key(0))), 1.0, 3.0)
+    assert float(dense["hidden"][0]["activation"]["a"].min()) == 3.0
+
+
+def test_ranges_are_of_each_layer_and_nan_where_there_is_no_parameter():
+    params = params_of(convolutional(PAIR, SMALL, jax.random.key(0)))
+    params["convolutional"][1]["activation"]["a"] = params["convolutional"][1]["activation"]["a"].at[0, 1, 2].set(-4.0)
+    params["dense"]["activation"]["b"] = jnp.linspace(-1.0, 2.0, 30)
+    found = ranges(params)
+    assert found["a_smallest"].tolist() == [1.5, -4.0, 1.5, 6.0]
+    assert found["a_largest"].tolist() == [1.5, 1.5, 1.5, 6.0]
+    assert found["b_smallest"].tolist() == [0, 0, 0, -1]
+    assert found["b_largest"].tolist() == [0, 0, 0, 2]
+    plain = ranges(params_of(convolutional(("relu", "parametric_relu"), SMALL, jax.random.key(0))))
+    np.testing.assert_array_equal(plain["a_largest"], np.float32([np.nan, np.nan, np.nan, 1.5]))
+    assert len(LAYERS) == 4
+
+
+@pytest.mark.parametrize(("sharing", "expected"), [("element", 28_676), ("channel", 116), ("layer", 66)])
+def test_numbers_of_parameters(sharing, expected):
+    protocol = dataclasses.replace(SMALL, sharing=sharing)
+    assert counts(PAIR, protocol) == Counts(activations=expected, weights=3_032)
+    assert counts(("relu", "sigmoid"), protocol) == Counts(activations=0, weights=3_032)
+
+
+def plain_loop(model, protocol, used, key):
+    """Gradient descent on the Flax model's own call, one trial, written out: losses at every test step."""
+    params = started(params_of(model), protocol.weight_scale, math.nan if protocol.initial_a is None else 1.1)
+    batches = Minibatches(protocol.training_images, protocol.batch_size)
+    order = batches.start(jax.random.split(key)[1])
+
+    @jax.jit
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(model.apply(params, x), y).mean()
+
+    gradient = jax.jit(jax.grad(loss))
+
+    def updated(path, p, g):
+        of_activation = any(entry.key == "activation" for entry in path if hasattr(entry, "key"))
+        return p - (protocol.activation_learning_rate if of_activation else protocol.learning_rate) * g
+
+    losses, largest_a = [], []
+    for step in range(protocol.iterations + 1):
+        if step % protocol.test_every == 0:
+            losses.append(float(loss(params, used.test_images, used.test_labels)))
+        largest_a.append(float(params["convolutional"][2]["activation"]["a"].max()))
+        order, chosen = batches.draw(order, step)
+        found = gradient(params, used.train_images[chosen], used.train_labels[chosen])
+        params = jax.tree_util.tree_map_with_path(updated, params, found)
+    return losses, largest_a[:-1]
+
+
+def test_a_trial_is_plain_gradient_descent_with_two_rates(trained, used):
+    key = trial_key(1)
+    model = convolutional(PAIR, SMALL, jax.random.split(key)[0])
+    losses, largest_a = plain_loop(model, SMALL, used, key)
+    np.testing.assert_allclose(trained["test.loss"].sel(seed=1), losses, rtol=1e-4)
+    np.testing.assert_allclose(trained["notes.a_largest"].sel(seed=1)[:, 2], largest_a, rtol=1e-5)
+    assert largest_a[-1] > 1.1
+
+
+@pytest.mark.parametrize(
+    "functions", [classifier(PAIR, SMALL), dense_classifier("sigmoid", SMALL)], ids=["cnn", "dense"]
+)
+def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
+    """10,000 test images are scored 1,000 at once, and none are left over."""
+    params = functions.initial(jax.random.key(0))
+    tested, labels = np.tile(used.test_images, (8, 1, 1, 1)), np.tile(used.test_labels, 8)
+    scores = [
+        jax.jit(functions.score, static_argnames="at_once")(params, tested, labels, at_once=at_once)
+        for at_once in (10, 7, 1_000)
+    ]
+    for score in scores[1:]:
+        np.testing.assert_allclose(score.loss, scores[0].loss, rtol=1e-5)
+        assert score.accuracy == pytest.approx(float(scores[0].accuracy))
+
+
+def test_records_of_a_run(trained, used):
+    dense = {name: train(dense_classifier(name, SMALL), SMALL, used) for name in DENSE_ONLY}
+    found = records.to_dataset(SMALL, {PAIR: trained}, used, dense_only=dense)
+    assert found["test_step"].values.tolist() == [0, 2, 4]
+    assert found["a_largest"].dims == ("combination", "seed", "step", "layer")
+    assert found["a_largest"].shape == (1, 2, 4, 4)
+    assert found["combination"].values.tolist() == ["parametric_relu/parametric_sigmoid"]
+    assert found["parameters_of_activations"].item() == 28_676
+    np.testing.assert_array_equal(found["best_loss"], found["test_loss"].min("test_step"))
+    assert found["dense_only_test_loss"].shape == (2, 2, 3)
+    assert np.isfinite(found["dense_only_test_loss"]).all()
+    assert float(found["test_accuracy"].max()) <= 1
+    assert found.attrs["synthetic"] == 1
+
+
+def test_the_dense_network_is_trained_with_both_rates_too(used):
+    frozen = dataclasses.replace(SMALL, activation_learning_rate=0.0, initial_a=1.0, learning_rate=0.5)
+    kept, plain = (train(dense_classifier(name, frozen), frozen, used) for name in reversed(DENSE_ONLY))
+    np.testing.assert_allclose(kept["test.loss"], plain["test.loss"], rtol=1e-5)
+    learned = dataclasses.replace(frozen, activation_learning_rate=0.5)
+    moved = train(dense_classifier("parametric_sigmoid", learned), learned, used)
+    assert (abs(moved["test.loss"] - plain["test.loss"]).isel({moved["test.loss"].dims[1]: -1}) > 1e-4).all()
+
+
+def test_the_time_of_a_step_is_measured_for_every_network(used):
+    seconds = seconds_per_step([dense_classifier(name, SMALL) for name in DENSE_ONLY], SMALL, used, rounds=3, steps=2)
+    assert seconds.shape == (2, 3)
+    assert (seconds > 0).all()
+    assert (seconds < 1).all()
+
+
+@pytest.mark.slow
+def test_a_cell_of_the_search_trains_as_alone(digits, tmp_path):
+    base = Protocol(training_images=60, batch_size=20, trials=1, combinations=(PAIR,))
+    grid = search_cells(base)
+    which = [i for i, cell in enumerate(grid) if (cell.kernel_size, cell.padding, cell.pooling) == (3, "valid", "max")]
+    which = [which[0], which[-1], which[5]]
+    used, seen = images.for_search(digits, 60, 0), []
+    losses = train_cells(grid, used, tmp_path, lambda name, sweeps, progress: seen.append((name, sweeps)))(which, 4)
+    assert losses.shape == (3, 1, 1)
+    assert set(seen) == {("4-parametric_relu-parametric_sigmoid-3-valid-max", 1)}
+    for cell, loss in zip(which, losses[:, 0, 0], strict=True):
+        protocol = dataclasses.replace(grid[cell], iterations=4, test_every=1)
+        alone = train(classifier(PAIR, protocol), protocol, used)
+        assert loss == pytest.approx(float(alone["test.loss"].min()), rel=1e-5)
+    assert len(set(losses.ravel().tolist())) == 3

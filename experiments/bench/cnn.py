@@ -195,7 +195,7 @@ def _project(
     settings = over.share(as_arrays(images.settings() | conditions(protocol)))
     state = start(start.place(protocol.first_seed + np.arange(seeds, dtype=np.uint32)), settings)
     begin = time.perf_counter()
-    program = over.compile(state, (settings, np.int32(0), np.int32(0)))
+    program = over.compile(state, (settings, np.int32(0), np.int32(0)), trials=seeds)
     compile_seconds = time.perf_counter() - begin
 
     def after(count: int) -> Any:

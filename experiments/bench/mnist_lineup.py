@@ -157,7 +157,7 @@ class Lineup:
         start = OverTrials(init, block=1, mesh=mesh)
         state = start(start.place(of_seeds), settings)
         begin = time.perf_counter()
-        program = over.compile(state, (settings, np.int32(0), np.int32(0)))
+        program = over.compile(state, (settings, np.int32(0), np.int32(0)), trials=seeds)
         compile_seconds = time.perf_counter() - begin
 
         def after(steps: int) -> State:

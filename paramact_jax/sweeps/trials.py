@@ -101,22 +101,25 @@ class OverTrials:
         """
         return self._program(blocks, shared, _count(trials))[0]
 
-    def compiler(self, blocks: Any, shared: Any) -> Callable[[], Callable[[Any, Any], Any]]:
+    def compiler(
+        self, blocks: Any, shared: Any, *, trials: int | None = None
+    ) -> Callable[[], Callable[[Any, Any], Any]]:
         """A function that compiles for arguments of these shapes, in any thread.
 
-        Tracing is done here and now: it obeys JAX's settings of this thread, 64-bit numbers for instance.
+        Tracing is done here and now: it obeys JAX's settings of this thread, 64-bit numbers for instance. `trials` is
+        as in a call.
         """
         lowered = self._program.lower(blocks, shared, _count(None))
 
         def compile_it() -> Callable[[Any, Any], Any]:
             program = lowered.compile()
-            return lambda blocks, shared: program(blocks, shared, _count(None))[0]
+            return lambda blocks, shared: program(blocks, shared, _count(trials))[0]
 
         return compile_it
 
-    def compile(self, blocks: Any, shared: Any) -> Callable[[Any, Any], Any]:
+    def compile(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Callable[[Any, Any], Any]:
         """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
-        return self.compiler(blocks, shared)()
+        return self.compiler(blocks, shared, trials=trials)()
 
     def memory(self, blocks: Any, shared: Any) -> int:
         """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""

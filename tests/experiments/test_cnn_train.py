@@ -19,6 +19,8 @@ from paramact_jax.networks import params_of
 from paramact_jax.sweeps import trial_key
 from paramact_jax.training import Minibatches
 
+pytestmark = pytest.mark.slow
+
 PAIR = ("parametric_relu", "parametric_sigmoid")
 SMALL = Protocol(
     training_images=60,
@@ -204,7 +206,6 @@ def test_the_time_of_a_step_is_measured_for_every_network(used):
     assert (seconds < 1).all()
 
 
-@pytest.mark.slow
 def test_a_cell_of_the_search_trains_as_alone(digits, tmp_path):
     base = Protocol(training_images=60, batch_size=20, trials=1, combinations=(PAIR,))
     grid = search_cells(base)

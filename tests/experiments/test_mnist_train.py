@@ -21,6 +21,8 @@ from paramact_jax.sweeps import trial_key
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.training import Minibatches, cross_entropy
 
+pytestmark = pytest.mark.slow
+
 REAL = Path(os.environ.get("PARAMACT_DATA", Path(__file__).parents[3] / "shared" / "data" / "mnist"))
 DIGITS = synthetic_mnist(40, 30)
 TINY = dataclasses.replace(
@@ -165,7 +167,6 @@ def test_one_seed_alone_has_the_bits_it_has_among_three(trained):
     assert not np.array_equal(trained["test.loss"].sel(seed=0), trained["test.loss"].sel(seed=1))
 
 
-@pytest.mark.slow
 def test_one_device_gives_the_bits_of_four(trained, monkeypatch):
     mesh = trial_mesh(jax.devices()[:1])
     monkeypatch.setattr(module, "long_sweep", functools.partial(module.long_sweep, mesh=mesh))
@@ -194,7 +195,6 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(trained, mo
     assert seen == [], "finished: nothing is trained again"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"batches": "independent"}, {"initial": "glorot-he"}])
 def test_what_was_saved_under_other_conditions_is_refused(change, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "long_sweep", functools.partial(module.long_sweep, seconds_between_saves=0.0))
@@ -287,7 +287,6 @@ def total_counts(name, real, **changes):
     return steep_slopes(name, protocol, real).sum(axis=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("row", ko2021.FIG_14, ids=lambda row: row.activation)
 def test_published_counts_lie_among_ours(row, real):
     """[P, Fig. 14] within mean +- 3 s.d. of 10 seeds, with initial weights of 1/sqrt(fan_in)."""
@@ -296,7 +295,6 @@ def test_published_counts_lie_among_ours(row, real):
     assert counts.std() > 0 or row.activation == "tanh"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parametric_tanh", "hexpo", "ppns"])
 def test_published_counts_do_not_lie_among_those_of_glorot(name, real):
     (published,) = (row.count for row in ko2021.FIG_14 if row.activation == name)

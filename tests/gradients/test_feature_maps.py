@@ -11,6 +11,8 @@ from paramact_jax.gradients.feature_maps import feature_map_gradients
 from paramact_jax.layers import Sharing
 from paramact_jax.layers.nnx import Parametric
 
+pytestmark = pytest.mark.slow
+
 MAP = (5, 4, 3)
 SHARINGS = {
     "element": Sharing("element", MAP),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Mnist:
     """Train the networks of [P, section 4.2] on MNIST: 8 activations, 8 hidden layers of 128, 10,000 steps.
 
-    About 12 minutes on 2 cores. Writes runs/mnist-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as
+    About 9 minutes on 2 cores. Writes runs/mnist-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as
     CSV and LaTeX, the paper's Figs. 12 to 14. Interrupted, it goes on where it was when the same command is given the
     same --out. Example: python -m experiments mnist --activations relu ppns --seeds 10 --data-dir ~/data/mnist
     """

@@ -44,7 +44,7 @@ class SweepProgress:
         self._compiled = 0
         self._through: set[str] = set()
         self._task = self._bar.add_task("compiling", total=activations * iterations)
-        self._begin = time.perf_counter()
+        self._begin = self._begin_training = time.perf_counter()
 
     def __enter__(self) -> SweepProgress:
         self._bar.start()
@@ -61,6 +61,7 @@ class SweepProgress:
         self._bar.update(self._task, description=f"compiled {self._compiled} of {self._activations}")
         if self._compiled == self._activations:
             self._bar.reset(self._task)  # the time left is that of the training alone
+            self._begin_training = time.perf_counter()
             self._say(f"compiled {self._compiled} programs after {time.perf_counter() - self._begin:.1f} s")
 
     def advanced(self, activation: str, chunk: Progress) -> None:
@@ -70,7 +71,7 @@ class SweepProgress:
         if chunk.done == chunk.total:
             self._through.add(activation)
             self._trained_here += 1
-            trained, seconds = len(self._through), time.perf_counter() - self._begin
+            trained, seconds = len(self._through), time.perf_counter() - self._begin_training
             left = seconds / self._trained_here * (self._activations - trained)
             self._say(
                 f"{activation}: {chunk.total:,} iterations in {chunk.seconds:.1f} s "

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from experiments.tables import Table
+
 RECORDS = "records.nc"
 MANIFEST = "run.json"
 _CONFIG = "config.json"
@@ -193,6 +195,29 @@ def read(path: Path) -> Run:
             f"bytes with {actual['sha256'][:12]}...: the file is truncated or was altered; run the experiment again"
         )
     return Run(path, xr.load_dataset(records_path, engine="h5netcdf"), manifest)
+
+
+def write_tables(
+    directory: Path, heading: str, tables: Mapping[str, Table], figures: Mapping[str, Figure], summary: Any
+) -> list[Path]:
+    """Write a report of tables and figures: report.md, each table as CSV and LaTeX, summary.json, the figures.
+
+    Args:
+      directory: of the run.
+      heading: of the report, as Markdown.
+      tables: by file name without a suffix, in the report's order.
+      figures: likewise, after the tables.
+      summary: the same as plain data.
+
+    Returns:
+      The files.
+    """
+    content = {"summary.json": json.dumps(summary, indent=2, allow_nan=False) + "\n"}
+    for name, table in tables.items():
+        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
+    links = [f"![{name}]({name}.png)\n" for name in figures]
+    content["report.md"] = "\n".join([f"{heading}\n", *(table.markdown() for table in tables.values()), *links])
+    return write_report(directory, content, figures)
 
 
 def write_report(directory: Path, texts: Mapping[str, str], figures: Mapping[str, Figure]) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def answers(outcome: Outcome) -> list[Answer]:
 
 def tables(run: Run) -> list[Table]:
     """For each outcome the conditions, and the effects."""
-    return [table for _, table in _named_tables(run)]
+    return list(_named_tables(run).values())
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -115,15 +114,8 @@ def summary(run: Run) -> dict[str, Any]:
 
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
-    content: dict[str, str] = {"summary.json": json.dumps(summary(run), indent=2) + "\n"}
-    named = _named_tables(run)
-    for name, table in named:
-        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
-    pictures = figures(run)
-    links = [f"![{name}]({name}.png)\n" for name in pictures]
-    heading = f"# Learning of a and b, or initial gain? {_problem(run)}\n"
-    content["report.md"] = "\n".join([heading, *(table.markdown() for _, table in named), *links])
-    return run_directory.write_report(run.directory, content, pictures)
+    heading = f"# Learning of a and b, or initial gain? {_problem(run)}"
+    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), summary(run))
 
 
 def figures(run: Run) -> dict[str, Figure]:
@@ -140,10 +132,10 @@ def _compare(outcome: Outcome, base: str, effect: Effect) -> PairedComparison | 
     return paired_comparison(pair[0][good], pair[1][good], seeds[good], seeds[good])
 
 
-def _named_tables(run: Run) -> list[tuple[str, Table]]:
-    found = []
+def _named_tables(run: Run) -> dict[str, Table]:
+    found: dict[str, Table] = {}
     for i, outcome in enumerate(outcomes(run.records), start=1):
-        found += [(f"conditions_{i}", _conditions(run, outcome)), (f"effects_{i}", _effects(run, outcome))]
+        found |= {f"conditions_{i}": _conditions(run, outcome), f"effects_{i}": _effects(run, outcome)}
     return found
 
 

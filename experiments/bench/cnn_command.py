@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.bench.output import check, say, show
 from experiments.cnn.options import pairs
 from experiments.cnn.protocol import Protocol
 from experiments.mnist.data import Data
@@ -38,10 +37,7 @@ class BenchCnn:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        if self.rounds < 1:
-            raise ValueError(f"--rounds: expected an integer >= 1, got {self.rounds}")
-        if self.json is not None and (self.json.exists() or not self.json.absolute().parent.is_dir()):
-            raise ValueError(f"--json: expected a new file in a directory that exists, got {self.json}")
+        check(self.rounds, self.json)
         (combination,) = pairs([self.combination])
         protocol = dataclasses.replace(Protocol(), combinations=(combination,))
         protocol.records()
@@ -56,14 +52,7 @@ class BenchCnn:
         chosen = images.for_training(digits, protocol.training_images, protocol.subset_seed)
 
         def work() -> None:
-            result = measure(
-                chosen,
-                combination=combination,
-                rounds=self.rounds,
-                on_progress=lambda line: print(line, file=sys.stderr),
-            )
-            print(render(result))
-            if self.json is not None:
-                self.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            result = measure(chosen, combination=combination, rounds=self.rounds, on_progress=say)
+            show(render(result), result, self.json)
 
         return work

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from experiments.bench.cnn_command import BenchCnn
+from experiments.bench.output import check, say, show
 from experiments.mnist.data import Data
 
 
@@ -44,7 +43,7 @@ class BenchXor10:
         use_all_cores()
         from experiments.bench.xor10 import check_yardstick, measure, render
 
-        _check(self.rounds, self.json)
+        check(self.rounds, self.json)
         if self.yardstick is not None:
             check_yardstick(self.yardstick)
 
@@ -53,9 +52,9 @@ class BenchXor10:
                 yardstick=self.yardstick,
                 pytorch=self.pytorch,
                 rounds=self.rounds,
-                on_progress=_say,
+                on_progress=say,
             )
-            _show(render(result), result, self.json)
+            show(render(result), result, self.json)
 
         return work
 
@@ -81,11 +80,11 @@ class BenchActivations:
         """
         from experiments.bench.activations import measure, render
 
-        _check(self.rounds, self.json)
+        check(self.rounds, self.json)
 
         def work() -> None:
-            result = measure(rounds=self.rounds, on_progress=_say)
-            _show(render(result), result, self.json)
+            result = measure(rounds=self.rounds, on_progress=say)
+            show(render(result), result, self.json)
 
         return work
 
@@ -112,12 +111,12 @@ class BenchSweeps:
         from experiments.bench.sweeps import measure, render
         from paramact_jax.sweeps import use_all_cores
 
-        _check(self.rounds, self.json)
+        check(self.rounds, self.json)
 
         def work() -> None:
             use_all_cores()
-            result = measure(rounds=self.rounds, on_progress=_say)
-            _show(render(result), result, self.json)
+            result = measure(rounds=self.rounds, on_progress=say)
+            show(render(result), result, self.json)
 
         return work
 
@@ -154,13 +153,13 @@ class BenchMnist:
         from experiments.mnist.data import load
         from experiments.mnist.protocol import layers_of
 
-        _check(self.rounds, self.json)
+        check(self.rounds, self.json)
         layers_of(self.activation)
         digits = load(self.data, self.data_dir)
 
         def work() -> None:
-            result = measure(digits, activation=self.activation, rounds=self.rounds, on_progress=_say)
-            _show(render(result), result, self.json)
+            result = measure(digits, activation=self.activation, rounds=self.rounds, on_progress=say)
+            show(render(result), result, self.json)
 
         return work
 
@@ -180,20 +179,3 @@ class Bench:
     def prepare(self) -> Callable[[], None]:
         """As the command it was given."""
         return self.what.prepare()
-
-
-def _check(rounds: int, path: Path | None) -> None:
-    if rounds < 1:
-        raise ValueError(f"--rounds: expected an integer >= 1, got {rounds}")
-    if path is not None and (path.exists() or not path.absolute().parent.is_dir()):
-        raise ValueError(f"--json: expected a new file in a directory that exists, got {path}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _show(text: str, result: dict[str, Any], path: Path | None) -> None:
-    print(text)
-    if path is not None:
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from jax import lax
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.lineup import without_pytorch
 from experiments.mnist.protocol import Protocol
-from experiments.mnist.train import classifier, images_of
+from experiments.mnist.train import classifier, images_of, rates_of
 from paramact_jax.datasets import Digits
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
@@ -152,7 +152,7 @@ class Lineup:
             return lax.fori_loop(begin, end, lambda i, state: pack(functions.step(unpack(state), i, **settings)), state)
 
         over = OverTrials(advance, block=1, mesh=mesh)
-        settings = over.share(as_arrays(images_of(self.digits) | _rates(self.protocol)))
+        settings = over.share(as_arrays(images_of(self.digits) | rates_of(self.protocol)))
         of_seeds = self.protocol.first_seed + np.arange(seeds, dtype=np.uint32)
         start = OverTrials(init, block=1, mesh=mesh)
         state = start(start.place(of_seeds), settings)
@@ -174,7 +174,3 @@ class Lineup:
             return np.array([score(found, self.digits.test_images, self.digits.test_labels).loss for found in params])
 
         return Contestant(name, train, losses, seeds, self.steps, compile_seconds)
-
-
-def _rates(protocol: Protocol) -> dict[str, float]:
-    return {name: getattr(protocol, name) for name in ("learning_rate", "learning_rate_a", "learning_rate_b")}

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, Protocol
+from experiments.xor10.protocol import LOSS_SCALE, Protocol
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import xor
 from paramact_jax.networks import Params
@@ -51,15 +51,21 @@ class Node(nn.Module):
 
 
 def network(activation: str, params: Params) -> nn.Sequential:
-    """The network of one trial, holding `params`."""
+    """The multilayer perceptron of one trial, holding a copy of `params`.
+
+    Args:
+      activation: one of `FUNCTIONS`.
+      params: of one network, NumPy arrays.
+    """
     layers: list[nn.Module] = []
-    for i in range(HIDDEN_LAYERS):
+    for i in range(len(params["hidden"])):
         hidden = params["hidden"][i]
-        layers += [_linear(**hidden["linear"]), Node(FUNCTIONS[activation], hidden.get("activation", {}))]
-    return nn.Sequential(*layers, _linear(**params["out"]))
+        layers += [linear(**hidden["linear"]), Node(FUNCTIONS[activation], hidden.get("activation", {}))]
+    return nn.Sequential(*layers, linear(**params["out"]))
 
 
-def _linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
+def linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    """The affine map with a copy of these arrays, as Flax has them."""
     layer = nn.Linear(*kernel.shape)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(kernel.T))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.bench.pytorch import FUNCTIONS, Node
+from experiments.bench.pytorch import FUNCTIONS, Node, linear
 from experiments.cnn.images import Images
 from experiments.cnn.protocol import FILTERS, Combination, Protocol
 from paramact_jax.networks import Params
@@ -44,8 +44,8 @@ def network(combination: Combination, params: Params, protocol: Protocol) -> nn.
             pool(protocol.pool_size),
         ]
     hidden = params["dense"]
-    layers += [RowsFirst(), _linear(**hidden["linear"]), Node(FUNCTIONS[dense], hidden.get("activation", {}))]
-    return nn.Sequential(*layers, _linear(**params["out"]))
+    layers += [RowsFirst(), linear(**hidden["linear"]), Node(FUNCTIONS[dense], hidden.get("activation", {}))]
+    return nn.Sequential(*layers, linear(**params["out"]))
 
 
 def trainer(
@@ -102,12 +102,4 @@ def _convolution(params: Params, padding: str) -> nn.Conv2d:
         layer.weight.copy_(torch.tensor(kernel.transpose(3, 2, 0, 1)))
         assert layer.bias is not None
         layer.bias.copy_(torch.tensor(params["bias"]))
-    return layer
-
-
-def _linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    layer = nn.Linear(*kernel.shape)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(kernel.T))
-        layer.bias.copy_(torch.tensor(bias))
     return layer

@@ -9,26 +9,12 @@ import torch
 from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.bench.pytorch import FUNCTIONS, Node
-from experiments.mnist.protocol import HIDDEN_LAYERS, Protocol
+from experiments.bench.pytorch import network
+from experiments.mnist.protocol import Protocol
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import Params
 
 NAME = "pytorch"
-
-
-def network(activation: str, params: Params) -> nn.Sequential:
-    """The network of one seed, holding a copy of `params`.
-
-    Args:
-      activation: one of `bench.pytorch.FUNCTIONS`.
-      params: of one network, NumPy arrays.
-    """
-    layers: list[nn.Module] = []
-    for i in range(HIDDEN_LAYERS):
-        hidden = params["hidden"][i]
-        layers += [_linear(**hidden["linear"]), Node(FUNCTIONS[activation], hidden.get("activation", {}))]
-    return nn.Sequential(*layers, _linear(**params["out"]))
 
 
 def trainer(activation: str, params: Params, protocol: Protocol, digits: Digits, chosen: np.ndarray) -> Contestant:
@@ -88,11 +74,3 @@ def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tupl
         outputs = model(images)
         loss = nn.functional.cross_entropy(outputs, labels)
         return float(loss), float((outputs.argmax(1) == labels).float().mean())
-
-
-def _linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    layer = nn.Linear(*kernel.shape)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(kernel.T))
-        layer.bias.copy_(torch.tensor(bias))
-    return layer

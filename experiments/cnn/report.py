@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 from experiments import run_directory
 from experiments.cnn import statements
 from experiments.cnn.pictures import best_first, figures, ranged
-from experiments.cnn.run_facts import combinations, conditions, diverged, is_synthetic, label, titled
+from experiments.cnn.run_facts import combinations, conditions, diverged, label
 from experiments.cnn.table_1 import QUANTITIES, best_table, correlation_table, correlations, found, printed
 from experiments.mnist.cells import number_cell, range_cell, yes_no_cell
+from experiments.mnist.run_facts import is_synthetic, titled
 from experiments.mnist.samples import inside, plain
 from experiments.run_directory import Run
 from experiments.tables import Table
@@ -26,15 +26,8 @@ def tables(run: Run) -> list[Table]:
 
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
-    content = {"summary.json": json.dumps(plain(summary(run)), indent=2, allow_nan=False) + "\n"}
-    named = _named_tables(run)
-    for name, table in named.items():
-        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
-    pictures = figures(run)
-    links = [f"![{name}]({name}.png)\n" for name in pictures]
-    title = titled(run, "# The agile convolutional network")
-    content["report.md"] = "\n".join([f"{title}\n", *(table.markdown() for table in named.values()), *links])
-    return run_directory.write_report(run.directory, content, pictures)
+    heading = titled(run, "# The agile convolutional network")
+    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -78,7 +71,7 @@ def _statements_table(run: Run) -> Table:
     note = (
         f"{conditions(run)} Judged by the means over the seeds. Published: whether the numbers of [A, Table 1] bear it "
         f"out. Seeds: in how many of them alone it is true. Difference: mean over the seeds, in pairs, of the two that "
-        f"come closest to deciding otherwise; bootstrap 95 % interval; p: paired t test."
+        f"come closest to deciding otherwise; 95 % t interval; p: paired t test."
     )
     if count := statements.left_out(run.records):
         note += f" Not asked, for want of a combination: {count}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from experiments.mnist.run_facts import is_synthetic
 from experiments.run_directory import Run
 from paramact_jax.papers import kong2020
 
@@ -28,11 +29,6 @@ def combinations(run: Run) -> list[str]:
     return [*(name for name in PUBLISHED if name in names), *(name for name in names if name not in PUBLISHED)]
 
 
-def is_synthetic(run: Run) -> bool:
-    """Whether the images are the stand-in, so that nothing published can be expected."""
-    return bool(run.records.attrs["synthetic"])
-
-
 def why_not_compared(run: Run) -> str | None:
     """Why this run's smallest losses cannot stand beside the published ones; None if they can."""
     if is_synthetic(run):
@@ -42,11 +38,6 @@ def why_not_compared(run: Run) -> str | None:
     ):
         return f"the run ends at {iterations:,} iterations, the latest published is {latest:,}"
     return None
-
-
-def titled(run: Run, title: str) -> str:
-    """The title, with a warning where the images are not MNIST's."""
-    return f"{title} - SYNTHETIC IMAGES, NOT MNIST" if is_synthetic(run) else title
 
 
 def conditions(run: Run) -> str:

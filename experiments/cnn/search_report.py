@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from experiments import run_directory
 from experiments.cnn.protocol import SEARCH_GRID
-from experiments.cnn.run_facts import combinations, is_synthetic, label, titled
+from experiments.cnn.run_facts import combinations, label
+from experiments.mnist.run_facts import is_synthetic, titled
 from experiments.mnist.samples import plain
 from experiments.run_directory import Run
 from experiments.tables import Table
@@ -23,13 +23,8 @@ def tables(run: Run) -> list[Table]:
 
 def write(run: Run) -> list[Path]:
     """Write summary and tables into the run's directory; returns the files."""
-    named = _named_tables(run)
-    content = {"summary.json": json.dumps(plain(summary(run)), indent=2, allow_nan=False) + "\n"}
-    for name, table in named.items():
-        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
-    title = titled(run, "# What [A] leaves open")
-    content["report.md"] = "\n".join([f"{title}\n", *(table.markdown() for table in named.values())])
-    return run_directory.write_report(run.directory, content, {})
+    heading = titled(run, "# What [A] leaves open")
+    return run_directory.write_tables(run.directory, heading, _named_tables(run), {}, plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:

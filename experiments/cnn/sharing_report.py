@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from matplotlib.figure import Figure
 
 from experiments import run_directory
 from experiments.cnn.pictures import band, shown
-from experiments.cnn.run_facts import about_seeds, combinations, conditions, diverged, is_synthetic, label, titled
+from experiments.cnn.run_facts import about_seeds, combinations, conditions, diverged, label
 from experiments.mnist.cells import number_cell, range_cell
+from experiments.mnist.run_facts import is_synthetic, titled
 from experiments.mnist.samples import plain, sample
 from experiments.run_directory import Run
 from experiments.tables import Table
@@ -27,14 +27,9 @@ def tables(run: Run) -> list[Table]:
 
 def write(run: Run) -> list[Path]:
     """Write summary, table and figure into the run's directory; returns the files."""
-    table = _table(run)
-    content = {
-        "summary.json": json.dumps(plain(summary(run)), indent=2, allow_nan=False) + "\n",
-        "sharing.csv": table.csv(),
-        "sharing.tex": table.latex(),
-        "report.md": f"{titled(run, '# What has an a and b of its own')}\n\n{table.markdown()}\n![loss](loss.png)\n",
-    }
-    return run_directory.write_report(run.directory, content, {"loss": _figure(run)})
+    heading = titled(run, "# What has an a and b of its own")
+    tables, pictures = {"sharing": _table(run)}, {"loss": _figure(run)}
+    return run_directory.write_tables(run.directory, heading, tables, pictures, plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -110,7 +105,7 @@ def _table(run: Run) -> Table:
         rows=rows,
         note=(
             f"{conditions(run)} Loss: smallest test loss, mean over the seeds, t interval; difference on equal seeds, "
-            f"bootstrap interval, paired t test; iterations: where the loss was smallest; ms: median, one trial, "
+            f"t interval, paired t test; iterations: where the loss was smallest; ms: median, one trial, "
             f"without scores. The a and b of the dense layer, one each for every node, are counted."
         )
         + about_seeds(run)

@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.cnn.ranks import RankCorrelation, rank_correlation
-from experiments.cnn.run_facts import (
-    PUBLISHED,
-    about_seeds,
-    combinations,
-    conditions,
-    diverged,
-    titled,
-    why_not_compared,
-)
+from experiments.cnn.run_facts import PUBLISHED, about_seeds, combinations, conditions, diverged, why_not_compared
 from experiments.cnn.run_facts import label as label_of
 from experiments.mnist.cells import number_cell, range_cell, yes_no_cell
+from experiments.mnist.run_facts import titled
 from experiments.mnist.samples import Sample, inside, sample
 from experiments.run_directory import Run
 from experiments.tables import Table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,8 @@ def tables(run: Run) -> list[Table]:
 
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
-    content = {"summary.json": json.dumps(plain(summary(run)), indent=2, allow_nan=False) + "\n"}
-    named = _named_tables(run)
-    for name, table in named.items():
-        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
-    pictures = figures(run)
-    links = [f"![{name}]({name}.png)\n" for name in pictures]
-    title = run_facts.titled(run, "# MNIST, 8 hidden layers")
-    content["report.md"] = "\n".join([f"{title}\n", *(table.markdown() for table in named.values()), *links])
-    return run_directory.write_report(run.directory, content, pictures)
+    heading = run_facts.titled(run, "# MNIST, 8 hidden layers")
+    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from paramact_jax.papers import ko2021
 
 _LABELS = {row.activation: row.label for row in ko2021.TABLE_7}
 
-
 _STATED = {
     name: getattr(PROTOCOLS["literal"], name)
     for name in ("batch", "optimiser", "learning_rate", "learning_rate_a", "learning_rate_b", "initial_a")

@@ -37,6 +37,11 @@ def images_of(digits: Digits) -> Images:
     }
 
 
+def rates_of(protocol: Protocol) -> dict[str, Any]:
+    """The settings of a training that are learning rates."""
+    return {name: getattr(protocol, name) for name in ("learning_rate", "learning_rate_a", "learning_rate_b")}
+
+
 def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: int = 784) -> MLP:
     """The network of [P, Fig. 11] as an ordinary Flax model, with its initial params.
 
@@ -122,9 +127,7 @@ def train(
         directory=directory,
         on_progress=on_progress,
         **images_of(digits),
-        learning_rate=protocol.learning_rate,
-        learning_rate_a=protocol.learning_rate_a,
-        learning_rate_b=protocol.learning_rate_b,
+        **rates_of(protocol),
     )
 
 
@@ -153,8 +156,8 @@ def seconds_per_step(
     activations: Iterable[str], protocol: Protocol, digits: Digits, *, rounds: int = 5, steps: int = 100
 ) -> np.ndarray:
     """Wall-clock seconds of one training step of one seed, without scores: (activations, rounds), measured in turns."""
-    rates = (protocol.learning_rate, protocol.learning_rate_a, protocol.learning_rate_b)
     images = jax.tree.map(jnp.asarray, images_of(digits))
+    settings = images | rates_of(protocol)
     never = Schedule(1 + (rounds + 1) * steps, *[2**31 - 1] * 2)
     trainings = []
     for name in activations:
@@ -162,26 +165,19 @@ def seconds_per_step(
         functions = dataclasses.replace(functions, schedule=never)
         advance = jax.jit(functools.partial(_advance, functions))
         state = functions.init(trial_key(protocol.first_seed), images["train_images"], images["train_labels"])
-        state = jax.block_until_ready(advance(state, images, rates, 0, steps + 1))
+        state = jax.block_until_ready(advance(state, settings, 0, steps + 1))
         trainings.append((advance, state))
     seconds = np.empty((len(trainings), rounds))
     for i in range(rounds):
         for which, (advance, state) in enumerate(trainings):
             begin = time.perf_counter()
-            jax.block_until_ready(advance(state, images, rates, 1 + steps, 1 + 2 * steps))
+            jax.block_until_ready(advance(state, settings, 1 + steps, 1 + 2 * steps))
             seconds[which, i] = (time.perf_counter() - begin) / steps
     return seconds
 
 
-def _advance(
-    functions: Classifier, state: Any, images: Images, rates: tuple[Any, Any, Any], begin: Any, end: Any
-) -> Any:
-    return lax.fori_loop(
-        begin, end, lambda i, state: functions.step(state, i, **images, **dict(zip(_RATES, rates, strict=True))), state
-    )
-
-
-_RATES = ("learning_rate", "learning_rate_a", "learning_rate_b")
+def _advance(functions: Classifier, state: Any, settings: dict[str, Any], begin: Any, end: Any) -> Any:
+    return lax.fori_loop(begin, end, lambda i, state: functions.step(state, i, **settings), state)
 
 
 def _seeds(protocol: Protocol) -> range:

@@ -92,7 +92,7 @@ class _Description:
         within: dict[str, str] = {}
         for part, inner in self._parts(name, value, found).items():
             self.add(f"{name}.{part}", inner, within, depth + 1)
-        if len(within) > (_MOST_PARTS if depth > 2 else _MOST_PARTS_NEAR_THE_TOP) and depth:
+        if depth and len(within) > (_MOST_PARTS if depth > 2 else _MOST_PARTS_NEAR_THE_TOP):
             within = {f"{name}.parts": f"{len(within)} {checksum(repr(sorted(within.items())).encode())}"}
         found |= within
 

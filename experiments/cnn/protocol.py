@@ -28,6 +28,14 @@ DENSE_ONLY = ("sigmoid", "parametric_sigmoid")
 the network above: 784 pixels, 30 nodes, 10 outputs."""
 COMBINATIONS: tuple[Combination, ...] = tuple((row.conv, row.dense) for row in kong2020.TABLE_1)
 """Activation of the convolutional layers and of the dense hidden layer, names in the catalogue [A, Table 1]."""
+SEARCHED: tuple[Combination, ...] = (
+    ("sigmoid", "relu"),
+    ("parametric_sigmoid", "parametric_sigmoid"),
+    ("relu", "relu"),
+    ("parametric_relu", "parametric_sigmoid"),
+)
+"""The combinations that a search of the open conditions trains: every activation of the convolutional layers once, with
+a dense layer without and with parameters."""
 MAX_SEED = 2**32 - 1
 
 
@@ -152,7 +160,7 @@ SEARCH_GRID: dict[str, tuple[object, ...]] = {
     "kernel_size": (3, 5),
     "padding": ("same", "valid"),
     "pooling": ("max", "average"),
-    "learning_rate": (0.03, 0.1, 0.3),
+    "learning_rate": (0.1, 0.3, 1.0),
     "weight_scale": (1.0, math.sqrt(2)),
     "initial_a": (None, 1.0),
 }
@@ -166,7 +174,7 @@ def search_cells(base: Protocol) -> list[Protocol]:
     Examples:
       >>> cells = search_cells(Protocol())
       >>> len(cells), cells[0].learning_rate, cells[0].activation_learning_rate
-      (72, 0.03, 0.03)
+      (72, 0.1, 0.1)
     """
     cells = []
     for values in itertools.product(*SEARCH_GRID.values()):

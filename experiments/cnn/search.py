@@ -19,7 +19,7 @@ from experiments.cnn.train import classifier, training
 from paramact_jax.sweeps import Progress, Training, long_sweep
 from paramact_jax.training.classifier import State
 
-SCORES = 20
+SCORES = 5
 """Scores of the held-out images in a round, beside the one before training."""
 
 Score = Callable[[Sequence[int], int], np.ndarray]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import TracebackType
 
@@ -27,7 +28,9 @@ def bar(console: Console, width: int, amount: ProgressColumn) -> Bar:
 
 
 class SweepProgress:
-    """Shows compilation, then iterations of one activation after the other; plain lines where there is no terminal.
+    """Shows compilation, then iterations of one activation after the other, or of several at once, from any thread.
+
+    Plain lines where there is no terminal.
 
     Args:
       activations: number of activations that will be compiled and trained.
@@ -42,7 +45,9 @@ class SweepProgress:
         self._iterations = iterations
         self._trained_here = 0
         self._compiled = 0
+        self._done: dict[str, int] = {}
         self._through: set[str] = set()
+        self._lock = threading.Lock()
         self._task = self._bar.add_task("compiling", total=activations * iterations)
         self._begin = self._begin_training = time.perf_counter()
 
@@ -66,8 +71,12 @@ class SweepProgress:
 
     def advanced(self, activation: str, chunk: Progress) -> None:
         """One more chunk of iterations is trained."""
-        done = len(self._through) * self._iterations + chunk.done
-        self._bar.update(self._task, description=activation, completed=done)
+        with self._lock:
+            self._advanced(activation, chunk)
+
+    def _advanced(self, activation: str, chunk: Progress) -> None:
+        self._done[activation] = chunk.done
+        self._bar.update(self._task, description=activation, completed=sum(self._done.values()))
         if chunk.done == chunk.total:
             self._through.add(activation)
             self._trained_here += 1
@@ -80,9 +89,12 @@ class SweepProgress:
 
     def through(self, activation: str) -> None:
         """An activation is trained; says so if that was found done, with nothing left to advance."""
-        if activation not in self._through:
+        with self._lock:
+            if activation in self._through:
+                return
             self._through.add(activation)
-            self._bar.update(self._task, completed=len(self._through) * self._iterations)
+            self._done[activation] = self._iterations
+            self._bar.update(self._task, completed=sum(self._done.values()))
             self._say(f"{activation}: trained before ({len(self._through)} of {self._activations})")
 
     def _say(self, line: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.cnn.options import ALL, Conditions, to_go_on
-from experiments.cnn.protocol import DENSE_ONLY, Protocol, Sharing
+from experiments.cnn.protocol import DENSE_ONLY, Combination, Protocol, Sharing
 
 if TYPE_CHECKING:
+    import xarray as xr
+    from jax.sharding import Mesh
+
     from experiments.cnn.images import Images
+    from paramact_jax.sweeps import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,7 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
     from experiments.cnn import records, report
     from experiments.cnn.train import classifier, dense_classifier, train
     from experiments.progress import SweepProgress
+    from experiments.side_by_side import side_by_side
     from experiments.startup import start
 
     start()
@@ -63,22 +67,33 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
     networks = {pair: (records.name_of(pair), classifier(pair, protocol)) for pair in protocol.combinations} | {
         name: (f"dense only: {name}", dense_classifier(name, protocol)) for name in DENSE_ONLY
     }
-    trained, seconds = {}, {}
+    seconds = {}
     with (
         run_directory.unfinished(out, to_go_on(protocol, images)) as kept,
         SweepProgress(len(networks), protocol.iterations * protocol.trials) as progress,
     ):
-        for network, (name, functions) in networks.items():
+
+        def one(network: Combination | str, mesh: Mesh, check: Callable[[], None]) -> xr.Dataset:
+            name, functions = networks[network]
+
+            def advanced(state: Progress) -> None:
+                check()
+                progress.advanced(name, state)
+
             started = time.perf_counter()
-            trained[network] = train(
+            found = train(
                 functions,
                 protocol,
                 images,
                 directory=kept / f"{protocol.sharing}-{name}".replace("/", "-").replace(": ", "-").replace(" ", "-"),
-                on_progress=functools.partial(progress.advanced, name),
+                mesh=mesh,
+                on_progress=advanced,
             )
             progress.through(name)
             seconds[name] = time.perf_counter() - started
+            return found
+
+        trained = side_by_side(networks, one)
         run = run_directory.write(
             out,
             records.to_dataset(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.cnn.options import Conditions, to_go_on
-from experiments.cnn.protocol import Protocol, Sharing
+from experiments.cnn.protocol import Combination, Protocol, Sharing
 
 if TYPE_CHECKING:
+    import xarray as xr
+    from jax.sharding import Mesh
+
     from experiments.cnn.images import Images
+    from paramact_jax.sweeps import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,7 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
     from experiments.cnn.records import name_of
     from experiments.cnn.train import classifier, seconds_per_step, train
     from experiments.progress import SweepProgress
+    from experiments.side_by_side import side_by_side
     from experiments.startup import start
 
     start()
@@ -74,20 +78,31 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
         for sharing, protocol in protocols.items()
         for pair in protocol.combinations
     }
-    trained = {}
     with (
         run_directory.unfinished(out, to_go_on(first, images)) as kept,
         SweepProgress(len(networks), first.iterations * first.trials) as progress,
     ):
-        for (sharing, pair), functions in networks.items():
-            trained[sharing, pair] = train(
-                functions,
+
+        def one(network: tuple[Sharing, Combination], mesh: Mesh, check: Callable[[], None]) -> xr.Dataset:
+            sharing, pair = network
+            name = f"{sharing}: {name_of(pair)}"
+
+            def advanced(state: Progress) -> None:
+                check()
+                progress.advanced(name, state)
+
+            found = train(
+                networks[network],
                 protocols[sharing],
                 images,
                 directory=kept / f"{sharing}-{'-'.join(pair)}",
-                on_progress=functools.partial(progress.advanced, f"{sharing}: {name_of(pair)}"),
+                mesh=mesh,
+                on_progress=advanced,
             )
-            progress.through(f"{sharing}: {name_of(pair)}")
+            progress.through(name)
+            return found
+
+        trained = side_by_side(networks, one)
         timing = seconds_per_step(networks.values(), first, images)
         run = run_directory.write(
             out,

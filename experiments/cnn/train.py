@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import lax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from experiments.cnn.images import Images
@@ -132,6 +133,7 @@ def train(
     images: Images,
     *,
     directory: Path | None = None,
+    mesh: Mesh | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> xr.Dataset:
     """Train all seeds of one network; see `Classifier.summarise` for what is returned.
@@ -141,6 +143,7 @@ def train(
       protocol: the conditions, already checked.
       images: to train and to score.
       directory: where to go on from after an interruption, see `long_sweep`.
+      mesh: devices to use, see `long_sweep`.
       on_progress: see `long_sweep`.
     """
     return long_sweep(
@@ -149,6 +152,7 @@ def train(
         iterations=protocol.iterations,
         block=1,
         directory=directory,
+        mesh=mesh,
         on_progress=on_progress,
         **images.settings(),
         **conditions(protocol),

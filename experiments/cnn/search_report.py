@@ -68,7 +68,7 @@ def _ranking(run: Run) -> Table:
             f"goes on to the next round. Initial a {_value(np.nan)}: 1.5 over the steepest slope. Images: "
             f"{run.records.attrs['source']}."
         ),
-        left=("padding", "pooling"),
+        left=("pooling",),
     )
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from experiments.ablation.command import Ablation
 from experiments.activations_command import Activations
+from experiments.all_command import All
 from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
@@ -112,6 +113,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             },
         ),
         Entry("report", Report, {"": "RUNS"}),
+        Entry("all", All, {}),
     ),
 }
 """Chapters and their commands."""

@@ -17,7 +17,7 @@
 #
 # You will train the network of [P, Fig. 11] on MNIST for 650 steps, under ReLU and two parametric activations.
 # You will see the close-up of Fig. 12: whose loss falls at once and whose hardly moves.
-# And you will count the slopes of Fig. 14, which have to do with it. It takes about half a minute on two cores.
+# And you will count the slopes of Fig. 14, which have to do with it. It takes less than a minute on two cores.
 
 # %% [markdown]
 # The first cell installs the package where it is missing, on Colab for instance. The runtime's own jax, which knows its

@@ -17,7 +17,7 @@
 #
 # You will put a parametric activation into a Flax model, train it, and see its scales $a$ and shifts $b$ move.
 # You will see ten hidden layers learn with it where the plain sigmoid learns nothing, from the same initial weights.
-# And you will make the activations of a model that exists already trainable. It takes a few seconds.
+# And you will make the activations of a model that exists already trainable. It takes about ten seconds.
 
 # %% [markdown]
 # The first cell installs the package where it is missing, on Colab for instance. The runtime's own jax, which knows its

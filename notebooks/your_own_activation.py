@@ -17,7 +17,7 @@
 #
 # You will make a function of yours parametric, check its derivatives against autodiff, and see a wrong one caught.
 # You will sweep its start value of $a$ over 500 seeds each, to see whether the paper's choice suits your function.
-# Put your function in the place of the one below. It takes about a quarter of a minute on two cores.
+# Put your function in the place of the one below. It takes about half a minute on two cores.
 
 # %% [markdown]
 # The first cell installs the package where it is missing, on Colab for instance. The runtime's own jax, which knows its

@@ -8,7 +8,7 @@ import pytest
 from paramact_jax.papers import ko2021
 
 REAL = Path(os.environ.get("PARAMACT_DATA", Path(__file__).parents[3] / "shared" / "data" / "mnist"))
-IMAGES = 4
+IMAGES = 5
 """The cell that looks for them."""
 
 

@@ -60,7 +60,12 @@ def execute(notebook: NotebookNode, **environment: str) -> NotebookNode:
     kernels = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels)
     client = NotebookClient(
-        notebook, km=manager, timeout=_SECONDS_PER_CELL, record_timing=False, extra_arguments=_QUIET
+        notebook,
+        km=manager,
+        timeout=_SECONDS_PER_CELL,
+        record_timing=False,
+        coalesce_streams=True,  # how often a kernel sends what is printed is a matter of chance
+        extra_arguments=_QUIET,
     )
     here = os.environ | {"PYTHONPATH": str(FOLDER.parent), "PYTHONSAFEPATH": "1"}
     client.execute(cleanup_kc=True, env=here | environment, cwd=str(FOLDER))

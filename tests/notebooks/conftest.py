@@ -46,9 +46,9 @@ class Executed:
 
 @pytest.fixture(scope="module")
 def run_notebook(tmp_path_factory):
-    """A function of a notebook's name, of expressions by name, and of the last cell to execute, None for all."""
+    """A function of a notebook's name, of expressions by name, and of variables of its environment."""
 
-    def run(name, expressions, *, until=None, **environment):
+    def run(name, expressions, **environment):
         notebook = from_text(name)
         own = {
             "JUPYTER_RUNTIME_DIR": tmp_path_factory.mktemp("jupyter"),
@@ -57,8 +57,8 @@ def run_notebook(tmp_path_factory):
         prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         asked = ", ".join(f"{name!r}: {expression}" for name, expression in expressions.items())
         report = f"import json\nprint(json.dumps({{{asked}}}))"
-        cells = notebook.cells[: None if until is None else until + 1]
-        notebook.cells = [*map(nbformat.v4.new_code_cell, [STRICT]), *cells, nbformat.v4.new_code_cell(report)]
+        code = nbformat.v4.new_code_cell
+        notebook.cells = [code(STRICT), *notebook.cells, code(report)]
         done = subprocess.run(
             [sys.executable, "-c", EXECUTE],
             input=nbformat.writes(notebook),

@@ -17,6 +17,7 @@ from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
+from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.report_command import Report
 from experiments.verify_command import Verify
@@ -34,6 +35,7 @@ Command = (
     | Annotated[CnnSharing, tyro.conf.subcommand("cnn-sharing")]
     | Annotated[CnnSearch, tyro.conf.subcommand("cnn-search")]
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
+    | Annotated[InitialScale, tyro.conf.subcommand("initial-scale")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -151,8 +151,8 @@ def _small(run: Run) -> Table:
         rows=rows,
         note=(
             f"{_again(run)} lines: scores of train and test images after the first step, in all seeds. of one "
-            f"label: those that are, to the image, the shares of one label; of another: than the most frequent one. [R] "
-            f"prints label 1's shares 15 times and label 7's once. fits: all lines are of one label."
+            f"label: those that are, to the image, the shares of one label; of another: than the most frequent one. "
+            f"[R] prints label 1's shares 15 times and label 7's once. fits: all lines are of one label."
         ),
     )
 

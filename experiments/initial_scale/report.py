@@ -86,6 +86,7 @@ def _cells(run: Run) -> Table:
         for scale in map(str, records["scale"].values):
             own = records.sel(activation=name, scale=scale)
             accuracy, loss = (sample(own[f"test_{kind}"].isel(step=-1).values) for kind in ("accuracy", "loss"))
+            diverged = accuracy.non_finite
             by_weights, by_activation = (
                 _mean(-own[f"before_{part}"].astype(np.float64).sum("hidden_layer").values / math.log(10))
                 for part in ("linear", "activation")
@@ -94,7 +95,7 @@ def _cells(run: Run) -> Table:
                 [
                     name,
                     scale,
-                    number_cell(accuracy.mean),
+                    number_cell(accuracy.mean) + (f" ({diverged} not finite)" if diverged else ""),
                     range_cell(accuracy.interval(), ".3f"),
                     number_cell(loss.mean),
                     range_cell(loss.interval(), ".3f"),

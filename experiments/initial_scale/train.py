@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def train(
         axes={"scale": range(len(scales)), "learning_rate": rates},
         block=1,
         directory=directory,
+        seconds_between_saves=math.inf,  # an activation takes a minute: whole ones are enough to go on from
         on_progress=on_progress,
         deviations=_deviations(protocol, scales),
         train_images=digits.train_images,

@@ -11,8 +11,10 @@ import xarray as xr
 from experiments.initial_scale.protocol import AS_R, SMALL
 from experiments.mnist.samples import Sample, inside, sample
 from paramact_jax.papers import student_report
+from paramact_jax.statistics import two_proportion_p_value
 
 NO_LABEL = -1
+LEVEL = 0.05
 
 
 def constant_label(records: xr.Dataset, prefix: str = "") -> xr.DataArray:
@@ -52,7 +54,8 @@ class SmallRun:
       of_one_label: how many of them are the shares of one label.
       of_another: how many of these of another label than the most frequent.
       final: test accuracy after the last step.
-      fits: whether all lines are of one label, as all of [R]'s are.
+      p_value: that as large a share of [R]'s lines is of another label; None if the runs are not comparable.
+      fits: whether all lines are of one label, as all of [R]'s are, and p_value is not below 0.05.
     """
 
     candidate: str
@@ -61,6 +64,7 @@ class SmallRun:
     of_one_label: int
     of_another: int
     final: Sample
+    p_value: float | None
     fits: bool
 
 
@@ -101,10 +105,14 @@ def small_runs(records: xr.Dataset) -> list[SmallRun]:
     """By activation, then learning rate."""
     label = constant_label(records, "again_").sel(printed_scale=SMALL).isel(printed_step=slice(1, None))
     most = int(records["train_share"].values.argmax())
+    judged = comparable(records)
+    theirs = student_report.SMALL.lines.count(student_report.LABEL_SHARES[7])
     found = []
     for candidate, rate in _cells(records):
         own = label.sel(candidate=candidate, learning_rate=rate).values
         of_one = int((own != NO_LABEL).sum())
+        of_another = int(((own != NO_LABEL) & (own != most)).sum())
+        p = two_proportion_p_value(of_another, own.size, theirs, len(student_report.SMALL.lines)) if judged else None
         final = records["again_test_accuracy"].sel(candidate=candidate, learning_rate=rate, printed_scale=SMALL)
         found.append(
             SmallRun(
@@ -112,9 +120,10 @@ def small_runs(records: xr.Dataset) -> list[SmallRun]:
                 rate,
                 lines=own.size,
                 of_one_label=of_one,
-                of_another=int(((own != NO_LABEL) & (own != most)).sum()),
+                of_another=of_another,
                 final=sample(final.isel(printed_step=-1).values),
-                fits=of_one == own.size,
+                p_value=p,
+                fits=of_one == own.size and p is not None and p >= LEVEL,
             )
         )
     return found
@@ -142,6 +151,17 @@ def he_runs(records: xr.Dataset) -> list[HeRun]:
             )
         )
     return found
+
+
+def conclusion(records: xr.Dataset) -> str:
+    """Which conditions fit both printed runs, in one sentence; empty for runs that are not comparable."""
+    if not comparable(records):
+        return ""
+    small, he = small_runs(records), he_runs(records)
+    both = [f"{one.candidate} at {one.rate:g}" for one, other in zip(small, he, strict=True) if one.fits and other.fits]
+    return (
+        f"Of {len(he)} pairs of activation and learning rate these fit both runs of [R]: {', '.join(both) or 'none'}."
+    )
 
 
 def _cells(records: xr.Dataset) -> list[tuple[str, float]]:

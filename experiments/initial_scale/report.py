@@ -10,7 +10,9 @@ import numpy as np
 
 from experiments import run_directory
 from experiments.initial_scale.findings import (
+    LEVEL,
     comparable,
+    conclusion,
     decades_lost,
     he_runs,
     small_runs,
@@ -38,6 +40,7 @@ def summary(run: Run) -> dict[str, Any]:
         "experiment": run.manifest["experiment"],
         "config": run.manifest["config"],
         "synthetic": bool(run.records.attrs["synthetic"]),
+        "conclusion": conclusion(run.records),
         "small": [plain(found) for found in small_runs(run.records)],
         "he": [plain(found) | {"fits": found.fits} for found in he_runs(run.records)],
         "statements": [plain(found) for found in statements(run.records)],
@@ -68,13 +71,18 @@ def _overview(run: Run) -> Table:
         row = [described(scale)]
         for name in names:
             values, stay = (x.sel(activation=name, scale=scale).values for x in (accuracy, stuck))
-            row.append("one label" if stay.all() else number_cell(sample(values).mean) + "*" * bool(stay.any()))
+            found = sample(values)
+            marks = "*" * bool(stay.any()) + "!" * bool(found.non_finite)
+            row.append("one label" if stay.all() else (number_cell(found.mean) or "diverged") + marks)
         rows.append(row)
     return Table(
         title=titled(run, f"Test accuracy after {int(records['step'][-1]):,} steps, by initial standard deviation"),
         columns=["standard deviation", *names],
         rows=rows,
-        note=f"{_conditions(run)} one label: all images are given the same one, in every seed; *: in some.",
+        note=(
+            f"{_conditions(run)} one label: all images are given the same one, in every seed; *: in some; !: the loss "
+            f"of some seeds is not finite, and they are left out."
+        ),
     )
 
 
@@ -131,9 +139,8 @@ def _small(run: Run) -> Table:
     printed = student_report.SMALL
     labels = {accuracies: label for label, accuracies in student_report.LABEL_SHARES.items()}
     other = sum(labels[line] != 1 for line in printed.lines)
-    rows = [
-        ["[R]", "", f"{len(printed.lines)}", f"{len(printed.lines)}", f"{other}", number_cell(printed.test[-1]), ""]
-    ]
+    lines = f"{len(printed.lines)}"
+    rows = [["[R]", "", lines, lines, f"{other}", number_cell(printed.test[-1]), "", ""]]
     for found in small_runs(run.records):
         rows.append(
             [
@@ -143,17 +150,19 @@ def _small(run: Run) -> Table:
                 f"{found.of_one_label}",
                 f"{found.of_another}",
                 number_cell(found.final.mean),
-                yes_no_cell(found.fits),
+                "" if found.p_value is None else f"{found.p_value:.2g}",
+                yes_no_cell(found.fits if comparable(run.records) else None),
             ]
         )
     return Table(
         title=titled(run, "The run of [R] from a standard deviation of 0.01, made again"),
-        columns=["activation", "rate", "lines", "of one label", "of another", "test accuracy", "fits"],
+        columns=["activation", "rate", "lines", "of one label", "of another", "test accuracy", "p", "fits"],
         rows=rows,
         note=(
             f"{_again(run)} lines: scores of train and test images after the first step, in all seeds. of one "
             f"label: those that are, to the image, the shares of one label; of another: than the most frequent one. "
-            f"[R] prints label 1's shares 15 times and label 7's once. fits: all lines are of one label."
+            f"[R] prints label 1's shares 15 times and label 7's once. p: that the share of such lines is the same; "
+            f"fits: all lines are of one label, and p is not below {LEVEL:g}."
         ),
     )
 
@@ -185,7 +194,8 @@ def _he(run: Run) -> Table:
         rows=rows,
         note=(
             f"{_again(run)} prediction: where one more run of ours would fall. distance: mean over [R]'s lines, the "
-            f"first left out, of |mean test accuracy - printed|. fits: both printed accuracies lie within."
+            f"first left out, of |mean test accuracy - printed|. fits: both printed accuracies lie within. "
+            f"{conclusion(run.records)}"
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -56,7 +57,6 @@ class Trainer:
         # a group is one trial to the sweep: its networks are vectorised here
         self._first = OverTrials(lambda blank, _: self._start(*blank), block=1)
         self._advance = OverTrials(self._steps, fused=True, block=1)
-        self._errors = OverTrials(lambda group, _: _squared_error(self._record, group.params), block=1)
 
     def begin(self, blank: tuple[Params, jax.Array]) -> Group:
         """All groups before the first update, from `blank_groups`."""
@@ -69,7 +69,7 @@ class Trainer:
 
     def losses(self, ended: Group, protocol: Protocol) -> np.ndarray:
         """Mean squared errors, (rates, seeds)."""
-        errors = OverTrials.collect(self._errors(ended, None), _groups(protocol) * len(protocol.rates))
+        errors = OverTrials.collect(_errors(self._record)(ended.params, None), _groups(protocol) * len(protocol.rates))
         found: np.ndarray = errors.reshape(len(protocol.rates), -1)[:, : protocol.seeds]
         return found
 
@@ -158,6 +158,11 @@ def run(
         },
         attrs={"problem": "xor10"},
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _errors(record: Activation) -> OverTrials:
+    return OverTrials(lambda params, _: _squared_error(record, params), block=1)
 
 
 def _squared_error(record: Activation, params: Params) -> jax.Array:

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import run_directory
 from experiments.__main__ import main
-from experiments.initial_scale import findings, report, study
+from experiments.initial_scale import findings, pictures, report, study
 from experiments.initial_scale.protocol import AS_R, CANDIDATES, SMALL, Protocol, deviations
 from experiments.initial_scale.train import histogram_edges, model, scaled, training
 from paramact_jax.activations import catalogue
@@ -17,6 +17,7 @@ from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.gradients import attribute
 from paramact_jax.networks import params_of, with_params
 from paramact_jax.papers import student_report
+from paramact_jax.statistics import two_proportion_p_value
 from paramact_jax.sweeps import trial_key
 from paramact_jax.training import Schedule, cross_entropy
 
@@ -126,7 +127,8 @@ def test_a_network_of_one_label_is_told_by_both_accuracies(run):
     assert findings.stays(records).sel(activation="tanh", scale=AS_R).values.tolist() == [False, True]
 
 
-def test_verdicts_about_the_small_run(run):
+def test_verdicts_about_the_small_run(run, monkeypatch):
+    monkeypatch.setattr(findings, "comparable", lambda records: True)
     cell = ("again", (("printed_scale", SMALL),))
     records = records_of(run, {cell: 9})
     (one, other) = findings.small_runs(records)
@@ -138,6 +140,13 @@ def test_verdicts_about_the_small_run(run):
     one, other = findings.small_runs(records)
     assert (one.of_one_label, one.of_another, one.fits) == (3, 0, False)
     assert (other.of_one_label, other.of_another, other.fits) == (4, 1, True)
+    assert other.p_value == pytest.approx(two_proportion_p_value(1, 4, 1, 16))
+    for split in ("train", "test"):
+        records[f"again_{split}_accuracy"].loc[{"learning_rate": other.rate}] = float(records[f"{split}_share"][7])
+    one, other = findings.small_runs(records)
+    assert (other.of_one_label, other.of_another) == (4, 4)
+    assert other.p_value < 0.05
+    assert not other.fits
 
 
 def printed_records(run, offset):
@@ -161,8 +170,19 @@ def test_verdicts_about_the_run_of_he(run, offset, fits):
     assert {round(cell.first.mean - offset, 4) for cell in found} == {0.8104}
 
 
+def test_the_conditions_that_fit_both_runs_are_named(run):
+    records = printed_records(run, 0.0)
+    for split in ("train", "test"):
+        share = float(records[f"{split}_share"].max())
+        records[f"again_{split}_accuracy"].loc[{"printed_scale": SMALL}] = share
+    records["again_train_accuracy"].loc[{"printed_scale": SMALL, "learning_rate": 0.1}] = 0.9
+    assert findings.conclusion(records).endswith("fit both runs of [R]: tanh at 0.01.")
+    assert findings.conclusion(run.records) == ""
+
+
 def test_nothing_is_judged_by_other_steps_or_images(run):
     assert {cell.first_inside for cell in findings.he_runs(run.records)} == {None}
+    assert {(cell.p_value, cell.fits) for cell in findings.small_runs(run.records)} == {(None, False)}
     assert not any(cell.fits for cell in findings.he_runs(run.records))
     synthetic = printed_records(run, 0.0)
     synthetic.attrs["synthetic"] = 1
@@ -198,6 +218,13 @@ def test_a_run_can_be_reported_again(run, capsys):
         "printed_step": 3,
     }
     assert np.isfinite(run.records["again_test_loss"]).all()
+
+
+def test_every_layer_is_named_below_its_histograms(run):
+    figure = pictures.figures(run)["values_tanh"]
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels == [""] * 8 + [f"layer {layer}" for layer in (1, 2, 3, 4)]
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == [SMALL, "he", AS_R]
 
 
 def test_trainings_that_are_not_finite_are_said(run, tmp_path):

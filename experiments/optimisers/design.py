@@ -11,7 +11,7 @@ ACTIVATIONS = ("sigmoid", "relu", "ppns")
 RESCUER, RESCUED = "ppns", "sigmoid"
 """Which activation, with plain descent, is set against which, with its best optimiser."""
 PLAIN = "sgd"
-XOR10_RATES = (0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5, 1.5)
+XOR10_RATES = (0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5)
 """Around 0.05, the rate of [P, Table 3]."""
 MNIST_RATES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 """Around 0.01, the rate of [P, Table 8]."""

@@ -99,7 +99,7 @@ def _rates(run: Run) -> Table:
         title=f"{_problem(run)}: {of.name}{', per 1,000,' if of.counted else ''} by learning rate",
         columns=["activation", "optimiser", *(f"{rate:g}" for rate in of.values["learning_rate"].values)],
         rows=rows,
-        note=f"{_conditions(run)} All seeds; means of those that are finite.",
+        note=f"{_conditions(run)} All seeds{'' if of.counted else '; means of those that are finite'}.",
         left=["optimiser"],
     )
 

@@ -17,6 +17,7 @@ CANDIDATES = ("sigmoid", "tanh", "relu")
 """What [R] may have trained: the functions of the book, which has no trainable ones."""
 SMALL, AS_R = "0.01", "he-hidden"
 """The two scales that [R] prints."""
+PRINTED_SCALES = (SMALL, AS_R)
 PRINTED_STEPS = STEPS_A_LINE * (len(HE.lines) - 1)
 """Steps before the last printed line."""
 
@@ -56,6 +57,11 @@ class Protocol:
     every: int = STEPS_A_LINE
     seeds: int = 3
     first_seed: int = 0
+
+    @property
+    def all_scales(self) -> tuple[str, ...]:
+        """Those of [R], and the others."""
+        return tuple(dict.fromkeys((*PRINTED_SCALES, *self.scales)))
 
     def check(self) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.initial_scale.protocol import AS_R, CANDIDATES, HIDDEN_LAYERS, SMALL, Protocol
+from experiments.initial_scale.protocol import CANDIDATES, HIDDEN_LAYERS, PRINTED_SCALES, Protocol
 from experiments.initial_scale.train import before, train
 from experiments.progress import SweepProgress
 from paramact_jax.datasets import Digits
 from paramact_jax.training import Schedule
-
-PRINTED_SCALES = (SMALL, AS_R)
 
 _SCORES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after so many steps"),

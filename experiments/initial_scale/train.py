@@ -88,14 +88,14 @@ def train(
       activation: name.
       protocol: the other conditions, already checked.
       digits: flattened images.
-      scales: see `protocol.deviations`.
+      scales: some of the protocol's.
       rates: learning rates.
       steps: of gradient descent.
       directory: where to go on from after an interruption, see `long_sweep`.
       on_progress: see `long_sweep`.
 
     Returns:
-      With dims scale (positions in `scales`), learning_rate, seed, ...
+      With dims scale (positions in `protocol.all_scales`), learning_rate, seed, ...
     """
     schedule = Schedule(steps, protocol.every, protocol.every)
     functions, _ = training(activation, protocol.width, schedule, len(digits.train_labels))
@@ -103,12 +103,12 @@ def train(
         functions,
         _seeds(protocol),
         iterations=steps,
-        axes={"scale": range(len(scales)), "learning_rate": rates},
+        axes={"scale": _positions(protocol, scales), "learning_rate": rates},
         block=1,
         directory=directory,
         seconds_between_saves=math.inf,  # an activation takes a minute: whole ones are enough to go on from
         on_progress=on_progress,
-        deviations=_deviations(protocol, scales),
+        deviations=_deviations(protocol),
         train_images=digits.train_images,
         train_labels=digits.train_labels,
         test_images=digits.test_images,
@@ -124,11 +124,32 @@ def before(activation: str, protocol: Protocol, digits: Digits) -> dict[str, np.
       `gradients.Decay`; of the values z of every hidden layer the `size` (root mean square) and the `spread` (root mean
       square over nodes of their standard deviation over images); `histograms` of z, with `edges` (bins + 1,).
     """
+    schedule = Schedule(protocol.steps, protocol.every, protocol.every)
+    results = sweep(
+        _look(activation, protocol.width, schedule, len(digits.train_labels)),
+        _seeds(protocol),
+        axes={"scale": _positions(protocol, protocol.scales)},
+        block=1,
+        images=digits.train_images[:LOOKED_AT],
+        labels=digits.train_labels[:LOOKED_AT],
+        deviations=_deviations(protocol),
+    )
+    edges = np.asarray(histogram_edges(catalogue.get(activation)))
+    return {str(name): values.values for name, values in results.items()} | {"edges": edges}
+
+
+def histogram_edges(record: Activation) -> jax.Array:
+    """Edges of the bins: over the activation's range, cut off at 3 where that has no bound."""
+    low, high = record.range
+    return jnp.linspace(max(low, -_UNBOUNDED), min(high, _UNBOUNDED), BINS + 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _look(activation: str, width: int, schedule: Schedule, images: int) -> Callable[..., dict[str, jax.Array]]:
     record = catalogue.get(activation)
     edges = histogram_edges(record)
-    schedule = Schedule(protocol.steps, protocol.every, protocol.every)
-    _, functions = training(activation, protocol.width, schedule, len(digits.train_labels))
-    blank = model(activation, protocol.width, jax.random.key(0))
+    _, functions = training(activation, width, schedule, images)
+    blank = model(activation, width, jax.random.key(0))
 
     def look(
         key: jax.Array, images: jax.Array, labels: jax.Array, deviations: jax.Array, scale: jax.Array
@@ -147,26 +168,16 @@ def before(activation: str, protocol: Protocol, digits: Digits) -> dict[str, np.
             "histograms": jnp.asarray(found.units.histograms),
         }
 
-    results = sweep(
-        look,
-        _seeds(protocol),
-        axes={"scale": range(len(protocol.scales))},
-        block=1,
-        images=digits.train_images[:LOOKED_AT],
-        labels=digits.train_labels[:LOOKED_AT],
-        deviations=_deviations(protocol, protocol.scales),
-    )
-    return {str(name): values.values for name, values in results.items()} | {"edges": np.asarray(edges)}
+    return look
 
 
-def histogram_edges(record: Activation) -> jax.Array:
-    """Edges of the bins: over the activation's range, cut off at 3 where that has no bound."""
-    low, high = record.range
-    return jnp.linspace(max(low, -_UNBOUNDED), min(high, _UNBOUNDED), BINS + 1)
+def _deviations(protocol: Protocol) -> np.ndarray[Any, Any]:
+    """Of all scales (scales, layers), so that sweeps over some of them share a program."""
+    return np.array([deviations(scale, protocol.width) for scale in protocol.all_scales], np.float32)
 
 
-def _deviations(protocol: Protocol, scales: Sequence[str]) -> np.ndarray[Any, Any]:
-    return np.array([deviations(scale, protocol.width) for scale in scales], np.float32)
+def _positions(protocol: Protocol, scales: Sequence[str]) -> list[int]:
+    return [protocol.all_scales.index(scale) for scale in scales]
 
 
 def _seeds(protocol: Protocol) -> range:

@@ -11,7 +11,7 @@ from experiments import run_directory
 from experiments.__main__ import main
 from experiments.initial_scale import findings, pictures, report, study
 from experiments.initial_scale.protocol import AS_R, CANDIDATES, SMALL, Protocol, deviations
-from experiments.initial_scale.train import histogram_edges, model, scaled, training
+from experiments.initial_scale.train import histogram_edges, model, scaled
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.gradients import attribute
@@ -19,7 +19,7 @@ from paramact_jax.networks import params_of, with_params
 from paramact_jax.papers import student_report
 from paramact_jax.statistics import two_proportion_p_value
 from paramact_jax.sweeps import trial_key
-from paramact_jax.training import Schedule, cross_entropy
+from paramact_jax.training import cross_entropy
 
 SMALL_RUN = ["--data", "synthetic", "--seeds", "2", "--steps", "4", "--printed-steps", "4", "--every", "2"]
 COMMAND = ["initial-scale", *SMALL_RUN, "--width", "6", "--activations", "tanh", "--scales", "0.01", "he", "he-hidden"]
@@ -47,26 +47,16 @@ def test_deviations_of_every_layer(scale, expected):
     np.testing.assert_allclose(deviations(scale, 49), expected)
 
 
-def test_every_layer_starts_with_the_deviation_of_its_scale():
-    key = jax.random.key(0)
-    functions, _ = training("ppns", 50, Schedule(1, 1, 1), 200)
-    digits = synthetic_mnist(200, 20)
-    table = np.array([deviations(scale, 50) for scale in ("0.01", "he")])
-    init = jax.jit(functions.init)
-    for position in range(2):
-        state = init(key, digits.train_images, digits.train_labels, table, position)
-        layers = [*(layer["linear"] for layer in state.params["hidden"].values()), state.params["out"]]
-        for layer, expected in zip(layers, table[position], strict=True):
-            assert layer["kernel"].std() == pytest.approx(expected, rel=0.15)
-            assert not layer["bias"].any()
-        assert (state.params["hidden"][3]["activation"]["a"] == 6).all()
-
-
-def test_the_random_numbers_are_the_same_for_every_scale_and_activation():
+def test_every_layer_starts_with_the_deviation_of_its_scale_whatever_the_activation():
     key = trial_key(0)
-    plain = params_of(model("relu", 6, key))["hidden"][2]["linear"]["kernel"]
-    other = scaled(params_of(model("tanh", 6, key)), jnp.full(5, 0.5))["hidden"][2]["linear"]["kernel"]
-    np.testing.assert_allclose(other, 0.5 * plain)
+    plain = params_of(model("relu", 6, key))
+    of_ppns = scaled(params_of(model("ppns", 6, key)), jnp.array(deviations("he", 6)))
+    for i, deviation in enumerate(deviations("he", 6)):
+        own, other = (p["hidden"][i]["linear"] if i < 4 else p["out"] for p in (of_ppns, plain))
+        np.testing.assert_allclose(own["kernel"], deviation * other["kernel"], rtol=1e-6)
+        assert other["kernel"].std() == pytest.approx(1, rel=0.4)
+        assert not own["bias"].any()
+    assert (of_ppns["hidden"][3]["activation"]["a"] == 6).all()
 
 
 def test_what_is_recorded_before_training_is_what_attribution_says(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
@@ -120,7 +121,7 @@ def run(
 
     Args:
       protocol: the conditions, already checked.
-      on_compiled: called with a name and seconds after each compilation.
+      on_compiled: called with a name and the seconds its compilation took, tracing not included.
       on_progress: called with a name after every chunk of iterations.
     """
     cells = [(activation, name) for activation in protocol.activations for name in protocol.optimisers]
@@ -129,10 +130,10 @@ def run(
     begun = {cell: trainer.begin(blank) for cell, trainer in trainers.items()}
     programs = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        futures = {pool.submit(trainers[cell].compiler(begun[cell])): cell for cell in cells}
+        futures = {pool.submit(_timed, trainers[cell].compiler(begun[cell])): cell for cell in cells}
         for future in as_completed(futures):
-            programs[futures[future]] = future.result()
-            on_compiled(_named(futures[future]), 0.0)
+            programs[futures[future]], seconds = future.result()
+            on_compiled(_named(futures[future]), seconds)
     losses = []
     for cell in cells:
 
@@ -170,6 +171,11 @@ def _squared_error(record: Activation, params: Params) -> jax.Array:
     inputs, targets = xor()
     outputs = forward(params, jnp.asarray(inputs), record)
     return jnp.mean((outputs - jnp.asarray(targets)[..., None]) ** 2, axis=(0, 1))
+
+
+def _timed(compile_it: Callable[[], Callable[[Any, Any], Any]]) -> tuple[Callable[[Any, Any], Any], float]:
+    begin = time.perf_counter()
+    return compile_it(), time.perf_counter() - begin
 
 
 def _groups(protocol: Protocol) -> int:

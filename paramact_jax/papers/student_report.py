@@ -47,7 +47,7 @@ _LABEL_1 = (0.11236666666666667, 0.1135)
 _LABEL_7 = (0.10441666666666667, 0.1028)
 
 SMALL = PrintedRun("0.01", (*[_LABEL_1] * 10, _LABEL_7, *[_LABEL_1] * 5))
-"""[R, section 3]: "the loss function is not updated". The shares of label 1, in one line those of label 7."""
+"""[R, section 3]: "the loss function is not updated". 16 lines with the shares of label 1, in one those of label 7."""
 
 HE = PrintedRun(
     "sqrt(2/hidden1_size)",

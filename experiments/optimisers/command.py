@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class OptimisersXor10:
     """On XOR(10): the share of trials that converge, by activation, optimiser and learning rate.
 
-    About 3 minutes on 2 cores. Writes runs/optimisers-xor10-DATE-TIME/: records.nc, run.json, summary.json, report.md,
+    About 2 minutes on 2 cores. Writes runs/optimisers-xor10-DATE-TIME/: records.nc, run.json, summary.json, report.md,
     tables as CSV and LaTeX, a figure. Example: python -m experiments optimisers xor10 --optimisers sgd adam
     """
 

@@ -17,7 +17,9 @@ from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
+from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
+from experiments.optimisers.command import Optimisers
 from experiments.report_command import Report
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
@@ -34,6 +36,8 @@ Command = (
     | Annotated[CnnSharing, tyro.conf.subcommand("cnn-sharing")]
     | Annotated[CnnSearch, tyro.conf.subcommand("cnn-search")]
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
+    | Annotated[InitialScale, tyro.conf.subcommand("initial-scale")]
+    | Annotated[Optimisers, tyro.conf.subcommand("optimisers")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -17,7 +17,9 @@ from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
+from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
+from experiments.optimisers.command import Optimisers
 from experiments.report_command import Report
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
@@ -97,6 +99,24 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             },
         ),
         Entry("gradients", Gradients, {"": "--depth 1,3 --width 8 --seeds 8 --gain 1 --out OUT"}),
+        Entry(
+            "initial-scale",
+            InitialScale,
+            {
+                "": f"{_IMAGES} --activations relu --scales 0.01 he --width 8 --steps 4 --printed-steps 4 --every 2 "
+                "--rates 0.1 --seeds 2 --out OUT"
+            },
+        ),
+        Entry(
+            "optimisers",
+            Optimisers,
+            {
+                "xor10": "--activations ppns --optimisers sgd adam --rates 0.05 --seeds 8 --choosing 4 --steps 20 "
+                "--out OUT",
+                "mnist": f"{_IMAGES} --activations ppns --optimisers sgd adam --rates 0.05 --seeds 3 --steps 4 "
+                "--out OUT",
+            },
+        ),
     ),
     TOOLS: (
         Entry("activations", Activations, {"": "--out OUT"}),

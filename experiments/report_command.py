@@ -25,6 +25,9 @@ _REPORTS = {
     "cnn-search": "experiments.cnn.search_report",
     "ablation-xor10": "experiments.ablation.report",
     "ablation-mnist": "experiments.ablation.report",
+    "initial-scale": "experiments.initial_scale.report",
+    "optimisers-xor10": "experiments.optimisers.report",
+    "optimisers-mnist": "experiments.optimisers.report",
 }
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 

@@ -103,11 +103,20 @@ def tables(run: Run) -> list[Table]:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The effects as plain data."""
+    """The effects as plain data, and the means over the seeds (shares of trials, where these converge or do not)."""
+
+    def levels(outcome: Outcome) -> dict[str, dict[str, float]]:
+        means = outcome.values.mean("seed")
+        return {
+            str(base): {str(name): float(means.sel(base=base, condition=name)) for name in means["condition"].values}
+            for base in means["base"].values
+        }
+
     return {
         "experiment": run.manifest["experiment"],
         "config": run.manifest["config"],
         "synthetic": bool(run.records.attrs.get("synthetic", 0)),
+        "means": {outcome.name: levels(outcome) for outcome in outcomes(run.records)},
         "outcomes": {outcome.name: [plain(answer) for answer in answers(outcome)] for outcome in outcomes(run.records)},
     }
 

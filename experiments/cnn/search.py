@@ -22,6 +22,9 @@ from paramact_jax.training.classifier import State
 SCORES = 5
 """Scores of the held-out images in a round, beside the one before training."""
 
+STEPS_PER_CALL = 50
+"""Of every network; a call allocates anew the memory that its steps share."""
+
 Score = Callable[[Sequence[int], int], np.ndarray]
 """Smallest held-out losses (cells, combinations, seeds) of the cells with these indices after so many iterations."""
 
@@ -152,6 +155,7 @@ def _train(
         range(protocol.first_seed, protocol.first_seed + protocol.trials),
         axes={"cell": range(len(cells))},
         iterations=protocol.iterations,
+        iterations_per_call=STEPS_PER_CALL,
         block=1,
         directory=directory,
         on_progress=on_progress,

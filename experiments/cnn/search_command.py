@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class CnnSearch(Training):
     """Search what [A] leaves open, one choice for all combinations: a declared grid, nothing tuned per row.
 
-    48 cells: filters 3 x 3 or 5 x 5, pooling, learning rate, initial weights, initial a. Each trains on the
+    24 cells: pooling, learning rate, initial weights, initial a. Each trains on the
     5,000 images of `cnn` and is scored on 5,000 others of the training split, never on a test image: mean over the
     combinations of the smallest loss. All cells get few iterations, the best quarter more, the best quarter of these
     yet more. About XX minutes on 2 cores. Writes runs/cnn-search-DATE-TIME/: records.nc, run.json,

@@ -10,6 +10,7 @@ from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
 from paramact_jax.figures.panels import curves_in_panels
 from paramact_jax.figures.ranges import RangeHistory, range_panels
+from paramact_jax.figures.rates import curves_over_rates
 from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
 from paramact_jax.figures.trajectories import trajectories
 
@@ -26,6 +27,7 @@ __all__ = [
     "convergence",
     "count_bars",
     "curves_in_panels",
+    "curves_over_rates",
     "curves_with_bands",
     "factor_panels",
     "gallery",

@@ -29,7 +29,7 @@ def layer_histograms(edges: np.ndarray, networks: Mapping[str, np.ndarray]) -> F
     figure = Figure(figsize=(1.35 * layers + 0.8, 1.45 * len(networks) + 0.4), dpi=130, layout="constrained")
     panels = figure.subplots(len(networks), layers, squeeze=False, sharex=True)
     for row, (title, counts) in zip(panels, networks.items(), strict=True):
-        for i, (axes, of_layer) in enumerate(zip(row, counts, strict=True)):
+        for axes, of_layer in zip(row, counts, strict=True):
             below, *inside, above, not_numbers = of_layer / max(of_layer.sum(), 1)
             axes.stairs(inside, edges, fill=True, color="C0")
             if (lost := below + above + not_numbers) > 0:
@@ -37,7 +37,7 @@ def layer_histograms(edges: np.ndarray, networks: Mapping[str, np.ndarray]) -> F
             axes.set_yticks([])
             axes.tick_params(labelsize=6)
             axes.spines[["top", "right", "left"]].set_visible(False)
-            if row is panels[-1]:
-                axes.set_xlabel(f"layer {i + 1}", fontsize=7)
         row[0].set_ylabel(title, fontsize=7)
+    for i, axes in enumerate(panels[-1]):
+        axes.set_xlabel(f"layer {i + 1}", fontsize=7)
     return figure

@@ -1,0 +1,39 @@
+"""`python -m experiments findings`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What was found, in the sentences that README opens with; their numbers come from the runs in experiments/results.
+
+    Prints at once, trains nothing. Writes nothing without --keep, which takes over the conditions and summaries of
+    finished runs into experiments/results/. Example: python -m experiments findings --keep runs/my-xor10
+    """
+
+    keep: tuple[Path, ...] = ()
+    """Directories of runs, on real images and made by a commit, that take the place of those kept before."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Returns the work.
+
+        Raises:
+          ValueError: in one line, for a directory that is no run, or one that cannot stand for the project's results.
+        """
+        from experiments.findings import kept
+
+        entries = [kept.entry(directory) for directory in self.keep]
+        return lambda: _run(entries)
+
+
+def _run(entries: list[tuple[str, str]]) -> None:
+    from experiments.findings import kept
+    from experiments.findings.sentences import lines
+
+    for name, text in entries:
+        print(f"kept: {kept.keep(name, text)}")
+    print(lines(kept.Summaries()))

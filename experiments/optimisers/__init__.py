@@ -1,0 +1,1 @@
+"""Does a better optimiser rescue the vanishing gradient, or does the activation?"""

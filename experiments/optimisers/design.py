@@ -1,0 +1,63 @@
+"""What is compared. Standard library only, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
+"""The seven of [R], see `training.optimiser`."""
+ACTIVATIONS = ("sigmoid", "relu", "ppns")
+RESCUER, RESCUED = "ppns", "sigmoid"
+"""Which activation, with plain descent, is set against which, with its best optimiser."""
+PLAIN = "sgd"
+XOR10_RATES = (0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5)
+"""Around 0.05, the rate of [P, Table 3]."""
+MNIST_RATES = (0.0001, 0.001, 0.01, 0.1, 1.0)
+"""Around 0.01, the rate of [P, Table 8]."""
+_MAX_SEED = 2**32 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """All that decides the results, beside the data and the experiment's own conditions.
+
+    Attributes:
+      activations: names in the catalogue.
+      optimisers: names, see `training.optimiser`.
+      rates: learning rates, of all parameters.
+      seeds: number of networks in each cell; network i has seed first_seed + i.
+      choosing: the first so many choose the learning rates; the others are reported.
+      first_seed: see seeds.
+      steps: updates.
+    """
+
+    activations: tuple[str, ...]
+    optimisers: tuple[str, ...]
+    rates: tuple[float, ...]
+    seeds: int
+    choosing: int
+    steps: int
+    first_seed: int = 0
+
+    def check(self) -> None:
+        """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
+        for option in ("activations", "optimisers", "rates"):
+            values = getattr(self, option)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"--{option}: expected at least one value and each once, got {list(values)}")
+        for name in self.optimisers:
+            if name not in OPTIMISERS:
+                raise ValueError(f"--optimisers: expected names among {', '.join(OPTIMISERS)}, got {name!r}")
+        for rate in self.rates:
+            if not (math.isfinite(rate) and rate > 0):
+                raise ValueError(f"--rates: expected finite numbers > 0, got {rate}")
+        if not 1 <= self.steps < 2**31:
+            raise ValueError(f"--steps: expected an integer within 1..2**31 - 1, got {self.steps}")
+        if self.seeds < 3:
+            raise ValueError(f"--seeds: expected 3 or more, to choose with one and compare two, got {self.seeds}")
+        if not 1 <= self.choosing <= self.seeds - 2:
+            raise ValueError(f"--choosing: expected an integer within 1..{self.seeds - 2}, got {self.choosing}")
+        last = _MAX_SEED - self.seeds + 1
+        if not 0 <= self.first_seed <= last:
+            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")

@@ -1,0 +1,115 @@
+"""MNIST with 8 hidden layers by every optimiser at every learning rate."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import xarray as xr
+
+from experiments.mnist.protocol import PROTOCOLS, layers_of
+from experiments.mnist.train import classifier
+from experiments.optimisers.design import Protocol
+from experiments.progress import SweepProgress
+from paramact_jax.datasets import Digits
+from paramact_jax.networks import forward
+from paramact_jax.sweeps import Training, long_sweep
+from paramact_jax.training import cross_entropy, optimiser
+from paramact_jax.training.minibatches import Order
+
+CONDITIONS = PROTOCOLS["recovered"]
+"""Initial weights and batches."""
+
+
+class State(NamedTuple):
+    """Where the training of one network stands: its params, what the optimiser keeps, the order of the images."""
+
+    params: Any
+    optimiser: Any
+    order: Order
+
+
+@functools.lru_cache(maxsize=64)
+def training(activation: str, optimiser_name: str, images: int) -> Training:
+    """One network, scored once, after its last step: on the whole way that would cost more than the training."""
+    records, _ = layers_of(activation)
+    functions = classifier(activation, CONDITIONS, images)
+
+    def init(key: jax.Array) -> State:
+        params, order = functions.start(key)
+        return State(params, optimiser(optimiser_name, params, 0.0).init(params), order)
+
+    def step(
+        state: State, iteration: jax.Array, train_images: jax.Array, train_labels: jax.Array, learning_rate: jax.Array
+    ) -> State:
+        order, chosen = functions.batches.draw(state.order, iteration)
+
+        def loss(params: Any) -> jax.Array:
+            return cross_entropy(forward(params, train_images[chosen], records), train_labels[chosen])
+
+        rule = optimiser(optimiser_name, state.params, learning_rate)
+        changes, kept = rule.update(jax.grad(loss)(state.params), state.optimiser, state.params)
+        return State(optax.apply_updates(state.params, changes), kept, order)
+
+    def summarise(state: State, test_images: jax.Array, test_labels: jax.Array) -> dict[str, jax.Array]:
+        return functions.score(state.params, test_images, test_labels)._asdict()
+
+    return Training(init, step, summarise)
+
+
+def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepProgress) -> xr.Dataset:
+    """All seeds by every optimiser at every rate, under every activation.
+
+    Args:
+      protocol: the conditions, already checked.
+      digits: flattened images.
+      directory: where to go on from after an interruption.
+      progress: is told of every call, and of what had been trained before.
+    """
+    found: dict[str, list[Any]] = {"loss": [], "accuracy": []}
+    for activation in protocol.activations:
+        for name in protocol.optimisers:
+            shown = f"{activation}, {name}"
+            results = long_sweep(
+                training(activation, name, len(digits.train_labels)),
+                range(protocol.first_seed, protocol.first_seed + protocol.seeds),
+                iterations=protocol.steps,
+                axes={"learning_rate": protocol.rates},
+                block=1,
+                directory=directory / f"{activation}-{name}",
+                on_progress=functools.partial(progress.advanced, shown),
+                train_images=digits.train_images,
+                train_labels=digits.train_labels,
+                test_images=digits.test_images,
+                test_labels=digits.test_labels,
+            )
+            progress.through(shown)
+            for key, values in found.items():
+                values.append(results[key].values)
+    shape = len(protocol.activations), len(protocol.optimisers), len(protocol.rates), protocol.seeds
+    dims = ("activation", "optimiser", "learning_rate", "seed")
+    return xr.Dataset(
+        {
+            "test_loss": (
+                dims,
+                np.array(found["loss"]).reshape(shape),
+                {"description": "mean cross-entropy over all test images after the last step"},
+            ),
+            "test_accuracy": (
+                dims,
+                np.array(found["accuracy"]).reshape(shape),
+                {"description": "share of all test images whose digit has the largest output"},
+            ),
+        },
+        coords={
+            "activation": list(protocol.activations),
+            "optimiser": list(protocol.optimisers),
+            "learning_rate": list(protocol.rates),
+            "seed": np.arange(protocol.seeds, dtype=np.int64) + protocol.first_seed,
+        },
+        attrs={"problem": "mnist", "source": digits.source, "synthetic": int(digits.synthetic)},
+    )

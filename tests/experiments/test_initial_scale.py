@@ -1,0 +1,279 @@
+"""The study of the initial scale trains what it says, and its verdicts follow from the records."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import run_directory
+from experiments.__main__ import main
+from experiments.initial_scale import findings, pictures, report, study
+from experiments.initial_scale.protocol import AS_R, CANDIDATES, SMALL, Protocol, deviations
+from experiments.initial_scale.train import histogram_edges, model, scaled
+from paramact_jax.activations import catalogue
+from paramact_jax.datasets import synthetic_mnist
+from paramact_jax.gradients import attribute
+from paramact_jax.networks import params_of, with_params
+from paramact_jax.papers import student_report
+from paramact_jax.statistics import two_proportion_p_value
+from paramact_jax.sweeps import trial_key
+from paramact_jax.training import cross_entropy
+
+SMALL_RUN = ["--data", "synthetic", "--seeds", "2", "--steps", "4", "--printed-steps", "4", "--every", "2"]
+COMMAND = ["initial-scale", *SMALL_RUN, "--width", "6", "--activations", "tanh", "--scales", "0.01", "he", "he-hidden"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "scale"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "CANDIDATES", ("tanh",))
+        assert main([*COMMAND, "--out", str(out)]) == 0
+    return run_directory.read(out)
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        ("0.01", [0.01] * 5),
+        ("xavier", [1 / 28, *[1 / 7] * 4]),
+        ("he", [2**0.5 / 28, *[2**0.5 / 7] * 4]),
+        ("he-hidden", [2**0.5 / 7] * 5),
+    ],
+)
+def test_deviations_of_every_layer(scale, expected):
+    np.testing.assert_allclose(deviations(scale, 49), expected)
+
+
+def test_every_layer_starts_with_the_deviation_of_its_scale_whatever_the_activation():
+    key = trial_key(0)
+    plain = params_of(model("relu", 6, key))
+    of_ppns = scaled(params_of(model("ppns", 6, key)), jnp.array(deviations("he", 6)))
+    for i, deviation in enumerate(deviations("he", 6)):
+        own, other = (p["hidden"][i]["linear"] if i < 4 else p["out"] for p in (of_ppns, plain))
+        np.testing.assert_allclose(own["kernel"], deviation * other["kernel"], rtol=1e-6)
+        assert other["kernel"].std() == pytest.approx(1, rel=0.4)
+        assert not own["bias"].any()
+    assert (of_ppns["hidden"][3]["activation"]["a"] == 6).all()
+
+
+def test_what_is_recorded_before_training_is_what_attribution_says(run):
+    records = run.records
+    digits = synthetic_mnist(2_000, 500)
+    images, labels = digits.train_images[:1_000], digits.train_labels[:1_000]
+    key = jax.random.split(trial_key(1))[0]
+    network = model("tanh", 6, key)
+    network = with_params(network, scaled(params_of(network), jnp.array(deviations("he", 6))))
+    edges = histogram_edges(catalogue.get("tanh"))
+    found = jax.jit(lambda x: attribute(network, x, lambda out: cross_entropy(out, labels), edges=edges))(images)
+    own = records.sel(activation="tanh", scale="he", seed=1)
+    np.testing.assert_allclose(own["before_log_norm"], found.decay.log_norm, rtol=1e-4)
+    np.testing.assert_allclose(own["before_linear"], found.decay.linear, atol=1e-4)
+    z, x = [], images
+    for layer in network.hidden:
+        x = layer(x)
+        z.append(np.asarray(x))
+    np.testing.assert_allclose(own["before_size"], [np.sqrt((layer**2).mean()) for layer in z], rtol=1e-4)
+    np.testing.assert_allclose(own["before_spread"], [np.sqrt(layer.var(0).mean()) for layer in z], rtol=1e-3)
+    assert (records["histogram"].sum("bin") == 2 * 1_000 * 6).all()
+    assert records["edge"].sel(activation="tanh").values[[0, -1]].tolist() == [-1, 1]
+    np.testing.assert_allclose(
+        findings.decades_lost(records).sel(activation="tanh", scale="he", seed=1),
+        (found.decay.log_norm[-1] - found.decay.log_norm[0]) / np.log(10),
+        rtol=1e-4,
+    )
+
+
+def test_smaller_weights_lose_more(run):
+    lost = findings.decades_lost(run.records).sel(activation="tanh")
+    assert (lost.sel(scale=SMALL) > lost.sel(scale="he") + 3).all()
+
+
+def records_of(run, labels):
+    """The run's records with the accuracies of networks that give one label each, by cell; None: of none."""
+    records = run.records.copy(deep=True)
+    shares = {"train": np.linspace(0.05, 0.15, 10).round(3), "test": np.linspace(0.06, 0.14, 10).round(2)}
+    for split in ("train", "test"):
+        records.attrs[f"{split}_images"] = 1_000
+        records[f"{split}_share"] = ("label", shares[split])
+        for name, label in labels.items():
+            accuracy = 0.9 if label is None else shares[split][label]
+            variable = records[f"{'again_' if name[0] == 'again' else ''}{split}_accuracy"]
+            variable.loc[dict(name[1])] = accuracy
+    return records
+
+
+def test_a_network_of_one_label_is_told_by_both_accuracies(run):
+    grid = {("grid", (("scale", scale),)): label for scale, label in ((SMALL, 3), ("he", None), (AS_R, 9))}
+    records = records_of(run, grid)
+    assert findings.constant_label(records).sel(scale=SMALL).values.tolist() == [[[3] * 3] * 2]
+    stays = findings.stays(records).sel(activation="tanh")
+    assert [bool(stays.sel(scale=scale).all()) for scale in (SMALL, "he", AS_R)] == [True, False, True]
+    records["train_accuracy"].loc[{"scale": SMALL, "seed": 1}] = 0.0
+    assert findings.stays(records).sel(activation="tanh", scale=SMALL).values.tolist() == [True, False]
+    records["test_accuracy"].loc[{"scale": AS_R, "seed": 0}] = np.nan
+    assert findings.stays(records).sel(activation="tanh", scale=AS_R).values.tolist() == [False, True]
+
+
+def test_verdicts_about_the_small_run(run, monkeypatch):
+    monkeypatch.setattr(findings, "comparable", lambda records: True)
+    cell = ("again", (("printed_scale", SMALL),))
+    records = records_of(run, {cell: 9})
+    (one, other) = findings.small_runs(records)
+    assert (one.lines, one.of_one_label, one.of_another, one.fits) == (4, 4, 0, True)
+    for split in ("train", "test"):
+        accuracy = records[f"again_{split}_accuracy"]
+        accuracy.loc[{"learning_rate": other.rate, "seed": 0, "printed_step": 2}] = float(records[f"{split}_share"][7])
+        accuracy.loc[{"learning_rate": one.rate, "seed": 1, "printed_step": 4}] = 0.5
+    one, other = findings.small_runs(records)
+    assert (one.of_one_label, one.of_another, one.fits) == (3, 0, False)
+    assert (other.of_one_label, other.of_another, other.fits) == (4, 1, True)
+    assert other.p_value == pytest.approx(two_proportion_p_value(1, 4, 1, 16))
+    for split in ("train", "test"):
+        records[f"again_{split}_accuracy"].loc[{"learning_rate": other.rate}] = float(records[f"{split}_share"][7])
+    one, other = findings.small_runs(records)
+    assert (other.of_one_label, other.of_another) == (4, 4)
+    assert other.p_value < 0.05
+    assert not other.fits
+
+
+def printed_records(run, offset):
+    """Records of runs scored where [R] prints, both seeds at its accuracies and `offset` beside them."""
+    lines = len(student_report.HE.lines)
+    records = run.records.isel(printed_step=np.zeros(lines, int)).copy(deep=True)
+    records = records.assign_coords(printed_step=np.arange(lines) * student_report.STEPS_A_LINE)
+    records.attrs["synthetic"] = 0
+    accuracy = np.array(student_report.HE.test) + offset
+    values = accuracy + np.array([[-0.001], [0.001]])
+    shape = records["again_test_accuracy"].shape
+    records["again_test_accuracy"][:] = np.broadcast_to(values, shape)
+    return records
+
+
+@pytest.mark.parametrize(("offset", "fits"), [(0.0, True), (0.05, False)])
+def test_verdicts_about_the_run_of_he(run, offset, fits):
+    found = findings.he_runs(printed_records(run, offset))
+    assert {(cell.first_inside, cell.last_inside, cell.fits) for cell in found} == {(fits, fits, fits)}
+    assert {round(cell.distance, 6) for cell in found} == {offset}
+    assert {round(cell.first.mean - offset, 4) for cell in found} == {0.8104}
+
+
+def test_the_conditions_that_fit_both_runs_are_named(run):
+    records = printed_records(run, 0.0)
+    for split in ("train", "test"):
+        share = float(records[f"{split}_share"].max())
+        records[f"again_{split}_accuracy"].loc[{"printed_scale": SMALL}] = share
+    records["again_train_accuracy"].loc[{"printed_scale": SMALL, "learning_rate": 0.1}] = 0.9
+    assert findings.conclusion(records).endswith("fit both runs of [R]: tanh at 0.01.")
+    assert findings.conclusion(run.records) == ""
+
+
+def test_nothing_is_judged_by_other_steps_or_images(run):
+    assert {cell.first_inside for cell in findings.he_runs(run.records)} == {None}
+    assert {(cell.p_value, cell.fits) for cell in findings.small_runs(run.records)} == {(None, False)}
+    assert not any(cell.fits for cell in findings.he_runs(run.records))
+    synthetic = printed_records(run, 0.0)
+    synthetic.attrs["synthetic"] = 1
+    assert {cell.last_inside for cell in findings.he_runs(synthetic)} == {None}
+
+
+def test_statements_about_the_network(run):
+    records = records_of(run, {("grid", (("scale", SMALL),)): 3, ("grid", (("scale", AS_R),)): None})
+    found = findings.statements(records)
+    assert [statement.holds for statement in found] == [True] * 4
+    assert found[0].value < 1e-4
+    assert found[1].value > 3
+    records["before_size"][:] = 0.5
+    records["test_accuracy"].loc[{"scale": SMALL, "seed": 0}] = 0.9
+    assert [statement.holds for statement in findings.statements(records)] == [False, True, False, True]
+    assert findings.statements(records.sel(scale=["he"])) == []
+
+
+def test_a_run_can_be_reported_again(run, capsys):
+    assert {"report.md", "overview.csv", "he.tex", "gradients.png", "again.png", "values_tanh.png"} <= {
+        path.name for path in run.directory.iterdir()
+    }
+    assert "NOT MNIST" in (run.directory / "report.md").read_text()
+    assert len(json.loads((run.directory / "summary.json").read_text())["he"]) == 2
+    assert main(["report", str(run.directory)]) == 0
+    assert "made again" in capsys.readouterr().out
+    assert dict(run.records["test_loss"].sizes) == {"activation": 1, "scale": 3, "seed": 2, "step": 3}
+    assert dict(run.records["again_test_loss"].sizes) == {
+        "candidate": 1,
+        "printed_scale": 2,
+        "learning_rate": 2,
+        "seed": 2,
+        "printed_step": 3,
+    }
+    assert np.isfinite(run.records["again_test_loss"]).all()
+
+
+def test_every_layer_is_named_below_its_histograms(run):
+    figure = pictures.figures(run)["values_tanh"]
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels == [""] * 8 + [f"layer {layer}" for layer in (1, 2, 3, 4)]
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == [SMALL, "he", AS_R]
+
+
+def test_trainings_that_are_not_finite_are_said(run, tmp_path):
+    records = run.records.copy(deep=True)
+    for name in ("test_loss", "test_accuracy", "train_accuracy"):
+        records[name].loc[{"scale": "he", "seed": 0}] = np.nan
+    cells = report.tables(run_directory.Run(tmp_path, records, run.manifest))[1]
+    assert [row[2].endswith("(1 not finite)") for row in cells.rows] == [False, True, False]
+
+
+def test_the_command_goes_on_where_it_was(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "CANDIDATES", ("tanh",))
+    real, calls = study.train, []
+
+    def train(name, *arguments, **options):
+        calls.append(name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(study, "train", train)
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        main([*COMMAND, "--out", str(out)])
+    assert "goes on where it was" in capsys.readouterr().err
+    assert main([*COMMAND, "--learning-rate", "0.2", "--out", str(out)]) == 2
+    assert "expected the learning_rate of the interrupted run" in capsys.readouterr().err
+    assert main([*COMMAND, "--out", str(out)]) == 0
+    assert "trained before" in capsys.readouterr().err
+    assert run_directory.read(out).records.identical(run.records)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--scales", "-1"], "--scales: expected numbers > 0 or one of xavier, he, he-hidden, got '-1'"),
+        (["--scales", "hee"], "--scales: expected numbers > 0 or one of xavier, he, he-hidden, got 'hee'"),
+        (["--scales", "0.2", "he-hidden"], "--scales: expected scales that differ"),
+        (["--rates", "nan"], "--rates: expected a finite number > 0, got nan"),
+        (["--seeds", "1"], "--seeds: expected 2 or more"),
+        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967293, got -1"),
+        (["--steps", "0"], "--steps: expected an integer within 1..2**31 - 1, got 0"),
+        (["--activations", "relu", "relu"], "--activations: expected at least one value and each once"),
+        (["--activations", "swoosh"], "unknown activation 'swoosh'"),
+        (["--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["initial-scale", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_defaults_are_those_of_the_book_and_of_the_report():
+    protocol = Protocol()
+    protocol.check()
+    assert protocol.printed_steps == 9_600
+    assert set(CANDIDATES) < set(protocol.activations)
+    assert {SMALL, AS_R} < set(protocol.scales)

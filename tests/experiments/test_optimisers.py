@@ -1,0 +1,279 @@
+"""The comparison of optimisers trains what it says, and its verdicts follow from the records."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+from experiments import run_directory
+from experiments.__main__ import main
+from experiments.mnist.protocol import PROTOCOLS as MNIST
+from experiments.mnist.train import train as train_mnist
+from experiments.optimisers import findings, mnist, report
+from experiments.optimisers.design import OPTIMISERS
+from experiments.xor10.protocol import PROTOCOLS as XOR10
+from experiments.xor10.train import model, train
+from paramact_jax.datasets import synthetic_mnist, xor
+from paramact_jax.networks import forward, params_of
+from paramact_jax.sweeps import long_sweep
+from paramact_jax.training.optimisers import MAKERS
+
+STEPS = 30
+TINY = ["--optimisers", "sgd", "adam", "--rates", "0.2", "0.05", "--activations", "ppns"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "xor10"
+    command = ["optimisers", "xor10", *TINY, "--seeds", "70", "--choosing", "20", "--steps", str(STEPS)]
+    assert main([*command, "--out", str(out)]) == 0
+    return run_directory.read(out)
+
+
+def test_the_optimisers_are_those_of_the_package():
+    assert set(OPTIMISERS) == set(MAKERS)
+
+
+@pytest.mark.slow
+def test_plain_descent_is_the_training_of_xor10(run):
+    protocol = dataclasses.replace(XOR10["recovered"], trials=70, iterations=STEPS, activations=("ppns",))
+    for name, expected in train(protocol).items():
+        own = run.records["final_loss"].sel(activation=name, optimiser="sgd", learning_rate=0.05)
+        np.testing.assert_allclose(own, expected.loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("sgd", 0.05), ("adam", 0.2)])
+def test_a_network_among_many_is_optax_alone(run, name, rate):
+    """Seed 65 lies in the second group of networks."""
+    record = model("ppns", 0, weight_std=1, bias_std=0).hidden[0].activation.activation
+    params = params_of(model("ppns", 65, weight_std=XOR10["recovered"].weight_std, bias_std=0))
+    inputs, targets = map(jnp.asarray, xor())
+    rule = MAKERS[name](rate)
+
+    def error(params):
+        return ((forward(params, inputs, record) - targets) ** 2).mean()
+
+    @jax.jit
+    def trained(params):
+        def update(_, state):
+            params, kept = state
+            changes, kept = rule.update(jax.grad(lambda params: error(params) / 2)(params), kept, params)
+            return optax.apply_updates(params, changes), kept
+
+        return jax.lax.fori_loop(0, STEPS, update, (params, rule.init(params)))[0]
+
+    own = run.records["final_loss"].sel(activation="ppns", optimiser=name, learning_rate=rate, seed=65)
+    np.testing.assert_allclose(own, error(trained(params)), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_training_on_mnist_is_that_of_the_experiment():
+    name = "nadam"
+    digits = synthetic_mnist(200, 50)
+    protocol = dataclasses.replace(MNIST["recovered"], seeds=1, steps=4, optimiser=name)
+    rate = dataclasses.replace(protocol, learning_rate=0.02, learning_rate_a=0.02, learning_rate_b=0.02)
+    expected = train_mnist("ppns", rate, digits)["test.loss"].values[:, -1]
+    results = long_sweep(
+        mnist.training("ppns", name, 200),
+        [0],
+        iterations=4,
+        block=1,
+        learning_rate=0.02,
+        train_images=digits.train_images,
+        train_labels=digits.train_labels,
+        test_images=digits.test_images,
+        test_labels=digits.test_labels,
+    )
+    np.testing.assert_allclose(results["loss"], expected, rtol=1e-4)
+
+
+def counts(converged):
+    """Records of 20 trials, 10 of which choose: {(activation, optimiser): [(in choosing, in reported) by rate]}."""
+    activations, optimisers = (list(dict.fromkeys(names)) for names in zip(*converged, strict=True))
+    values = np.array(
+        [
+            [
+                [np.concatenate([np.arange(10) < count for count in pair]) for pair in converged[activation, optimiser]]
+                for optimiser in optimisers
+            ]
+            for activation in activations
+        ]
+    )
+    dims = ("activation", "optimiser", "learning_rate", "seed")
+    return xr.Dataset(
+        {"converged": (dims, values)},
+        coords={
+            "activation": activations,
+            "optimiser": optimisers,
+            "learning_rate": [0.01, 0.1, 1.0][: values.shape[2]],
+            "seed": range(20),
+        },
+        attrs={"problem": "xor10", "choosing": 10},
+    )
+
+
+HAND_MADE = {
+    ("sigmoid", "sgd"): [(0, 9), (0, 0), (0, 9)],
+    ("sigmoid", "adam"): [(1, 9), (3, 1), (0, 0)],
+    ("ppns", "sgd"): [(2, 2), (9, 10), (3, 10)],
+    ("ppns", "adam"): [(2, 2), (8, 10), (10, 9)],
+}
+
+
+def test_the_rate_is_chosen_on_some_seeds_and_reported_on_the_others():
+    of = findings.outcome(counts(HAND_MADE))
+    found = {cell.name: (cell.rate, cell.at_end, int(cell.values.sum())) for cell in findings.cells(of)}
+    assert found == {
+        "sigmoid, sgd": (0.01, True, 9),
+        "sigmoid, adam": (0.1, False, 1),
+        "ppns, sgd": (0.1, False, 10),
+        "ppns, adam": (1.0, True, 9),
+    }
+    assert findings.best_cell(of, "sigmoid").optimiser == "adam"
+    assert findings.best_cell(of, "ppns").optimiser == "adam"
+
+
+def test_verdicts_of_counts():
+    of = findings.outcome(counts(HAND_MADE))
+    first, *others = findings.answers(of)
+    assert (first.first.name, first.second.name) == ("ppns, sgd", "sigmoid, adam")
+    assert first.comparison.pairs == 10
+    assert first.comparison.discordant == (9, 0)
+    assert first.verdict == "first"
+    assert "the activation does more" in findings.conclusion(of)
+    assert {answer.question: answer.verdict for answer in others} == {
+        "a better optimiser for sigmoid": "second",
+        "a better optimiser for ppns": "not told apart",
+    }
+    assert all(answer.p_value_holm >= answer.comparison.p_value for answer in findings.answers(of))
+
+
+@pytest.mark.parametrize(
+    ("ppns", "sigmoid", "says"),
+    [(0, 10, "the optimiser does more than the activation"), (5, 5, "are not told apart")],
+)
+def test_the_conclusion_can_be_another(ppns, sigmoid, says):
+    of = findings.outcome(counts({("sigmoid", "sgd"): [(9, sigmoid)], ("ppns", "sgd"): [(9, ppns)]}))
+    assert says in findings.conclusion(of)
+
+
+def test_nothing_is_concluded_about_what_was_not_trained():
+    only = {key: value for key, value in HAND_MADE.items() if key[0] == "sigmoid"}
+    assert findings.conclusion(findings.outcome(counts(only))) == ""
+    without = {key: value for key, value in HAND_MADE.items() if key[1] == "adam"}
+    assert findings.answers(findings.outcome(counts(without))) == []
+
+
+def losses(values, choosing=1):
+    """Records with test losses (optimisers, rates, seeds) of sigmoid and, 2 lower, ppns."""
+    found = np.array([values, np.array(values) - 2])
+    dims = ("activation", "optimiser", "learning_rate", "seed")
+    return xr.Dataset(
+        {"test_loss": (dims, found), "test_accuracy": (dims, np.full(found.shape, 0.5))},
+        coords={
+            "activation": ["sigmoid", "ppns"],
+            "optimiser": ["sgd", "adam"][: found.shape[1]],
+            "learning_rate": [0.1, 1.0],
+            "seed": range(found.shape[3]),
+        },
+        attrs={"problem": "mnist", "choosing": choosing, "synthetic": 0, "source": "by hand"},
+    )
+
+
+def test_the_lower_loss_is_better_and_no_number_the_worst():
+    records = losses([[[2.3, 2.31, 2.32], [np.nan, 2.1, 2.2]], [[2.0, 2.01, 2.03], [np.inf, 1.0, 1.0]]])
+    of = findings.outcome(records)
+    assert [cell.rate for cell in findings.cells(of)] == [0.1] * 4
+    assert findings.best_cell(of, "sigmoid").optimiser == "adam"
+    found = {answer.question: answer for answer in findings.answers(of)}
+    assert found["a better optimiser for sigmoid"].comparison.difference == pytest.approx(-0.295)
+    assert found["activation or optimiser? ppns or sigmoid"].verdict == "first"
+
+
+def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
+    records = losses([[[2.3, 2.31, 2.32, np.nan], [2.4, 2.1, 2.2, 2.1]]])
+    run = run_directory.Run(
+        tmp_path, records, {"experiment": "optimisers-mnist", "config": {"steps": 5}, "environment": {}, "seconds": {}}
+    )
+    best, _, comparisons = report.tables(run)
+    assert best.rows[0][3] == "2.315 (1 not finite)"
+    assert comparisons.rows[0][2] == "2"
+    few = losses([[[2.3, 2.31, np.nan], [2.4, 2.1, 2.2]]])
+    assert [answer.comparison for answer in findings.answers(findings.outcome(few))] == [None] * 3
+
+
+def test_a_run_can_be_reported_again(run, capsys):
+    assert dict(run.records.sizes) == {"activation": 1, "optimiser": 2, "learning_rate": 2, "seed": 70}
+    assert run.records["learning_rate"].values.tolist() == [0.05, 0.2]
+    assert np.isfinite(run.records["final_loss"]).all()
+    assert {"report.md", "best.csv", "rates.tex", "comparisons.csv", "rates.png"} <= {
+        path.name for path in run.directory.iterdir()
+    }
+    summary = json.loads((run.directory / "summary.json").read_text())
+    assert {cell["seeds"] for cell in summary["cells"]} == {50}
+    assert main(["report", str(run.directory)]) == 0
+    assert "a better optimiser for ppns" in capsys.readouterr().out
+
+
+def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    real = run_directory.write
+
+    def interrupted(*arguments, **options):
+        monkeypatch.setattr(run_directory, "write", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_directory, "write", interrupted)
+    out = tmp_path / "run"
+    sizes = ["--activations", "relu", "--optimisers", "momentum", "--rates", "0.1", "--seeds", "3"]
+    command = ["optimisers", "mnist", "--data", "synthetic", *sizes, "--out", str(out)]
+    with pytest.raises(KeyboardInterrupt):
+        main([*command, "--steps", "3"])
+    assert main([*command, "--steps", "4"]) == 2
+    assert "expected the steps of the interrupted run" in capsys.readouterr().err
+    assert main([*command, "--steps", "3"]) == 0
+    assert "relu, momentum: trained before" in capsys.readouterr().err
+    records = run_directory.read(out).records
+    assert dict(records.sizes) == {"activation": 1, "optimiser": 1, "learning_rate": 1, "seed": 3}
+    assert np.isfinite(records["test_loss"]).all()
+    assert "NOT MNIST" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["xor10", "--optimisers", "adm"], "--optimisers: expected names among sgd, momentum"),
+        (["xor10", "--rates", "0"], "--rates: expected finite numbers > 0, got 0.0"),
+        (["xor10", "--rates", "0.1", "0.1"], "--rates: expected at least one value and each once"),
+        (["xor10", "--seeds", "2"], "--seeds: expected 3 or more"),
+        (["xor10", "--choosing", "511"], "--choosing: expected an integer within 1..510, got 511"),
+        (["xor10", "--steps", "0"], "--steps: expected an integer within 1..2**31 - 1, got 0"),
+        (["xor10", "--first-seed", "-1"], "--first-seed: expected an integer within 0..4294966784, got -1"),
+        (["mnist", "--activations", "swoosh"], "unknown activation 'swoosh'"),
+        (["mnist", "--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["optimisers", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_optimisers_scale_with_the_rate():
+    """The steps of XOR(10) are made with a rate of 1 and multiplied by the rate."""
+    params = {"kernel": jnp.array([[1.0, -2.0]])}
+    for name, make in MAKERS.items():
+        unit, tenth = make(1.0), make(0.1)
+        states = unit.init(params), tenth.init(params)
+        for gradient in (0.3, -2.0, 0.01):
+            g = jax.tree.map(lambda x, gradient=gradient: gradient * x, params)
+            (one, first), (other, second) = unit.update(g, states[0], params), tenth.update(g, states[1], params)
+            states = first, second
+            np.testing.assert_allclose(other["kernel"], 0.1 * one["kernel"], rtol=1e-5, err_msg=name)

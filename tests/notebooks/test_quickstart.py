@@ -1,0 +1,41 @@
+"""The quickstart: what it says of its own network."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def notebook(run_notebook):
+    return run_notebook(
+        "quickstart",
+        {
+            "losses": "{name: loss.tolist() for name, loss in losses.items()}",
+            "before": "np.concatenate(before).tolist()",
+            "after": "np.concatenate(after).tolist()",
+        },
+    )
+
+
+def test_it_shows_the_functions_the_losses_and_the_moves(notebook):
+    assert len(notebook.figures()) == 3
+
+
+def test_the_loss_reaches_0_under_ppns_and_stays_under_the_sigmoid(notebook):
+    losses = notebook.values["losses"]
+    assert losses["PPNS"][-1] < 1e-6
+    assert losses["Sigmoid"][-1] == pytest.approx(notebook.stated("it stays at N,"), abs=5e-4)
+
+
+def test_all_nodes_start_where_it_says_and_move_as_far(notebook):
+    before, after = np.array(notebook.values["before"]), np.array(notebook.values["after"])
+    assert "All twenty nodes started at $(a, b) = (6, 0)$" in notebook.prose
+    assert before.tolist() == [[6.0, 0.0]] * 20
+    of_a, of_b = abs(after - before).max(axis=0)
+    assert 0 < of_a < notebook.stated("of $a$ by less than N")
+    assert of_b == pytest.approx(notebook.stated("of $b$ by about N"), abs=0.05)
+    assert (after != before).all()
+
+
+def test_a_model_made_trainable_keeps_its_outputs(notebook):
+    assert "layers.1: relu -> Parametric, features 8" in notebook.printed()
+    assert "outputs changed by at most 0.0\n" in notebook.printed()

@@ -52,7 +52,8 @@ def three(monkeypatch):
 
     class Stand:
         def __init__(self, words):
-            self.name, self.out = words[0], Path(words[words.index("--out") + 1])
+            self.name = words[0]
+            self.out = Path(words[1] if self.name == "report" else words[words.index("--out") + 1])
 
         def prepare(self):
             return self.work
@@ -61,8 +62,9 @@ def three(monkeypatch):
             ran.append(self.name)
             if self.name in failing:
                 raise failing[failing.index(self.name) + 1]
-            records = xr.Dataset({"x": ("seed", np.arange(3.0))})
-            run_directory.write(self.out, records, experiment=self.name, config={}, seconds={})
+            if self.name != "report":
+                records = xr.Dataset({"x": ("seed", np.arange(3.0))})
+                run_directory.write(self.out, records, experiment=self.name, config={}, seconds={})
             (self.out / "report.md").write_text("")
 
     some = [leaf for leaf in all_leaves() if leaf.path in {("xor10",), ("xor10-figures",), ("gradients",)}]
@@ -99,14 +101,24 @@ def test_an_interruption_stops_all_of_them_and_says_how_to_go_on(three, tmp_path
     assert f"--out {out} goes on where it was" in capsys.readouterr().err
 
 
+def test_a_run_that_was_interrupted_before_its_report_is_reported(three, tmp_path):
+    command = ["all", "--data", "synthetic", "--out", str(tmp_path / "all")]
+    assert main(command) == 0
+    report = tmp_path / "all" / "gradients" / "report.md"
+    report.unlink()
+    assert main(command) == 0
+    assert report.exists()
+    assert three[1] == ["xor10", "xor10-figures", "gradients", "report"]
+
+
 def test_a_damaged_run_is_a_failure_and_stays_as_it_is(three, tmp_path, capsys):
-    command = ["all", "--data", "synthetic", "--out", str(tmp_path)]
-    assert main([*command[:-1], str(tmp_path / "all")]) == 0
+    command = ["all", "--data", "synthetic", "--out", str(tmp_path / "all")]
+    assert main(command) == 0
     records = tmp_path / "all" / "gradients" / "records.nc"
     records.write_bytes(records.read_bytes()[:-10])
     size = records.stat().st_size
     capsys.readouterr()
-    assert main([*command[:-1], str(tmp_path / "all")]) == 1
+    assert main(command) == 1
     assert "truncated or was altered" in capsys.readouterr().out
     assert records.stat().st_size == size
 

@@ -28,7 +28,7 @@ def build(directory: Path) -> None:
     """
     for name in paramact_jax.__all__:  # pdoc looks into the module's dict, where these are not before their first use
         setattr(paramact_jax, name, getattr(paramact_jax, name))
-    jax.Array.__module__ = "jax"  # its name for people
+    jax.Array.__qualname__ = "Array"  # which JAX calls jax.jaxlib._jax.Array
     for module in public_modules():
         _document_imported_values(module)
         for value in vars(module).values():

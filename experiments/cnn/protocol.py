@@ -150,8 +150,7 @@ class Protocol:
         """
         from paramact_jax.activations import catalogue
 
-        records = {(conv, dense): (catalogue.get(conv), catalogue.get(dense)) for conv, dense in self.combinations}
-        return records
+        return {(conv, dense): (catalogue.get(conv), catalogue.get(dense)) for conv, dense in self.combinations}
 
 
 SEARCH_GRID: dict[str, tuple[object, ...]] = {

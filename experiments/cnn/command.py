@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Cnn(Conditions):
-    """Train the twelve convolutional networks of [A, Table 1] on 5,000 images of MNIST, 10,000 iterations, 5 seeds.
+    """Train the twelve convolutional networks of [A, Table 1] on 5,000 images of MNIST, 3,000 iterations, 5 seeds.
 
-    And, for [A, Fig. 11], the same without convolutions under Sigmoid and Agile Sigmoid. About an hour on 2 cores.
+    And, for [A, Fig. 11], the same without convolutions under Sigmoid and Agile Sigmoid. About 20 minutes on 2 cores.
     Writes runs/cnn-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV and LaTeX, the paper's
     Figs. 11 to 14. Interrupted, it goes on where it was when the same command is given the same --out.
     Example: python -m experiments cnn --combinations relu/relu parametric_relu/parametric_sigmoid --trials 3

@@ -56,8 +56,8 @@ class Conditions(Training):
     """Of a and b (default: the learning rate)."""
     weight_scale: float = Protocol.weight_scale
     """Initial filters and weights are normal with deviation weight_scale / sqrt(fan_in)."""
-    initial_a: float | None = None
-    """Start value of a (default: 1.5 / steepest slope, that is 6 for Agile Sigmoid, 1.5 for Agile ReLU)."""
+    initial_a: float | None = Protocol.initial_a
+    """Start value of a. None: 1.5 / steepest slope, that is 6 for Agile Sigmoid, 1.5 for Agile ReLU."""
     iterations: int = Protocol.iterations
     """Updates by gradient descent."""
     trials: int = Protocol.trials

@@ -56,7 +56,7 @@ def best_table(run: Run) -> Table:
         f"{conditions(run)} Loss: smallest of each training's scores on all test images; iterations: where it was. "
         f"Mean over the seeds, 95 % t interval of the mean. As the smallest on a curve of test losses it "
         f"flatters every row. Published is one run on one draw of images; one more of ours, on this draw, would "
-        f"fall into the 95 % prediction interval."
+        f"fall into the 95 % prediction interval. [A] counts iterations at a learning rate that it does not state."
     )
     if last:
         note += f" Smallest after the last of {steps:,} iterations in some seed, and perhaps still falling: "

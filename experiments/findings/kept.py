@@ -32,7 +32,7 @@ def entry(directory: Path) -> tuple[str, str]:
       directory: of the run, as an experiment wrote it.
 
     Raises:
-      ValueError: in one line, if there is no such run, it was made with synthetic images, or by code that no commit has.
+      ValueError: in one line, if there is no such run, or it was made with synthetic images or by code of no commit.
     """
     try:
         manifest = json.loads((directory / "run.json").read_text(encoding="utf-8"))

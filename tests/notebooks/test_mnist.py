@@ -63,3 +63,8 @@ def test_published_counts_lie_within_three_deviations(notebook):
 def test_losses_are_those_in_the_prose(notebook, label, pattern, within):
     assert notebook.values["steps"][-1] == notebook.stated("After N steps")
     assert notebook.values["losses"][label][-1] == pytest.approx(notebook.stated(pattern), abs=within)
+
+
+def test_relu_stays_near_chance_as_long_as_the_prose_says(notebook):
+    at = notebook.values["steps"].index(notebook.stated("after N of them"))
+    assert notebook.values["losses"]["ReLU"][at] > notebook.stated("still above N after")

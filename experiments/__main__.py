@@ -19,6 +19,7 @@ from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
 from experiments.mnist.command import Mnist
 from experiments.report_command import Report
+from experiments.sigmoid_faults.command import SigmoidFaults
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
 from experiments.xor10_figures.command import Xor10Figures
@@ -34,6 +35,7 @@ Command = (
     | Annotated[CnnSharing, tyro.conf.subcommand("cnn-sharing")]
     | Annotated[CnnSearch, tyro.conf.subcommand("cnn-search")]
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
+    | Annotated[SigmoidFaults, tyro.conf.subcommand("sigmoid-faults")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -25,6 +25,7 @@ _REPORTS = {
     "cnn-search": "experiments.cnn.search_report",
     "ablation-xor10": "experiments.ablation.report",
     "ablation-mnist": "experiments.ablation.report",
+    "sigmoid-faults": "experiments.sigmoid_faults.report",
 }
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 

@@ -18,6 +18,7 @@ from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
 from experiments.gradients.command import Gradients
 from experiments.mnist.command import Mnist
+from experiments.relu_family.command import ReluFamily
 from experiments.report_command import Report
 from experiments.sigmoid_faults.command import SigmoidFaults
 from experiments.verify_command import Verify
@@ -36,6 +37,7 @@ Command = (
     | Annotated[CnnSearch, tyro.conf.subcommand("cnn-search")]
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
     | Annotated[SigmoidFaults, tyro.conf.subcommand("sigmoid-faults")]
+    | Annotated[ReluFamily, tyro.conf.subcommand("relu-family")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

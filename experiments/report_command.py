@@ -26,6 +26,7 @@ _REPORTS = {
     "ablation-xor10": "experiments.ablation.report",
     "ablation-mnist": "experiments.ablation.report",
     "sigmoid-faults": "experiments.sigmoid_faults.report",
+    "relu-family": "experiments.relu_family.report",
 }
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 

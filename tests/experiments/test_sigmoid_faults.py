@@ -187,7 +187,7 @@ def test_the_way_point_by_point_is_that_of_a_plain_loop(x64):
 
 
 def test_a_descent_that_does_not_arrive_has_no_length():
-    found = zigzag.two_weights([catalogue.get("sigmoid")], points=8, steps=3)(jax.random.key(0))
+    found = jax.jit(zigzag.two_weights([catalogue.get("sigmoid")], points=8, steps=3))(jax.random.key(0))
     assert jnp.isnan(found["length"][0, 0])
     assert jnp.isnan(found["steps"][0, 0])
 

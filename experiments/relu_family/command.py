@@ -38,8 +38,8 @@ class ReluFamily:
     """Hidden layers."""
     width: int = 100
     """Nodes in every hidden layer."""
-    gain: float = 1.4142
-    """Standard deviation of the initial weights times sqrt(fan_in): 1.4142 is He's."""
+    gain: float = 1.0
+    """Standard deviation of the initial weights times sqrt(fan_in): 1 is 1/sqrt(fan_in), 1.4142 is He's."""
     steps: int = 2_000
     """Steps of gradient descent."""
     batch: int = 64

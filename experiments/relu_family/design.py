@@ -8,7 +8,7 @@ import math
 ACTIVATIONS = ("relu", "leaky_relu", "prelu", "elu", "relu6", "parametric_relu")
 """[B1]'s family, of which `prelu` learns the slope below 0, and the a(y - b) of [P, Table 1]."""
 
-LEARNING_RATES = (0.03, 0.3, 1.0)
+LEARNING_RATES = (0.1, 0.3, 1.0)
 CLASSES = 10
 FAINT = 0.01
 """A unit whose steepest slope is at most this lets a hundredth of the gradient through: as good as dead."""

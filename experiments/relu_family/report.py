@@ -14,7 +14,7 @@ from experiments import run_directory
 from experiments.mnist.cells import range_cell
 from experiments.mnist.pictures import mean_and_interval
 from experiments.mnist.run_facts import is_synthetic, titled
-from experiments.mnist.samples import plain, sample
+from experiments.mnist.samples import Sample, plain, sample
 from experiments.relu_family import units
 from experiments.relu_family.design import FAINT
 from experiments.relu_family.statements import check, label
@@ -109,11 +109,11 @@ def _units(run: Run) -> Table:
             [
                 label(name),
                 f"{rate:g}",
-                f"{sample(dead.sel(at).isel(look=0).values).mean:.1%}",
-                f"{end.mean:.1%}",
+                _mean(sample(dead.sel(at).isel(look=0).values), ".1%"),
+                _mean(end, ".1%"),
                 range_cell(end.interval(), ".1%"),
-                f"{sample(high.sel(at).isel(look=-1).values).mean:.1%}",
-                f"{weak.mean:.1%}",
+                _mean(sample(high.sel(at).isel(look=-1).values), ".1%"),
+                _mean(weak, ".1%"),
                 range_cell(weak.interval(), ".1%"),
                 f"{were:,.0f}",
                 f"{are_back:,.0f}" + (f" ({are_back / were:.0%})" if were else ""),
@@ -149,7 +149,7 @@ def _layers(run: Run) -> Table:
                 label(name),
                 f"{rate:g}",
                 *(
-                    f"{sample(dead.sel(activation=name, learning_rate=rate, layer=layer).values).mean:.1%}"
+                    _mean(sample(dead.sel(activation=name, learning_rate=rate, layer=layer).values), ".1%")
                     for layer in records["layer"].values
                 ),
             ]
@@ -176,9 +176,9 @@ def _test_loss(run: Run) -> Table:
             [
                 label(name),
                 f"{rate:g}",
-                f"{at.mean:.4f}",
+                _mean(at, ".4f"),
                 range_cell(at.interval(), ".4f"),
-                f"{sample(accuracy.sel(activation=name, learning_rate=rate).values).mean:.2%}",
+                _mean(sample(accuracy.sel(activation=name, learning_rate=rate).values), ".2%"),
                 *cells,
                 str(at.non_finite),
             ]
@@ -215,6 +215,10 @@ def _statements(run: Run) -> Table:
         note=_conditions(run),
         left=["verdict", "measured"],
     )
+
+
+def _mean(found: Sample, form: str) -> str:
+    return f"{found.mean:{form}}" if found.seeds else ""
 
 
 def _conditions(run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -52,30 +52,26 @@ def _dying(records: xr.Dataset) -> Iterator[Statement]:
     yield Statement(
         "units of ReLU die in training (more are dead after it than before, interval above 0, at every learning rate)",
         _all(_above(found) for found in died.values()),
-        "; ".join(f"rate {rate:g}: {_percent(found)}" for rate, found in died.items()),
+        _by_rate({rate: f"{found.mean:+.1%}{_in_brackets(found)}" for rate, found in died.items() if found.seeds}),
     )
-    at_end = [sample(share.isel(look=-1).sel(learning_rate=r).values) for r in rates]
-    if len(rates) > 1:
-        yield Statement(
-            "the larger the learning rate, the more units of ReLU are dead at the end",
-            _all(b.mean > a.mean if a.seeds and b.seeds else None for a, b in itertools.pairwise(at_end)),
-            "; ".join(f"rate {rate:g}: {found.mean:.1%}" for rate, found in zip(rates, at_end, strict=True)),
-        )
+    at_end = {float(r): sample(share.isel(look=-1).sel(learning_rate=r).values) for r in rates}
+    shares = {rate: found.mean for rate, found in at_end.items() if found.seeds}
+    yield Statement(
+        "the larger the learning rate, the more units of ReLU are dead at the end",
+        _all(after > before for before, after in itertools.pairwise(shares.values())),
+        _by_rate({rate: f"{mean:.1%}" for rate, mean in shares.items()}),
+    )
     ever, back = (found.sel(activation="relu").sum("seed") for found in units.came_back(records))
+    came = {float(r): (float(back.sel(learning_rate=r)), float(ever.sel(learning_rate=r))) for r in rates}
     yield Statement(
         "nothing changes in a dead unit any more (no unit of ReLU that is dead at a look is alive at a later one)",
         None if not ever.sum() else not back.sum(),
-        "; ".join(
-            f"rate {rate:g}: {float(back.sel(learning_rate=rate)):,.0f} of {float(ever.sel(learning_rate=rate)):,.0f}"
-            for rate in rates
-        )
-        + " came back",
+        _by_rate({rate: f"{b:,.0f} of {e:,.0f} came back" for rate, (b, e) in came.items()}),
     )
 
 
 def _remedies(records: xr.Dataset) -> Iterator[Statement]:
     of_all, weak = units.dead(records), units.faint(records).isel(look=-1).mean("layer")
-    highest = float(records["learning_rate"].max())
     for name, called in _REMEDIES.items():
         if name not in _names(records):
             continue
@@ -85,39 +81,39 @@ def _remedies(records: xr.Dataset) -> Iterator[Statement]:
             None if np.isnan(most) else bool(most == 0),
             f"at most {float(most):.1%} of a layer",
         )
-        if "relu" not in _names(records):
-            continue
-        fewer = weak.sel(activation="relu") - weak.sel(activation=name)
-        found = sample(fewer.sel(learning_rate=highest).values)
-        shares = [sample(weak.sel(activation=n, learning_rate=highest).values).mean for n in (name, "relu")]
-        yield Statement(
-            f"fewer units of {called} than of ReLU are as good as dead at the end (|slope| <= {FAINT:g} for all "
-            f"images; rate {highest:g}, interval of the difference above 0)",
-            _above(found),
-            f"{shares[0]:.1%}, ReLU {shares[1]:.1%}; difference {range_cell(found.interval(), '.1%')}",
-        )
+        if "relu" in _names(records):
+            yield _compared(
+                records,
+                weak,
+                ("relu", name),
+                f"fewer units of {called} than of ReLU are as good as dead at the end (|slope| <= {FAINT:g} for all "
+                f"images; ",
+            )
 
 
 def _relatives(records: xr.Dataset) -> Iterator[Statement]:
     share = units.dead(records).isel(look=-1).mean("layer")
-    high = units.stuck_high(records).isel(look=-1).mean("layer")
-    highest = float(records["learning_rate"].max())
-    for name, sign, what in (
-        ("relu6", 1, "ReLU6, flat at both ends, has more dead units than ReLU at the end"),
-        ("parametric_relu", -1, "Parametric ReLU, a(y - b), has fewer dead units than ReLU at the end"),
-    ):
-        if not {name, "relu"} <= _names(records):
-            continue
-        at = share.sel(learning_rate=highest)
-        found = sample(sign * (at.sel(activation=name) - at.sel(activation="relu")).values)
-        ours, theirs = (sample(at.sel(activation=n).values).mean for n in (name, "relu"))
-        stuck = sample(high.sel(activation=name, learning_rate=highest).values).mean
-        yield Statement(
-            f"{what} (rate {highest:g}, interval of the difference above 0)",
-            _above(found),
-            f"{ours:.1%}, ReLU {theirs:.1%}; difference {range_cell(found.interval(), '.1%')}"
-            + (f"; {stuck:.1%} dead with a value above 0" if name == "relu6" else ""),
-        )
+    for (more, less), what in {
+        ("relu6", "relu"): "ReLU6, flat at both ends, has more dead units than ReLU at the end (",
+        ("relu", "parametric_relu"): "Parametric ReLU, a(y - b), has fewer dead units than ReLU at the end (",
+    }.items():
+        if {more, less} <= _names(records):
+            yield _compared(records, share, (more, less), what)
+
+
+def _compared(records: xr.Dataset, share: xr.DataArray, pair: tuple[str, str], text: str) -> Statement:
+    """Whether the first of two activations has the larger share, at the highest rate at which both can be trained."""
+    rate = highest_rate(records, pair)
+    if rate is None:
+        return Statement(f"{text}no rate)", None, "no rate at which all of both are finite")
+    more, less = (share.sel(activation=name, learning_rate=rate).values for name in pair)
+    found = sample(more - less)
+    shares = ", ".join(f"{label(name)} {x.mean():.1%}" for name, x in zip(pair, (more, less), strict=True))
+    return Statement(
+        f"{text}rate {rate:g}, the highest at which all of both stay finite; interval of the difference above 0)",
+        _above(found),
+        f"{shares}; difference {range_cell(found.interval(), '.1%')}",
+    )
 
 
 def _losses(records: xr.Dataset) -> Iterator[Statement]:
@@ -128,22 +124,32 @@ def _losses(records: xr.Dataset) -> Iterator[Statement]:
     for name, called in _REMEDIES.items():
         if name not in _names(records):
             continue
+        text = (
+            f"{called} ends at a lower test loss than ReLU (each at its best learning rate, interval of the difference "
+            f"above 0)"
+        )
         rate = best_rate(loss.sel(activation=name))
         if rate is None or base_rate is None:
-            yield Statement(f"{called} ends at a lower test loss than ReLU", None, "not finite")
+            yield Statement(text, None, "no rate at which all seeds of both are finite")
             continue
-        ours, theirs = (
-            loss.sel(activation=name, learning_rate=rate),
-            loss.sel(activation="relu", learning_rate=base_rate),
-        )
-        found = sample(theirs.values - ours.values)
+        ours = loss.sel(activation=name, learning_rate=rate).values
+        theirs = loss.sel(activation="relu", learning_rate=base_rate).values
+        found = sample(theirs - ours)
         yield Statement(
-            f"{called} ends at a lower test loss than ReLU (each at its best learning rate, interval of the difference "
-            "above 0)",
+            text,
             _above(found),
-            f"{number_cell(sample(ours.values).mean)} at {rate:g}, ReLU {number_cell(sample(theirs.values).mean)} at "
-            f"{base_rate:g}; difference {range_cell(found.interval(), '.4f')}",
+            f"{number_cell(ours.mean())} at {rate:g}, ReLU {number_cell(theirs.mean())} at {base_rate:g}; difference "
+            f"{range_cell(found.interval(), '.4f')}",
         )
+
+
+def highest_rate(records: xr.Dataset, activations: Sequence[str]) -> float | None:
+    """The highest learning rate at which no training of these activations ends with values that are not finite."""
+    of_these = records.sel(activation=list(activations))
+    finite = of_these["steepest"].isel(look=-1).notnull().all(("activation", "seed", "layer", "node"))
+    scored = (abs(of_these["test_loss"].isel(test_step=-1)) < np.inf).all(("activation", "seed"))
+    rates = records["learning_rate"].values[(finite & scored).values]
+    return float(rates.max()) if len(rates) else None
 
 
 def best_rate(loss: xr.DataArray) -> float | None:
@@ -165,10 +171,16 @@ def _above(found: Sample) -> bool | None:
     return None if interval is None else interval[0] > 0
 
 
-def _all(verdicts: Iterator[bool | None]) -> bool | None:
-    found = list(verdicts)
-    return None if None in found else all(found)
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    """Whether all hold that can be told; None if none can."""
+    found = [verdict for verdict in verdicts if verdict is not None]
+    return all(found) if found else None
 
 
-def _percent(found: Sample) -> str:
-    return f"{found.mean:+.1%} ({range_cell(found.interval(), '.1%')})"
+def _in_brackets(found: Sample) -> str:
+    interval = found.interval()
+    return "" if interval is None else f" ({range_cell(interval, '.1%')})"
+
+
+def _by_rate(cells: Mapping[float, str]) -> str:
+    return "; ".join(f"rate {rate:g}: {cell}" for rate, cell in cells.items()) or "not finite"

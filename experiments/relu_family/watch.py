@@ -21,7 +21,7 @@ class Seen(NamedTuple):
 
     Attributes:
       steepest: largest |dz/dy| over the probe images, (layers, nodes): 0 for a dead unit, however it died. NaN where
-        y is not finite.
+        y or a slope is not finite.
       high: whether z is above 0 for some probe image, (layers, nodes): a dead unit of ReLU6 that is stuck at 6.
     """
 
@@ -119,5 +119,6 @@ class Watch:
         parameters: dict[str, Any] = dict(self.activation.params) | {name: x[None] for name, x in own.items()}
         slopes = jnp.abs(self.activation.derivative(y, **parameters))
         # a maximum of numbers alone: on a CPU one over NaN may pass over it
-        steepest = jnp.where(jnp.isfinite(y).all(axis=0), slopes.max(axis=0), jnp.nan)
+        numbers = jnp.all(jnp.isfinite(y) & jnp.isfinite(slopes), axis=0)
+        steepest = jnp.where(numbers, slopes.max(axis=0), jnp.nan)
         return Seen(steepest, jnp.any(self.activation.fn(y, **parameters) > 0, axis=0))

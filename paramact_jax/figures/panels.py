@@ -67,7 +67,8 @@ def curves_in_panels(
     values = np.concatenate(drawn)
     positive = values[np.isfinite(values) & (values > 0)]
     if shares:
-        all_axes[0].set_ylim(0, 1.05 * positive.max() if len(positive) else 1)
+        highest = positive.max() if len(positive) else 1
+        all_axes[0].set_ylim(-0.02 * highest, 1.05 * highest)  # so that a curve at 0 is seen
         all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     elif len(positive):
         # the limits follow the curves: a band that reaches down to 0 has no end on this scale
@@ -75,7 +76,7 @@ def curves_in_panels(
         all_axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         all_axes[0].yaxis.set_major_formatter("{x:g}")
         all_axes[0].yaxis.set_minor_formatter(NullFormatter())
-    all_axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    all_axes[0].xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if len(steps) > 1:
         all_axes[0].set_xlim(steps[0], steps[-1])
     for axes in all_axes[len(panels) :]:

@@ -20,7 +20,9 @@ from experiments.gradients.command import Gradients
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
+from experiments.relu_family.command import ReluFamily
 from experiments.report_command import Report
+from experiments.sigmoid_faults.command import SigmoidFaults
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
 from experiments.xor10_figures.command import Xor10Figures
@@ -38,6 +40,8 @@ Command = (
     | Annotated[Ablation, tyro.conf.subcommand("ablation")]
     | Annotated[InitialScale, tyro.conf.subcommand("initial-scale")]
     | Annotated[Optimisers, tyro.conf.subcommand("optimisers")]
+    | Annotated[SigmoidFaults, tyro.conf.subcommand("sigmoid-faults")]
+    | Annotated[ReluFamily, tyro.conf.subcommand("relu-family")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Activations, tyro.conf.subcommand("activations")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]

@@ -20,7 +20,9 @@ from experiments.gradients.command import Gradients
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
+from experiments.relu_family.command import ReluFamily
 from experiments.report_command import Report
+from experiments.sigmoid_faults.command import SigmoidFaults
 from experiments.verify_command import Verify
 from experiments.xor10.command import Xor10
 from experiments.xor10_figures.command import Xor10Figures
@@ -115,6 +117,22 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
                 "--out OUT",
                 "mnist": f"{_IMAGES} --activations ppns --optimisers sgd adam --rates 0.05 --seeds 3 --steps 4 "
                 "--out OUT",
+            },
+        ),
+        Entry(
+            "sigmoid-faults",
+            SigmoidFaults,
+            {
+                "": "--gain 1 8 --width 8 --depth 2 --samples 8 --seeds 4 --trials 4 --iterations 5 --starts 4 "
+                "--rounds 1 --out OUT"
+            },
+        ),
+        Entry(
+            "relu-family",
+            ReluFamily,
+            {
+                "": f"{_IMAGES} --activations relu parametric_relu --learning-rates 0.1 1.0 --seeds 2 --layers 2 "
+                "--width 8 --steps 6 --look-every 4 --test-every 3 --probes 20 --out OUT"
             },
         ),
     ),

@@ -28,6 +28,8 @@ _REPORTS = {
     "initial-scale": "experiments.initial_scale.report",
     "optimisers-xor10": "experiments.optimisers.report",
     "optimisers-mnist": "experiments.optimisers.report",
+    "sigmoid-faults": "experiments.sigmoid_faults.report",
+    "relu-family": "experiments.relu_family.report",
 }
 """The module of each experiment that has `tables(run)`, `write(run)` and, if it can, `side_by_side(runs)`."""
 

@@ -9,6 +9,7 @@ from paramact_jax.figures.gallery import gallery
 from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
 from paramact_jax.figures.panels import curves_in_panels
+from paramact_jax.figures.paths import PathPanel, paths_in_the_plane
 from paramact_jax.figures.ranges import RangeHistory, range_panels
 from paramact_jax.figures.rates import curves_over_rates
 from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
@@ -22,6 +23,7 @@ __all__ = [
     "FactorHistory",
     "GridMap",
     "Moves",
+    "PathPanel",
     "RangeHistory",
     "Ranking",
     "convergence",
@@ -36,6 +38,7 @@ __all__ = [
     "likelihood_search",
     "moves_per_layer",
     "moves_together",
+    "paths_in_the_plane",
     "range_panels",
     "trajectories",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from paramact_jax.figures.bands import BandCurve
 from paramact_jax.figures.colours import COLOURS
@@ -19,8 +19,9 @@ def curves_in_panels(
     xlabel: str = "step",
     ylabel: str = "loss",
     title: str = "",
+    shares: bool = False,
 ) -> Figure:
-    """One panel per title, all with the same axes, the loss on a logarithmic scale.
+    """One panel per title, all with the same axes, the loss on a logarithmic scale, or shares in percent.
 
     Args:
       steps: of every value, in rising order.
@@ -29,6 +30,7 @@ def curves_in_panels(
       xlabel: of what is counted.
       ylabel: of the values.
       title: over the whole figure.
+      shares: the values are shares, to be drawn on a linear scale from 0.
 
     Raises:
       ValueError: if there are no panels, one has no curves, or a curve is not as long as `steps`.
@@ -64,12 +66,17 @@ def curves_in_panels(
         axes.grid(color="0.92")
     values = np.concatenate(drawn)
     positive = values[np.isfinite(values) & (values > 0)]
-    if len(positive):
+    if shares:
+        highest = positive.max() if len(positive) else 1
+        all_axes[0].set_ylim(-0.02 * highest, 1.05 * highest)  # so that a curve at 0 is seen
+        all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    elif len(positive):
         # the limits follow the curves: a band that reaches down to 0 has no end on this scale
         all_axes[0].set(yscale="log", ylim=(0.8 * positive.min(), 1.2 * positive.max()))
         all_axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         all_axes[0].yaxis.set_major_formatter("{x:g}")
         all_axes[0].yaxis.set_minor_formatter(NullFormatter())
+    all_axes[0].xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if len(steps) > 1:
         all_axes[0].set_xlim(steps[0], steps[-1])
     for axes in all_axes[len(panels) :]:

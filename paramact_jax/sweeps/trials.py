@@ -161,7 +161,7 @@ class OverTrials:
             x = np.asarray(x)
             missing = self._padded(max(len(x), room)) - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            blocks = np.moveaxis(filled.reshape(-1, self.block, *x.shape[1:]), 1, -1)
+            blocks = np.moveaxis(filled.reshape(len(filled) // self.block, self.block, *x.shape[1:]), 1, -1)
             return put(blocks, self._sharding)
 
         return jax.tree.map(to_blocks, trials)
@@ -184,7 +184,7 @@ class OverTrials:
 
         def to_trials(x: Any) -> np.ndarray:
             moved = np.moveaxis(fetch(x), -1, 1)
-            return moved.reshape(-1, *moved.shape[2:])[:trials]
+            return moved.reshape(moved.shape[0] * moved.shape[1], *moved.shape[2:])[:trials]
 
         return jax.tree.map(to_trials, blocks)
 

@@ -101,7 +101,7 @@ def test_sharing_draws_the_same_weights_and_counts_other_parameters(tmp_path):
 def test_a_search_writes_its_ranking(tmp_path, monkeypatch):
     from experiments.cnn import protocol
 
-    grid = {"kernel_size": (3,), "padding": ("same",), "pooling": ("max",), "learning_rate": (0.03, 0.3)}
+    grid = {"pooling": ("max",), "learning_rate": (0.03, 0.3)}
     monkeypatch.setattr(protocol, "SEARCH_GRID", protocol.SEARCH_GRID | grid | {"weight_scale": (1.0,)})
     out = tmp_path / "run"
     options = ["--iterations", "2", "4", "--combinations", "relu/parametric_relu", "--out", str(out)]

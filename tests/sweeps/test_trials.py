@@ -30,6 +30,7 @@ def test_a_trial_does_not_depend_on_the_others_or_the_devices(fused, devices, tr
 def test_place_and_collect_are_inverse():
     over = OverTrials(lambda x, _: x)
     tree = {"seeds": np.arange(70, dtype=np.uint32), "weights": np.random.default_rng(0).normal(size=(70, 2, 3))}
+    tree["nothing"] = np.zeros((70, 0), np.int32)
     with jax.enable_x64(True):
         blocks = over.place(tree)
     assert blocks["weights"].shape == (4, 2, 3, BLOCK)

@@ -1,0 +1,85 @@
+"""What is trained, and under which conditions. Standard library only, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+ACTIVATIONS = ("relu", "leaky_relu", "prelu", "elu", "relu6", "parametric_relu")
+"""[B1]'s family, of which `prelu` learns the slope below 0, and the a(y - b) of [P, Table 1]."""
+
+LEARNING_RATES = (0.1, 0.3, 1.0)
+CLASSES = 10
+FAINT = 0.01
+"""A unit whose steepest slope is at most this lets a hundredth of the gradient through: as good as dead."""
+
+_MAX_SEED = 2**32 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """All that decides the results beside the images.
+
+    Attributes:
+      activations: names in the catalogue.
+      learning_rates: of all params, one training each.
+      seeds: networks of each kind; network i has seed first_seed + i.
+      first_seed: see seeds.
+      layers: hidden layers.
+      width: nodes in each.
+      gain: standard deviation of the initial weights times sqrt(fan_in).
+      steps: of gradient descent.
+      batch: images a step.
+      look_every: steps between two looks at the units.
+      test_every: steps between two scores of all test images.
+      probes: training images, the first ones, that a unit is looked at with.
+    """
+
+    activations: tuple[str, ...]
+    learning_rates: tuple[float, ...]
+    seeds: int
+    first_seed: int
+    layers: int
+    width: int
+    gain: float
+    steps: int
+    batch: int
+    look_every: int
+    test_every: int
+    probes: int
+
+    def check(self, images: int | None = None) -> None:
+        """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with.
+
+        Args:
+          images: to train with, once they are known.
+        """
+        from paramact_jax.activations import catalogue
+
+        for name in self.activations:
+            catalogue.get(name)
+        for option, values in (("--activations", self.activations), ("--learning-rates", self.learning_rates)):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{option}: expected at least one value and each once, got {list(values)}")
+        for option, numbers in (("--learning-rates", self.learning_rates), ("--gain", (self.gain,))):
+            for value in numbers:
+                if not (math.isfinite(value) and value > 0):
+                    raise ValueError(f"{option}: expected finite numbers > 0, got {value}")
+        least = dict.fromkeys(("layers", "width", "steps", "batch", "look_every", "test_every", "probes"), 1)
+        for field, fewest in (least | {"seeds": 2}).items():
+            if getattr(self, field) < fewest:
+                option = field.replace("_", "-")
+                raise ValueError(f"--{option}: expected {fewest} or more, got {getattr(self, field)}")
+        last = _MAX_SEED - self.seeds + 1
+        if not 0 <= self.first_seed <= last:
+            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")
+        for field in ("batch", "probes"):
+            if images is not None and getattr(self, field) > images:
+                raise ValueError(
+                    f"--{field}: expected at most {images}, the number of training images, got {getattr(self, field)}"
+                )
+
+    @property
+    def looks(self) -> list[int]:
+        """Steps made when the units are looked at."""
+        return [*range(0, self.steps, self.look_every), self.steps]

@@ -1,0 +1,1 @@
+"""The three faults of the sigmoid that [B2] names, each measured: saturation, values of one sign, the cost of exp."""

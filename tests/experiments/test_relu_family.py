@@ -1,0 +1,253 @@
+"""The study of dying units sees what happens to them, and its report says what the records say."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments import run_directory
+from experiments.__main__ import main
+from experiments.relu_family import report, statements, units
+from experiments.relu_family.command import ReluFamily
+from experiments.relu_family.design import Conditions
+from experiments.relu_family.train import model, watch
+from experiments.run_directory import Run
+from paramact_jax.activations import catalogue
+from paramact_jax.gradients import layer_jacobians
+from paramact_jax.gradients.units import dead_share
+from paramact_jax.networks import params_of
+
+CONDITIONS = Conditions(
+    activations=("relu",),
+    learning_rates=(0.1,),
+    seeds=2,
+    first_seed=0,
+    layers=3,
+    width=10,
+    gain=1.4142,
+    steps=4,
+    batch=4,
+    look_every=2,
+    test_every=4,
+    probes=5,
+)
+TINY = ["--layers", "2", "--width", "8", "--steps", "6", "--look-every", "4", "--test-every", "3", "--probes", "20"]
+COMMAND = ["relu-family", "--data", "synthetic", *TINY, "--seeds", "2", "--learning-rates", "0.1", "1.0"]
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6", "prelu"])
+def test_a_look_sees_what_the_flax_network_has(name):
+    record = catalogue.get(name)
+    network = model(record, CONDITIONS, jax.random.key(0), in_features=6)
+    network.hidden[0].linear.bias[...] = jnp.array([-100.0, 100.0, *[0.0] * 8])
+    x = jax.random.normal(jax.random.key(1), (5, 6))
+    seen = watch(name, CONDITIONS, 8, 6).look(params_of(network), x)
+    slopes = layer_jacobians(network, x).slopes
+    for layer in range(3):
+        np.testing.assert_allclose(seen.steepest[layer], abs(slopes[layer]).max(axis=0), rtol=1e-6)
+        if name != "prelu":
+            assert float((seen.steepest[layer] == 0).mean()) == float(dead_share(slopes[layer]))
+    low, high = {"relu": (0, 1), "relu6": (0, 0), "prelu": (0.25, 1)}[name]
+    assert [float(x) for x in seen.steepest[0, :2]] == [low, high]
+    assert seen.high[0, :2].tolist() == [False, True]
+
+
+def test_units_that_are_no_numbers_have_no_slope():
+    network = model(catalogue.get("relu"), CONDITIONS, jax.random.key(0), in_features=6)
+    network.hidden[1].linear.bias[...] = jnp.array([np.nan, np.inf, *[0.0] * 8])
+    seen = watch("relu", CONDITIONS, 8, 6).look(params_of(network), jnp.ones((5, 6)))
+    assert np.isnan(seen.steepest[1]).tolist() == [True, True, *[False] * 8]
+
+
+def test_looks_are_those_of_the_params_before_the_step():
+    functions = watch("relu", CONDITIONS, 8, 6)
+    images, labels = jax.random.normal(jax.random.key(1), (8, 6)), jnp.arange(8) % 10
+    of_training = {"train_images": images, "train_labels": labels}
+    settings = of_training | {"test_images": images, "test_labels": labels, "probe_images": images[:5]}
+    state = functions.init(jax.random.key(0), images, labels, images[:5])
+    step = jax.jit(functions.step)
+    expected = []
+    for i in range(4):
+        if i % 2 == 0:
+            expected.append(functions.look(state.training.params, images[:5]).steepest)
+        state = step(state, jnp.int32(i), **settings, learning_rate=5.0)
+    expected.append(functions.look(state.training.params, images[:5]).steepest)
+    found = functions.summarise(state, **settings)
+    np.testing.assert_allclose(found["seen"]["steepest"], np.stack(expected), rtol=1e-6)
+    assert (expected[0] != expected[-1]).any()
+    assert np.isfinite(found["test"]["loss"]).all()
+
+
+def hand_made(steepest, loss=None, high=None):
+    """Records of ReLU and Leaky ReLU at one rate: slopes (activation, seed, look, node) of one layer."""
+    steepest = np.asarray(steepest, np.float32)[:, None, :, :, None, :]
+    seeds, looks = steepest.shape[2:4]
+    loss = np.ones((len(steepest), 1, seeds, 2)) if loss is None else np.asarray(loss)[:, None, :, None] * [1, 1]
+    trial = ("activation", "learning_rate", "seed")
+    return xr.Dataset(
+        {
+            "steepest": ((*trial, "look", "layer", "node"), steepest),
+            "high": ((*trial, "look", "layer", "node"), np.zeros(steepest.shape) if high is None else high),
+            "test_loss": ((*trial, "test_step"), loss),
+            "test_accuracy": ((*trial, "test_step"), 0 * loss),
+        },
+        coords={
+            "activation": ["relu", "leaky_relu"][: len(steepest)],
+            "learning_rate": [0.1],
+            "seed": range(seeds),
+            "test_step": [0, 10],
+            "look": np.linspace(0, 10, looks).astype(int),
+            "layer": [1],
+            "node": np.arange(1, steepest.shape[-1] + 1),
+        },
+        attrs={"source": "by hand", "synthetic": 0},
+    )
+
+
+def test_shares_and_units_that_come_back():
+    one = [[[1, 1, 1, 1], [0, 0, 1, 0.005], [0, 1, 0, 1]], [[1, 1, 1, 1], [np.nan] * 4, [1, 1, 1, 1]]]
+    records = hand_made([one])
+    np.testing.assert_array_equal(units.dead(records).squeeze(), [[0, 0.5, 0.5], [0, np.nan, 0]])
+    np.testing.assert_array_equal(units.faint(records).squeeze(), [[0, 0.75, 0.5], [0, np.nan, 0]])
+    ever, back = (found.squeeze().values for found in units.came_back(records))
+    np.testing.assert_array_equal(ever, [3, np.nan])
+    np.testing.assert_array_equal(back, [1, np.nan])
+
+
+def test_units_stuck_above_0_are_dead_ones():
+    high = np.array([[1, 1, 0]]).reshape(1, 1, 1, 1, 1, 3)
+    records = hand_made([[[[0, 1, 0]]]], high=high, loss=[[1]])
+    assert units.stuck_high(records).item() == pytest.approx(1 / 3)
+
+
+def verdicts(records):
+    return {found.text.split(" (")[0]: found.holds for found in statements.check(records)}
+
+
+def test_verdicts_turn_with_the_records():
+    alive, dying = np.ones((3, 2, 8)), np.ones((3, 2, 8))
+    for seed in range(3):
+        dying[seed, 1, : 4 + seed] = 0
+    found = verdicts(hand_made([dying, alive], loss=[[3, 3.1, 3.3], [1, 1, 1]]))
+    assert found["units of ReLU die in training"] is True
+    assert found["nothing changes in a dead unit any more"] is True
+    assert found["no unit of Leaky ReLU dies"] is True
+    assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] is True
+    assert found["Leaky ReLU ends at a lower test loss than ReLU"] is True
+    found = verdicts(hand_made([dying[:, ::-1], dying], loss=[[1, 1, 1], [3, 3.1, 3.3]]))
+    assert found["units of ReLU die in training"] is False
+    assert found["nothing changes in a dead unit any more"] is False
+    assert found["no unit of Leaky ReLU dies"] is False
+    assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] is False
+    assert found["Leaky ReLU ends at a lower test loss than ReLU"] is False
+    nothing = np.full((3, 2, 8), np.nan)
+    assert set(verdicts(hand_made([nothing, nothing], loss=np.full((2, 3), np.nan))).values()) == {None}
+    assert verdicts(hand_made([alive, alive]))["nothing changes in a dead unit any more"] is None
+
+
+def test_tables_of_records_with_trainings_that_diverged(tmp_path):
+    diverged = np.ones((3, 2, 8))
+    diverged[0, 1] = np.nan
+    records = hand_made([np.ones((3, 2, 8)), diverged], loss=[[1, 1.1, 1.3], [np.nan, 0.5, 0.6]])
+    manifest = {"config": {**dataclasses.asdict(CONDITIONS), "data": "by hand"}}
+    dead, _, loss, _ = report.tables(Run(tmp_path, records, manifest))
+    assert [row[-1] for row in dead.rows] == ["0", "1"]
+    of_leaky = dict(zip(loss.columns, loss.rows[1], strict=True))
+    assert (of_leaky["test loss"], of_leaky["not finite"]) == ("0.5500", "1")
+    assert of_leaky["to ReLU"] == "-0.6500"
+    assert len(report.figures(Run(tmp_path, records, manifest))) == 3
+    assert statements.highest_rate(records, ("relu",)) == 0.1
+    assert statements.highest_rate(records, ("relu", "leaky_relu")) is None
+
+
+def test_the_best_rate_is_one_at_which_every_seed_is_finite():
+    loss = xr.DataArray(
+        [[3.0, 3.0], [1.0, np.nan], [2.0, 2.5]], dims=("learning_rate", "seed"), coords={"learning_rate": [1, 2, 3]}
+    )
+    assert statements.best_rate(loss) == 3
+    assert statements.best_rate(loss * np.nan) is None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "family"
+    assert main([*COMMAND, "--activations", "parametric_relu", "--out", str(out)]) == 0
+    return run_directory.read(out)
+
+
+def test_records_of_a_run(run):
+    records = run.records
+    sizes = {"activation": 1, "learning_rate": 2, "seed": 2, "look": 3, "layer": 2, "node": 8, "test_step": 3}
+    assert dict(records.sizes) == sizes
+    assert records["look"].values.tolist() == [0, 4, 6]
+    first = records["steepest"].isel(look=0)
+    np.testing.assert_array_equal(first.sel(learning_rate=0.1), first.sel(learning_rate=1.0))
+    assert set(np.unique(first)) <= {0, 1.5}
+    assert len(np.unique(records["steepest"].isel(look=-1))) > 4, "a is learned"
+    assert np.isfinite(records["test_loss"]).all()
+    assert (records["test_loss"].isel(test_step=0) != records["test_loss"].isel(test_step=-1)).all()
+
+
+def test_files_and_report(run, capsys):
+    before = {file.name: file.read_bytes() for file in run.directory.iterdir()}
+    assert set(before) >= {"dead.png", "faint.png", "test_loss.png", "report.md", "summary.json", "units.csv"}
+    assert "NOT MNIST" in before["report.md"].decode()
+    assert main(["report", str(run.directory)]) == 0
+    assert "Dead units before and after training" in capsys.readouterr().out
+    assert {file.name: file.read_bytes() for file in run.directory.iterdir()} == before
+    found = json.loads(before["summary.json"])["statements"]
+    assert [entry["holds"] for entry in found] == [s.holds for s in statements.check(run.records)]
+    table = report.tables(run)[0]
+    row = dict(zip(table.columns, table.rows[1], strict=True))
+    assert (row["activation"], row["rate"]) == ("Parametric ReLU", "1")
+    share = (run.records["steepest"].sel(learning_rate=1.0).isel(look=-1) == 0).mean()
+    assert row["dead"] == f"{float(share):.1%}"
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_records(run, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    command = [*COMMAND, "--activations", "parametric_relu", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.relu_family.train.to_dataset", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            main(command)
+    assert "goes on where it was" in capsys.readouterr().err
+    assert main([*command, "--gain", "2"]) == 2
+    assert "expected the gain of the interrupted run" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "parametric_relu: trained before" in capsys.readouterr().err
+    xr.testing.assert_identical(run_directory.read(out).records, run.records)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_options_are_the_conditions():
+    fields = {field.name: field.type for field in dataclasses.fields(ReluFamily)}
+    assert all(fields[field.name] == field.type for field in dataclasses.fields(Conditions))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--activations", "rel"], "unknown activation 'rel'"),
+        (["--activations", "relu", "relu"], "--activations: expected at least one value and each once"),
+        (["--learning-rates", "0"], "--learning-rates: expected finite numbers > 0, got 0.0"),
+        (["--gain", "inf"], "--gain: expected finite numbers > 0, got inf"),
+        (["--seeds", "1"], "--seeds: expected 2 or more, got 1"),
+        (["--look-every", "0"], "--look-every: expected 1 or more, got 0"),
+        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967291, got -1"),
+        (["--probes", "3000"], "--probes: expected at most 2000, the number of training images, got 3000"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
+    assert main(["relu-family", "--data", "synthetic", *arguments, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Activations:
     """Print every activation of the catalogue with its properties, and draw them all.
 
-    A few seconds. Writes runs/activations-DATE-TIME/: gallery.png, catalogue.md, catalogue.csv, catalogue.tex.
+    About 5 s on 2 cores. Writes runs/activations-DATE-TIME/: gallery.png, catalogue.md, catalogue.csv, catalogue.tex.
     Example: python -m experiments activations --out runs/catalogue
     """
 

@@ -38,7 +38,7 @@ _REPORTS = {
 class Report:
     """Redraw the tables and figures of finished runs from their records; several runs of xor10 also side by side.
 
-    A second or two. Writes into each run's directory. Example: python -m experiments report runs/a runs/b
+    About 2 s on 2 cores. Writes into each run's directory. Example: python -m experiments report runs/a runs/b
     """
 
     directories: Annotated[tuple[Path, ...], tyro.conf.Positional]

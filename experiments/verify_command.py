@@ -19,8 +19,8 @@ class Verify:
 
     Value, dz/dy and every parameter's partial, on a wide grid with kinks and extremes, in float64, float32, bfloat16
     and float16, under jit, vmap and grad; then the largest error of each value in units in the last place; then each
-    formula printed wrong in the papers, with a counter-example. About 2 minutes; writes nothing; exit status 1 if a
-    check fails. Example: python -m experiments verify --activations ppns tanh
+    formula printed wrong in the papers, with a counter-example. About 2 minutes on 2 cores; writes nothing; exit
+    status 1 if a check fails. Example: python -m experiments verify --activations ppns tanh
     """
 
     activations: tuple[str, ...] = ()

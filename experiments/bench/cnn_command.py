@@ -16,7 +16,7 @@ from experiments.mnist.data import Data
 class BenchCnn:
     """Measure training images per second of the agile CNN: one seed, 5 seeds at once, a loop in PyTorch if installed.
 
-    One to two minutes on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
+    About 2 minutes on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
     experiments bench cnn --combination relu/relu --data synthetic
     """
 

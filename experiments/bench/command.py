@@ -19,7 +19,7 @@ class BenchXor10:
     """Time one iteration of 1,024 XOR(10) trials: this project beside other ways to train the same trials.
 
     The usual way in JAX (vmap of a Flax model, optax, scan), a loop in PyTorch if it is installed, and the yardstick,
-    an independent C program, if its path is given. One to two minutes on 2 cores; writes nothing but the JSON asked
+    an independent C program, if its path is given. About 2 minutes on 2 cores; writes nothing but the JSON asked
     for. Example: python -m experiments bench xor10 --json bench.json
     """
 
@@ -63,8 +63,8 @@ class BenchXor10:
 class BenchActivations:
     """Time activation functions per element, relative to ReLU, and parametric ones beside their base functions.
 
-    Forward, and forward with backward, on 64 x 128 and 4096 x 4096. About a minute; writes nothing but the JSON asked
-    for. Example: python -m experiments bench activations --rounds 9
+    Forward, and forward with backward, on 64 x 128 and 4096 x 4096. About a minute on 2 cores; writes nothing but the
+    JSON asked for. Example: python -m experiments bench activations --rounds 9
     """
 
     json: Path | None = None
@@ -125,7 +125,7 @@ class BenchSweeps:
 class BenchMnist:
     """Measure training steps per second on digits: one seed, 8 seeds at once, and a loop in PyTorch if installed.
 
-    One to two minutes on 2 cores. Prints tables, and writes nothing but the file that --json names. Example: python -m
+    About 2 minutes on 2 cores. Prints tables, and writes nothing but the file that --json names. Example: python -m
     experiments bench mnist --activation relu --data-dir ~/data/mnist
     """
 

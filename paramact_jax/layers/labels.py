@@ -33,7 +33,11 @@ from paramact_jax.layers.linen import FROZEN_COLLECTION
 from paramact_jax.layers.nnx import ActivationParam, FrozenParam
 
 ACTIVATION = "activation"
+"""Label of the parameters of activations; `parameter_labels(..., separate=True)` has "a", "b" and "shape" instead."""
+
 WEIGHTS = "weights"
+"""Label of everything else that is trained."""
+
 SCALE_A = "a"
 SHIFT_B = "b"
 SHAPE = "shape"
@@ -52,7 +56,7 @@ def parameter_labels(params: Any, *, separate: bool = False, where: Callable[[Pa
 
     Args:
       params: an nnx module (its `nnx.Param` are labelled), an nnx state, linen params or variables, or a plain
-        nested dict; see above for how a leaf is told.
+        nested dict; the docstring of `paramact_jax.layers.labels` says how a leaf is told.
       separate: whether to tell "a", "b" and "shape" (the other parameters of activations) apart, by their names.
       where: for trees without types: whether the dict at this path, a tuple of names, is an activation layer's.
 

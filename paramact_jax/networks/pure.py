@@ -20,6 +20,8 @@ from paramact_jax.activations import Activation
 from paramact_jax.networks.affine import affine
 
 Params = dict[str, Any]
+"""{"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {"a", "b"}}}, "out": {"kernel", "bias"}}, any arrays."""
+
 Model = TypeVar("Model", bound=nnx.Module)
 
 

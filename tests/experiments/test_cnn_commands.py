@@ -1,8 +1,6 @@
 """`cnn`, `cnn-sharing` and `cnn-search` as a user runs them."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -47,17 +45,6 @@ def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypa
     assert says in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", ["cnn", "cnn-sharing", "cnn-search"])
-def test_help_is_without_jax(command):
-    script = f"import sys; sys.argv = ['x', '{command}', '--help']; import runpy\n"
-    script += "try: runpy.run_module('experiments', run_name='__main__')\n"
-    script += "except SystemExit: pass\n"
-    script += "assert 'jax' not in sys.modules and 'numpy' not in sys.modules, 'heavy imports'"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "--combinations" in result.stdout
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
+from experiments.findings.command import Findings
 from experiments.gradients.command import Gradients
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
@@ -123,7 +124,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "sigmoid-faults",
             SigmoidFaults,
             {
-                "": "--gain 1 8 --width 8 --depth 2 --samples 8 --seeds 4 --trials 4 --iterations 5 --starts 4 "
+                "": "--gain 1 --width 8 --depth 2 --samples 8 --seeds 4 --trials 8 --iterations 20 --starts 10 "
                 "--rounds 1 --out OUT"
             },
         ),
@@ -131,8 +132,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "relu-family",
             ReluFamily,
             {
-                "": f"{_IMAGES} --activations relu parametric_relu --learning-rates 0.1 1.0 --seeds 2 --layers 2 "
-                "--width 8 --steps 6 --look-every 4 --test-every 3 --probes 20 --out OUT"
+                "": f"{_IMAGES} --activations relu elu --learning-rates 0.1 --seeds 2 --layers 2 --width 8 --steps 4 "
+                "--look-every 2 --test-every 2 --probes 20 --out OUT"
             },
         ),
     ),
@@ -150,6 +151,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
                 "sweeps": "--rounds 1 --json OUT.json",
             },
         ),
+        Entry("findings", Findings, {"": ""}),
         Entry("report", Report, {"": "RUNS"}),
         Entry("all", All, {}),
     ),

@@ -9,10 +9,10 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What was found, in the sentences that README opens with; their numbers come from the runs in experiments/results.
+    """Print what was found, in the sentences that README opens with, from the runs in experiments/results.
 
-    Prints at once, trains nothing. Writes nothing without --keep, which takes over the conditions and summaries of
-    finished runs into experiments/results/. Example: python -m experiments findings --keep runs/my-xor10
+    About a second on 2 cores; trains nothing. Writes nothing without --keep, which takes the conditions and summaries
+    of finished runs over into experiments/results/. Example: python -m experiments findings --keep runs/my-xor10
     """
 
     keep: tuple[Path, ...] = ()

@@ -1,4 +1,7 @@
-"""`python -m docs [DIRECTORY]`: write the API reference as HTML, by default to build/docs. Needs the extra `docs`."""
+"""`python -m experiments.api_reference [DIRECTORY]`: the API reference as HTML, by default in build/reference.
+
+Needs the extra `docs`.
+"""
 
 from __future__ import annotations
 
@@ -65,4 +68,4 @@ def _resolve_annotations(value: Any) -> None:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("build/docs"))
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("build/reference"))

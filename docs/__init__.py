@@ -1,1 +1,0 @@
-"""The API reference, made of the docstrings."""

@@ -23,7 +23,8 @@ FORWARD_TARGET, BACKWARD_TARGET = 1.5, 2.0
 
 REFERENCE = "relu"
 _ELEMENTS_A_RUN = 2**23  # small arrays are repeated inside the program until a run has this many elements
-_BASES = ("relu_from_right", "sigmoid", "pn_sigmoid", "tanh", "softsign", "arctan", "silu", "gelu")
+BASES = ("relu_from_right", "sigmoid", "pn_sigmoid", "tanh", "softsign", "arctan", "silu", "gelu")
+"""Functions measured by default."""
 
 Kernel = Callable[..., Any]
 
@@ -32,7 +33,7 @@ def measure(
     *,
     rounds: int = 7,
     shapes: Sequence[tuple[int, int]] = SHAPES,
-    bases: Sequence[str] = _BASES,
+    bases: Sequence[str] = BASES,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Nanoseconds per element of every base function and its parametric form, by shape and pass.

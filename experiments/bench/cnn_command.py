@@ -24,6 +24,8 @@ class BenchCnn:
     """Activation of the convolutional layers / of the dense hidden layer."""
     rounds: int = 5
     """Measured runs of each contestant."""
+    steps: int = 100
+    """Training steps of a run."""
     data: Data = "auto"
     """Where MNIST comes from, as in the command cnn; `synthetic` needs no files."""
     data_dir: Path | None = None
@@ -38,6 +40,8 @@ class BenchCnn:
           ValueError: in one line, for what cannot be done.
         """
         check(self.rounds, self.json)
+        if self.steps < 1:
+            raise ValueError(f"--steps: expected an integer >= 1, got {self.steps}")
         (combination,) = pairs([self.combination])
         protocol = dataclasses.replace(Protocol(), combinations=(combination,))
         protocol.records()
@@ -52,7 +56,7 @@ class BenchCnn:
         chosen = images.for_training(digits, protocol.training_images, protocol.subset_seed)
 
         def work() -> None:
-            result = measure(chosen, combination=combination, rounds=self.rounds, on_progress=say)
+            result = measure(chosen, combination=combination, rounds=self.rounds, steps=self.steps, on_progress=say)
             show(render(result), result, self.json)
 
         return work

@@ -12,6 +12,10 @@ import tyro
 from experiments.bench.cnn_command import BenchCnn
 from experiments.bench.output import check, say, show
 from experiments.mnist.data import Data
+from experiments.xor10.protocol import ACTIVATIONS
+
+TRIALS = (128, 1_024, 10_240, 102_400)
+"""Multiples of 64 trials on each of 2 devices: calls are filled up to that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,8 @@ class BenchXor10:
     """Measured runs of each contestant."""
     pytorch: bool = True
     """Whether to time PyTorch, if it is installed."""
+    activations: tuple[str, ...] = ACTIVATIONS
+    """Names of the activations, some of [P, Table 5]; the totals are of these."""
 
     def prepare(self) -> Callable[[], None]:
         """Check the arguments; returns the work.
@@ -44,6 +50,9 @@ class BenchXor10:
         from experiments.bench.xor10 import check_yardstick, measure, render
 
         check(self.rounds, self.json)
+        if not self.activations or set(self.activations) - set(ACTIVATIONS):
+            known = " ".join(ACTIVATIONS)
+            raise ValueError(f"--activations: expected some of {known}, got {' '.join(self.activations) or 'none'}")
         if self.yardstick is not None:
             check_yardstick(self.yardstick)
 
@@ -52,6 +61,7 @@ class BenchXor10:
                 yardstick=self.yardstick,
                 pytorch=self.pytorch,
                 rounds=self.rounds,
+                activations=tuple(dict.fromkeys(self.activations)),
                 on_progress=say,
             )
             show(render(result), result, self.json)
@@ -71,6 +81,8 @@ class BenchActivations:
     """File to write the result to, which must not exist."""
     rounds: int = 7
     """Measured runs of each function."""
+    functions: tuple[str, ...] = ()
+    """Names of functions, each measured beside its parametric form (default: eight of the catalogue)."""
 
     def prepare(self) -> Callable[[], None]:
         """Check the arguments; returns the work.
@@ -78,12 +90,15 @@ class BenchActivations:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments.bench.activations import measure, render
+        from experiments.bench.activations import BASES, measure, render
+        from paramact_jax.activations import catalogue
 
         check(self.rounds, self.json)
+        for name in self.functions:
+            catalogue.get(name)
 
         def work() -> None:
-            result = measure(rounds=self.rounds, on_progress=say)
+            result = measure(rounds=self.rounds, bases=self.functions or BASES, on_progress=say)
             show(render(result), result, self.json)
 
         return work
@@ -99,6 +114,8 @@ class BenchSweeps:
 
     rounds: int = 3
     """Times that each size is measured."""
+    trials: tuple[int, ...] = TRIALS
+    """Numbers of trials, rising; multiples of 128 are not filled up."""
     json: Path | None = None
     """Write the times, the machine and the versions to this new file, too."""
 
@@ -112,10 +129,12 @@ class BenchSweeps:
         from paramact_jax.sweeps import use_all_cores
 
         check(self.rounds, self.json)
+        if not self.trials or self.trials[0] < 1 or list(self.trials) != sorted(set(self.trials)):
+            raise ValueError(f"--trials: expected rising numbers >= 1, got {' '.join(map(str, self.trials)) or 'none'}")
 
         def work() -> None:
             use_all_cores()
-            result = measure(rounds=self.rounds, on_progress=say)
+            result = measure(sizes=self.trials, rounds=self.rounds, on_progress=say)
             show(render(result), result, self.json)
 
         return work

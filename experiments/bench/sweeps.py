@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,8 +15,6 @@ from experiments.tables import Table
 from paramact_jax.sweeps import Plan, sweep
 from paramact_jax.sweeps.devices import trial_mesh
 
-TRIALS = (128, 1_024, 10_240, 102_400)
-"""Multiples of 64 trials on each of 2 devices: calls are filled up to that."""
 DEVICES = (1, 2)
 ITERATIONS = 3_000
 
@@ -34,13 +32,13 @@ def logistic_regression(key: jax.Array, learning_rate: jax.Array) -> dict[str, j
     return {"w": jax.lax.fori_loop(0, ITERATIONS, step, jnp.zeros(3))}
 
 
-def measure(*, rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any]:
+def measure(*, sizes: Sequence[int], rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any]:
     """Medians of `rounds` sweeps for each number of trials and devices, compilation not included."""
     devices = [n for n in DEVICES if n <= len(jax.devices())]
     rows = []
     for count in devices:
         mesh = trial_mesh(jax.devices()[:count])
-        for trials in TRIALS:
+        for trials in sizes:
             plans: list[Plan] = []
 
             def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> float:

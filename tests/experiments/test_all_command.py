@@ -1,6 +1,9 @@
 """`all`: what it runs, what it skips, how it ends; and, once, everything small."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from experiments.__main__ import main
 from experiments.all_command import All, chosen
 from experiments.contents import TOOLS, all_leaves, leaves, parse
 
+ROOT = Path(__file__).parents[2]
 LEAVES = [pytest.param(leaf, id=" ".join(leaf.path)) for leaf in all_leaves()]
 
 
@@ -147,9 +151,12 @@ def test_a_directory_of_something_else_is_refused(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All commands, small."""
+    """All commands, small, as a user runs them: with the cache, in which some find what others compiled."""
     out = tmp_path_factory.mktemp("runs") / "all"
-    assert main(["all", "--smoke", "--out", str(out)]) == 0
+    own = {"PARAMACT_JAX_COMPILATION_CACHE": "1", "PARAMACT_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    command = [sys.executable, "-m", "experiments", "all", "--smoke", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return out
 
 

@@ -193,3 +193,19 @@ def test_bench_refuses_bad_arguments(arguments, capsys):
     for what in ("xor10", "activations"):
         assert main(["bench", what, *arguments]) == 2
         assert f"{arguments[0]}: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["xor10", "--activations", "softsign"], "--activations: expected some of sigmoid parametric_sigmoid"),
+        (["activations", "--functions", "nonsense"], "unknown activation 'nonsense'"),
+        (["sweeps", "--trials", "256", "128"], "--trials: expected rising numbers >= 1, got 256 128"),
+        (["cnn", "--steps", "0"], "--steps: expected an integer >= 1, got 0"),
+    ],
+)
+def test_bench_refuses_what_it_cannot_measure(arguments, says, capsys):
+    assert main(["bench", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1

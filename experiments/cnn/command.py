@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Cnn(Conditions):
-    """Train the twelve convolutional networks of [A, Table 1] on 5,000 images of MNIST, 3,000 iterations, 5 seeds.
+    """Train the twelve convolutional networks of [A, Table 1] on 5,000 images of MNIST, 2,500 iterations, 5 seeds.
 
     And, for [A, Fig. 11], the same without convolutions under Sigmoid and Agile Sigmoid. About 20 minutes on 2 cores.
     Writes runs/cnn-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV and LaTeX, the paper's

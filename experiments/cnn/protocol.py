@@ -81,11 +81,11 @@ class Protocol:
     sharing: Sharing = "element"
     training_images: int = 5_000
     batch_size: int = 100
-    iterations: int = 3_000
+    iterations: int = 2_500
     trials: int = 5
     first_seed: int = 0
     subset_seed: int = 0
-    test_every: int = 200
+    test_every: int = 250
     combinations: tuple[Combination, ...] = COMBINATIONS
 
     def check(self) -> None:

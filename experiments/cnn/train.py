@@ -27,9 +27,10 @@ from paramact_jax.sweeps import Progress, Training, long_sweep, trial_key
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
 from paramact_jax.training.classifier import State
 
-AT_ONCE = 20
-"""Images in one pass of a convolutional network on a CPU: the maps of more do not fit into its caches, and two cores
-that train 100 at once are no faster than one."""
+SCORED_AT_ONCE = 100
+"""Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
+TRAINED_AT_ONCE = 20
+"""Likewise in training, which keeps more of them: two cores that train 100 at once are no faster than one."""
 
 
 def classifier(combination: Combination, protocol: Protocol) -> Classifier:
@@ -43,10 +44,10 @@ def classifier(combination: Combination, protocol: Protocol) -> Classifier:
         return convolutional(combination, protocol, jax.random.key(0)).apply(params, images)
 
     def scored(params: Params, images: jax.Array) -> jax.Array:
-        if len(images) <= AT_ONCE:
+        if len(images) <= SCORED_AT_ONCE:
             return network(params, images)
-        whole = len(images) // AT_ONCE * AT_ONCE
-        parts = images[:whole].reshape(-1, AT_ONCE, *images.shape[1:])
+        whole = len(images) // SCORED_AT_ONCE * SCORED_AT_ONCE
+        parts = images[:whole].reshape(-1, SCORED_AT_ONCE, *images.shape[1:])
         outputs = lax.map(lambda part: network(params, part), parts).reshape(whole, CLASSES)
         return jnp.concatenate([outputs, network(params, images[whole:])]) if whole < len(images) else outputs
 
@@ -77,7 +78,7 @@ def _parts(batch: int) -> int:
     """Into how many equal parts a batch is split, whose gradients are averaged; 1 where that would not be faster."""
     if jax.default_backend() != "cpu":
         return 1
-    return next((batch // size for size in range(AT_ONCE, AT_ONCE // 2, -1) if batch % size == 0), 1)
+    return next((batch // size for size in range(TRAINED_AT_ONCE, TRAINED_AT_ONCE // 2, -1) if batch % size == 0), 1)
 
 
 def dense_classifier(activation: str, protocol: Protocol) -> Classifier:

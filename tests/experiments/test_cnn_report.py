@@ -174,11 +174,11 @@ def test_nothing_published_beside_synthetic_images():
 
 
 def test_nothing_published_beside_a_shorter_run():
-    short = report.tables(run(dataset(), iterations=2_999))
-    assert short[0].note.endswith("the run ends at 2,999 iterations, before the 3,000 of the protocol.")
+    short = report.tables(run(dataset(), iterations=2_499))
+    assert short[0].note.endswith("the run ends at 2,499 iterations, before the 2,500 of the protocol.")
     published = [i for i, name in enumerate(short[0].columns) if name.startswith(("published", "in prediction"))]
     assert {row[i] for row in short[0].rows for i in published} == {""}
-    assert "not compared" not in report.tables(run(dataset(), iterations=3_000))[0].note
+    assert "not compared" not in report.tables(run(dataset(), iterations=2_500))[0].note
 
 
 def test_the_last_iteration_as_the_best_is_said():

@@ -149,7 +149,7 @@ def student_report(kept: Summaries) -> str:
 
 def errata(kept: Summaries) -> str:
     """Formulas that the papers print wrong; they come from the package itself."""
-    from paramact_jax.activations import ERRATA
+    from paramact_jax.activations.errata import ERRATA
 
     return (
         f"**{len(ERRATA)} printed formulas are wrong**, each shown by a counter-example (`python -m experiments "

@@ -26,14 +26,15 @@ class Findings:
         """
         from experiments.findings import kept
 
-        entries = [kept.entry(directory) for directory in self.keep]
+        entries = [(*kept.entry(directory), directory) for directory in self.keep]
         return lambda: _run(entries)
 
 
-def _run(entries: list[tuple[str, str]]) -> None:
+def _run(entries: list[tuple[str, str, Path]]) -> None:
     from experiments.findings import kept
     from experiments.findings.sentences import lines
 
-    for name, text in entries:
+    for name, text, directory in entries:
         print(f"kept: {kept.keep(name, text)}")
+        kept.keep_picture(name, directory)
     print(lines(kept.Summaries()))

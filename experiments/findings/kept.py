@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
 """One file for each run, named after its experiment; XOR(10) under the printed conditions is xor10-literal."""
+
+PICTURES = {"xor10": ("convergence.png", "table_5.png")}
+"""Figures that are kept with a run: its own name, and that in RESULTS."""
 
 _OF_THE_MACHINE = {"source", "data", "out", "data_dir", "seconds"}
 """What says where files lay or how long it took, and nothing about the results."""
@@ -66,6 +70,14 @@ def keep(name: str, text: str, results: Path = RESULTS) -> Path:
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
     return path
+
+
+def keep_picture(name: str, directory: Path, results: Path = RESULTS) -> Path | None:
+    """Copy the figure that README shows of a run, if it shows one; returns the file."""
+    if name not in PICTURES:
+        return None
+    ours, kept = PICTURES[name]
+    return Path(shutil.copyfile(directory / ours, results / kept))
 
 
 class Summaries(Mapping[str, Any]):

@@ -129,8 +129,8 @@ def optimisers(kept: Summaries) -> str:
 
     return (
         f"**The activation does more than the optimiser.** Per 1,000 trials on XOR(10) plain gradient descent trains "
-        f"{levels['ppns, sgd']} with PPNS; the best of seven optimisers trains {told(best('sigmoid'))} with Sigmoid, "
-        f"{told(best('relu'))} with ReLU, and {told(best('ppns'))} with PPNS."
+        f"{levels['ppns, sgd']} with PPNS; the best of seven optimisers, chosen on other seeds, trains "
+        f"{told(best('sigmoid'))} with Sigmoid, {told(best('relu'))} with ReLU, and {told(best('ppns'))} with PPNS."
     )
 
 
@@ -139,11 +139,10 @@ def student_report(kept: Summaries) -> str:
     found = kept["initial-scale"]
     small = sum(run["fits"] for run in found["small"])
     fits = [run for run in found["he"] if run["fits"]]
-    names = " or ".join(f"{LABELS[run['candidate']]} at a rate of {run['rate']:g}" for run in fits) or "none of them"
+    names = " or ".join(f"{LABELS[run['candidate']]} at a rate of {run['rate']:g}" for run in fits) or "none"
     return (
-        f"**[R]'s network**, whose activation and rate it does not print, was {names}: of {len(found['he'])} "
-        f"candidates what fits its run from He's scale. From a deviation of 0.01 {small} of {len(found['small'])} "
-        f"stay at one label, as printed."
+        f"**[R] prints neither activation nor rate**: of {len(found['he'])} candidates {names} alone fits its run from "
+        f"He's scale, which learns; {small} fit the one from a deviation of 0.01, which stays at one label."
     )
 
 

@@ -81,5 +81,5 @@ def test_a_search_is_reported_as_json(searched):
     cells = json.loads((run.directory / "summary.json").read_text())["cells"]
     assert len(cells) == 24
     assert cells[0]["scores"] == {"10": pytest.approx(0.01), "30": pytest.approx(0.01)}
-    assert cells[71]["scores"] == {"10": None, "30": None}
+    assert cells[23]["scores"] == {"10": None, "30": None}
     assert {cell["initial_a"] for cell in cells} == {None, 1.0}

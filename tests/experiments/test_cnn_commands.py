@@ -51,11 +51,11 @@ def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypa
 def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsys):
     from experiments.cnn import train as module
 
-    real, calls = module.train, []
+    real, interrupted = module.train, []
 
     def train(*arguments, **options):
-        calls.append(arguments)
-        if len(calls) == 2:
+        if not interrupted and "dense-only" in options["directory"].name:
+            interrupted.append(options["directory"])
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
@@ -66,7 +66,8 @@ def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsy
         main(arguments)
     assert not out.exists()
     kept = {path.name for path in (tmp_path / ".run.unfinished").iterdir()}
-    assert kept == {"config.json", "element-relu-parametric_sigmoid"}
+    assert "config.json" in kept
+    assert interrupted[0].name not in kept
     assert "goes on where it was" in capsys.readouterr().err
     assert main(arguments) == 0
     assert not (tmp_path / ".run.unfinished").exists()

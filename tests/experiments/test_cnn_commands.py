@@ -105,7 +105,8 @@ def test_a_search_writes_its_ranking(tmp_path, monkeypatch):
     grid = {"pooling": ("max",), "learning_rate": (0.03, 0.3)}
     monkeypatch.setattr(protocol, "SEARCH_GRID", protocol.SEARCH_GRID | grid | {"weight_scale": (1.0,)})
     out = tmp_path / "run"
-    options = ["--iterations", "2", "4", "--combinations", "relu/parametric_relu", "--out", str(out)]
+    rounds = ["--iterations", "2", "4", "--keep-one-in", "2"]
+    options = [*rounds, "--combinations", "relu/parametric_relu", "--out", str(out)]
     assert main(["cnn-search", *TINY, *options]) == 0
     records = run_directory.read(out).records
     assert dict(records.sizes) == {"round": 2, "cell": 4, "combination": 1, "seed": 1}

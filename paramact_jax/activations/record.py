@@ -58,6 +58,8 @@ class Activation:
 
     Examples:
       >>> from paramact_jax.activations import ppns
+      >>> ppns
+      Activation(name='ppns', formula='a * (1 / (1 + exp(-y)) - 1/2) at y - b', source='[P, Table 1 and 2]')
       >>> dict(ppns.params)
       {'a': 6.0, 'b': 0.0}
       >>> round(float(ppns(1.0, a=6.0, b=0.0)), 4)
@@ -65,16 +67,16 @@ class Activation:
     """
 
     name: str
-    fn: Function
-    derivative: Function
-    steepest_slope: float
-    range: tuple[float, float]
+    fn: Function = dataclasses.field(repr=False)
+    derivative: Function = dataclasses.field(repr=False)
+    steepest_slope: float = dataclasses.field(repr=False)
+    range: tuple[float, float] = dataclasses.field(repr=False)
     formula: str
     source: str
-    partials: Mapping[str, Function] = dataclasses.field(default_factory=dict)
-    params: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    kinks: tuple[Kink, ...] = ()
-    jax_nn: Function | None = None
+    partials: Mapping[str, Function] = dataclasses.field(default_factory=dict, repr=False)
+    params: Mapping[str, float] = dataclasses.field(default_factory=dict, repr=False)
+    kinks: tuple[Kink, ...] = dataclasses.field(default=(), repr=False)
+    jax_nn: Function | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if set(self.partials) != set(self.params):

@@ -115,7 +115,8 @@ def gradient_descent(
     def _advance_with_trials_last(
         trials: int, batched: tuple[State, Settings, bool], state: State, settings: Settings, steps: ArrayLike
     ) -> tuple[State, State]:
-        def to_last(x: jax.Array, is_batched: bool) -> jax.Array:
+        def to_last(x: ArrayLike, is_batched: bool) -> jax.Array:
+            x = jnp.asarray(x)
             return jnp.moveaxis(x, 0, -1) if is_batched else jnp.broadcast_to(x[..., None], (*x.shape, trials))
 
         if batched[2]:

@@ -213,6 +213,20 @@ def test_settings_may_differ_from_trial_to_trial():
         assert float(swept.loss[i]) == pytest.approx(float(alone.loss), rel=1e-4)
 
 
+@pytest.mark.parametrize("trials_last", [False, True])
+def test_settings_may_be_plain_numbers(trials_last):
+    advance = gradient_descent(
+        lambda params, inputs: forward(params, inputs, catalogue.get("ppns")), INPUTS, TARGETS, trials_last=trials_last
+    )
+    states = jax.tree.map(lambda *x: jnp.stack(x), *(start(initial(seed, "ppns", depth=2)) for seed in range(3)))
+    numbers = Settings(LEARNING_RATE, ACTIVATION_LEARNING_RATE, LOSS_SCALE, THRESHOLD)
+    plain, arrays = (
+        jax.vmap(advance, in_axes=(0, None, None))(states, s, 20) for s in (numbers, settings(jnp.float32))
+    )
+    assert np.isfinite(plain.loss).all()
+    jax.tree.map(np.testing.assert_array_equal, plain, arrays)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("trials_last", [False, True])
 def test_training_keeps_the_dtype_of_the_params(dtype, trials_last):

@@ -67,6 +67,6 @@ def count_bars(bars: Sequence[CountBar], *, ylabel: str, title: str = "") -> Fig
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=8)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
     return figure

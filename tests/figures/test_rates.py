@@ -31,6 +31,17 @@ def test_a_curve_is_drawn_where_it_is_finite_and_has_one_colour_in_all_panels():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sgd", "adam"]
 
 
+def test_losses_are_drawn_on_a_logarithmic_scale_whose_limits_follow_the_curves():
+    wide = BandCurve(
+        "sgd", np.array([0.2, 80.0, np.nan]), np.array([-5.0, 60.0, np.nan]), np.array([5.0, 100.0, np.nan])
+    )
+    (axes,) = curves_over_rates(RATES, {"relu": [wide]}, ylabel="test loss", log=True).axes
+    assert axes.get_yscale() == "log"
+    np.testing.assert_allclose(axes.get_ylim(), (0.16, 96))
+    (empty,) = curves_over_rates(RATES, {"relu": [curve("sgd", (np.nan,) * 3)]}, ylabel="test loss", log=True).axes
+    assert empty.get_yscale() == "linear"
+
+
 @pytest.mark.parametrize("panels", [{}, {"relu": []}])
 def test_nothing_to_draw_is_refused(panels):
     with pytest.raises(ValueError, match="at least one panel, each of at least one curve"):

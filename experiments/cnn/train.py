@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
@@ -38,10 +39,12 @@ def classifier(combination: Combination, protocol: Protocol) -> Classifier:
 
     Every step notes the `ranges` of a and b before it.
     """
+    # of shapes alone: a model with weights, kept here, would be part of the program, and one made where it is traced
+    # takes longer to trace than the training
+    blank = nnx.eval_shape(lambda: convolutional(combination, protocol, jax.random.key(0)))
 
     def network(params: Params, images: jax.Array) -> jax.Array:
-        # made where it is traced, and its own weights are not used: a model kept here would be part of the program
-        return convolutional(combination, protocol, jax.random.key(0)).apply(params, images)
+        return blank.apply(params, images)
 
     def scored(params: Params, images: jax.Array) -> jax.Array:
         if len(images) <= SCORED_AT_ONCE:

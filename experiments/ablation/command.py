@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments.ablation.design import BASES, CONDITIONS
+from experiments.digits import Data
 from experiments.mnist import protocol as mnist
-from experiments.mnist.data import Data
 from experiments.xor10 import protocol as xor10
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class AblationXor10:
 
     protocol: xor10.ProtocolName = "recovered"
     """Conditions of training, see `xor10`."""
+    functions: tuple[str, ...] = tuple(BASES)
+    """Of the three functions, those to compare with themselves under the other conditions."""
     trials: int = 1_000
     """Trials of each function under each condition, on the same seeds."""
     first_seed: int = 0
@@ -55,7 +57,7 @@ class AblationXor10:
             trials=self.trials,
             first_seed=self.first_seed,
             iterations=self.iterations,
-            activations=tuple(BASES),
+            activations=_checked(self.functions),
         )
         protocol.check()
         if self.trials < 2:
@@ -81,6 +83,8 @@ class AblationMnist:
 
     protocol: mnist.ProtocolName = "recovered"
     """Conditions of training, see `mnist`."""
+    functions: tuple[str, ...] = tuple(BASES)
+    """Of the three functions, those to compare with themselves under the other conditions."""
     seeds: int = 5
     """Networks of each function under each condition, on the same seeds."""
     first_seed: int = 0
@@ -103,7 +107,7 @@ class AblationMnist:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from experiments.mnist.data import load
+        from experiments.digits import load
 
         protocol = dataclasses.replace(
             mnist.PROTOCOLS[self.protocol],
@@ -112,7 +116,7 @@ class AblationMnist:
             steps=self.steps,
             test_every=self.test_every,
             train_every=max(self.steps, 1),
-            activations=tuple(BASES),
+            activations=_checked(self.functions),
         )
         protocol.check(images=protocol.batch)
         if self.seeds < 2:
@@ -149,9 +153,16 @@ class Ablation:
         return self.what.prepare()
 
 
+def _checked(functions: tuple[str, ...]) -> tuple[str, ...]:
+    if not functions or len(set(functions)) < len(functions) or not set(functions) <= set(BASES):
+        given = ", ".join(functions) or "none"
+        raise ValueError(f"--functions: expected some of {', '.join(BASES)}, each once, got {given}")
+    return functions
+
+
 def _config(name: str, protocol: mnist.Protocol | xor10.Protocol) -> dict[str, Any]:
-    """What is the same under all conditions."""
-    varied = ("activations", "initial_a", "learning_rate_a", "learning_rate_b", "activation_learning_rate")
+    """What is the same under all conditions; the activations are the functions."""
+    varied = ("initial_a", "learning_rate_a", "learning_rate_b", "activation_learning_rate")
     return {"protocol": name} | {key: x for key, x in dataclasses.asdict(protocol).items() if key not in varied}
 
 
@@ -166,16 +177,14 @@ def _run(
     from experiments import run_directory
     from experiments.ablation import report
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
     begin = time.perf_counter()
-    with unfinished, SweepProgress(len(BASES) * len(CONDITIONS), iterations) as progress:
+    with unfinished, SweepProgress(len(config["activations"]) * len(CONDITIONS), iterations) as progress:
         records = train(progress)
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}
         )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
+    finish(report, run, begin=begin, made="records, tables and figures")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.ablation.design import BASES, CONDITIONS, Condition, trained_as
+from experiments.ablation.design import CONDITIONS, Condition, trained_as
 from experiments.mnist.protocol import Protocol
 from experiments.mnist.train import train
 from experiments.progress import SweepProgress
@@ -24,11 +24,11 @@ _VARIABLES = {
 
 
 def protocol_of(protocol: Protocol, condition: Condition) -> Protocol:
-    """The protocol of one condition."""
+    """The protocol of one condition, from one whose activations are the parametric functions."""
     rate = protocol.learning_rate if condition.learned else 0.0
     return dataclasses.replace(
         protocol,
-        activations=tuple(trained_as(base, condition) for base in BASES),
+        activations=tuple(trained_as(base, condition) for base in protocol.activations),
         initial_a=condition.initial_a,
         learning_rate_a=rate,
         learning_rate_b=rate,
@@ -45,7 +45,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
       progress: is told of every call, and of what had been trained before.
     """
     found: dict[str, list[Any]] = {name: [] for name in _VARIABLES}
-    for base in BASES:
+    for base in protocol.activations:
         of_base = []
         for condition in CONDITIONS:
             name = f"{trained_as(base, condition)}: {condition.name}"
@@ -67,7 +67,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
             for (variable, values), (_, description) in zip(found.items(), _VARIABLES.values(), strict=True)
         },
         coords={
-            "base": list(BASES),
+            "base": list(protocol.activations),
             "condition": [condition.name for condition in CONDITIONS],
             "seed": np.arange(protocol.seeds, dtype=np.int64) + protocol.first_seed,
             "test_step": Schedule(protocol.steps, protocol.test_every, protocol.train_every).test_steps,

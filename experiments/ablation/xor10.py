@@ -8,17 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from experiments.ablation.design import BASES, CONDITIONS, Condition, trained_as
+from experiments.ablation.design import CONDITIONS, Condition, trained_as
 from experiments.xor10.protocol import Protocol
 from experiments.xor10.train import train
 from paramact_jax.sweeps import Progress
 
 
 def protocol_of(protocol: Protocol, condition: Condition) -> Protocol:
-    """The protocol of one condition."""
+    """The protocol of one condition, from one whose activations are the parametric functions."""
     return dataclasses.replace(
         protocol,
-        activations=tuple(trained_as(base, condition) for base in BASES),
+        activations=tuple(trained_as(base, condition) for base in protocol.activations),
         initial_a=condition.initial_a,
         activation_learning_rate=protocol.learning_rate if condition.learned else 0.0,
     )
@@ -49,7 +49,7 @@ def run(protocol: Protocol, *, on_progress: Callable[[str, Progress], None]) -> 
             "reached_at": (dims, reached_at, {"description": "updates made when first below the threshold; -1: never"}),
         },
         coords={
-            "base": list(BASES),
+            "base": list(protocol.activations),
             "condition": [condition.name for condition in CONDITIONS],
             "seed": np.arange(protocol.trials, dtype=np.int64) + protocol.first_seed,
         },

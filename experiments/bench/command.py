@@ -11,7 +11,7 @@ import tyro
 
 from experiments.bench.cnn_command import BenchCnn
 from experiments.bench.output import check, say, show
-from experiments.mnist.data import Data
+from experiments.digits import Data
 from experiments.xor10.protocol import ACTIVATIONS
 
 TRIALS = (128, 1_024, 10_240, 102_400)
@@ -152,6 +152,8 @@ class BenchMnist:
     """Name of the activation."""
     rounds: int = 5
     """Measured runs of each contestant."""
+    steps: int = 500
+    """Steps of a run, at least: whole epochs."""
     data: Data = "auto"
     """Where MNIST comes from, as in the command mnist; `synthetic` needs no files."""
     data_dir: Path | None = None
@@ -169,15 +171,17 @@ class BenchMnist:
 
         use_all_cores()
         from experiments.bench.mnist import measure, render
-        from experiments.mnist.data import load
+        from experiments.digits import load
         from experiments.mnist.protocol import layers_of
 
         check(self.rounds, self.json)
+        if self.steps < 1:
+            raise ValueError(f"--steps: expected an integer >= 1, got {self.steps}")
         layers_of(self.activation)
         digits = load(self.data, self.data_dir)
 
         def work() -> None:
-            result = measure(digits, activation=self.activation, rounds=self.rounds, on_progress=say)
+            result = measure(digits, activation=self.activation, rounds=self.rounds, steps=self.steps, on_progress=say)
             show(render(result), result, self.json)
 
         return work

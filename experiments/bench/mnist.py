@@ -17,10 +17,11 @@ from experiments.bench.contest import Contestant, race
 from experiments.bench.machine import machine_and_versions
 from experiments.bench.mnist_lineup import Lineup
 from experiments.mnist.protocol import PROTOCOLS
-from experiments.tables import Table
+from experiments.reporting.tables import Table
 from paramact_jax.datasets import Digits
 
 SEEDS = 8
+STEPS = 500
 TOLERANCE = 1e-4
 """Relative difference up to which two losses are the same."""
 
@@ -57,6 +58,7 @@ def measure(
     activation: str = "ppns",
     rounds: int = 5,
     seeds: int = SEEDS,
+    steps: int = STEPS,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Time all contestants in turns, first their training, then their scores of all test images.
@@ -66,6 +68,7 @@ def measure(
       activation: name.
       rounds: measured runs of each contestant.
       seeds: networks trained at once.
+      steps: of one measured run, at least.
       on_progress: called with a line for people when another part begins.
 
     Returns:
@@ -74,17 +77,17 @@ def measure(
       most, all rounds), `ratios` (of rates, paired by round; for scores of times), and `targets`.
 
     Raises:
-      ValueError: for a number of rounds or seeds below 1, or an unknown activation.
+      ValueError: for a number of rounds, seeds or steps below 1, or an unknown activation.
       RuntimeError: if the contestants do not train the same network.
     """
-    if rounds < 1 or seeds < 1:
-        raise ValueError(f"expected rounds and seeds >= 1, got rounds={rounds}, seeds={seeds}")
+    if min(rounds, seeds, steps) < 1:
+        raise ValueError(f"expected rounds, seeds and steps >= 1, got rounds={rounds}, seeds={seeds}, steps={steps}")
     protocol = dataclasses.replace(PROTOCOLS["recovered"], seeds=seeds, activations=(activation,))
     protocol.check(len(digits.train_labels))
     cpus = jax.devices("cpu")
     with jax.default_device(cpus[0]):
         on_progress("compiling")
-        lineup = Lineup(activation, protocol, digits, cpus)
+        lineup = Lineup(activation, protocol, digits, cpus, steps)
         trainers, scorers = lineup.trainers(), lineup.scorers()
         for contestants in (trainers, scorers):
             check_same_network(activation, contestants)

@@ -14,17 +14,15 @@ from jax import lax
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.lineup import without_pytorch
+from experiments.digits import images_of
 from experiments.mnist.protocol import Protocol
-from experiments.mnist.train import classifier, images_of, rates_of
+from experiments.mnist.train import classifier, rates_of
 from paramact_jax.datasets import Digits
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.storage.state import pack, unpack
 from paramact_jax.training import Classifier, Schedule, State
-
-STEPS = 500
-"""A run makes at least so many steps: whole epochs, each with its shuffle."""
 
 _NEVER = 2**31 - 1
 
@@ -38,12 +36,14 @@ class Lineup:
       protocol: the conditions; its seeds are those trained at once.
       digits: flattened images.
       cpus: the CPU devices.
+      least: steps that a run makes at least: whole epochs, each with its shuffle.
     """
 
     activation: str
     protocol: Protocol
     digits: Digits
     cpus: Sequence[jax.Device]
+    least: int
 
     @property
     def first(self) -> int:
@@ -53,7 +53,7 @@ class Lineup:
     @property
     def steps(self) -> int:
         """Steps of a run."""
-        return -(-STEPS // self.first) * self.first
+        return -(-self.least // self.first) * self.first
 
     @property
     def functions(self) -> Classifier:

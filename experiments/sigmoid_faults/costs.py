@@ -17,7 +17,6 @@ BASES = ("sigmoid", "pn_sigmoid", "tanh")
 SIZES = ((64, 128), (1024, 1024), (2048, 2048))
 NETWORKS = (REFERENCE, "sigmoid", "tanh", "ppns")
 ROUNDS_A_RACE = 3
-_STEPS = 100
 _IMAGES = 2_000
 
 
@@ -49,19 +48,20 @@ def per_element(
     return data, {"function": functions, "size": shapes, "pass": passes}
 
 
-def whole_step(rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def whole_step(rounds: int, steps: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Seconds of a training step of the network of `mnist`: 8 hidden layers of 128, minibatches of 64, one seed.
 
     The images are synthetic: the time does not depend on what is on them.
 
     Args:
       rounds: measurements of each network, in turns.
+      steps: of one measurement.
 
     Returns:
       Data variables with the dims network, round, and their coordinates.
     """
     protocol = dataclasses.replace(PROTOCOLS["recovered"], activations=NETWORKS)
     digits = synthetic_mnist(_IMAGES, 1)
-    seconds = seconds_per_step(NETWORKS, protocol, digits, rounds=rounds, steps=_STEPS)
+    seconds = seconds_per_step(NETWORKS, protocol, digits, rounds=rounds, steps=steps)
     about = {"description": "seconds of one training step of the network of mnist, without scores"}
     return {"step_seconds": (("network", "round"), seconds, about)}, {"network": list(NETWORKS)}

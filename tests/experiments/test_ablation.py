@@ -49,7 +49,7 @@ def test_effects_are_between_conditions_that_differ_in_what_is_asked():
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda c: c.name)
 def test_what_is_learned_on_xor10(condition):
-    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], trials=3, iterations=50)
+    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], trials=3, iterations=50, activations=tuple(BASES))
     trained = train_xor10(xor10_protocol_of(protocol, condition))
     assert list(trained) == [trained_as(base, condition) for base in BASES]
     if condition.plain:
@@ -204,6 +204,11 @@ def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(sma
     [
         (["xor10", "--trials", "1"], "--trials: expected 2 or more"),
         (["xor10", "--iterations", "0"], "--iterations: expected an integer >= 1"),
+        (
+            ["xor10", "--functions", "tanh"],
+            "--functions: expected some of ppns, parametric_tanh, parametric_relu, each",
+        ),
+        (["mnist", "--functions", "ppns", "ppns"], "each once, got ppns, ppns"),
         (["mnist", "--seeds", "1", "--data", "synthetic"], "--seeds: expected 2 or more"),
         (["mnist", "--steps", "0", "--data", "synthetic"], "--steps: expected an integer >= 1"),
         (["mnist", "--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
@@ -221,8 +226,6 @@ def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypa
 def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     from experiments.ablation import mnist
 
-    monkeypatch.setattr(mnist, "BASES", {"parametric_tanh": "tanh"})
-    monkeypatch.setattr("experiments.ablation.design.BASES", {"parametric_tanh": "tanh"})
     real, calls = mnist.train, []
 
     def train(name, *arguments, **options):
@@ -233,7 +236,8 @@ def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(mnist, "train", train)
     out = tmp_path / "run"
-    arguments = ["--data", "synthetic", "--seeds", "2", "--steps", "6", "--test-every", "3", "--out", str(out)]
+    short = ["--data", "synthetic", "--seeds", "2", "--steps", "6", "--test-every", "3"]
+    arguments = [*short, "--functions", "parametric_tanh", "--out", str(out)]
     with pytest.raises(KeyboardInterrupt):
         main(["ablation", "mnist", *arguments])
     assert not out.exists()

@@ -66,13 +66,11 @@ def test_the_command_writes_a_run_that_can_be_reported_again(tmp_path, monkeypat
     monkeypatch.setattr(costs, "SIZES", ((8, 16),))
     monkeypatch.setattr(costs, "BASES", ("sigmoid",))
     monkeypatch.setattr(costs, "NETWORKS", ("relu", "sigmoid"))
-    monkeypatch.setattr(costs, "_STEPS", 2)
     monkeypatch.setattr("experiments.bench.activations._ELEMENTS_A_RUN", 2**10)
     small = ["--gain", "1", "8", "--width", "16", "--depth", "2", "--samples", "8", "--seeds", "6", "--starts", "12"]
+    rounds = ["--rounds", "2", "--steps", "2"]
     out = tmp_path / "run"
-    assert (
-        main(["sigmoid-faults", *small, "--trials", "4", "--iterations", "5", "--rounds", "2", "--out", str(out)]) == 0
-    )
+    assert main(["sigmoid-faults", *small, "--trials", "4", "--iterations", "5", *rounds, "--out", str(out)]) == 0
     assert main(["report", str(out)]) == 0
     assert "zig-zag" in capsys.readouterr().out
     records = run_directory.read(out).records

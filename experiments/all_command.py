@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import io
 import json
+import multiprocessing
+import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.mnist.data import Data
+from experiments.digits import Data
 
 if TYPE_CHECKING:
     from experiments.contents import Leaf
 
 _CONFIG = "all.json"
+_FAILED = "FAILED"
+_LONG = [("bench", "xor10"), ("bench", "activations")]
+"""What computes longer than it compiles, even when small."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Done:
+    """What became of one: "done", "done before", or why it failed; and what it printed, if that was caught."""
+
+    outcome: str
+    seconds: float
+    printed: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +42,13 @@ class All:
     """Run every experiment at its defaults, one after the other; or everything, tools too, small: --smoke.
 
     What is done already is skipped: interrupted, it goes on where it was when the same command is given the same --out.
-    One that fails does not stop the others; it is said at the end, with exit status 1. About 90 minutes on 2 cores, 3
+    One that fails does not stop the others; it is said at the end, with exit status 1. About 90 minutes on 2 cores, 4
     with --smoke. Writes runs/all-DATE-TIME/: the directory of each experiment, under its own name.
     Example: python -m experiments all --data-dir ~/data/mnist --out runs/all
     """
 
     smoke: bool = False
-    """Only show that everything runs: few trials, few iterations, images that need no files."""
+    """Only show that everything runs, side by side: few trials, few iterations, images that need no files."""
     data: Data = "auto"
     """Where MNIST comes from, see `mnist`."""
     data_dir: Path | None = None
@@ -43,7 +62,7 @@ class All:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments.mnist.data import load
+        from experiments.digits import load
 
         if self.smoke and (self.data != "auto" or self.data_dir is not None):
             raise ValueError("--smoke: expected no --data and no --data-dir with it; leave them out")
@@ -62,7 +81,7 @@ class All:
         """
         target = out / "-".join(leaf.path)
         if leaf.smoke is not None and self.smoke:
-            runs = sorted(str(path.parent) for path in out.glob("*/run.json"))
+            runs = sorted(str(path.parent) for path in out.glob("*/run.json"))[:2]
             options = [
                 path for word in leaf.smoke.split() for path in (runs if word == "RUNS" else [_put(word, target)])
             ]
@@ -109,51 +128,96 @@ def _directory(out: Path | None, config: dict[str, Any]) -> Path:
 
 
 def _run(command: All, config: dict[str, Any], out: Path) -> int:
-    import sys
-
     from experiments import run_directory
-    from experiments.startup import start
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
 
-    start()
     out.mkdir(parents=True, exist_ok=True)
     run_directory.replace(out / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
     todo = chosen(command.smoke)
-    rows, failed = [], False
-    for i, leaf in enumerate(todo):
-        name, begin = " ".join(leaf.path), time.perf_counter()
-        print(f"{i + 1} of {len(todo)}: {name}", file=sys.stderr)
-        try:
-            outcome = _one(command.arguments(leaf, out), out / "-".join(leaf.path))
-        except BrokenPipeError:
-            raise
-        except Exception as error:  # the others go on, whatever it was
-            traceback.print_exc()
-            outcome, failed = f"FAILED: {type(error).__name__}: {error}".splitlines()[0], True
-        except KeyboardInterrupt:
-            print(f"interrupted; the same command with --out {out} goes on where it was", file=sys.stderr)
-            raise
-        rows.append((name, f"{time.perf_counter() - begin:.1f}", outcome))
+    try:
+        done = (_side_by_side if command.smoke else _one_after_another)(command, todo, out)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command with --out {out} goes on where it was", file=sys.stderr)
+        raise
+    rows = [(" ".join(leaf.path), f"{done[leaf].seconds:.1f}", done[leaf].outcome) for leaf in todo]
     print(Table(f"All, in {out}", ("command", "seconds", "outcome"), rows, left=("outcome",)).plain())
-    return int(failed)
+    return int(any(one.outcome.startswith(_FAILED) for one in done.values()))
 
 
-def _one(arguments: Sequence[str], target: Path) -> str:
-    """Run one, unless it is done; returns what became of it.
+def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
+    """Each on all cores, in this process."""
+    from experiments.startup import start
 
-    Raises:
-      Exception: whatever the command raises; RuntimeError for an exit status.
-    """
-    from experiments import run_directory
+    start()
+    done = {}
+    for i, leaf in enumerate(todo):
+        print(f"{i + 1} of {len(todo)}: {' '.join(leaf.path)}", file=sys.stderr)
+        done[leaf] = _one(command, leaf, out)
+    return done
+
+
+def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
+    """As many at once as there are cores; the tools first, since they take longest, and last what reads all runs."""
+    from experiments.contents import CONTENTS, TOOLS, leaves
+
+    tools = [leaf for entry in CONTENTS[TOOLS] for leaf in leaves(entry)]
+    last = [leaf for leaf in todo if "RUNS" in str(leaf.smoke)]
+    first = sorted((leaf for leaf in todo if leaf not in last), key=lambda leaf: leaf not in tools)
+    done = {}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        for some in (first, last):
+            for leaf, one in zip(some, pool.map(functools.partial(_apart, command, out=out), some), strict=True):
+                print(f"{' '.join(leaf.path)}\n\n{one.printed}", flush=True)
+                done[leaf] = one
+    return done
+
+
+def _apart(command: All, leaf: Leaf, out: Path) -> _Done:
+    """As `_one`, in a process for several of them; compiled without optimisation where compilation takes longest."""
+    import jax
+
+    from experiments.startup import start
+
+    start()
+    jax.config.update("jax_disable_most_optimizations", leaf.path not in _LONG)
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
+        done = _one(command, leaf, out)
+    return dataclasses.replace(done, printed=printed.getvalue())
+
+
+def _one(command: All, leaf: Leaf, out: Path) -> _Done:
+    """Run what is left to do of one of them; its failure is its outcome."""
     from experiments.contents import parse
 
+    begin = time.perf_counter()
+    try:
+        arguments = _left(command, leaf, out)
+        if arguments is None:
+            outcome = "done before"
+        elif status := parse(arguments).prepare()():
+            outcome = f"{_FAILED}: exit status {status}"
+        else:
+            outcome = "done"
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the others go on, whatever it was
+        traceback.print_exc()
+        outcome = f"{_FAILED}: {type(error).__name__}: {error}".splitlines()[0]
+    return _Done(outcome, time.perf_counter() - begin)
+
+
+def _left(command: All, leaf: Leaf, out: Path) -> list[str] | None:
+    """The arguments of what is left to do of one of them; None if it is done.
+
+    Raises:
+      ValueError: if what stands there is a damaged run.
+    """
+    from experiments import run_directory
+
+    target = out / "-".join(leaf.path)
     if (target / run_directory.MANIFEST).exists():
         run_directory.read(target)
-        if (target / "report.md").exists():
-            return "done before"
-        arguments = ["report", str(target)]
-    elif target.exists() or target.with_suffix(".json").exists():
-        return "done before"
-    if status := parse(arguments).prepare()():
-        raise RuntimeError(f"exit status {status}")
-    return "done"
+        return None if (target / "report.md").exists() else ["report", str(target)]
+    if target.exists() or target.with_suffix(".json").exists():
+        return None
+    return command.arguments(leaf, out)

@@ -48,7 +48,7 @@ class Entry:
       name: on the command line.
       command: a dataclass; one with subcommands has the one field `what`.
       smoke: options that make it small, by subcommand ("" where there is none), for `all --smoke`. OUT is a directory
-        or file of its own, RUNS are the directories of all runs before.
+        or file of its own, RUNS are the directories of two runs before.
     """
 
     name: str
@@ -79,13 +79,13 @@ _SHORT_CNN = f"{_CNN} --trials 2 --iterations 4 --test-every 2"
 CONTENTS: Mapping[str, Sequence[Entry]] = {
     "Reproduce [P], Ko & Ko 2021": (
         Entry("xor10", Xor10, {"": "--activations sigmoid ppns --trials 8 --iterations 20 --out OUT"}),
-        Entry("xor10-figures", Xor10Figures, {"": "--trials 16 --every 100 --out OUT"}),
-        Entry("mnist", Mnist, {"": f"{_SHORT} --train-every 2 --activations relu ppns --out OUT"}),
+        Entry("xor10-figures", Xor10Figures, {"": "--trials 16 --every 100 --iterations 1000 --out OUT"}),
+        Entry("mnist", Mnist, {"": f"{_SHORT} --train-every 2 --activations ppns --out OUT"}),
         Entry("xor10-protocol", Xor10Protocol, {"": "--smoke --scales fan-in --bias-stds 0 --batches full --out OUT"}),
     ),
     "Reproduce [A], Kong, Ko & Ko 2020": (
         Entry("cnn", Cnn, {"": f"{_SHORT_CNN} --combinations relu/parametric_sigmoid --out OUT"}),
-        Entry("cnn-search", CnnSearch, {"": f"{_CNN} --iterations 1 2 --combinations relu/relu --out OUT"}),
+        Entry("cnn-search", CnnSearch, {"": f"{_CNN} --iterations 1 --combinations relu/relu --out OUT"}),
         Entry(
             "cnn-sharing",
             CnnSharing,
@@ -97,8 +97,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "ablation",
             Ablation,
             {
-                "xor10": "--trials 8 --iterations 20 --out OUT",
-                "mnist": f"{_SHORT} --out OUT",
+                "xor10": "--functions ppns --trials 8 --iterations 20 --out OUT",
+                "mnist": f"{_SHORT} --functions ppns --out OUT",
             },
         ),
         Entry("gradients", Gradients, {"": "--depth 1,3 --width 8 --seeds 8 --gain 1 --out OUT"}),
@@ -125,7 +125,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             SigmoidFaults,
             {
                 "": "--gain 1 --width 8 --depth 2 --samples 8 --seeds 4 --trials 8 --iterations 20 --starts 10 "
-                "--rounds 1 --out OUT"
+                "--rounds 1 --steps 5 --out OUT"
             },
         ),
         Entry(
@@ -145,7 +145,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             Bench,
             {
                 "xor10": "--rounds 1 --no-pytorch --activations ppns --json OUT.json",
-                "mnist": f"{_IMAGES} --rounds 1 --json OUT.json",
+                "mnist": f"{_IMAGES} --rounds 1 --steps 30 --json OUT.json",
                 "cnn": f"{_IMAGES} --rounds 1 --steps 12 --json OUT.json",
                 "activations": "--rounds 1 --functions tanh --json OUT.json",
                 "sweeps": "--rounds 1 --trials 128 1024 --json OUT.json",

@@ -190,3 +190,14 @@ def test_report_makes_every_derived_file_again(everything):
     assert main(["report", *map(str, runs)]) == 0
     assert {file for file in before if not file.exists()} == set()
     assert [file.name for file in before if file.suffix != ".png" and file.read_bytes() != before[file]] == []
+
+
+@pytest.mark.slow
+def test_sharing_draws_the_same_weights_and_counts_other_parameters(everything):
+    records = run_directory.read(everything / "cnn-sharing").records
+    assert records["parameters_of_activations"].values.tolist() == [[28_616], [6]]
+    first, second = (records["test_loss"].sel(sharing=name) for name in ("element", "layer"))
+    np.testing.assert_allclose(first.isel(test_step=0), second.isel(test_step=0), rtol=1e-6)
+    assert (first.isel(test_step=-1) != second.isel(test_step=-1)).all()
+    assert (records["seconds_per_step"] > 0).all()
+    assert "NOT MNIST" in (everything / "cnn-sharing" / "report.md").read_text()

@@ -11,6 +11,8 @@ from experiments.bench.contest import Contestant
 from experiments.cnn import images
 from experiments.cnn.protocol import Protocol
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def contestant(name, losses):
     return Contestant(name, lambda: 1.0, lambda: np.array(losses)[:, None], 1, 1)

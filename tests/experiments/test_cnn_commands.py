@@ -8,6 +8,8 @@ import pytest
 from experiments import run_directory
 from experiments.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 TINY = ["--data", "synthetic", "--training-images", "60", "--batch-size", "20"]
 SHORT = [*TINY, "--trials", "2", "--iterations", "4", "--test-every", "2"]
 
@@ -82,20 +84,6 @@ def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsy
     assert len(summary["statements"]) == 1
     for name in ("figure_11", "figure_12", "figure_13", "figure_14_a", "figure_14_b"):
         assert (out / f"{name}.png").stat().st_size > 5_000
-
-
-@pytest.mark.slow
-def test_sharing_draws_the_same_weights_and_counts_other_parameters(tmp_path):
-    out = tmp_path / "run"
-    options = ["--combinations", "parametric_relu/relu", "--sharing", "element", "layer", "--out", str(out)]
-    assert main(["cnn-sharing", *SHORT, *options]) == 0
-    records = run_directory.read(out).records
-    assert records["parameters_of_activations"].values.tolist() == [[28_616], [6]]
-    first, second = (records["test_loss"].sel(sharing=name) for name in ("element", "layer"))
-    np.testing.assert_allclose(first.isel(test_step=0), second.isel(test_step=0), rtol=1e-6)
-    assert (first.isel(test_step=-1) != second.isel(test_step=-1)).all()
-    assert (records["seconds_per_step"] > 0).all()
-    assert "NOT MNIST" in (out / "report.md").read_text()
 
 
 @pytest.mark.slow

@@ -35,6 +35,8 @@ SMALL = Protocol(
     combinations=(PAIR,),
 )
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 @pytest.fixture(scope="module")
 def digits():

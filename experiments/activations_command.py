@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Activations:
 
 def properties() -> Table:
     """The catalogue as a table, one row a record."""
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
     from paramact_jax.activations import catalogue
 
     rows = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -20,9 +19,6 @@ from experiments.environment import environment
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
-
-    from experiments.tables import Table
 
 RECORDS = "records.nc"
 MANIFEST = "run.json"
@@ -195,50 +191,6 @@ def read(path: Path) -> Run:
             f"bytes with {actual['sha256'][:12]}...: the file is truncated or was altered; run the experiment again"
         )
     return Run(path, xr.load_dataset(records_path, engine="h5netcdf"), manifest)
-
-
-def write_tables(
-    directory: Path, heading: str, tables: Mapping[str, Table], figures: Mapping[str, Figure], summary: Any
-) -> list[Path]:
-    """Write a report of tables and figures: report.md, each table as CSV and LaTeX, summary.json, the figures.
-
-    Args:
-      directory: of the run.
-      heading: of the report, as Markdown.
-      tables: by file name without a suffix, in the report's order.
-      figures: likewise, after the tables.
-      summary: the same as plain data.
-
-    Returns:
-      The files.
-    """
-    content = {"summary.json": json.dumps(summary, indent=2, allow_nan=False) + "\n"}
-    for name, table in tables.items():
-        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
-    links = [f"![{name}]({name}.png)\n" for name in figures]
-    content["report.md"] = "\n".join([f"{heading}\n", *(table.markdown() for table in tables.values()), *links])
-    return write_report(directory, content, figures)
-
-
-def write_report(directory: Path, texts: Mapping[str, str], figures: Mapping[str, Figure]) -> list[Path]:
-    """Write what is derived from the records, each file in one step.
-
-    Args:
-      directory: of the run.
-      texts: by file name.
-      figures: by file name without the suffix .png.
-
-    Returns:
-      The files.
-    """
-    contents = {name: text.encode() for name, text in texts.items()}
-    for name, figure in figures.items():
-        image = io.BytesIO()
-        figure.savefig(image, format="png")
-        contents[f"{name}.png"] = image.getvalue()
-    for name, content in contents.items():
-        replace(directory / name, content)
-    return [directory / name for name in contents]
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -1,11 +1,13 @@
-"""Several trainings at once, each on a device of its own."""
+"""Several compilations at once, and several trainings, each on a device of its own."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, as_completed, wait
 from typing import TypeVar
 
 import jax
@@ -15,6 +17,32 @@ from paramact_jax.sweeps.devices import trial_mesh
 
 Name = TypeVar("Name")
 Result = TypeVar("Result")
+
+
+def compile_side_by_side(
+    compilers: Iterable[tuple[Name, Callable[[], Result]]],
+    *,
+    on_compiled: Callable[[Name, float], None] = lambda name, seconds: None,
+) -> dict[Name, Result]:
+    """Compiled programs by name; as many compile at once as there are cores.
+
+    Args:
+      compilers: names and what compiles them, see `OverTrials.compiler`. One program is traced, here, by the iteration
+        while the last ones compile: give a generator.
+      on_compiled: called here with a name and the seconds its compilation took, tracing not included.
+    """
+
+    def timed(compile_it: Callable[[], Result]) -> tuple[Result, float]:
+        begin = time.perf_counter()
+        return compile_it(), time.perf_counter() - begin
+
+    programs = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        futures = {pool.submit(timed, compile_it): name for name, compile_it in compilers}
+        for future in as_completed(futures):
+            programs[futures[future]], seconds = future.result()
+            on_compiled(futures[future], seconds)
+    return programs
 
 
 class _StoppedError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
     from paramact_jax.activations import Activation
     from paramact_jax.activations.errata import Erratum
     from paramact_jax.activations.verification import Accuracy, Check
@@ -73,7 +73,7 @@ def _verify(records: Sequence[Activation]) -> int:
 
 def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Table:
     """The largest error of every record by what it was compared with, in eps of the dtype."""
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
     from paramact_jax.activations.verification import DTYPES
 
     def worst(record: Activation, **fields: str) -> str:
@@ -110,7 +110,7 @@ def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Tabl
 
 def accuracy(records: Sequence[Activation], accuracies: Sequence[Accuracy]) -> Table:
     """The largest error of every value in units in the last place, and that of jax.nn's function."""
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
 
     dtypes = list(dict.fromkeys(a.dtype for a in accuracies))
     by_record = {(a.activation, a.dtype): a for a in accuracies}
@@ -130,7 +130,7 @@ def accuracy(records: Sequence[Activation], accuracies: Sequence[Accuracy]) -> T
 
 def errata_table() -> Table:
     """Every formula printed wrong, with a point where it fails."""
-    from experiments.tables import Table
+    from experiments.reporting.tables import Table
     from paramact_jax.activations import errata
 
     return Table(

@@ -10,14 +10,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import run_directory
 from experiments.ablation.design import CONDITIONS, EFFECTS, Condition, Effect, trained_as
-from experiments.mnist.cells import range_cell
-from experiments.mnist.pictures import mean_and_interval
-from experiments.mnist.samples import plain, sample
 from experiments.mnist.statements import CLOSEUP, early_loss
+from experiments.reporting.cells import range_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import mean_and_interval, plain, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
 from paramact_jax.papers import ko2021
 from paramact_jax.statistics import PairedComparison, holm, paired_comparison, wilson_interval
@@ -124,7 +123,7 @@ def summary(run: Run) -> dict[str, Any]:
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
     heading = f"# Learning of a and b, or initial gain? {_problem(run)}"
-    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), summary(run))
+    return write_tables(run.directory, heading, _named_tables(run), figures(run), summary(run))
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -23,7 +23,7 @@ from experiments.cnn.images import Images
 from experiments.cnn.networks import started
 from experiments.cnn.protocol import Combination, Protocol
 from experiments.cnn.train import classifier, conditions, training
-from experiments.tables import Table
+from experiments.reporting.tables import Table
 from paramact_jax.networks import Params
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.bench.output import check, say, show
 from experiments.cnn.options import pairs
 from experiments.cnn.protocol import Protocol
-from experiments.mnist.data import Data
+from experiments.digits import Data
 
 
 @dataclasses.dataclass(frozen=True)

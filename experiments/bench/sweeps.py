@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.bench.machine import machine_and_versions
-from experiments.tables import Table
+from experiments.reporting.tables import Table
 from paramact_jax.sweeps import Plan, sweep
 from paramact_jax.sweeps.devices import trial_mesh
 

@@ -59,6 +59,7 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
     from experiments.cnn import records, report
     from experiments.cnn.train import classifier, dense_classifier, train
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.side_by_side import side_by_side
     from experiments.startup import start
 
@@ -106,7 +107,4 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
             config={**dataclasses.asdict(protocol), "data": images.source},
             seconds={"total": time.perf_counter() - begin, "networks": seconds},
         )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
+    finish(report, run, begin=begin, made="records, tables and figures")

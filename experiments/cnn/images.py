@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.mnist import data
+from experiments.digits import Data
+from experiments.digits import load as load_digits
 from paramact_jax.datasets import Digits, balanced_subset, synthetic_mnist
 
 _SYNTHETIC_TEST = 500
@@ -39,13 +40,13 @@ class Images:
         return {name: getattr(self, name) for name in ("train_images", "train_labels", "test_images", "test_labels")}
 
 
-def load(source: data.Data, data_dir: Path | None, training_images: int) -> Digits:
+def load(source: Data, data_dir: Path | None, training_images: int) -> Digits:
     """MNIST, or a stand-in of twice as many training images as are trained with.
 
     Raises:
       ValueError: in one line, if there is no such data, or it is damaged.
     """
-    digits = data.load(source, data_dir, flatten=False)
+    digits = load_digits(source, data_dir, flatten=False)
     return synthetic_mnist(2 * training_images, _SYNTHETIC_TEST, flatten=False) if digits.synthetic else digits
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.cnn.protocol import COMBINATIONS, Combination, Padding, Pooling, Protocol, Sharing
-from experiments.mnist.data import Data
+from experiments.digits import Data
 
 if TYPE_CHECKING:
     from experiments.cnn.images import Images

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from experiments.cnn.run_facts import combinations, label
 from experiments.cnn.table_1 import found, printed
-from experiments.mnist.pictures import mean_and_interval
-from experiments.mnist.run_facts import titled
+from experiments.digits import titled
+from experiments.reporting.samples import mean_and_interval
 from experiments.run_directory import Run
 from paramact_jax.figures import BandCurve, RangeHistory, curves_in_panels, curves_with_bands, range_panels
 from paramact_jax.papers import kong2020

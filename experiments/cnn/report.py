@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments import run_directory
 from experiments.cnn import statements
 from experiments.cnn.pictures import best_first, figures, ranged
 from experiments.cnn.run_facts import combinations, conditions, diverged, label
 from experiments.cnn.table_1 import QUANTITIES, best_table, correlation_table, correlations, found, printed
-from experiments.mnist.cells import number_cell, range_cell, yes_no_cell
-from experiments.mnist.run_facts import is_synthetic, titled
-from experiments.mnist.samples import inside, plain
+from experiments.digits import is_synthetic, titled
+from experiments.reporting.cells import number_cell, range_cell, yes_no_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import inside, plain
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 
 
 def tables(run: Run) -> list[Table]:
@@ -27,7 +27,7 @@ def tables(run: Run) -> list[Table]:
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
     heading = titled(run, "# The agile convolutional network")
-    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
+    return write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.cnn.protocol import Protocol
-from experiments.mnist.run_facts import is_synthetic
+from experiments.digits import is_synthetic
 from experiments.run_directory import Run
 from paramact_jax.papers import kong2020
 

@@ -86,6 +86,7 @@ def _run(command: CnnSearch, base: Protocol, images: Images, out: Path) -> None:
     from experiments.cnn import search_records, search_report
     from experiments.cnn.search import halving, train_cells
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
@@ -111,7 +112,4 @@ def _run(command: CnnSearch, base: Protocol, images: Images, out: Path) -> None:
             config=command.config() | {"grid": {name: list(values) for name, values in SEARCH_GRID.items()}},
             seconds={"total": time.perf_counter() - begin},
         )
-    search_report.write(run)
-    for table in search_report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records and tables in {out}")
+    finish(search_report, run, begin=begin, made="records and tables")

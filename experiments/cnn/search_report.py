@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import run_directory
 from experiments.cnn.protocol import SEARCH_GRID
 from experiments.cnn.run_facts import combinations, label
-from experiments.mnist.run_facts import is_synthetic, titled
-from experiments.mnist.samples import plain
+from experiments.digits import is_synthetic, titled
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import plain
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 
 
 def tables(run: Run) -> list[Table]:
@@ -24,7 +24,7 @@ def tables(run: Run) -> list[Table]:
 def write(run: Run) -> list[Path]:
     """Write summary and tables into the run's directory; returns the files."""
     heading = titled(run, "# What [A] leaves open")
-    return run_directory.write_tables(run.directory, heading, _named_tables(run), {}, plain(summary(run)))
+    return write_tables(run.directory, heading, _named_tables(run), {}, plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:

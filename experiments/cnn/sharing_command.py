@@ -67,6 +67,7 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
     from experiments.cnn.records import name_of
     from experiments.cnn.train import classifier, seconds_per_step, train
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.side_by_side import side_by_side
     from experiments.startup import start
 
@@ -111,7 +112,4 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
             config={**dataclasses.asdict(first), "sharing": list(protocols), "data": images.source},
             seconds={"total": time.perf_counter() - begin},
         )
-    sharing_report.write(run)
-    for table in sharing_report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, table and figure in {out}")
+    finish(sharing_report, run, begin=begin, made="records, table and figure")

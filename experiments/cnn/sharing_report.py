@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import run_directory
 from experiments.cnn.pictures import band, shown
 from experiments.cnn.run_facts import about_seeds, combinations, conditions, diverged, label
-from experiments.mnist.cells import number_cell, range_cell
-from experiments.mnist.run_facts import is_synthetic, titled
-from experiments.mnist.samples import plain, sample
+from experiments.digits import is_synthetic, titled
+from experiments.reporting.cells import number_cell, range_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import plain, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.figures import curves_in_panels
-from paramact_jax.statistics import PairedComparison, paired_comparison
+from paramact_jax.statistics import PairedComparison, holm, paired_comparison
 
 
 def tables(run: Run) -> list[Table]:
@@ -29,12 +29,13 @@ def write(run: Run) -> list[Path]:
     """Write summary, table and figure into the run's directory; returns the files."""
     heading = titled(run, "# What has an a and b of its own")
     tables, pictures = {"sharing": _table(run)}, {"loss": _figure(run)}
-    return run_directory.write_tables(run.directory, heading, tables, pictures, plain(summary(run)))
+    return write_tables(run.directory, heading, tables, pictures, plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:
     """The table as plain data, by combination and sharing."""
     rows: dict[str, Any] = {}
+    corrected = _corrected(run)
     for name in combinations(run):
         rows[name] = {}
         for sharing in _sharings(run):
@@ -44,6 +45,7 @@ def summary(run: Run) -> dict[str, Any]:
                 "best_loss": plain(loss) | {"interval": loss.interval()},
                 "best_iteration": sample(of["best_iteration"].values),
                 "difference": difference(run, name, sharing),
+                "p_value_holm": corrected.get((name, sharing)),
                 "parameters_of_activations": int(of["parameters_of_activations"]),
                 "seconds_per_step": float(of["seconds_per_step"].median()),
             }
@@ -66,23 +68,31 @@ def difference(run: Run, combination: str, sharing: str) -> PairedComparison | N
     return paired_comparison(first[finite], second[finite], seeds, seeds) if len(seeds) > 1 else None
 
 
+def _corrected(run: Run) -> dict[tuple[str, str], float]:
+    """The p values of all differences of the table, by Holm's correction."""
+    found = {(name, own): difference(run, name, own) for name in combinations(run) for own in _sharings(run)}
+    compared = {key: against.p_value for key, against in found.items() if against is not None}
+    return dict(zip(compared, holm(list(compared.values())), strict=True))
+
+
 def _sharings(run: Run) -> list[str]:
     return [str(name) for name in run.records["sharing"].values]
 
 
 def _table(run: Run) -> Table:
     rows = []
-    reference = _sharings(run)[0]
+    reference, corrected = _sharings(run)[0], _corrected(run)
     for name in combinations(run):
         for sharing in _sharings(run):
             of = run.records.sel(combination=name, sharing=sharing)
             loss, at = sample(of["best_loss"].values), sample(of["best_iteration"].values)
-            against, cells = difference(run, name, sharing), ["", "", ""]
+            against, cells = difference(run, name, sharing), ["", "", "", ""]
             if against is not None:
                 cells = [
                     f"{against.difference:+.4f}",
                     range_cell(against.interval, "+.4f"),
                     f"{against.p_value:.2g}",
+                    f"{corrected[name, sharing]:.2g}",
                 ]
             rows.append(
                 [
@@ -100,13 +110,13 @@ def _table(run: Run) -> Table:
         title=titled(run, "What has an a and b of its own in the convolutional layers"),
         columns=[
             *("convolutional / dense", "own a and b", "a and b", "loss", "95 % interval"),
-            *(f"loss - {reference}'s", "95 % interval of it", "p", "iterations", "ms a step"),
+            *(f"loss - {reference}'s", "95 % interval of it", "p", "p (Holm)", "iterations", "ms a step"),
         ],
         rows=rows,
         note=(
             f"{conditions(run)} Loss: smallest test loss, mean over the seeds, t interval; difference on equal seeds, "
-            f"t interval, paired t test; iterations: where the loss was smallest; ms: median, one trial, "
-            f"without scores. The a and b of the dense layer, one each for every node, are counted."
+            f"t interval, paired t test, Holm's correction over the table; iterations: where the loss was smallest; "
+            f"ms: median, one trial, without scores. The a and b of the dense layer, one for every node, are counted."
         )
         + about_seeds(run)
         + diverged(run),

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import run_directory
+
 RESULTS = Path(__file__).parents[1] / "results"
 """One file for each run, named after its experiment; XOR(10) under the printed conditions is xor10-literal."""
 
@@ -66,9 +68,7 @@ def entry(directory: Path) -> tuple[str, str]:
 def keep(name: str, text: str, results: Path = RESULTS) -> Path:
     """Write an `entry` into the repository, whole or not at all; returns the file."""
     path = results / f"{name}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    run_directory.replace(path, text.encode())
     return path
 
 

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from paramact_jax.papers import ko2021, kong2020
+
 Summaries = Mapping[str, Any]
 
 OPTIMISERS = {
@@ -18,13 +20,7 @@ OPTIMISERS = {
     "adam": "Adam",
     "nadam": "Nadam",
 }
-AGILE = {
-    "sigmoid": "Sigmoid",
-    "parametric_sigmoid": "Agile Sigmoid",
-    "relu": "ReLU",
-    "parametric_relu": "Agile ReLU",
-}
-LABELS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
+LABELS = {row.activation: row.label for row in ko2021.TABLE_5}
 
 
 def table_5(kept: Summaries) -> str:
@@ -107,7 +103,7 @@ def agile_table_1(kept: Summaries) -> str:
     inside = [row["best_loss"]["published_within_prediction"] for row in found["combinations"].values()]
     iterations, losses = (found["rank_correlation"][name]["rho"] for name in ("best_iteration", "best_loss"))
     known = [statement["holds"] for statement in found["statements"] if statement["holds"] is not None]
-    conv, dense = (AGILE[name] for name in found["order"][0].split("/"))
+    conv, dense = (kong2020.LABELS[name] for name in found["order"][0].split("/"))
     return (
         f"**{sum(inside)} of {len(inside)} losses of [A, Table 1] lie where one more run of ours would**, and its "
         f"iterations rank as ours do (correlation {iterations:.2f}; losses: {losses:.2f}). Best is {conv} in the "

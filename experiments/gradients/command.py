@@ -93,6 +93,7 @@ def _run(command: Gradients, depths: list[int], out: Path) -> None:
 
     from experiments import run_directory
     from experiments.gradients import report, study
+    from experiments.reporting.files import finish
     from experiments.startup import start
     from paramact_jax.sweeps import BLOCK
 
@@ -123,7 +124,4 @@ def _run(command: Gradients, depths: list[int], out: Path) -> None:
     run = run_directory.write(
         out, records, experiment="gradients", config=config, seconds={"total": time.perf_counter() - begin}
     )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, table and figure in {out}")
+    finish(report, run, begin=begin, made="records, table and figure")

@@ -12,9 +12,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments import run_directory
+from experiments.reporting.files import write_report
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.figures import DepthCurve, gradient_against_depth
 from paramact_jax.gradients import Cause, cause
 
@@ -77,7 +77,7 @@ def write(run: Run) -> list[Path]:
         "gradients.tex": table.latex(),
         "report.md": "\n".join(["# Gradient against depth\n", table.markdown(), "![gradients](gradients.png)\n"]),
     }
-    return run_directory.write_report(run.directory, content, {"gradients": _figure(run.records, found)})
+    return write_report(run.directory, content, {"gradients": _figure(run.records, found)})
 
 
 def _row(records: xr.Dataset, name: str, gain: float) -> Row:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.digits import Data
 from experiments.initial_scale.protocol import ACTIVATIONS, BATCH, PRINTED_STEPS, SCALES, Protocol
-from experiments.mnist.data import Data
 
 if TYPE_CHECKING:
     from paramact_jax.datasets import Digits
@@ -21,7 +21,7 @@ class InitialScale:
 
     Trains six activations from seven scales, looks at values and gradients of every layer before training, and makes
     the two runs that [R] prints again, with the activations and learning rates that it may have used.
-    About 6 minutes on 2 cores. Writes runs/initial-scale-DATE-TIME/: records.nc, run.json, summary.json, report.md,
+    About 5 minutes on 2 cores. Writes runs/initial-scale-DATE-TIME/: records.nc, run.json, summary.json, report.md,
     tables as CSV and LaTeX, figures. Interrupted, it goes on where it was when the same command is given the same
     --out. Example: python -m experiments initial-scale --activations relu --scales 0.01 0.1 he --seeds 5
     """
@@ -65,7 +65,7 @@ class InitialScale:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from experiments.mnist.data import load
+        from experiments.digits import load
         from paramact_jax.activations import catalogue
 
         protocol = self.resolve()
@@ -84,6 +84,7 @@ class InitialScale:
 def _run(protocol: Protocol, digits: Digits, config: dict[str, object], out: Path) -> None:
     from experiments import run_directory
     from experiments.initial_scale import report, study
+    from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
@@ -97,7 +98,4 @@ def _run(protocol: Protocol, digits: Digits, config: dict[str, object], out: Pat
             config=config,
             seconds={"total": time.perf_counter() - begin},
         )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
+    finish(report, run, begin=begin, made="records, tables and figures")

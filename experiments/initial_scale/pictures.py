@@ -7,10 +7,10 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.digits import titled
 from experiments.initial_scale.findings import comparable
 from experiments.initial_scale.protocol import AS_R, SMALL
-from experiments.mnist.pictures import mean_and_interval
-from experiments.mnist.run_facts import titled
+from experiments.reporting.samples import mean_and_interval
 from experiments.run_directory import Run
 from paramact_jax.figures import BandCurve, DepthCurve, curves_in_panels, gradient_against_depth, layer_histograms
 from paramact_jax.papers import student_report

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import run_directory
+from experiments.digits import titled
 from experiments.initial_scale.findings import (
     LEVEL,
     comparable,
@@ -21,11 +21,11 @@ from experiments.initial_scale.findings import (
 )
 from experiments.initial_scale.pictures import figures
 from experiments.initial_scale.protocol import described
-from experiments.mnist.cells import number_cell, range_cell, yes_no_cell
-from experiments.mnist.run_facts import titled
-from experiments.mnist.samples import plain, sample
+from experiments.reporting.cells import number_cell, range_cell, yes_no_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import plain, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.papers import student_report
 
 
@@ -50,9 +50,7 @@ def summary(run: Run) -> dict[str, Any]:
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
     named = _named_tables(run)
-    return run_directory.write_tables(
-        run.directory, titled(run, "# The initial scale"), named, figures(run), summary(run)
-    )
+    return write_tables(run.directory, titled(run, "# The initial scale"), named, figures(run), summary(run))
 
 
 def _named_tables(run: Run) -> dict[str, Table]:

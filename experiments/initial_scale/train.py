@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import xarray as xr
 from flax import nnx
 
+from experiments.digits import images_of
 from experiments.initial_scale.protocol import BATCH, CLASSES, HIDDEN_LAYERS, PIXELS, Protocol, deviations
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import Digits
@@ -106,13 +106,9 @@ def train(
         axes={"scale": _positions(protocol, scales), "learning_rate": rates},
         block=1,
         directory=directory,
-        seconds_between_saves=math.inf,  # an activation takes a minute: whole ones are enough to go on from
         on_progress=on_progress,
         deviations=_deviations(protocol),
-        train_images=digits.train_images,
-        train_labels=digits.train_labels,
-        test_images=digits.test_images,
-        test_labels=digits.test_labels,
+        **images_of(digits),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.mnist.data import Data
+from experiments.digits import Data
 from experiments.mnist.protocol import ACTIVATIONS, PROTOCOLS, Batches, Initial, Optimiser, Protocol, ProtocolName
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Mnist:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from experiments.mnist.data import load
+        from experiments.digits import load
 
         protocol, out = self.resolve(), run_directory.choose(self.out, "mnist")
         protocol.check()
@@ -103,6 +103,7 @@ def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
     from experiments.mnist import records, report
     from experiments.mnist.train import seconds_per_step, steep_slopes, train
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
@@ -134,7 +135,4 @@ def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
             config={"protocol": command.protocol, **dataclasses.asdict(protocol), "data": digits.source},
             seconds={"total": time.perf_counter() - begin, "activations": seconds},
         )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
+    finish(report, run, begin=begin, made="records, tables and figures")

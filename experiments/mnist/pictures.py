@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
-from experiments.mnist.run_facts import activations, final_losses, label, slope_counts, titled
-from experiments.mnist.samples import LEVEL, sample
+from experiments.digits import titled
+from experiments.mnist.run_facts import activations, final_losses, label, slope_counts
 from experiments.mnist.statements import CLOSEUP, PLOTTED
+from experiments.reporting.samples import mean_and_interval, sample
 from experiments.run_directory import Run
 from paramact_jax.figures import BandCurve, CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
 
@@ -70,21 +70,3 @@ def _slope_counts(run: Run) -> Figure:
         ylabel=r"slopes $|\partial z/\partial y| \geq 1$ before training",
         title=titled(run, f"Mean of {seeds} seeds" if seeds > 1 else "One seed"),
     )
-
-
-def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over the seeds and its 95 % t interval, step by step, of the values that are finite.
-
-    Args:
-      values: (seeds, steps).
-
-    Returns:
-      Mean, lower and upper end, each (steps,): NaN where fewer than 1 seed, or 2 for the ends, has a finite value.
-    """
-    finite = np.isfinite(values)
-    n = finite.sum(axis=0).astype(np.float64)
-    enough, several = np.where(n > 0, n, np.nan), np.where(n > 1, n, np.nan)
-    mean = np.where(finite, values, 0).sum(axis=0) / enough
-    squares = np.where(finite, np.where(finite, values, 0) - mean, 0) ** 2
-    half = stats.t.ppf((1 + LEVEL) / 2, several - 1) * np.sqrt(squares.sum(axis=0) / (several - 1) / several)
-    return mean, mean - half, mean + half

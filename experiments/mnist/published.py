@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from experiments.digits import is_synthetic, titled
 from experiments.mnist import run_facts
-from experiments.mnist.cells import range_cell, yes_no_cell
-from experiments.mnist.samples import Sample, inside, sample
+from experiments.reporting.cells import range_cell, yes_no_cell
+from experiments.reporting.samples import Sample, inside, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.papers import ko2021
 
 WITHIN = 3.0
@@ -44,10 +45,10 @@ def final_table(run: Run) -> Table:
         f"mean +- t s sqrt(1 + 1/n)."
     )
     if not published:
-        why = "the images are not MNIST's" if run_facts.is_synthetic(run) else "it is of another training"
+        why = "the images are not MNIST's" if is_synthetic(run) else "it is of another training"
         note += f" What is published is not compared: {why}."
     return Table(
-        title=run_facts.titled(run, "Test loss and accuracy at the end [P, Fig. 12]"),
+        title=titled(run, "Test loss and accuracy at the end [P, Fig. 12]"),
         columns=[
             *("activation", "test loss", "95 % interval", "smallest - largest", "published", "prediction interval"),
             *("published in it", "in interval of mean", "accuracy", "95 % interval of accuracy"),
@@ -60,7 +61,7 @@ def final_table(run: Run) -> Table:
 def slopes_table(run: Run) -> Table:
     """Slopes >= 1 before training."""
     printed, comparable = {row.activation: row for row in ko2021.FIG_14}, run_facts.slope_counts(run)
-    why = "the images are not MNIST's" if run_facts.is_synthetic(run) else "it is of other minibatches or another start"
+    why = "the images are not MNIST's" if is_synthetic(run) else "it is of other minibatches or another start"
     rows = []
     for name in run_facts.activations(run):
         found, away, verdict = slopes(run, name), math.nan, None
@@ -77,7 +78,7 @@ def slopes_table(run: Run) -> Table:
             ]
         )
     return Table(
-        title=run_facts.titled(run, f"Slopes >= 1 before training, of {run_facts.slopes_counted(run):,} [P, Fig. 14]"),
+        title=titled(run, f"Slopes >= 1 before training, of {run_facts.slopes_counted(run):,} [P, Fig. 14]"),
         columns=["activation", "mean", "s.d.", "published", "s.d. away", "verdict"],
         rows=rows,
         note=(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments import run_directory
+from experiments.digits import is_synthetic, titled
 from experiments.mnist import published, run_facts, statements
-from experiments.mnist.cells import number_cell
 from experiments.mnist.pictures import figures
-from experiments.mnist.samples import Sample, inside, plain
 from experiments.mnist.time_table import times, times_table
+from experiments.reporting.cells import number_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import Sample, inside, plain
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 
 
 def tables(run: Run) -> list[Table]:
@@ -22,8 +23,8 @@ def tables(run: Run) -> list[Table]:
 
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
-    heading = run_facts.titled(run, "# MNIST, 8 hidden layers")
-    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
+    heading = titled(run, "# MNIST, 8 hidden layers")
+    return write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def summary(run: Run) -> dict[str, Any]:
         "experiment": run.manifest["experiment"],
         "protocol": run.manifest["config"]["protocol"],
         "source": run.records.attrs["source"],
-        "synthetic": run_facts.is_synthetic(run),
+        "synthetic": is_synthetic(run),
         "seeds": [int(seed) for seed in run.records["seed"].values],
         "activations": per_activation,
         "statements": [
@@ -87,7 +88,7 @@ def _statements_table(run: Run) -> Table:
     if left_out := statements.left_out(run.records):
         note += f" Not asked, for want of an activation or of scores: {left_out} of the paper's statements."
     return Table(
-        title=run_facts.titled(run, "Statements of [P, section 4.2] on Figs. 12 to 14"),
+        title=titled(run, "Statements of [P, section 4.2] on Figs. 12 to 14"),
         columns=["figure", "statement", "verdict", "seeds", "difference", "95 % interval", "of", "means"],
         rows=[
             [

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from experiments.digits import is_synthetic
 from experiments.mnist.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH
 from experiments.run_directory import Run
 from paramact_jax.papers import ko2021
@@ -28,16 +29,6 @@ def activations(run: Run) -> list[str]:
     """The run's, in the order of [P, Table 6]; those that are not in it last."""
     names = [str(name) for name in run.records["activation"].values]
     return [*(name for name in _LABELS if name in names), *(name for name in names if name not in _LABELS)]
-
-
-def is_synthetic(run: Run) -> bool:
-    """Whether the images are the stand-in, so that nothing published can be expected."""
-    return bool(run.records.attrs["synthetic"])
-
-
-def titled(run: Run, title: str) -> str:
-    """The title, with a warning where the images are not MNIST's."""
-    return f"{title} - SYNTHETIC IMAGES, NOT MNIST" if is_synthetic(run) else title
 
 
 def conditions(run: Run) -> str:

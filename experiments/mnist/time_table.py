@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from experiments.digits import is_synthetic, titled
 from experiments.mnist import run_facts, time_to_loss
-from experiments.mnist.cells import range_cell, yes_no_cell
-from experiments.mnist.samples import Sample, inside
+from experiments.reporting.cells import range_cell, yes_no_cell
+from experiments.reporting.samples import Sample, inside
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.papers import ko2021
 
 
@@ -22,7 +23,7 @@ def times_table(run: Run) -> Table:
         inside_both = [
             inside(published.share, saved.interval) if saved else None for saved in (row.saved_steps, row.saved_seconds)
         ]
-        compared = row.activation == published.activation and not run_facts.is_synthetic(run)
+        compared = row.activation == published.activation and not is_synthetic(run)
         rows.append(
             [
                 run_facts.label(row.activation),
@@ -61,7 +62,7 @@ def times_table(run: Run) -> Table:
                 f"not: there it saves more than {steps.at_least:.1%} of the steps{of_time}."
             )
     return Table(
-        title=run_facts.titled(run, f"Steps and time to a train loss of {published.train_loss:g} [P, section 4.2]"),
+        title=titled(run, f"Steps and time to a train loss of {published.train_loss:g} [P, section 4.2]"),
         columns=[
             *("activation", "seeds", "steps", "95 % interval", "smallest - largest", "ms a step", "seconds"),
             *(f"steps saved against {reference}", "time saved", "published", "inside (steps / time)"),

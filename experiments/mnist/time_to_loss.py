@@ -8,7 +8,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from experiments.mnist.samples import Sample, sample
+from experiments.reporting.samples import Sample, sample
 
 
 @dataclasses.dataclass(frozen=True)

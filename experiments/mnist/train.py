@@ -16,25 +16,13 @@ import xarray as xr
 from flax import nnx
 from jax import lax
 
+from experiments.digits import images_of
 from experiments.mnist.protocol import CLASSES, HIDDEN_LAYERS, WIDTH, Protocol, layers_of
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of
 from paramact_jax.sweeps import Progress, Training, long_sweep, sweep, trial_key
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
-
-Images = dict[str, Any]
-"""Images and labels, as the trainings take them."""
-
-
-def images_of(digits: Digits) -> Images:
-    """The settings of a training that hold the images; shared by all seeds."""
-    return {
-        "train_images": digits.train_images,
-        "train_labels": digits.train_labels,
-        "test_images": digits.test_images,
-        "test_labels": digits.test_labels,
-    }
 
 
 def rates_of(protocol: Protocol) -> dict[str, Any]:

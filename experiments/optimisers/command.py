@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.mnist.data import Data
+from experiments.digits import Data
 from experiments.optimisers.design import ACTIVATIONS, MNIST_RATES, OPTIMISERS, XOR10_RATES, Protocol
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class OptimisersXor10:
 class OptimisersMnist:
     """On MNIST with 8 hidden layers: the test loss, by activation, optimiser and learning rate.
 
-    About 6 minutes on 2 cores. Writes runs/optimisers-mnist-DATE-TIME/, as the other. Interrupted, it goes on where it
+    About 8 minutes on 2 cores. Writes runs/optimisers-mnist-DATE-TIME/, as the other. Interrupted, it goes on where it
     was when the same command is given the same --out. Example: python -m experiments optimisers mnist --steps 3000
     """
 
@@ -102,7 +102,7 @@ class OptimisersMnist:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from experiments.mnist.data import load
+        from experiments.digits import load
 
         protocol = _protocol(self)
         out = run_directory.choose(self.out, "optimisers-mnist")
@@ -159,6 +159,7 @@ def _run(
     from experiments import run_directory
     from experiments.optimisers import report
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
@@ -169,7 +170,4 @@ def _run(
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}
         )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figure in {out}")
+    finish(report, run, begin=begin, made="records, tables and figure")

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import xarray as xr
 
+from experiments.digits import images_of
 from experiments.mnist.protocol import PROTOCOLS, layers_of
 from experiments.mnist.train import classifier
 from experiments.optimisers.design import Protocol
@@ -82,10 +83,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
                 block=1,
                 directory=directory / f"{activation}-{name}",
                 on_progress=functools.partial(progress.advanced, shown),
-                train_images=digits.train_images,
-                train_labels=digits.train_labels,
-                test_images=digits.test_images,
-                test_labels=digits.test_labels,
+                **images_of(digits),
             )
             progress.through(shown)
             for key, values in found.items():

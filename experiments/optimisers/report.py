@@ -9,13 +9,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import run_directory
-from experiments.mnist.cells import number_cell, range_cell
-from experiments.mnist.pictures import mean_and_interval
-from experiments.mnist.samples import plain, sample
 from experiments.optimisers.findings import Cell, Outcome, answers, cells, conclusion, outcome
+from experiments.reporting.cells import number_cell, range_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import mean_and_interval, plain, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.figures import BandCurve, curves_over_rates
 from paramact_jax.statistics import wilson_interval
 
@@ -55,7 +54,7 @@ def write(run: Run) -> list[Path]:
     """Write summary, tables and figure into the run's directory; returns the files."""
     heading = f"# Optimiser or activation? {_problem(run)}\n\n{conclusion(outcome(run.records))}"
     named = _named_tables(run)
-    return run_directory.write_tables(run.directory, heading, named, {"rates": _figure(run)}, summary(run))
+    return write_tables(run.directory, heading, named, {"rates": _figure(run)}, summary(run))
 
 
 def _named_tables(run: Run) -> dict[str, Table]:
@@ -80,9 +79,9 @@ def _best(run: Run) -> Table:
         ],
         rows=rows,
         note=(
-            f"{_conditions(run)} rate: the best for the first {of.choosing} seeds, of equally good ones the smallest; "
-            f"*: the smallest or largest tried. All else is of the other {of.reported.sizes['seed']} seeds. Interval: "
-            f"{interval}."
+            f"{_conditions(run)} rate: the best for the first {_seeds(of.choosing)}, of equally good ones the "
+            f"smallest; *: the smallest or largest tried. All else is of the other {of.reported.sizes['seed']} seeds. "
+            f"Interval: {interval}."
         ),
         left=["optimiser"],
     )
@@ -127,9 +126,9 @@ def _comparisons(run: Run) -> Table:
         columns=["question", "difference of", "seeds", "mean", "95 % interval", "p", "p (Holm)", "better"],
         rows=rows,
         note=(
-            f"{conclusion(of)} Each at its best rate, and the best optimiser, are those of the first {of.choosing} "
-            f"seeds; differences on the others{', per 1,000' if of.counted else ''}; {test}, Holm's correction over "
-            f"the {len(rows)} rows."
+            f"{conclusion(of)} Each at its best rate, and the best optimiser, are those of the first "
+            f"{_seeds(of.choosing)}; differences on the others{', per 1,000' if of.counted else ''}; {test}, Holm's "
+            f"correction over the {len(rows)} rows."
         ).strip(),
         left=["difference of", "better"],
     )
@@ -181,6 +180,7 @@ def _figure(run: Run) -> Figure:
         panels,
         ylabel="share of trials that converge" if of.counted else of.name,
         title=f"{_problem(run)}: all {seeds} seeds, 95 % interval shaded",
+        log=not of.counted,
     )
 
 
@@ -191,6 +191,10 @@ def _band(of: Outcome, values: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np
         return mean_and_interval(by_seed)
     ends = np.array([wilson_interval(int(count), len(by_seed)) for count in by_seed.sum(axis=0)])
     return by_seed.mean(axis=0), ends[:, 0], ends[:, 1]
+
+
+def _seeds(number: int) -> str:
+    return f"{number:,} seeds" if number > 1 else "seed"
 
 
 def _problem(run: Run) -> str:

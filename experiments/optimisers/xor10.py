@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +13,7 @@ import xarray as xr
 from jax import lax
 
 from experiments.optimisers.design import Protocol
+from experiments.side_by_side import compile_side_by_side
 from experiments.xor10 import protocol as xor10
 from experiments.xor10.train import CHUNK, one_state
 from paramact_jax.activations import Activation, catalogue
@@ -128,12 +126,10 @@ def run(
     trainers = {cell: Trainer(*cell) for cell in cells}
     blank = blank_groups(protocol)
     begun = {cell: trainer.begin(blank) for cell, trainer in trainers.items()}
-    programs = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        futures = {pool.submit(_timed, trainers[cell].compiler(begun[cell])): cell for cell in cells}
-        for future in as_completed(futures):
-            programs[futures[future]], seconds = future.result()
-            on_compiled(_named(futures[future]), seconds)
+    programs = compile_side_by_side(
+        ((cell, trainers[cell].compiler(begun[cell])) for cell in cells),
+        on_compiled=lambda cell, seconds: on_compiled(_named(cell), seconds),
+    )
     losses = []
     for cell in cells:
 
@@ -171,11 +167,6 @@ def _squared_error(record: Activation, params: Params) -> jax.Array:
     inputs, targets = xor()
     outputs = forward(params, jnp.asarray(inputs), record)
     return jnp.mean((outputs - jnp.asarray(targets)[..., None]) ** 2, axis=(0, 1))
-
-
-def _timed(compile_it: Callable[[], Callable[[Any, Any], Any]]) -> tuple[Callable[[Any, Any], Any], float]:
-    begin = time.perf_counter()
-    return compile_it(), time.perf_counter() - begin
 
 
 def _groups(protocol: Protocol) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.mnist.data import Data
+from experiments.digits import Data
 from experiments.relu_family.design import ACTIVATIONS, LEARNING_RATES, Conditions
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ReluFamily:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from experiments.mnist.data import load
+        from experiments.digits import load
 
         conditions = Conditions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Conditions)})
         conditions.check()
@@ -87,6 +87,7 @@ def _run(conditions: Conditions, digits: Digits, out: Path) -> None:
     from experiments.progress import SweepProgress
     from experiments.relu_family import report
     from experiments.relu_family.train import to_dataset, train
+    from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
@@ -108,7 +109,4 @@ def _run(conditions: Conditions, digits: Digits, out: Path) -> None:
             config=dataclasses.asdict(conditions) | {"data": digits.source},
             seconds={"total": time.perf_counter() - begin},
         )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
+    finish(report, run, begin=begin, made="records, tables and figures")

@@ -10,16 +10,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import run_directory
-from experiments.mnist.cells import range_cell
-from experiments.mnist.pictures import mean_and_interval
-from experiments.mnist.run_facts import is_synthetic, titled
-from experiments.mnist.samples import Sample, plain, sample
+from experiments.digits import is_synthetic, titled
 from experiments.relu_family import units
 from experiments.relu_family.design import FAINT
 from experiments.relu_family.statements import check, label
+from experiments.reporting.cells import range_cell, share_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import Sample, mean_and_interval, plain, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from paramact_jax.figures import BandCurve, curves_in_panels
 from paramact_jax.statistics import PairedComparison, holm, paired_comparison
 
@@ -44,13 +43,13 @@ def summary(run: Run) -> dict[str, Any]:
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
     heading = titled(run, "# The family of ReLU")
-    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
+    return write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
 
 
 def figures(run: Run) -> dict[str, Figure]:
     """Dead units, units as good as dead, and the test loss, by step: a panel for each activation."""
     records = run.records
-    shaded = f"mean of {records.sizes['seed']} seeds, 95 % interval shaded"
+    shaded = f"mean of {records.sizes['seed']} seeds, without values that are not finite; 95 % interval shaded"
     shares = {
         "dead": (units.dead(records), "units with slope 0 for all probe images"),
         "faint": (units.faint(records), f"units with $|$slope$|$ at most {FAINT:g} for all probe images"),
@@ -111,10 +110,10 @@ def _units(run: Run) -> Table:
                 f"{rate:g}",
                 _mean(sample(dead.sel(at).isel(look=0).values), ".1%"),
                 _mean(end, ".1%"),
-                range_cell(end.interval(), ".1%"),
+                share_cell(end.interval()),
                 _mean(sample(high.sel(at).isel(look=-1).values), ".1%"),
                 _mean(weak, ".1%"),
-                range_cell(weak.interval(), ".1%"),
+                share_cell(weak.interval()),
                 f"{were:,.0f}",
                 f"{are_back:,.0f}" + (f" ({are_back / were:.0%})" if were else ""),
                 str(end.non_finite),
@@ -133,7 +132,7 @@ def _units(run: Run) -> Table:
             f"dead: |slope| <= {FAINT:g} for all, where ReLU is dead: the slope of Leaky ReLU below 0 is 0.01, that of "
             f"PReLU is learned, that of ELU exp(y). ever dead: units of all seeds together that were dead at a look; "
             f"came back: of these, not dead at a later look. not finite: trainings left out, whose values were no "
-            f"numbers at the end. {_conditions(run)}"
+            f"numbers at the end. Intervals are t intervals, cut off at 0 and 1. {_conditions(run)}"
         ),
     )
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.mnist.cells import number_cell, range_cell
-from experiments.mnist.samples import Sample, sample
 from experiments.relu_family import units
 from experiments.relu_family.design import FAINT
+from experiments.reporting.cells import number_cell, range_cell
+from experiments.reporting.samples import Sample, sample
 
 _REMEDIES = {"leaky_relu": "Leaky ReLU", "prelu": "PReLU", "elu": "ELU"}
 _LABELS = {"relu": "ReLU", **_REMEDIES, "relu6": "ReLU6", "parametric_relu": "Parametric ReLU"}

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from flax import nnx
 
-from experiments.mnist.train import images_of
+from experiments.digits import images_of
 from experiments.relu_family.design import CLASSES, Conditions
 from experiments.relu_family.watch import Watch
 from paramact_jax.activations import Activation, catalogue

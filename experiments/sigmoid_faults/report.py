@@ -10,15 +10,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import run_directory
 from experiments.bench.activations import REFERENCE
-from experiments.mnist.cells import range_cell
-from experiments.mnist.pictures import mean_and_interval
-from experiments.mnist.samples import plain, sample
+from experiments.reporting.cells import range_cell
+from experiments.reporting.files import write_tables
+from experiments.reporting.samples import mean_and_interval, plain, sample
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from experiments.sigmoid_faults.networks import AFTER, BEFORE
 from experiments.sigmoid_faults.statements import check, usual_gain
-from experiments.tables import Table
 from paramact_jax.figures import BandCurve, PathPanel, curves_in_panels, paths_in_the_plane
 from paramact_jax.gradients.units import SATURATED_BELOW
 
@@ -40,7 +39,7 @@ def summary(run: Run) -> dict[str, Any]:
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figures into the run's directory; returns the files."""
     heading = "# The three faults of the sigmoid"
-    return run_directory.write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
+    return write_tables(run.directory, heading, _named_tables(run), figures(run), plain(summary(run)))
 
 
 def figures(run: Run) -> dict[str, Figure]:

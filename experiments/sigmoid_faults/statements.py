@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from experiments.bench.activations import REFERENCE
-from experiments.mnist.cells import range_cell
-from experiments.mnist.samples import sample
+from experiments.reporting.cells import range_cell
+from experiments.reporting.samples import sample
 from experiments.sigmoid_faults.networks import AFTER, BEFORE
 from experiments.sigmoid_faults.zigzag import FULL_BATCH, POINT_BY_POINT
 from paramact_jax.activations import catalogue

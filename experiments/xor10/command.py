@@ -88,6 +88,7 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
 
     from experiments import run_directory
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.xor10 import gradients, records, report
     from experiments.xor10.train import model, one_state, train
 
@@ -120,7 +121,4 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
             "training": {activation: result.seconds for activation, result in trained.items()},
         },
     )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figure in {out}")
+    finish(report, run, begin=begin, made="records, tables and figure")

@@ -12,7 +12,7 @@ import xarray as xr
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
-from experiments.tables import Table
+from experiments.reporting.tables import Table
 from paramact_jax.datasets import xor
 from paramact_jax.figures import DepthCurve, gradient_against_depth, layer_histograms
 from paramact_jax.gradients import Cause, attribute

@@ -10,9 +10,9 @@ from typing import Any
 
 import xarray as xr
 
-from experiments import run_directory
+from experiments.reporting.files import write_report
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from experiments.xor10 import gradients
 from experiments.xor10.protocol import PROTOCOLS
 from paramact_jax.figures import ConvergenceCurve, convergence
@@ -185,7 +185,7 @@ def write(run: Run) -> list[Path]:
     pictures = {"convergence": _figure(run), **gradients.figures(run.records, _label)}
     links = [f"![{name}]({name}.png)\n" for name in pictures]
     content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for _, table in named), *links])
-    return run_directory.write_report(run.directory, content, pictures)
+    return write_report(run.directory, content, pictures)
 
 
 def _figure(run: Run) -> Any:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from experiments.side_by_side import compile_side_by_side
 from experiments.xor10 import gradients
 from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from paramact_jax.activations import Activation, catalogue
@@ -149,20 +148,10 @@ def train(
         initial = start_values(record, protocol.initial_a)
         return blank._replace(params=with_activation(blank.params, record, initial))
 
-    def timed(compile_it: Callable[[], Callable[[Any, Any], Any]]) -> tuple[Callable[[Any, Any], Any], float]:
-        begin_at = time.perf_counter()
-        return compile_it(), time.perf_counter() - begin_at
-
-    programs = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        futures = {
-            pool.submit(timed, trainers[name].compiler(begin(record), (settings, np.int32(0)))): name
-            for name, record in records.items()
-        }
-        for future in as_completed(futures):
-            programs[futures[future]], seconds = future.result()
-            on_compiled(futures[future], seconds)
-
+    programs = compile_side_by_side(
+        ((name, trainers[name].compiler(begin(record), (settings, np.int32(0)))) for name, record in records.items()),
+        on_compiled=on_compiled,
+    )
     marks = gradients.looks(protocol.iterations, gradients_every)
     results = {}
     for name, record in records.items():

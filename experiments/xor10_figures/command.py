@@ -84,6 +84,7 @@ def _run(command: Xor10Figures, protocol: Protocol, out: Path) -> int:
 
     from experiments import run_directory
     from experiments.progress import SweepProgress
+    from experiments.reporting.files import finish
     from experiments.startup import start
     from experiments.xor10 import records
     from experiments.xor10.train import train
@@ -132,8 +133,5 @@ def _run(command: Xor10Figures, protocol: Protocol, out: Path) -> int:
             "history": time.perf_counter() - swept,
         },
     )
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, figures and statements in {out}")
+    finish(report, run, begin=begin, made="records, figures and statements")
     return 0

@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import run_directory
+from experiments.reporting.files import write_report
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from experiments.xor10_figures.statements import Statement, check
 from paramact_jax.figures import FactorHistory, Moves, factor_panels, moves_per_layer, moves_together, trajectories
 from paramact_jax.papers import ko2021
@@ -39,7 +39,7 @@ def write(run: Run) -> list[Path]:
     content["report.md"] = "\n".join(
         ["# XOR(10), one trial\n", table.markdown(), *(f"![{name}]({name}.png)\n" for name in pictures)]
     )
-    return run_directory.write_report(run.directory, content, pictures)
+    return write_report(run.directory, content, pictures)
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -94,6 +94,7 @@ class Xor10Protocol:
 
 def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
     from experiments import run_directory
+    from experiments.reporting.files import finish
     from experiments.startup import start
     from experiments.xor10_protocol import records, report
     from experiments.xor10_protocol.grid import programs
@@ -139,7 +140,4 @@ def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
         },
     )
     kept.discard()
-    report.write(run)
-    for table in report.tables(run):
-        print(table.plain())
-    print(f"{time.perf_counter() - begin:.1f} s; records, tables and figure in {out}")
+    finish(report, run, begin=begin, made="records, tables and figure")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import run_directory
+from experiments.reporting.files import write_report
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from experiments.xor10_protocol.grid import Cell
 from experiments.xor10_protocol.ranking import Ranked, margins, place_of, ranking
 from experiments.xor10_protocol.records import AXES
@@ -77,7 +77,7 @@ def write(run: Run) -> list[Path]:
             ]
         ),
     }
-    return run_directory.write_report(run.directory, content, {"ranking": _figure(run)})
+    return write_report(run.directory, content, {"ranking": _figure(run)})
 
 
 def _ranking_table(run: Run, rows: Sequence[Ranked]) -> Table:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.side_by_side import compile_side_by_side
 from experiments.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH
 from experiments.xor10.train import CHUNK, model
 from experiments.xor10_protocol.grid import Batch, Conditions, Scale
@@ -71,17 +70,13 @@ class Trainer:
         self.trials_at_once = -(-most_trials // unit) * unit
         self._first_states = OverTrials(lambda trial, _: _first_state(trial), mesh=mesh)
         example = trials_of([Job(_EXAMPLE, first_seed=0, trials=1)])
-        self._programs: dict[Kind, Callable[[Any, Any], Any]] = {}
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            futures = {
-                pool.submit(
-                    _over_trials(*kind, mesh=mesh).compiler(self._begin(kind[0], example), (None, jnp.int32(0)))
-                ): kind
+        self._programs = compile_side_by_side(
+            (
+                (kind, _over_trials(*kind, mesh=mesh).compiler(self._begin(kind[0], example), (None, jnp.int32(0))))
                 for kind in kinds
-            }
-            for future in as_completed(futures):
-                self._programs[futures[future]] = future.result()
-                on_compiled()
+            ),
+            on_compiled=lambda kind, seconds: on_compiled(),
+        )
 
     def losses(
         self,

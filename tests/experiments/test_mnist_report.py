@@ -10,9 +10,9 @@ import xarray as xr
 
 from experiments import run_directory
 from experiments.mnist import published, report, run_facts, statements
-from experiments.mnist.pictures import figures, mean_and_interval
-from experiments.mnist.samples import plain, sample
+from experiments.mnist.pictures import figures
 from experiments.mnist.time_to_loss import first_below, rows
+from experiments.reporting.samples import mean_and_interval, plain, sample
 from experiments.run_directory import Run
 from paramact_jax.papers import ko2021
 

@@ -3,7 +3,7 @@ import threading
 import jax
 import pytest
 
-from experiments.side_by_side import side_by_side
+from experiments.side_by_side import compile_side_by_side, side_by_side
 
 
 def test_as_many_trainings_run_at_once_as_there_are_devices_each_on_its_own():
@@ -46,3 +46,28 @@ def test_a_failure_ends_the_others_and_is_the_one_that_is_raised(error):
     with pytest.raises(error, match="this one"):
         side_by_side(["runs on", "fails", *map(str, range(20))], train)
     assert "runs on" in ended
+
+
+def test_compilations_overlap_and_the_next_program_is_traced_meanwhile():
+    traced, compiled = threading.Event(), []
+
+    def first():
+        assert traced.wait(timeout=10)
+        return "program of first"
+
+    def compilers():
+        yield "first", first
+        traced.set()
+        yield "second", lambda: "program of second"
+
+    found = compile_side_by_side(compilers(), on_compiled=lambda name, seconds: compiled.append((name, seconds >= 0)))
+    assert found == {"first": "program of first", "second": "program of second"}
+    assert sorted(compiled) == [("first", True), ("second", True)]
+
+
+def test_what_a_compilation_raises_is_raised():
+    def fails():
+        raise ValueError("cannot be compiled")
+
+    with pytest.raises(ValueError, match="cannot be compiled"):
+        compile_side_by_side([("good", lambda: 1), ("bad", fails)])

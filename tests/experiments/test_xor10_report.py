@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments.reporting.tables import Table
 from experiments.run_directory import Run
-from experiments.tables import Table
 from experiments.xor10 import report
 from experiments.xor10.protocol import PROTOCOLS
 from paramact_jax.figures import ConvergenceCurve, convergence

@@ -1,4 +1,4 @@
-"""How the tables of an MNIST run write an interval and a verdict."""
+"""How a table writes an interval, a number and a verdict."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ def range_cell(bounds: tuple[float, float] | None, form: str) -> str:
       '-0.5 to 1.0'
     """
     return "" if bounds is None or math.isnan(bounds[0]) else f"{bounds[0]:{form}} to {bounds[1]:{form}}"
+
+
+def share_cell(bounds: tuple[float, float] | None) -> str:
+    """The interval of a share, cut off at 0 and 1, beyond which a t interval of few values may reach.
+
+    Examples:
+      >>> share_cell((-0.02, 0.154))
+      '0.0% to 15.4%'
+    """
+    return "" if bounds is None else range_cell((max(bounds[0], 0), min(bounds[1], 1)), ".1%")
 
 
 def number_cell(value: float) -> str:

@@ -70,6 +70,24 @@ def sample(values: ArrayLike) -> Sample:
     )
 
 
+def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the seeds and its 95 % t interval, step by step, of the values that are finite.
+
+    Args:
+      values: (seeds, steps).
+
+    Returns:
+      Mean, lower and upper end, each (steps,): NaN where fewer than 1 seed, or 2 for the ends, has a finite value.
+    """
+    finite = np.isfinite(values)
+    n = finite.sum(axis=0).astype(np.float64)
+    enough, several = np.where(n > 0, n, np.nan), np.where(n > 1, n, np.nan)
+    mean = np.where(finite, values, 0).sum(axis=0) / enough
+    squares = np.where(finite, np.where(finite, values, 0) - mean, 0) ** 2
+    half = stats.t.ppf((1 + LEVEL) / 2, several - 1) * np.sqrt(squares.sum(axis=0) / (several - 1) / several)
+    return mean, mean - half, mean + half
+
+
 def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
     """Whether the value lies within the interval, its ends included; None without one of them."""
     return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])

@@ -1,11 +1,12 @@
-"""Which images an experiment on digits uses. Nothing is imported until they are asked for."""
+"""Which images an experiment on digits uses, and what its report says of them. Imports nothing until it has to."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from experiments.run_directory import Run
     from paramact_jax.datasets import Digits
 
 Data = Literal["auto", "idx", "tfds", "synthetic"]
@@ -35,3 +36,23 @@ def load(data: Data, data_dir: Path | None, *, flatten: bool = True) -> Digits:
         return load_mnist(data_dir, source=data, flatten=flatten)
     except (OSError, ImportError) as error:
         raise ValueError(f"--data-dir: {error}") from error
+
+
+def images_of(digits: Digits) -> dict[str, Any]:
+    """The settings of a training that hold the images; shared by all seeds."""
+    return {
+        "train_images": digits.train_images,
+        "train_labels": digits.train_labels,
+        "test_images": digits.test_images,
+        "test_labels": digits.test_labels,
+    }
+
+
+def is_synthetic(run: Run) -> bool:
+    """Whether the images are the stand-in, so that nothing published can be expected."""
+    return bool(run.records.attrs["synthetic"])
+
+
+def titled(run: Run, title: str) -> str:
+    """The title, with a warning where the images are not MNIST's."""
+    return f"{title} - SYNTHETIC IMAGES, NOT MNIST" if is_synthetic(run) else title

@@ -1,0 +1,1 @@
+"""What the reports of the experiments have in common: tables, their cells, and what the seeds say."""

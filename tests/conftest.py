@@ -26,10 +26,9 @@ hypothesis.settings.load_profile("deterministic")
 @pytest.fixture(scope="module")
 def unoptimised():
     """Programs of one module's tests compiled in half the time, for tests that compute little."""
-    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.log_axis import log_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +91,7 @@ def curves_with_bands(
     for axes in figure.axes:
         axes.set(xlabel=xlabel, ylabel=ylabel)
         lines = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-        positive = lines[np.isfinite(lines) & (lines > 0)]
-        if len(positive):
-            # the limits follow the curves: a band that reaches down to 0 has no end on this scale
-            axes.set(yscale="log", ylim=(0.7 * positive.min(), 1.3 * positive.max()))
-            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes, lines, room=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     handles, labels = whole.get_legend_handles_labels()

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from paramact_jax.figures.bands import BandCurve
 from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.log_axis import log_axis
 
 
 def curves_in_panels(
@@ -65,17 +66,13 @@ def curves_in_panels(
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     values = np.concatenate(drawn)
-    positive = values[np.isfinite(values) & (values > 0)]
     if shares:
+        positive = values[np.isfinite(values) & (values > 0)]
         highest = positive.max() if len(positive) else 1
         all_axes[0].set_ylim(-0.02 * highest, 1.05 * highest)  # so that a curve at 0 is seen
         all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    elif len(positive):
-        # the limits follow the curves: a band that reaches down to 0 has no end on this scale
-        all_axes[0].set(yscale="log", ylim=(0.8 * positive.min(), 1.2 * positive.max()))
-        all_axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        all_axes[0].yaxis.set_major_formatter("{x:g}")
-        all_axes[0].yaxis.set_minor_formatter(NullFormatter())
+    else:
+        log_axis(all_axes[0], values, room=0.2)
     all_axes[0].xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if len(steps) > 1:
         all_axes[0].set_xlim(steps[0], steps[-1])

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from paramact_jax.figures.bands import BandCurve
 from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.log_axis import log_axis
 
 
 def curves_over_rates(
@@ -51,14 +51,8 @@ def curves_over_rates(
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     all_axes[0].set_ylabel(ylabel)
-    middles = np.concatenate([np.asarray(curve.middle, float) for curves in panels.values() for curve in curves])
-    middles = middles[np.isfinite(middles) & (middles > 0)]
-    if log and len(middles):
-        # the limits follow the curves: a band that reaches down to 0 has no end on this scale
-        all_axes[0].set(yscale="log", ylim=(0.8 * middles.min(), 1.2 * middles.max()))
-        all_axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        all_axes[0].yaxis.set_major_formatter("{x:g}")
-        all_axes[0].yaxis.set_minor_formatter(NullFormatter())
+    if log:
+        log_axis(all_axes[0], np.array([curve.middle for curves in panels.values() for curve in curves]), room=0.2)
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
     figure.suptitle(title)
     return figure

@@ -35,44 +35,44 @@ def write(run: Run) -> list[Path]:
 def summary(run: Run) -> dict[str, Any]:
     """The table as plain data, by combination and sharing."""
     rows: dict[str, Any] = {}
-    corrected = _corrected(run)
+    compared = differences(run)
     for name in combinations(run):
         rows[name] = {}
         for sharing in _sharings(run):
             of = run.records.sel(combination=name, sharing=sharing)
             loss = sample(of["best_loss"].values)
+            against, corrected = compared.get((name, sharing), (None, None))
             rows[name][sharing] = {
                 "best_loss": plain(loss) | {"interval": loss.interval()},
                 "best_iteration": sample(of["best_iteration"].values),
-                "difference": difference(run, name, sharing),
-                "p_value_holm": corrected.get((name, sharing)),
+                "difference": against,
+                "p_value_holm": corrected,
                 "parameters_of_activations": int(of["parameters_of_activations"]),
                 "seconds_per_step": float(of["seconds_per_step"].median()),
             }
     return {"experiment": "cnn-sharing", "synthetic": is_synthetic(run), "combinations": rows}
 
 
-def difference(run: Run, combination: str, sharing: str) -> PairedComparison | None:
-    """Smallest test loss against the first sharing's, seed by seed.
+def differences(run: Run) -> dict[tuple[str, str], tuple[PairedComparison, float]]:
+    """Smallest test loss against the first sharing's, seed by seed, by combination and sharing.
 
     Returns:
-      None for the first itself, or if fewer than 2 seeds have finite losses under both.
+      The comparison, and its p value by Holm's correction over all of them. Nothing for the first sharing, nor where fewer
+      than 2 seeds have finite losses under both.
     """
-    reference = _sharings(run)[0]
-    if sharing == reference:
-        return None
-    losses = run.records["best_loss"].sel(combination=combination)
-    first, second = losses.sel(sharing=sharing).values, losses.sel(sharing=reference).values
-    finite = np.isfinite(first) & np.isfinite(second)
-    seeds = losses["seed"].values[finite]
-    return paired_comparison(first[finite], second[finite], seeds, seeds) if len(seeds) > 1 else None
-
-
-def _corrected(run: Run) -> dict[tuple[str, str], float]:
-    """The p values of all differences of the table, by Holm's correction."""
-    found = {(name, own): difference(run, name, own) for name in combinations(run) for own in _sharings(run)}
-    compared = {key: against.p_value for key, against in found.items() if against is not None}
-    return dict(zip(compared, holm(list(compared.values())), strict=True))
+    reference, *others = _sharings(run)
+    found = {}
+    for name in combinations(run):
+        losses = run.records["best_loss"].sel(combination=name)
+        second = losses.sel(sharing=reference).values
+        for sharing in others:
+            first = losses.sel(sharing=sharing).values
+            finite = np.isfinite(first) & np.isfinite(second)
+            seeds = losses["seed"].values[finite]
+            if len(seeds) > 1:
+                found[name, sharing] = paired_comparison(first[finite], second[finite], seeds, seeds)
+    corrected = holm([against.p_value for against in found.values()])
+    return {key: (against, p_value) for (key, against), p_value in zip(found.items(), corrected, strict=True)}
 
 
 def _sharings(run: Run) -> list[str]:
@@ -81,18 +81,19 @@ def _sharings(run: Run) -> list[str]:
 
 def _table(run: Run) -> Table:
     rows = []
-    reference, corrected = _sharings(run)[0], _corrected(run)
+    reference, compared = _sharings(run)[0], differences(run)
     for name in combinations(run):
         for sharing in _sharings(run):
             of = run.records.sel(combination=name, sharing=sharing)
             loss, at = sample(of["best_loss"].values), sample(of["best_iteration"].values)
-            against, cells = difference(run, name, sharing), ["", "", "", ""]
-            if against is not None:
+            cells = ["", "", "", ""]
+            if (name, sharing) in compared:
+                against, corrected = compared[name, sharing]
                 cells = [
                     f"{against.difference:+.4f}",
                     range_cell(against.interval, "+.4f"),
                     f"{against.p_value:.2g}",
-                    f"{corrected[name, sharing]:.2g}",
+                    f"{corrected:.2g}",
                 ]
             rows.append(
                 [

@@ -57,8 +57,8 @@ def differences(run: Run) -> dict[tuple[str, str], tuple[PairedComparison, float
     """Smallest test loss against the first sharing's, seed by seed, by combination and sharing.
 
     Returns:
-      The comparison, and its p value by Holm's correction over all of them. Nothing for the first sharing, nor where fewer
-      than 2 seeds have finite losses under both.
+      The comparison, and its p value by Holm's correction over all of them. Nothing for the first sharing, nor where
+      fewer than 2 seeds have finite losses under both.
     """
     reference, *others = _sharings(run)
     found = {}

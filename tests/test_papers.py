@@ -57,7 +57,7 @@ def test_rows_cannot_be_changed():
 def test_papers_are_read_without_jax():
     program = "import sys, paramact_jax.papers; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert "paramact_jax.papers.ko2021" in loaded
+    assert {f"paramact_jax.papers.{name}" for name in ("ko2021", "kong2020", "student_report")} <= set(loaded)
     assert not {"jax", "numpy"} & set(loaded)
 
 

@@ -1,6 +1,10 @@
-"""Published rows as frozen, self-checking records. Standard library only."""
+"""Published rows as frozen, self-checking records. Standard library only.
 
-from paramact_jax.papers import ko2021
+`ko2021` has those of [P], `kong2020` those of [A], `student_report` those of [R].
+"""
+
+from paramact_jax.papers import ko2021, kong2020, student_report
+from paramact_jax.papers.kong2020 import CombinationRow
 from paramact_jax.papers.record import (
     Citation,
     ConvergenceRow,
@@ -10,14 +14,19 @@ from paramact_jax.papers.record import (
     SteepSlopes,
     TimeSaved,
 )
+from paramact_jax.papers.student_report import PrintedRun
 
 __all__ = [
     "Citation",
+    "CombinationRow",
     "ConvergenceRow",
     "FinalLoss",
     "NodePoint",
+    "PrintedRun",
     "StartValues",
     "SteepSlopes",
     "TimeSaved",
     "ko2021",
+    "kong2020",
+    "student_report",
 ]

@@ -2,6 +2,7 @@
 
 from paramact_jax.gradients import mean_field, units
 from paramact_jax.gradients.attribution import Attribution, Cause, Decay, Units, attribute, cause, decay, state_of_units
+from paramact_jax.gradients.feature_maps import FeatureMapGradients, feature_map_gradients
 from paramact_jax.gradients.jacobians import (
     Chain,
     LayerGradients,
@@ -17,6 +18,7 @@ __all__ = [
     "Cause",
     "Chain",
     "Decay",
+    "FeatureMapGradients",
     "LayerGradients",
     "LayerJacobians",
     "Spectra",
@@ -25,6 +27,7 @@ __all__ = [
     "cause",
     "chain",
     "decay",
+    "feature_map_gradients",
     "layer_jacobians",
     "mean_field",
     "parameter_gradients",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paramact_jax.activations import catalogue, parametric_relu, parametric_sigmoid, tanh
-from paramact_jax.gradients.feature_maps import feature_map_gradients
+from paramact_jax.gradients import feature_map_gradients
 from paramact_jax.layers import Sharing
 from paramact_jax.layers.nnx import Parametric
 

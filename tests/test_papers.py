@@ -1,11 +1,12 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from paramact_jax.activations import catalogue
-from paramact_jax.papers import ConvergenceRow, FinalLoss, SteepSlopes, TimeSaved, ko2021
+from paramact_jax.papers import ConvergenceRow, FinalLoss, SteepSlopes, TimeSaved, ko2021, kong2020
 
 
 def printed(table):
@@ -47,6 +48,17 @@ def test_a_wrong_row_is_refused(fields, message):
     assert ConvergenceRow(**row) in ko2021.TABLE_5
     with pytest.raises(ValueError, match=message):
         ConvergenceRow(**row | fields)
+
+
+@pytest.mark.parametrize("citation", [ko2021.CITATION, kong2020.CITATION], ids=lambda citation: citation.key)
+def test_the_citation_file_says_the_same(citation):
+    references = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8").split("  - type: article")
+    (reference,) = [text for text in references if f"title: {citation.title}\n" in text]
+    fields = dict(line.strip().split(": ", 1) for line in reference.splitlines() if ": " in line)
+    assert fields["journal"] == citation.venue
+    assert f"{fields['start']}-{fields['end']}" == citation.pages
+    for name in ("year", "volume", "issue", "doi"):
+        assert fields[name] == str(getattr(citation, name))
 
 
 def test_rows_cannot_be_changed():

@@ -18,6 +18,10 @@ CITATION = Citation(
     title="Alleviation of Vanishing Gradient Problem Using Parametric Activation Functions",
     venue="KIPS Transactions on Software and Data Engineering",
     year=2021,
+    volume=10,
+    issue=10,
+    pages="407-420",
+    doi="10.3745/KTSDE.2021.10.10.407",
 )
 
 TABLE_4 = (

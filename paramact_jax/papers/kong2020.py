@@ -13,6 +13,10 @@ CITATION = Citation(
     title="Performance Improvement Method of Convolutional Neural Network Using Agile Activation Function",
     venue="KIPS Transactions on Software and Data Engineering",
     year=2020,
+    volume=9,
+    issue=7,
+    pages="213-220",
+    doi="10.3745/KTSDE.2020.9.7.213",
 )
 
 LABELS = {

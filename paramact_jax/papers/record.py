@@ -8,13 +8,27 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Citation:
-    """A source, under the key that docstrings put in brackets."""
+    """A source, under the key that docstrings put in brackets.
+
+    Attributes:
+      key: as in "[P, Table 5]".
+      authors: all of them, in order.
+      title: in English.
+      venue: the journal.
+      year, volume, issue: of publication.
+      pages: first and last.
+      doi: without the address of a resolver.
+    """
 
     key: str
     authors: str
     title: str
     venue: str
     year: int
+    volume: int
+    issue: int
+    pages: str
+    doi: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Settings(NamedTuple):
     """What one trial is trained with. Every entry is traced: another value never recompiles.
 
     Attributes:
-      learning_rate: of W and w0, rho_1 in [P, eq. 7].
+      learning_rate: of W and w0, rho_1 in [P, eq. 10].
       activation_learning_rate: of a and b, rho_2 = rho_3 in [P, eq. 11-12].
       loss_scale: the gradient is that of loss_scale times the mean squared error of an update's points.
       threshold: the mean squared error below which a trial counts as converged.

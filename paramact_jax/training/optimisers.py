@@ -25,7 +25,7 @@ MAKERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
 def optimiser(
     name: str, params: Any, learning_rate: ArrayLike, a: ArrayLike | None = None, b: ArrayLike | None = None
 ) -> optax.GradientTransformation:
-    """An optimiser of all params, with rates of their own for the activations' [P, eq. 7-12: rho_1, rho_2, rho_3].
+    """An optimiser of all params, with rates of their own for the activations' [P, eq. 10-12: rho_1, rho_2, rho_3].
 
     Rates may be traced, so that another value does not compile again; what the optimiser keeps does not depend on them.
     Parameters that the layers hold fixed stay fixed, where the tree has them.

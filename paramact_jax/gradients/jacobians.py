@@ -1,8 +1,9 @@
 """The factors of the chain rule through a network, and their products [P, eq. 6, 13-17].
 
 Notation of [P]: layer l makes y^(l) = W^(l) z^(l) + w0^(l) of its input z^(l), l = 1 .. K+1, and hidden layers make
-z^(l+1) = f(y^(l)) of that. The factors of the chain rule are dy^(m)/dz^(m) = W^(m) (type 1, the linear part) and
-dz^(m)/dy^(m-1) = diag(f'(y^(m-1))) (type 2, the activation).
+z^(l+1) = f(y^(l)) of that. So y are pre-activations and z are activations, the outputs of a layer; z^(1) is the input
+of the network. W is the transpose of Flax's kernel. The factors of the chain rule are dy^(m)/dz^(m) = W^(m) (type 1,
+the linear part) and dz^(m)/dy^(m-1) = diag(f'(y^(m-1))) (type 2, the activation).
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ class LayerGradients(NamedTuple):
     """Gradients of one layer's parameters at every sample; with an axis of outputs as in `Chain`.
 
     Attributes:
-      kernel: dL/dW, (samples, [outputs,] fan_in, fan_out), as Flax holds a kernel.
+      kernel: dL/d kernel = (dL/dW)^T, (samples, [outputs,] fan_in, fan_out).
       bias: dL/dw0, (samples, [outputs,] fan_out), whether or not the layer has one.
       activation: dL/dp by name of the parameter, (samples, [outputs,] fan_out): the contribution of each node.
     """
@@ -251,8 +252,8 @@ class LayerGradients(NamedTuple):
 def parameter_gradients(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> list[LayerGradients]:
     """The gradient of every parameter at every sample, from the chain of factors [P, eq. 6-9, 13].
 
-    dL/dw_ij = z_i dL/dy_j, dL/dw0_j = dL/dy_j, dL/da_j = dz_j/da_j dL/dz_j, and likewise b: the chain's last link. A
-    parameter that several nodes share has the sum of their entries.
+    dL/dw_ij = z_i dL/dy_j with w_ij = kernel[i, j], dL/dw0_j = dL/dy_j, dL/da_j = dz_j/da_j dL/dz_j, and likewise b:
+    the chain's last link. A parameter that several nodes share has the sum of their entries.
 
     Args:
       jacobians: the factors.

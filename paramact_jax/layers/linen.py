@@ -76,7 +76,7 @@ class Parametric(nn.Module):
 
 
 class Maxout(nn.Module):
-    """z_j = max_k (W_k^T x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W^T x) [B1].
+    """z_j = max_k (W_k x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W x) [B1].
 
     The same function as `paramact_jax.nnx.Maxout`; in_features is that of the first input.
 

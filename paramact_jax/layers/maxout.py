@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 def maxout(
     x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None, *, dtype: DTypeLike | None = None
 ) -> jax.Array:
-    """z_j = max_k (W_k^T x + w0_k)_j, the largest of `pieces` affine maps [B1].
+    """z_j = max_k (W_k x + w0_k)_j, W_k = kernel[:, k]^T, the largest of `pieces` affine maps [B1].
 
     The gradient goes to the winning piece; pieces that tie share it in equal parts, as `jnp.max` does.
 

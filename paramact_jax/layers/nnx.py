@@ -110,7 +110,7 @@ class Parametric(nnx.Module):
 
 
 class Maxout(nnx.Module):
-    """z_j = max_k (W_k^T x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W^T x) [B1].
+    """z_j = max_k (W_k x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W x) [B1].
 
     The gradient goes to the winning piece; pieces that tie share it in equal parts.
 

@@ -1,4 +1,4 @@
-"""The affine map y = W^T z + w0, for one trial or for many with the trials on the last axis."""
+"""The affine map y = W z + w0, W = kernel^T, for one trial or for many with the trials on the last axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNROLLED = 8  # XLA's CPU compiler vectorises a reduction along the trials only
 
 
 def affine(z: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """The affine map y = W^T z + w0 [P, eq. 4].
+    """The affine map y = W z + w0, W = kernel^T [P, eq. 4].
 
     Args:
       z: (points, fan_in), or (points, fan_in, trials).
@@ -26,7 +26,7 @@ def affine(z: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _product(z: jax.Array, kernel: jax.Array) -> jax.Array:
-    """W^T z of every trial.
+    """W z of every trial, W = kernel^T.
 
     Its reverse-mode derivative is written out, because autodiff would sum the long axes in one reduction each. It has
     no forward-mode derivative.

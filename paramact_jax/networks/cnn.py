@@ -84,8 +84,9 @@ class CNN(nnx.Module):
     """Convolutional layers, one dense hidden layer, an affine output [A, section 4, Fig. 10].
 
     Each of `len(filters)` layers convolves (stride 1), applies its activation and pools [A, section 3.3, steps 1-5].
-    Then y = W^T z + w0, z = f(y) in the dense hidden layer; nothing is applied after the last affine map. [A] gives the
-    numbers of filters, 30 dense features and 10 outputs; kernel, padding, pooling and initial weights it leaves open.
+    Then y = W z + w0, W = kernel^T, and z = f(y) in the dense hidden layer; nothing is applied after the last affine
+    map. [A] gives the numbers of filters, 30 dense features and 10 outputs; kernel size, padding, pooling and initial
+    weights it leaves open.
 
     A parametric activation has its own a and b in every node of the dense layer [A, eq. 17-24]. In the convolutional
     layers `sharing` decides: "element" is one a and b for every filter, row and column of a feature map, in front of

@@ -17,7 +17,7 @@ from paramact_jax.networks.pure import each_layer
 
 
 class HiddenLayer(nnx.Module):
-    """z -> f(W^T z + w0): an affine map, then the activation with its own parameters, if it has any."""
+    """z -> f(W z + w0), W = kernel^T: an affine map, then the activation with its own parameters, if it has any."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class HiddenLayer(nnx.Module):
 class MLP(nnx.Module):
     """`len(hidden_features)` hidden layers with an activation function, then an affine output [P, Fig. 6, 11].
 
-    y = W^T z + w0, z = f(y) in every hidden layer; nothing is applied after the last affine map. A parametric
-    activation has its own a and b in every node of every hidden layer.
+    y = W z + w0, W = kernel^T, and z = f(y) in every hidden layer; nothing is applied after the last affine map. A
+    parametric activation has its own a and b in every node of every hidden layer.
 
     Args:
       in_features, hidden_features, out_features: sizes of the input, of each hidden layer, of the output.

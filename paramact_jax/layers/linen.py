@@ -23,8 +23,9 @@ FROZEN_COLLECTION = "frozen"
 class Parametric(nn.Module):
     """Elementwise z = a f(y - b) with a and b in Flax params: one of each per node, channel, element or layer.
 
-    The same function, arguments and errors as `paramact_jax.nnx.Parametric`, which see. Parameters that `trainable`
-    leaves out lie in the collection "frozen" instead of "params". The layer's names in both are those of the record.
+    The same function, arguments and errors as `paramact_jax.nnx.Parametric`; see there. Parameters that `trainable`
+    leaves out lie in the collection "frozen" instead of "params". In both collections the parameters have the names
+    that they have in the record.
 
     Args:
       f, features, sharing, channel_axis, trainable, initial, dtype, param_dtype: as in the nnx twin; initialisers
@@ -55,7 +56,7 @@ class Parametric(nn.Module):
 
     @nn.compact
     def __call__(self, y: jax.Array) -> jax.Array:
-        """Z of the shape of y and, unless `dtype` is given, of its dtype."""
+        """The value z, of the shape of y and, unless `dtype` is given, of its dtype."""
         elementwise = Elementwise.of(
             self.f,
             Sharing(self.sharing, self.features, self.channel_axis),
@@ -105,7 +106,7 @@ class Maxout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Z of shape (..., features) for x of shape (..., in_features)."""
+        """The value z, of shape (..., features) for x of shape (..., in_features)."""
         fan_in = x.shape[-1] if x.ndim else 1
         check_sizes(in_features=fan_in, features=self.features, pieces=self.pieces)
 

@@ -41,7 +41,7 @@ class Decay(NamedTuple):
     diag(f'(y^(l))); entry l - 1 of `linear`, `activation` and `cause` is about these two, l = 1 .. K.
 
     Attributes:
-      log_norm: log ||dL/dy^(l)||, l = 1 .. K+1, natural logarithms; -inf where the gradient is exactly 0.
+      log_norm: log ||dL/dy^(l)||, l = 1 .. K+1; -inf where the gradient is exactly 0. All logarithms are natural.
       linear: log(||dL/dz^(l+1)|| / ||dL/dy^(l+1)||): type 1.
       activation: log(||dL/dy^(l)|| / ||dL/dz^(l+1)||): type 2. The two add up to log_norm[l - 1] - log_norm[l]. The
         first factor that makes the gradient exactly 0 has -inf; those behind it are NaN, having nothing to act on.
@@ -112,6 +112,11 @@ def attribute(
       loss: the scalar loss of the model's outputs (samples, n_{K+1}).
       edges: bin edges of histograms of the hidden layers' values z; None: no histograms.
       singular_values: whether to compute them; they cost more than all the rest.
+
+    Returns:
+      An `Attribution` for K hidden layers. Of its decay `log_norm` and `non_finite` have shape (K+1,), `linear`,
+      `activation` and `cause` (K,), `total_cause` (); all logarithms are natural. The fields of its units have shape
+      (K,), `histograms` (K, bins + 3). Histograms and spectra are None unless asked for.
 
     Raises:
       TypeError: if the model is no Flax module, or x is not of a float dtype.
@@ -240,7 +245,16 @@ def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
 
 
 def state_of_units(jacobians: LayerJacobians, gradient: jax.Array, edges: jax.Array | None = None) -> Units:
-    """Slopes, saturation, death and signs of the weight gradients, of every hidden layer; see `Units`."""
+    """Slopes, saturation, death and signs of the weight gradients, of every hidden layer; see `Units`.
+
+    Args:
+      jacobians: the factors.
+      gradient: dL/d output, (samples, n_{K+1}).
+      edges: bin edges of histograms of the hidden layers' values z; None: no histograms.
+
+    Raises:
+      ValueError: if the network has no hidden layer, or the gradient is not of the output's shape.
+    """
     hidden = len(jacobians.linear) - 1
     to_y = [step.to_y for step in _descend(jacobians, gradient)[:0:-1]]  # their scale does not matter here
     jacobians = in_full_precision(jacobians)

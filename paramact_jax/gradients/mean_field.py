@@ -52,9 +52,10 @@ class Prediction:
 
     @property
     def log_gradient(self) -> np.ndarray:
-        """Log of the root mean square of ||dL/dy^(1)|| / ||dL/dy^(out)||, for networks of 1 .. depth hidden layers.
+        """Natural logarithm of the root mean square of ||dL/dy^(1)|| / ||dL/dy^(out)||, by number of hidden layers.
 
-        The output layer is one more random affine map; a network of k hidden layers has the product of chi_1 .. chi_k.
+        Entry k - 1 is for a network of k hidden layers, k = 1 .. depth, and has the product of chi_1 .. chi_k: the
+        output layer is one more random affine map.
         """
         with np.errstate(divide="ignore"):
             return 0.5 * np.cumsum(np.log(self.factors))

@@ -133,6 +133,10 @@ def forward_with_values(
       added: to y^(1), of its shape: zeros to differentiate by, so that dL/dy^(1) comes with the other gradients
         [P, eq. 17].
 
+    Returns:
+      The outputs, (points, out_features), and the list of y^(l), (points, n_l), l = 1 .. K; with trials both have one
+      more axis of them at the end.
+
     Raises:
       ValueError: as `forward`.
     """

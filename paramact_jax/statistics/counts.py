@@ -48,6 +48,12 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
     The pooled z test, z = (p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2)) with p the pooled proportion; Fisher's exact
     test where an expected count is below 5, where the normal approximation is poor.
 
+    Args:
+      successes_1: count in the first sample, 0 to `trials_1`.
+      trials_1: its number of independent trials, at least 1.
+      successes_2: count in the second sample, 0 to `trials_2`.
+      trials_2: its number of independent trials, at least 1.
+
     Raises:
       ValueError: if a count is not within 0..trials.
 

@@ -115,6 +115,10 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
     If the conditions do not differ, a pair with one yes has it under either with probability 1/2: with m = only_first
     + only_second, p = min(1, 2 P(Binomial(m, 1/2) <= min(only_first, only_second))). Pairs that agree do not matter.
 
+    Args:
+      only_first: pairs with yes under the first condition alone.
+      only_second: pairs with yes under the second alone.
+
     Raises:
       ValueError: if a number is negative.
 

@@ -60,6 +60,12 @@ def power_to_tell(p1: float, p2: float, trials: int, level: float = 0.05) -> flo
     The sum of the probabilities of all pairs of counts that the test calls different, but for counts that are less
     likely than 1e-9 altogether. Meant for few likely counts: the test is made for each pair.
 
+    Args:
+      p1: the proportion behind the first sample, within [0, 1].
+      p2: that behind the second.
+      trials: number of trials in each sample, at least 1.
+      level: two-sided significance level.
+
     Examples:
       >>> print(f"{power_to_tell(0.0, 0.03, 267):.3f}")
       0.814

@@ -71,7 +71,7 @@ class Call:
 
     Attributes:
       part: the trials.
-      room: trials to fill up to, so that all parts run in one compiled program.
+      room: trials to pad to, so that all parts run in one compiled program.
       begun: where to go on from.
       checkpoints: where to keep states.
       on_units: to be told the units done of each trial.

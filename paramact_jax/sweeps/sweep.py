@@ -48,7 +48,7 @@ def sweep(
         the axes, so that they are compared on equal seeds.
       axes: for parameters of `train_one` the values to try, numbers or booleans; every combination is run.
       chunk: trials a call, by default all. Bounds the memory on the devices; the results do not depend on it. Calls
-        are filled up to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
+        are padded to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
         call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
         call that differs in anything that the results depend on is refused.
@@ -68,7 +68,7 @@ def sweep(
 
     Raises:
       ValueError: in one line, before anything runs: for axes, seeds, settings or results that are not of this kind, a
-        directory that cannot be gone on with, and more memory than there is, with the chunk that would fit.
+        directory that cannot be resumed from, and more memory than there is, with the chunk that would fit.
       OSError: in one line, if something cannot be saved; what had been saved is kept.
 
     Examples:

@@ -22,7 +22,7 @@ class OverTrials:
     """`fn(trial, shared)` of one trial, as a compiled function of all trials.
 
     `jax.vmap` over a block of trials, `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap` over them
-    too), `jax.shard_map` over the devices. Every block has the same shape, the last one filled up, and runs the same
+    too), `jax.shard_map` over the devices. Every block has the same shape, the last one padded, and runs the same
     machine code: on one kind of CPU a trial's result is bit for bit the same whatever the number of trials or devices.
 
     Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., block), trials on the
@@ -35,7 +35,7 @@ class OverTrials:
         Ignored on accelerators.
       block: trials in a block. 1 for trials that are large themselves (matrices of hundreds of rows, images): on a CPU
         a device then works through its trials one after another, so that a `jax.lax.cond` of a trial stays a branch,
-        and few trials are not filled up to many.
+        and few trials are not padded to many.
       mesh: one-dimensional mesh over the devices to use, by default all of the default backend.
 
     Examples:
@@ -150,11 +150,11 @@ class OverTrials:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:-1], x.dtype), blocks)
 
     def place(self, trials: Any, *, room: int = 0) -> Any:
-        """Arrays with a leading axis of trials, in blocks on the devices; filled up with copies of the last trial.
+        """Arrays with a leading axis of trials, in blocks on the devices; padded with copies of the last trial.
 
         Args:
           trials: tree of arrays; with several processes the same in each.
-          room: fill up to the blocks of at least so many trials.
+          room: pad to the blocks of at least so many trials.
         """
 
         def to_blocks(x: Any) -> jax.Array:

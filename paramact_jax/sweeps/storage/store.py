@@ -27,14 +27,14 @@ _STATES_KEPT = 2
 
 
 class DirectoryRefusedError(ValueError):
-    """A directory that a sweep cannot go on with."""
+    """A directory that a sweep cannot resume from."""
 
 
 class Store:
     """The directory of one sweep, for one process at a time.
 
     Args:
-      directory: a new or empty one, or that of the same sweep, which is then gone on with.
+      directory: a new or empty one, or that of the same sweep, which is then resumed.
       configuration: everything that the results depend on, by name.
 
     Raises:

@@ -82,6 +82,10 @@ def parametrise(
     without parameters, and the functions in `also`. A function that a module's `__call__` names itself, as in
     `nnx.relu(self.linear(x))`, cannot be seen from outside: hold it as an attribute first.
 
+    The outputs stay as they are because a starts at 1, not at the initial gain of [P, section 4.1], 1.5 / max|f'|; no
+    option starts it elsewhere. The effect that [P] reports comes from that gain, so it is not to be expected here: for
+    it, build the layers with `Parametric`, which starts there by default.
+
     Args:
       model: the model; it is not changed.
       *example: inputs to call the model with. The sizes of the activations are read off a call that computes shapes

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Protocol, Union
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from experiments.ablation.command import Ablation
 from experiments.activations_command import Activations
@@ -180,6 +181,29 @@ def all_leaves() -> list[Leaf]:
     return [leaf for chapter in CONTENTS.values() for entry in chapter for leaf in leaves(entry)]
 
 
+_READING = ConstructorRegistry()
+_READ = "read"
+
+
+@_READING.struct_rule
+def _without_default_none(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """As tyro reads a dataclass, but for the hint "(default: None)": the option's own text says what happens then."""
+    if not dataclasses.is_dataclass(info.type) or _READ in info.markers:
+        return None
+    found = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, markers=(*info.markers, _READ)))
+    if not isinstance(found, StructConstructorSpec):
+        return None
+
+    def silent(kind: Any) -> Any:
+        return Annotated[kind, tyro.conf.arg(help_behavior_hint="")]
+
+    fields = [
+        dataclasses.replace(field, type=silent(field.type)) if field.default is None else field
+        for field in found.fields
+    ]
+    return dataclasses.replace(found, fields=tuple(fields))
+
+
 def parse(arguments: Sequence[str] | None = None) -> Command:
     """The command that a command line asks for, with its options.
 
@@ -196,4 +220,5 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
         args=arguments,
         prog="python -m experiments",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        registry=_READING,
     )

@@ -99,3 +99,15 @@ assert not heavy, heavy
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "xor10" in result.stdout
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_help_shows_defaults_but_not_none(leaf, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse([*leaf.path, "--help"])
+    assert stop.value.code == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for field in dataclasses.fields(leaf.command):
+        if type(field.default) is int:
+            assert f"(default: {field.default})" in shown, field.name
+    assert "default: None" not in shown

@@ -52,7 +52,8 @@ class InitialScale:
     data_dir: Path | None = None
     """Directory of the four original files (default: PARAMACT_DATA in the environment)."""
     out: Path | None = None
-    """Directory to write, which must not exist (default: a new one under runs/)."""
+    """Directory to write. It must not exist yet; an interrupted run is kept beside it and the same --out resumes it
+    (default: a new runs/initial-scale-DATE-TIME/)."""
 
     def resolve(self) -> Protocol:
         """The conditions."""

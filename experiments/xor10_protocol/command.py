@@ -49,7 +49,8 @@ class Xor10Protocol:
     smoke: bool = False
     """Only show that it runs: 8 trials of 20 iterations a cell, 16 in 2 finalists; the ranking means nothing."""
     out: Path | None = None
-    """Directory to write, which must not exist (default: a new one under runs/)."""
+    """Directory to write. It must not exist yet; an interrupted run is kept beside it and the same --out resumes it
+    (default: a new runs/xor10-protocol-DATE-TIME/)."""
 
     def grid(self) -> Grid:
         """The grid of conditions."""

@@ -56,8 +56,9 @@ class Mnist:
     train_every: int | None = None
     """Steps between two scores of all training images (both: 500)."""
     data: Data = "auto"
-    """Where MNIST comes from: the original files (idx), TensorFlow Datasets (tfds), or whichever is there (auto);
-    or images that only look like it (synthetic), which need no files and say nothing about MNIST."""
+    """Where MNIST comes from: the original files (idx) or TensorFlow Datasets (tfds);
+    auto: the original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets;
+    synthetic: images that only look like it, which need no files and say nothing about MNIST."""
     data_dir: Path | None = None
     """Directory of the four original files (default: PARAMACT_DATA in the environment)."""
     out: Path | None = None

@@ -32,13 +32,13 @@ class Mnist:
     batches: Batches | None = None
     """Epochs that are shuffled, or independent draws (recovered: shuffled, literal: independent)."""
     steps: int | None = None
-    """Steps of gradient descent (both: 10000)."""
+    """Steps of gradient descent (in both protocols: 10000)."""
     batch: int | None = None
-    """Images a step (both: 64)."""
+    """Images a step (in both protocols: 64)."""
     optimiser: Optimiser | None = None
-    """Optimiser (both: sgd, plain gradient descent)."""
+    """Optimiser (in both protocols: sgd, plain gradient descent)."""
     learning_rate: float | None = None
-    """Learning rate of weights and biases (both: 0.01)."""
+    """Learning rate of weights and biases (in both protocols: 0.01)."""
     learning_rate_a: float | None = None
     """Learning rate of a and the other parameters of activations (default: the learning rate)."""
     learning_rate_b: float | None = None
@@ -48,13 +48,13 @@ class Mnist:
     activations: tuple[str, ...] = ACTIVATIONS
     """Names of the activations to train."""
     seeds: int | None = None
-    """Networks of each activation, trained at once (both: 3)."""
+    """Networks of each activation, trained at once (in both protocols: 3)."""
     first_seed: int | None = None
-    """Network i has seed first_seed + i (both: 0)."""
+    """Network i has seed first_seed + i (in both protocols: 0)."""
     test_every: int | None = None
-    """Steps between two scores of all test images; 1 is the paper's (both: 50)."""
+    """Steps between two scores of all test images; 1 is the paper's (in both protocols: 50)."""
     train_every: int | None = None
-    """Steps between two scores of all training images (both: 500)."""
+    """Steps between two scores of all training images (in both protocols: 500)."""
     data: Data = "auto"
     """Where MNIST comes from: the original files (idx) or TensorFlow Datasets (tfds);
     auto: the original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets;

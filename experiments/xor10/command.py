@@ -24,11 +24,11 @@ class Xor10:
     weight_std: float | None = None
     """Standard deviation of the initial weights (recovered: 0.7071 = 1/sqrt(2), literal: 1)."""
     bias_std: float | None = None
-    """Standard deviation of the initial biases (both: 0)."""
+    """Standard deviation of the initial biases (in both protocols: 0)."""
     loss: Loss | None = None
     """Loss whose gradient is followed (recovered: half-mse, literal: mse)."""
     learning_rate: float | None = None
-    """Learning rate of weights and biases (both: 0.05)."""
+    """Learning rate of weights and biases (in both protocols: 0.05)."""
     activation_learning_rate: float | None = None
     """Learning rate of a and b (default: the learning rate)."""
     initial_a: float | None = None

@@ -139,7 +139,7 @@ class AblationMnist:
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """Is it the learning of a and b, or only the initial gain? PPNS, Parametric Tanh and ReLU under four conditions.
+    """Is it the learning of a and b, or the initial gain? PPNS, Parametric Tanh and Parametric ReLU, four ways.
 
     a and b learned as in [P]; kept at their start values; learned from a = 1, b = 0; the plain function.
     """

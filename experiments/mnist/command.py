@@ -44,7 +44,7 @@ class Mnist:
     learning_rate_b: float | None = None
     """Learning rate of b (default: the learning rate)."""
     initial_a: float | None = None
-    """Start value of a (default: 1.5 / steepest slope, that is 6 for PPNS, 1.5 for Parametric Tanh and ReLU)."""
+    """Start value of a (default: 1.5 / steepest slope: 6 for PPNS, 1.5 for Parametric Tanh and Parametric ReLU)."""
     activations: tuple[str, ...] = ACTIVATIONS
     """Names of the activations to train."""
     seeds: int | None = None

@@ -32,7 +32,8 @@ class Xor10:
     activation_learning_rate: float | None = None
     """Learning rate of a and b (default: the learning rate)."""
     initial_a: float | None = None
-    """Start value of a (default: 1.5 / steepest slope, that is 6 for Sigmoid and PPNS, 1.5 for Tanh and ReLU)."""
+    """Start value of a (default: 1.5 / steepest slope: 6 for Parametric Sigmoid and PPNS,
+    1.5 for Parametric Tanh and Parametric ReLU)."""
     iterations: int = 10_000
     """Full-batch updates."""
     threshold: float = 1e-3

@@ -30,12 +30,14 @@ class Training:
     first_seed: int = Protocol.first_seed
     """Trial i has seed first_seed + i."""
     data: Data = "auto"
-    """Where MNIST comes from: the original files (idx), TensorFlow Datasets (tfds), or whichever is there (auto);
-    or images that only look like it (synthetic), which need no files and say nothing about MNIST."""
+    """Where MNIST comes from: the original files (idx) or TensorFlow Datasets (tfds);
+    auto: the original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets;
+    synthetic: images that only look like it, which need no files and say nothing about MNIST."""
     data_dir: Path | None = None
     """Directory of the four original files (default: PARAMACT_DATA in the environment)."""
     out: Path | None = None
-    """Directory to write, which must not exist (default: a new one under runs/)."""
+    """Directory to write. It must not exist yet; an interrupted run is kept beside it and the same --out resumes it
+    (default: a new one under runs/)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import multiprocessing
-import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,16 +157,21 @@ def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Le
 def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
     """As many at once as there are cores; the tools first, since they take longest, and last what reads all runs."""
     from experiments.contents import CONTENTS, TOOLS, leaves
+    from paramact_jax.sweeps.devices import usable_cores
 
     tools = [leaf for entry in CONTENTS[TOOLS] for leaf in leaves(entry)]
     last = [leaf for leaf in todo if "RUNS" in str(leaf.smoke)]
     first = sorted((leaf for leaf in todo if leaf not in last), key=lambda leaf: leaf not in tools)
     done = {}
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for some in (first, last):
-            for leaf, one in zip(some, pool.map(functools.partial(_apart, command, out=out), some), strict=True):
-                print(f"{' '.join(leaf.path)}\n\n{one.printed}", flush=True)
-                done[leaf] = one
+    for some in (first, last):
+        with ProcessPoolExecutor(usable_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
+            for leaf, future in [(leaf, pool.submit(_apart, command, leaf, out)) for leaf in some]:
+                begin = time.perf_counter()
+                try:
+                    done[leaf] = future.result()
+                except BrokenExecutor as error:  # a process was killed, for want of memory perhaps
+                    done[leaf] = _Done(f"{_FAILED}: {error}".splitlines()[0], time.perf_counter() - begin)
+                print(f"{' '.join(leaf.path)}\n\n{done[leaf].printed}", flush=True)
     return done
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import TypeVar
 import jax
 from jax.sharding import Mesh
 
-from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.devices import trial_mesh, usable_cores
 
 Name = TypeVar("Name")
 Result = TypeVar("Result")
@@ -37,7 +36,7 @@ def compile_side_by_side(
         return compile_it(), time.perf_counter() - begin
 
     programs = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         futures = {pool.submit(timed, compile_it): name for name, compile_it in compilers}
         for future in as_completed(futures):
             programs[futures[future]], seconds = future.result()

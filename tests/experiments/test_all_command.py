@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import contents, run_directory
+from experiments import all_command, contents, run_directory
 from experiments.__main__ import main
 from experiments.all_command import All, chosen
 from experiments.contents import TOOLS, all_leaves, leaves, parse
@@ -147,6 +149,28 @@ def test_bad_input_is_one_line_and_nothing_is_written(options, says, tmp_path, c
 def test_a_directory_of_something_else_is_refused(tmp_path, capsys):
     assert main(["all", "--smoke", "--out", str(tmp_path)]) == 2
     assert "--out: expected a new directory or one of `all`" in capsys.readouterr().err
+
+
+def test_a_process_that_is_killed_is_a_failure_of_what_it_ran(monkeypatch, tmp_path, capsys):
+    class Pool(ThreadPoolExecutor):
+        """Processes that do nothing; the one with xor10 is killed."""
+
+        def __init__(self, workers, mp_context):
+            super().__init__(workers)
+
+        def submit(self, apart, command, leaf, out):
+            def work():
+                if leaf.path == ("xor10",):
+                    raise BrokenProcessPool("terminated abruptly")
+                return all_command._Done("done", 1.0, "its table")
+
+            return super().submit(work)
+
+    monkeypatch.setattr(all_command, "ProcessPoolExecutor", Pool)
+    assert main(["all", "--smoke", "--out", str(tmp_path / "all")]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("its table") == len(LEAVES) - 2
+    assert shown.count(" FAILED: terminated abruptly") == 1
 
 
 @pytest.fixture(scope="module")

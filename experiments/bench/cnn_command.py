@@ -39,9 +39,11 @@ class BenchCnn:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
+        from experiments.bench.contest import CHECKED
+
         check(self.rounds, self.json)
-        if self.steps < 1:
-            raise ValueError(f"--steps: expected an integer >= 1, got {self.steps}")
+        if self.steps < CHECKED:
+            raise ValueError(f"--steps: expected {CHECKED} or more, after which all are compared, got {self.steps}")
         (combination,) = pairs([self.combination])
         protocol = dataclasses.replace(Protocol(), combinations=(combination,))
         protocol.records()

@@ -10,7 +10,6 @@ import numpy as np
 
 from experiments.digits import titled
 from experiments.initial_scale.findings import (
-    LEVEL,
     comparable,
     conclusion,
     decades_lost,
@@ -138,7 +137,7 @@ def _small(run: Run) -> Table:
     labels = {accuracies: label for label, accuracies in student_report.LABEL_SHARES.items()}
     other = sum(labels[line] != 1 for line in printed.lines)
     lines = f"{len(printed.lines)}"
-    rows = [["[R]", "", lines, lines, f"{other}", number_cell(printed.test[-1]), "", ""]]
+    rows = [["[R]", "", lines, lines, f"{other}", number_cell(printed.test[-1]), ""]]
     for found in small_runs(run.records):
         rows.append(
             [
@@ -146,21 +145,19 @@ def _small(run: Run) -> Table:
                 f"{found.rate:g}",
                 f"{found.lines}",
                 f"{found.of_one_label}",
-                f"{found.of_another}",
+                ", ".join(map(str, found.of_another)),
                 number_cell(found.final.mean),
-                "" if found.p_value is None else f"{found.p_value:.2g}",
                 yes_no_cell(found.fits if comparable(run.records) else None),
             ]
         )
     return Table(
         title=titled(run, "The run of [R] from a standard deviation of 0.01, made again"),
-        columns=["activation", "rate", "lines", "of one label", "of another", "test accuracy", "p", "fits"],
+        columns=["activation", "rate", "lines", "of one label", "of another", "test accuracy", "fits"],
         rows=rows,
         note=(
             f"{_again(run)} lines: scores of train and test images after the first step, in all seeds. of one "
-            f"label: those that are, to the image, the shares of one label; of another: than the most frequent one. "
-            f"[R] prints label 1's shares 15 times and label 7's once. p: that the share of such lines is the same; "
-            f"fits: all lines are of one label, and p is not below {LEVEL:g}."
+            f"label: those that are, to the image, the shares of one label; of another: than the most frequent one, "
+            f"seed by seed; [R] prints label 1's shares 15 times and label 7's once. fits: all lines are of one label."
         ),
     )
 

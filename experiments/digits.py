@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,23 @@ def images_of(digits: Digits) -> dict[str, Any]:
         "test_images": digits.test_images,
         "test_labels": digits.test_labels,
     }
+
+
+def hold_out(digits: Digits) -> tuple[Digits, dict[str, Any]]:
+    """Keep back the last sixth of the training images, to choose conditions by: 10,000 of MNIST's 60,000.
+
+    Returns:
+      The digits with the other training images, and the settings of a training that hold those kept back.
+
+    Raises:
+      ValueError: for fewer than 6 training images.
+    """
+    kept_back = len(digits.train_labels) // 6
+    if not kept_back:
+        raise ValueError(f"expected 6 training images or more, to keep some back, got {len(digits.train_labels)}")
+    images, labels = digits.train_images, digits.train_labels
+    rest = dataclasses.replace(digits, train_images=images[:-kept_back], train_labels=labels[:-kept_back])
+    return rest, {"held_out_images": images[-kept_back:], "held_out_labels": labels[-kept_back:]}
 
 
 def is_synthetic(run: Run) -> bool:

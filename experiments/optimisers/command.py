@@ -83,7 +83,8 @@ class OptimisersMnist:
     seeds: int = 4
     """Networks in each cell, on the same seeds."""
     choosing: int = 1
-    """The first so many networks choose each optimiser's learning rate; the others are reported."""
+    """The first so many networks choose each optimiser's learning rate, by the loss over a sixth of the training
+    images, which is held out; the others are reported."""
     first_seed: int = 0
     """Network i has seed first_seed + i, and starts as in `mnist`."""
     steps: int = 1_000

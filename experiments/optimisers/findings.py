@@ -20,11 +20,13 @@ class Outcome:
     Attributes:
       name: for titles.
       values: dims activation, optimiser, learning_rate, seed.
-      choosing: how many seeds, the first ones, choose the learning rates.
+      chosen_by: likewise, what learning rates and optimisers are chosen by.
+      choosing: how many seeds, the first ones, choose.
     """
 
     name: str
     values: xr.DataArray
+    chosen_by: xr.DataArray
     choosing: int
 
     @property
@@ -42,7 +44,7 @@ class Outcome:
 
         The share of yes, or the mean loss with its sign changed; a loss that is no number is the worst.
         """
-        chosen_by = self.values.isel(seed=slice(0, self.choosing)).astype(np.float64)
+        chosen_by = self.chosen_by.isel(seed=slice(0, self.choosing)).astype(np.float64)
         good = chosen_by if self.counted else -chosen_by
         return good.where(np.isfinite(good), -np.inf).mean("seed")
 
@@ -96,10 +98,13 @@ class Answer:
 
 
 def outcome(records: xr.Dataset) -> Outcome:
-    """Convergence on XOR(10), the test loss on MNIST."""
+    """Convergence on XOR(10); the test loss on MNIST, chosen by the loss over training images that were held out."""
+    choosing = records.attrs["choosing"]
     if records.attrs["problem"] == "xor10":
-        return Outcome("trials that converge", records["converged"].astype(bool), records.attrs["choosing"])
-    return Outcome("test loss", records["test_loss"].astype(np.float64), records.attrs["choosing"])
+        converged = records["converged"].astype(bool)
+        return Outcome("trials that converge", converged, converged, choosing)
+    test, held_out = (records[name].astype(np.float64) for name in ("test_loss", "held_out_loss"))
+    return Outcome("test loss", test, held_out, choosing)
 
 
 def cells(of: Outcome) -> list[Cell]:

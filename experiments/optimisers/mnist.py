@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import xarray as xr
 
-from experiments.digits import images_of
+from experiments.digits import hold_out, images_of
 from experiments.mnist.protocol import PROTOCOLS, layers_of
 from experiments.mnist.train import classifier
 from experiments.optimisers.design import Protocol
@@ -56,14 +56,23 @@ def training(activation: str, optimiser_name: str, images: int) -> Training:
         changes, kept = rule.update(jax.grad(loss)(state.params), state.optimiser, state.params)
         return State(optax.apply_updates(state.params, changes), kept, order)
 
-    def summarise(state: State, test_images: jax.Array, test_labels: jax.Array) -> dict[str, jax.Array]:
-        return functions.score(state.params, test_images, test_labels)._asdict()
+    def summarise(
+        state: State,
+        test_images: jax.Array,
+        test_labels: jax.Array,
+        held_out_images: jax.Array,
+        held_out_labels: jax.Array,
+    ) -> dict[str, dict[str, jax.Array]]:
+        return {
+            "test": functions.score(state.params, test_images, test_labels)._asdict(),
+            "held_out": functions.score(state.params, held_out_images, held_out_labels)._asdict(),
+        }
 
     return Training(init, step, summarise)
 
 
 def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepProgress) -> xr.Dataset:
-    """All seeds by every optimiser at every rate, under every activation.
+    """All seeds by every optimiser at every rate, under every activation; a sixth of the training images is held out.
 
     Args:
       protocol: the conditions, already checked.
@@ -71,7 +80,8 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
       directory: where to go on from after an interruption.
       progress: is told of every call, and of what had been trained before.
     """
-    found: dict[str, list[Any]] = {"loss": [], "accuracy": []}
+    found: dict[str, list[Any]] = {"test.loss": [], "test.accuracy": [], "held_out.loss": []}
+    digits, held_out = hold_out(digits)
     for activation in protocol.activations:
         for name in protocol.optimisers:
             shown = f"{activation}, {name}"
@@ -84,6 +94,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
                 directory=directory / f"{activation}-{name}",
                 on_progress=functools.partial(progress.advanced, shown),
                 **images_of(digits),
+                **held_out,
             )
             progress.through(shown)
             for key, values in found.items():
@@ -94,13 +105,18 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
         {
             "test_loss": (
                 dims,
-                np.array(found["loss"]).reshape(shape),
+                np.array(found["test.loss"]).reshape(shape),
                 {"description": "mean cross-entropy over all test images after the last step"},
             ),
             "test_accuracy": (
                 dims,
-                np.array(found["accuracy"]).reshape(shape),
+                np.array(found["test.accuracy"]).reshape(shape),
                 {"description": "share of all test images whose digit has the largest output"},
+            ),
+            "held_out_loss": (
+                dims,
+                np.array(found["held_out.loss"]).reshape(shape),
+                {"description": "mean cross-entropy over the training images kept back, after the last step"},
             ),
         },
         coords={

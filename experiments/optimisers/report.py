@@ -79,8 +79,9 @@ def _best(run: Run) -> Table:
         ],
         rows=rows,
         note=(
-            f"{_conditions(run)} rate: the best for the first {_seeds(of.choosing)}, of equally good ones the "
-            f"smallest; *: the smallest or largest tried. All else is of the other {of.reported.sizes['seed']} seeds. "
+            f"{_conditions(run)} rate: the best for the first {_seeds(of.choosing)}{_chosen_by(of)}, of equally good "
+            f"ones the smallest; *: the smallest or largest tried. All else is of the other "
+            f"{of.reported.sizes['seed']} seeds. "
             f"Interval: {interval}."
         ),
         left=["optimiser"],
@@ -127,8 +128,8 @@ def _comparisons(run: Run) -> Table:
         rows=rows,
         note=(
             f"{conclusion(of)} Each at its best rate, and the best optimiser, are those of the first "
-            f"{_seeds(of.choosing)}; differences on the others{', per 1,000' if of.counted else ''}; {test}, Holm's "
-            f"correction over the {len(rows)} rows."
+            f"{_seeds(of.choosing)}{_chosen_by(of)}; differences on the others{', per 1,000' if of.counted else ''}; "
+            f"{test}, Holm's correction over the {len(rows)} rows."
         ).strip(),
         left=["difference of", "better"],
     )
@@ -195,6 +196,10 @@ def _band(of: Outcome, values: xr.DataArray) -> tuple[np.ndarray, np.ndarray, np
 
 def _seeds(number: int) -> str:
     return f"{number:,} seeds" if number > 1 else "seed"
+
+
+def _chosen_by(of: Outcome) -> str:
+    return "" if of.counted else ", by the loss over the training images held out"
 
 
 def _problem(run: Run) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
+from experiments.option_checks import check_each_once, check_positive
 from paramact_jax.papers.student_report import HE, STEPS_A_LINE
 
 HIDDEN_LAYERS = 4
@@ -65,16 +66,14 @@ class Protocol:
 
     def check(self) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
-        for option, values in (("activations", self.activations), ("scales", self.scales), ("rates", self.rates)):
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"--{option}: expected at least one value and each once, got {list(values)}")
+        check_each_once("--activations", self.activations)
+        check_each_once("--scales", self.scales)
         for scale in self.scales:
             deviations(scale, self.width)
         if len({deviations(scale, self.width) for scale in self.scales}) < len(self.scales):
             raise ValueError(f"--scales: expected scales that differ, got {list(self.scales)}; leave one of two out")
-        for option, rate in (("learning-rate", self.learning_rate), *(("rates", rate) for rate in self.rates)):
-            if not (math.isfinite(rate) and rate > 0):
-                raise ValueError(f"--{option}: expected a finite number > 0, got {rate}")
+        check_positive("--learning-rate", [self.learning_rate])
+        check_positive("--rates", self.rates)
         for option in ("width", "steps", "printed_steps", "every"):
             if not 1 <= getattr(self, option) < 2**31:
                 name = option.replace("_", "-")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+
+from experiments.option_checks import check_each_once, check_positive
 
 OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
 """The seven of [R], see `training.optimiser`."""
@@ -42,16 +43,12 @@ class Protocol:
 
     def check(self) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
-        for option in ("activations", "optimisers", "rates"):
-            values = getattr(self, option)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"--{option}: expected at least one value and each once, got {list(values)}")
+        check_each_once("--activations", self.activations)
+        check_each_once("--optimisers", self.optimisers)
+        check_positive("--rates", self.rates)
         for name in self.optimisers:
             if name not in OPTIMISERS:
                 raise ValueError(f"--optimisers: expected names among {', '.join(OPTIMISERS)}, got {name!r}")
-        for rate in self.rates:
-            if not (math.isfinite(rate) and rate > 0):
-                raise ValueError(f"--rates: expected finite numbers > 0, got {rate}")
         if not 1 <= self.steps < 2**31:
             raise ValueError(f"--steps: expected an integer within 1..2**31 - 1, got {self.steps}")
         if self.seeds < 3:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+
+from experiments.option_checks import check_each_once, check_positive
 
 ACTIVATIONS = ("relu", "leaky_relu", "prelu", "elu", "relu6", "parametric_relu")
 """[B1]'s family, of which `prelu` learns the slope below 0, and the a(y - b) of [P, Table 1]."""
@@ -58,13 +59,9 @@ class Conditions:
 
         for name in self.activations:
             catalogue.get(name)
-        for option, values in (("--activations", self.activations), ("--learning-rates", self.learning_rates)):
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{option}: expected at least one value and each once, got {list(values)}")
-        for option, numbers in (("--learning-rates", self.learning_rates), ("--gain", (self.gain,))):
-            for value in numbers:
-                if not (math.isfinite(value) and value > 0):
-                    raise ValueError(f"{option}: expected finite numbers > 0, got {value}")
+        check_each_once("--activations", self.activations)
+        check_positive("--learning-rates", self.learning_rates)
+        check_positive("--gain", [self.gain])
         least = dict.fromkeys(("layers", "width", "steps", "batch", "look_every", "test_every", "probes"), 1)
         for field, fewest in (least | {"seeds": 2}).items():
             if getattr(self, field) < fewest:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.option_checks import check_positive
 from experiments.xor10.protocol import MAX_SEED, PROTOCOLS, Protocol
 
 ACTIVATIONS = ("sigmoid", "pn_sigmoid", "tanh", "relu", "ppns", "parametric_tanh")
@@ -65,11 +65,7 @@ class SigmoidFaults:
         if len(set(self.also)) < len(self.also) or set(self.also) & set(ACTIVATIONS):
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"--also: expected each name once, and none of {known}, got {list(self.also)}")
-        if not self.gain or len(set(self.gain)) < len(self.gain):
-            raise ValueError(f"--gain: expected at least one value and each once, got {list(self.gain)}")
-        for gain in self.gain:
-            if not (math.isfinite(gain) and gain > 0):
-                raise ValueError(f"--gain: expected finite numbers > 0, got {gain}")
+        check_positive("--gain", self.gain)
         fewest = {"width": 1, "depth": 2, "samples": 1, "seeds": 2, "trials": 2, "iterations": 1, "starts": 2}
         for field, least in (fewest | {"rounds": 1, "steps": 1}).items():
             if getattr(self, field) < least:

@@ -88,8 +88,11 @@ def test_the_training_on_mnist_is_that_of_the_experiment():
         train_labels=digits.train_labels,
         test_images=digits.test_images,
         test_labels=digits.test_labels,
+        held_out_images=digits.test_images[::-1],
+        held_out_labels=digits.test_labels[::-1],
     )
-    np.testing.assert_allclose(results["loss"], expected, rtol=1e-4)
+    np.testing.assert_allclose(results["test.loss"], expected, rtol=1e-4)
+    np.testing.assert_allclose(results["held_out.loss"], expected, rtol=1e-4)
 
 
 def counts(converged):
@@ -174,7 +177,11 @@ def losses(values, choosing=1):
     found = np.array([values, np.array(values) - 2])
     dims = ("activation", "optimiser", "learning_rate", "seed")
     return xr.Dataset(
-        {"test_loss": (dims, found), "test_accuracy": (dims, np.full(found.shape, 0.5))},
+        {
+            "test_loss": (dims, found),
+            "test_accuracy": (dims, np.full(found.shape, 0.5)),
+            "held_out_loss": (dims, found),
+        },
         coords={
             "activation": ["sigmoid", "ppns"],
             "optimiser": ["sgd", "adam"][: found.shape[1]],
@@ -193,6 +200,18 @@ def test_the_lower_loss_is_better_and_no_number_the_worst():
     found = {answer.question: answer for answer in findings.answers(of)}
     assert found["a better optimiser for sigmoid"].comparison.difference == pytest.approx(-0.295)
     assert found["activation or optimiser? ppns or sigmoid"].verdict == "first"
+
+
+def test_test_images_choose_nothing():
+    records = losses([[[1.0, 2.0, 2.0], [3.0, 3.0, 3.1]], [[0.5, 0.5, 0.6], [0.4, 0.4, 0.4]]])
+    held_out = records["held_out_loss"]
+    for rate, optimiser in ((1.0, "sgd"), (0.1, "adam")):
+        held_out.loc[{"learning_rate": rate, "optimiser": optimiser}] = 0.0
+    held_out.loc[{"optimiser": "sgd"}] -= 1
+    of = findings.outcome(records)
+    assert [cell.rate for cell in findings.cells(of)] == [1.0, 0.1] * 2
+    assert findings.best_cell(of, "sigmoid").optimiser == "sgd"
+    np.testing.assert_array_equal(findings.best_cell(of, "sigmoid").values, [3.0, 3.1])
 
 
 def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
@@ -247,7 +266,7 @@ def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     ("arguments", "says"),
     [
         (["xor10", "--optimisers", "adm"], "--optimisers: expected names among sgd, momentum"),
-        (["xor10", "--rates", "0"], "--rates: expected finite numbers > 0, got 0.0"),
+        (["xor10", "--rates", "0"], "--rates: expected finite numbers > 0 that float32 can hold, got 0.0"),
         (["xor10", "--rates", "0.1", "0.1"], "--rates: expected at least one value and each once"),
         (["xor10", "--seeds", "2"], "--seeds: expected 3 or more"),
         (["xor10", "--choosing", "511"], "--choosing: expected an integer within 1..510, got 511"),

@@ -237,8 +237,8 @@ def test_the_options_are_the_conditions():
     [
         (["--activations", "rel"], "unknown activation 'rel'"),
         (["--activations", "relu", "relu"], "--activations: expected at least one value and each once"),
-        (["--learning-rates", "0"], "--learning-rates: expected finite numbers > 0, got 0.0"),
-        (["--gain", "inf"], "--gain: expected finite numbers > 0, got inf"),
+        (["--learning-rates", "0"], "--learning-rates: expected finite numbers > 0 that float32 can hold, got 0.0"),
+        (["--gain", "inf"], "--gain: expected finite numbers > 0 that float32 can hold, got inf"),
         (["--seeds", "1"], "--seeds: expected 2 or more, got 1"),
         (["--look-every", "0"], "--look-every: expected 1 or more, got 0"),
         (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967291, got -1"),

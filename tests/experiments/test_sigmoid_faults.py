@@ -195,7 +195,7 @@ def test_a_descent_that_does_not_arrive_has_no_length():
     [
         (["--also", "tan"], "unknown activation 'tan'"),
         (["--also", "relu"], "--also: expected each name once, and none of sigmoid"),
-        (["--gain", "0"], "--gain: expected finite numbers > 0, got 0.0"),
+        (["--gain", "0"], "--gain: expected finite numbers > 0 that float32 can hold, got 0.0"),
         (["--gain", "1", "1"], "--gain: expected at least one value and each once"),
         (["--depth", "1"], "--depth: expected 2 or more, got 1"),
         (["--seeds", "1"], "--seeds: expected 2 or more, got 1"),

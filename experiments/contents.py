@@ -133,8 +133,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "relu-family",
             ReluFamily,
             {
-                "": f"{_IMAGES} --activations relu elu --learning-rates 0.1 --seeds 2 --layers 2 --width 8 --steps 4 "
-                "--look-every 2 --test-every 2 --probes 20 --out OUT"
+                "": f"{_IMAGES} --activations relu elu --learning-rates 0.1 --seeds 3 --choosing 1 --layers 2 "
+                "--width 8 --steps 4 --look-every 2 --test-every 2 --probes 20 --out OUT"
             },
         ),
     ),

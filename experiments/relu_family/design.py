@@ -6,8 +6,8 @@ import dataclasses
 
 from experiments.option_checks import check_each_once, check_positive
 
-ACTIVATIONS = ("relu", "leaky_relu", "prelu", "elu", "relu6", "parametric_relu")
-"""[B1]'s family, of which `prelu` learns the slope below 0, and the a(y - b) of [P, Table 1]."""
+ACTIVATIONS = ("relu", "leaky_relu_tenth", "prelu", "elu", "relu6", "parametric_relu")
+"""[B1]'s family, the slope below 0 of leaky ReLU 0.1, that of PReLU learned; and a(y - b) of [P, Table 1]."""
 
 LEARNING_RATES = (0.1, 0.3, 1.0)
 CLASSES = 10
@@ -25,6 +25,8 @@ class Conditions:
       activations: names in the catalogue.
       learning_rates: of all params, one training each.
       seeds: networks of each kind; network i has seed first_seed + i.
+      choosing: the first so many choose each activation's learning rate where losses are compared, on training images
+        that are held out; the test losses of the others are compared.
       first_seed: see seeds.
       layers: hidden layers.
       width: nodes in each.
@@ -39,6 +41,7 @@ class Conditions:
     activations: tuple[str, ...]
     learning_rates: tuple[float, ...]
     seeds: int
+    choosing: int
     first_seed: int
     layers: int
     width: int
@@ -63,10 +66,14 @@ class Conditions:
         check_positive("--learning-rates", self.learning_rates)
         check_positive("--gain", [self.gain])
         least = dict.fromkeys(("layers", "width", "steps", "batch", "look_every", "test_every", "probes"), 1)
-        for field, fewest in (least | {"seeds": 2}).items():
+        for field, fewest in (least | {"seeds": 3}).items():
             if getattr(self, field) < fewest:
                 option = field.replace("_", "-")
                 raise ValueError(f"--{option}: expected {fewest} or more, got {getattr(self, field)}")
+        if not 1 <= self.choosing <= self.seeds - 2:
+            raise ValueError(f"--choosing: expected an integer within 1..{self.seeds - 2}, got {self.choosing}")
+        if self.steps >= 2**31:
+            raise ValueError(f"--steps: expected an integer within 1..2**31 - 1, got {self.steps}")
         last = _MAX_SEED - self.seeds + 1
         if not 0 <= self.first_seed <= last:
             raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from experiments.digits import is_synthetic, titled
 from experiments.relu_family import units
 from experiments.relu_family.design import FAINT
-from experiments.relu_family.statements import check, label
+from experiments.relu_family.statements import check, label, paired
 from experiments.reporting.cells import range_cell, share_cell
 from experiments.reporting.files import write_tables
 from experiments.reporting.samples import Sample, mean_and_interval, plain, sample
 from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from paramact_jax.figures import BandCurve, curves_in_panels
-from paramact_jax.statistics import PairedComparison, holm, paired_comparison
+from paramact_jax.statistics import PairedComparison, holm
 
 _BASE = "relu"
 _VERDICTS = {None: "undecided", True: "true", False: "false"}
@@ -129,8 +129,8 @@ def _units(run: Run) -> Table:
         note=(
             f"before, dead: share of all units whose slope is 0 for all of {run.manifest['config']['probes']} training "
             f"images, before and after training; of these above 0: dead with a value above 0 (ReLU6 at 6); as good as "
-            f"dead: |slope| <= {FAINT:g} for all, where ReLU is dead: the slope of Leaky ReLU below 0 is 0.01, that of "
-            f"PReLU is learned, that of ELU exp(y). ever dead: units of all seeds together that were dead at a look; "
+            f"dead: |slope| <= {FAINT:g} for all; below 0 the slope of Leaky ReLU is 0.1, that of PReLU is learned, "
+            f"that of ELU exp(y). ever dead: units of all seeds together that were dead at a look; "
             f"came back: of these, not dead at a later look. not finite: trainings left out, whose values were no "
             f"numbers at the end. Intervals are t intervals, cut off at 0 and 1. {_conditions(run)}"
         ),
@@ -200,19 +200,16 @@ def _beside_base(loss: xr.DataArray, name: str, rate: float) -> PairedComparison
     if name == _BASE or _BASE not in loss["activation"].values:
         return None
     pair = [loss.sel(activation=which, learning_rate=rate).values for which in (name, _BASE)]
-    seeds, good = loss["seed"].values, np.isfinite(pair[0]) & np.isfinite(pair[1])
-    if good.sum() < 2:
-        return None
-    return paired_comparison(pair[0][good], pair[1][good], seeds[good], seeds[good])
+    return paired(*pair, loss["seed"].values)
 
 
 def _statements(run: Run) -> Table:
     return Table(
-        title=titled(run, "What [B1] says of dying units"),
-        columns=["statement", "verdict", "measured"],
-        rows=[[found.text, _VERDICTS[found.holds], found.measured] for found in check(run.records)],
+        title=titled(run, "What [B1] says of dying units, and what we add"),
+        columns=["source", "statement", "verdict", "measured"],
+        rows=[[found.source, found.text, _VERDICTS[found.holds], found.measured] for found in check(run.records)],
         note=_conditions(run),
-        left=["verdict", "measured"],
+        left=["statement", "verdict", "measured"],
     )
 
 

@@ -26,6 +26,7 @@ _SCORES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after so many steps"),
     "test_accuracy": ("test.accuracy", "share of all test images whose digit has the largest output"),
 }
+_HELD_OUT = {"held_out_loss": ("held_out.loss", "the same over the training images kept back, after the last step")}
 _SEEN = {
     "steepest": ("seen.steepest", "largest |dz/dy| of the unit over the probe images; 0: it is dead"),
     "high": ("seen.high", "whether the unit's value is above 0 for some probe image"),
@@ -66,6 +67,7 @@ def train(
     activation: str,
     conditions: Conditions,
     digits: Digits,
+    held_out: Mapping[str, Any],
     *,
     directory: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -76,6 +78,7 @@ def train(
       activation: name.
       conditions: of the training, already checked.
       digits: flattened images.
+      held_out: training images kept back, see `experiments.digits.hold_out`.
       directory: where to go on from after an interruption, see `long_sweep`.
       on_progress: see `long_sweep`.
     """
@@ -89,6 +92,7 @@ def train(
         directory=directory,
         on_progress=on_progress,
         **images_of(digits),
+        **held_out,
         probe_images=digits.train_images[: conditions.probes],
     )
 
@@ -104,7 +108,7 @@ def to_dataset(conditions: Conditions, trained: Mapping[str, xr.Dataset], digits
     trial = ("activation", "learning_rate", "seed")
     data: dict[str, Any] = {
         name: ((*trial, *dims), np.stack([of[key].values for of in trained.values()]), {"description": description})
-        for variables, dims in ((_SCORES, ("test_step",)), (_SEEN, ("look", "layer", "node")))
+        for variables, dims in ((_SCORES, ("test_step",)), (_HELD_OUT, ()), (_SEEN, ("look", "layer", "node")))
         for name, (key, description) in variables.items()
     }
     return xr.Dataset(
@@ -118,5 +122,9 @@ def to_dataset(conditions: Conditions, trained: Mapping[str, xr.Dataset], digits
             "layer": np.arange(1, conditions.layers + 1),
             "node": np.arange(1, conditions.width + 1),
         },
-        attrs={"source": digits.source, "synthetic": int(digits.synthetic)},
+        attrs={
+            "source": digits.source,
+            "synthetic": int(digits.synthetic),
+            "choosing": conditions.choosing,
+        },
     )

@@ -96,13 +96,20 @@ class Watch:
         test_images: jax.Array,
         test_labels: jax.Array,
         probe_images: jax.Array,
+        held_out_images: jax.Array,
+        held_out_labels: jax.Array,
     ) -> dict[str, Any]:
-        """What the classifier's training tells, and all looks; the last train score is of as many images as probes."""
+        """What the classifier's training tells, the score of images held out, and all looks.
+
+        The last train score is of as many images as probes.
+        """
         few = len(probe_images)  # nobody asks for the score of all training images, which would take longest
         images = train_images[:few], train_labels[:few], test_images, test_labels
         last = self.look(state.training.params, probe_images)
         seen = jax.tree.map(lambda all_of_it, x: all_of_it.at[-1].set(x), state.seen, last)
-        return self.classifier.summarise(state.training, *images) | {"seen": seen._asdict()}
+        held_out = self.classifier.score(state.training.params, held_out_images, held_out_labels)
+        found = self.classifier.summarise(state.training, *images)
+        return found | {"held_out": held_out._asdict(), "seen": seen._asdict()}
 
     def look(self, params: Any, images: jax.Array) -> Seen:
         """The state of all units.

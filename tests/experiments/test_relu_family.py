@@ -24,7 +24,8 @@ from paramact_jax.networks import params_of
 CONDITIONS = Conditions(
     activations=("relu",),
     learning_rates=(0.1,),
-    seeds=2,
+    seeds=3,
+    choosing=1,
     first_seed=0,
     layers=3,
     width=10,
@@ -36,7 +37,8 @@ CONDITIONS = Conditions(
     probes=5,
 )
 TINY = ["--layers", "2", "--width", "8", "--steps", "6", "--look-every", "4", "--test-every", "3", "--probes", "20"]
-COMMAND = ["relu-family", "--data", "synthetic", *TINY, "--seeds", "2", "--learning-rates", "0.1", "1.0"]
+SEEDS = ["--seeds", "3", "--choosing", "1"]
+COMMAND = ["relu-family", "--data", "synthetic", *TINY, *SEEDS, "--learning-rates", "0.1", "1.0"]
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "prelu"])
@@ -76,10 +78,12 @@ def test_looks_are_those_of_the_params_before_the_step():
             expected.append(functions.look(state.training.params, images[:5]).steepest)
         state = step(state, jnp.int32(i), **settings, learning_rate=5.0)
     expected.append(functions.look(state.training.params, images[:5]).steepest)
-    found = functions.summarise(state, **settings)
+    found = functions.summarise(state, **settings, held_out_images=images[:3], held_out_labels=labels[:3])
     np.testing.assert_allclose(found["seen"]["steepest"], np.stack(expected), rtol=1e-6)
     assert (expected[0] != expected[-1]).any()
     assert np.isfinite(found["test"]["loss"]).all()
+    expected = functions.classifier.score(state.training.params, images[:3], labels[:3])
+    assert float(found["held_out"]["loss"]) == pytest.approx(float(expected.loss))
 
 
 def hand_made(steepest, loss=None, high=None):
@@ -94,9 +98,10 @@ def hand_made(steepest, loss=None, high=None):
             "high": ((*trial, "look", "layer", "node"), np.zeros(steepest.shape) if high is None else high),
             "test_loss": ((*trial, "test_step"), loss),
             "test_accuracy": ((*trial, "test_step"), 0 * loss),
+            "held_out_loss": (trial, loss[..., -1]),
         },
         coords={
-            "activation": ["relu", "leaky_relu"][: len(steepest)],
+            "activation": ["relu", "leaky_relu_tenth"][: len(steepest)],
             "learning_rate": [0.1],
             "seed": range(seeds),
             "test_step": [0, 10],
@@ -104,7 +109,7 @@ def hand_made(steepest, loss=None, high=None):
             "layer": [1],
             "node": np.arange(1, steepest.shape[-1] + 1),
         },
-        attrs={"source": "by hand", "synthetic": 0},
+        attrs={"source": "by hand", "synthetic": 0, "choosing": 1},
     )
 
 
@@ -116,6 +121,35 @@ def test_shares_and_units_that_come_back():
     ever, back = (found.squeeze().values for found in units.came_back(records))
     np.testing.assert_array_equal(ever, [3, np.nan])
     np.testing.assert_array_equal(back, [1, np.nan])
+
+
+def test_units_that_die_were_alive_before_training():
+    one = [[[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1]], [[1, 1, 1, 1], [0] * 4, [np.nan, 1, 1, 1]]]
+    alive, died = (found.squeeze().values for found in units.died(hand_made([one])))
+    np.testing.assert_array_equal(alive, [3, np.nan])
+    np.testing.assert_array_equal(died, [2, np.nan])
+
+
+def test_a_training_is_finite_if_all_its_layers_and_its_loss_are():
+    one = np.zeros((2, 3, 4))
+    records = hand_made([one], loss=[[1, np.nan]])
+    np.testing.assert_array_equal(units.dead(records).squeeze(), [[1, 1, 1], [1, 1, np.nan]])
+    np.testing.assert_array_equal(units.came_back(records)[0].squeeze(), [4, np.nan])
+    two_layers = xr.concat([records.isel(layer=0), records.isel(layer=0)], "layer", data_vars="minimal")
+    two_layers = two_layers.transpose(..., "layer", "node")
+    two_layers["steepest"][0, 0, 0, 1, 1, 2] = np.nan
+    assert np.isnan(units.dead(two_layers).sel(seed=0).isel(look=1)).all()
+
+
+def test_test_images_choose_no_rate():
+    records = hand_made([np.ones((3, 2, 8))] * 2, loss=[[1, 1, 1.1], [2, 2, 2]])
+    other = records.assign_coords(learning_rate=[1.0]).copy(deep=True)
+    other["test_loss"][:] = [[[[0.1]]], [[[3]]]]
+    both = xr.concat([records, other], "learning_rate")
+    for held_out, chosen in ((0, "ReLU 0.1 at 1;"), (9, "ReLU 1.05 at 0.1;")):
+        both["held_out_loss"].loc[{"activation": "relu", "learning_rate": 1.0, "seed": 0}] = held_out
+        (found,) = [one for one in statements.check(both) if "test loss" in one.text]
+        assert chosen in found.measured
 
 
 def test_units_stuck_above_0_are_dead_ones():
@@ -161,7 +195,7 @@ def test_tables_of_records_with_trainings_that_diverged(tmp_path):
     assert of_leaky["to ReLU"] == "-0.6500"
     assert len(report.figures(Run(tmp_path, records, manifest))) == 3
     assert statements.highest_rate(records, ("relu",)) == 0.1
-    assert statements.highest_rate(records, ("relu", "leaky_relu")) is None
+    assert statements.highest_rate(records, ("relu", "leaky_relu_tenth")) is None
 
 
 def test_the_best_rate_is_one_at_which_every_seed_is_finite():
@@ -181,7 +215,7 @@ def run(tmp_path_factory):
 
 def test_records_of_a_run(run):
     records = run.records
-    sizes = {"activation": 1, "learning_rate": 2, "seed": 2, "look": 3, "layer": 2, "node": 8, "test_step": 3}
+    sizes = {"activation": 1, "learning_rate": 2, "seed": 3, "look": 3, "layer": 2, "node": 8, "test_step": 3}
     assert dict(records.sizes) == sizes
     assert records["look"].values.tolist() == [0, 4, 6]
     first = records["steepest"].isel(look=0)
@@ -239,10 +273,11 @@ def test_the_options_are_the_conditions():
         (["--activations", "relu", "relu"], "--activations: expected at least one value and each once"),
         (["--learning-rates", "0"], "--learning-rates: expected finite numbers > 0 that float32 can hold, got 0.0"),
         (["--gain", "inf"], "--gain: expected finite numbers > 0 that float32 can hold, got inf"),
-        (["--seeds", "1"], "--seeds: expected 2 or more, got 1"),
+        (["--seeds", "2"], "--seeds: expected 3 or more, got 2"),
+        (["--choosing", "6"], "--choosing: expected an integer within 1..5, got 6"),
         (["--look-every", "0"], "--look-every: expected 1 or more, got 0"),
-        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967291, got -1"),
-        (["--probes", "3000"], "--probes: expected at most 2000, the number of training images, got 3000"),
+        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967289, got -1"),
+        (["--probes", "3000"], "--probes: expected at most 1667, the number of training images, got 3000"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):

@@ -71,7 +71,8 @@ def _statements_table(run: Run) -> Table:
     note = (
         f"{conditions(run)} Judged by the means over the seeds. Published: whether the numbers of [A, Table 1] bear it "
         f"out. Seeds: in how many of them alone it is true. Difference: mean over the seeds, in pairs, of the two that "
-        f"come closest to deciding otherwise; 95 % t interval; p: paired t test."
+        f"come closest to deciding otherwise; 95 % t interval; p: paired t test. Undecided: it depends on an iteration "
+        f"of the smallest loss that is the last of the run, so that the smallest may lie beyond."
     )
     if count := statements.left_out(run.records):
         note += f" Not asked, for want of a combination: {count}."

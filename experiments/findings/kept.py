@@ -101,6 +101,7 @@ class Summaries(Mapping[str, Any]):
 
 
 def _portable(value: Any) -> Any:
+    """Without what is of the machine; in the entries of a list, as statements are, a source is a document."""
     if isinstance(value, dict):
         return {key: _portable(x) for key, x in value.items() if key not in _OF_THE_MACHINE}
-    return [_portable(x) for x in value] if isinstance(value, list) else value
+    return value

@@ -102,13 +102,15 @@ def agile_table_1(kept: Summaries) -> str:
     found = kept["cnn"]
     inside = [row["best_loss"]["published_within_prediction"] for row in found["combinations"].values()]
     iterations, losses = (found["rank_correlation"][name]["rho"] for name in ("best_iteration", "best_loss"))
-    known = [statement["holds"] for statement in found["statements"] if statement["holds"] is not None]
+    verdicts = [statement["holds"] for statement in found["statements"]]
+    known = [holds for holds in verdicts if holds is not None]
+    undecided = f", {len(verdicts) - len(known)} undecided" if None in verdicts else ""
     conv, dense = (kong2020.LABELS[name] for name in found["order"][0].split("/"))
     return (
         f"**{sum(inside)} of {len(inside)} losses of [A, Table 1] lie in our 95 % prediction intervals**, and its "
         f"iterations rank as ours do (Spearman's rho {iterations:.2f}; for the losses only {losses:.2f}). Best is "
         f"{conv} in the convolutional, {dense} in the dense layers; {sum(known)} of {len(known)} statements of [A] are "
-        f"true."
+        f"true{undecided}."
     )
 
 

@@ -261,9 +261,9 @@ def _step(run: Run) -> Table:
 
 def _statements(run: Run) -> Table:
     return Table(
-        title="What [B2] says of the sigmoid's faults, and [B1] of ReLU",
-        columns=["fault", "statement", "verdict", "measured"],
-        rows=[[s.fault, s.text, "true" if s.holds else "false", s.measured] for s in check(run.records)],
+        title="What [B2] says of the sigmoid's faults, [B1] of ReLU, and what we add",
+        columns=["fault", "source", "statement", "verdict", "measured"],
+        rows=[[s.fault, s.source, s.text, "true" if s.holds else "false", s.measured] for s in check(run.records)],
         note=(
             f"The gain that is nearest to 1, that of the recovered protocols, is {usual_gain(run.records):g}. "
             f"{_conditions(run)}"

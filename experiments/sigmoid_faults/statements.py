@@ -1,4 +1,8 @@
-"""What [B2] says about the three faults of the sigmoid, and [B1] about ReLU, each with a criterion, on our records."""
+"""What [B2] says of the three faults of the sigmoid, [B1] of ReLU, and what we add, with criteria, on our records.
+
+[B2] speaks of the gradient of one sample and one neuron; what becomes of it in a minibatch is ours, as is what [B2]
+leaves unsaid of other functions.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +38,14 @@ class Statement:
 
     Attributes:
       fault: the one it is about.
+      source: "B2", "B1", or "ours" for what neither says.
       text: what it says, with the criterion.
       holds: whether it is true of our records.
       measured: the numbers behind `holds`; intervals are 95 % t intervals over the seeds.
     """
 
     fault: str
+    source: str
     text: str
     holds: bool
     measured: str
@@ -64,6 +70,7 @@ def _saturation(records: xr.Dataset) -> Iterator[Statement]:
     by_gain = {name: [float(share.sel(activation=name, gain=g).mean()) for g in gains] for name in NEEDED}
     yield Statement(
         SATURATION,
+        "ours",
         "at the same gain more of Sigmoid's units are saturated (|slope| < 0.01) than of Tanh's, at every gain",
         all(s > t for s, t in zip(by_gain["sigmoid"], by_gain["tanh"], strict=True)),
         "; ".join(
@@ -76,6 +83,7 @@ def _saturation(records: xr.Dataset) -> Iterator[Statement]:
     steepest = -float(np.log10(catalogue.get("sigmoid").steepest_slope))
     yield Statement(
         SATURATION,
+        "B2",
         f"Sigmoid's gradient vanishes by its saturated units (at gain {usual:g} at least {_MANY:.0%} are saturated)",
         at_usual["sigmoid"] >= _MANY,
         f"{at_usual['sigmoid']:.2%} saturated; the activation takes {found.mean:.3f} decades a layer "
@@ -85,6 +93,7 @@ def _saturation(records: xr.Dataset) -> Iterator[Statement]:
     order = np.argsort(gains)
     yield Statement(
         SATURATION,
+        "ours",
         "the larger the initial weights, the more of Sigmoid's units are saturated, and the more of the gradient its "
         "activation takes",
         all(bool((np.diff(np.array(values)[order]) > 0).all()) for values in grows),
@@ -92,6 +101,7 @@ def _saturation(records: xr.Dataset) -> Iterator[Statement]:
     )
     yield Statement(
         SATURATION,
+        "B1",
         f"fewer of ReLU's units are saturated than of Sigmoid's (at gain {usual:g})",
         at_usual["relu"] < at_usual["sigmoid"],
         f"{at_usual['relu']:.1%} of ReLU's slopes are 0, {at_usual['sigmoid']:.2%} of Sigmoid's below 0.01",
@@ -102,6 +112,7 @@ def _saturation(records: xr.Dataset) -> Iterator[Statement]:
     low = change.interval()
     yield Statement(
         SATURATION,
+        "ours",
         "training saturates Sigmoid's units (on XOR(10) more are saturated after it, interval above 0)",
         low is not None and low[0] > 0,
         f"{sample(before).mean:.2%} before, {sample(after).mean:.2%} after; difference {range_cell(low, '.2%')}",
@@ -116,12 +127,14 @@ def _centre(records: xr.Dataset) -> Iterator[Statement]:
     layers = f"behind the first layer, at gain {usual:g}"
     yield Statement(
         CENTRE,
+        "B2",
         f"under Sigmoid all weight gradients of a neuron have one sign at every sample ({layers}; {_ALL:.0%})",
         of_sample["sigmoid"] >= _ALL,
         f"{of_sample['sigmoid']:.1%}",
     )
     yield Statement(
         CENTRE,
+        "ours",
         f"they still have when added over a minibatch ({layers}; most neurons')",
         of_batch["sigmoid"] > _MOST,
         f"{of_batch['sigmoid']:.1%}",
@@ -129,7 +142,8 @@ def _centre(records: xr.Dataset) -> Iterator[Statement]:
     with_gradient = 1 - float(behind["saturated"].sel(activation="relu"))
     yield Statement(
         CENTRE,
-        f"ReLU has the same fault [B1] ({layers}; {_ALL:.0%} of the neurons that have a gradient at the sample)",
+        "B1",
+        f"ReLU has the same fault ({layers}; {_ALL:.0%} of the neurons that have a gradient at the sample)",
         of_sample["relu"] >= _ALL * with_gradient,
         f"{of_sample['relu']:.1%} of all, where {with_gradient:.1%} have a slope; added over a minibatch "
         f"{of_batch['relu']:.1%}",
@@ -137,6 +151,7 @@ def _centre(records: xr.Dataset) -> Iterator[Statement]:
     centred = ("pn_sigmoid", "tanh", "ppns")
     yield Statement(
         CENTRE,
+        "ours",
         f"zero-centred functions do not have it: Sigmoid - 1/2, Tanh, PPNS ({layers}; at most {_NONE:.0%})",
         all(of_sample[name] <= _NONE for name in centred),
         ", ".join(f"{name} {of_sample[name]:.2%}" for name in centred),
@@ -154,6 +169,7 @@ def _centre(records: xr.Dataset) -> Iterator[Statement]:
         }
         yield Statement(
             CENTRE,
+            "B2" if descent == POINT_BY_POINT else "ours",
             f"positive inputs make descent zig-zag, {descent}: with Sigmoid's values the way is longer and has more "
             f"reversals than with Sigmoid - 1/2 (interval of the difference above 0)",
             bool(interval is not None and interval[0] > 0 and means["sigmoid"][2] > means["pn_sigmoid"][2]),
@@ -170,6 +186,7 @@ def _cost(records: xr.Dataset) -> Iterator[Statement]:
     medians = ratio.median("race")
     yield Statement(
         COST,
+        "B2",
         "an element costs more under Sigmoid than under ReLU (in every race, at every size, forward and backward)",
         bool((ratio > 1).all()),
         f"{float(medians.min()):.2f} to {float(medians.max()):.2f} times as much; races {float(ratio.min()):.2f} to "
@@ -178,6 +195,7 @@ def _cost(records: xr.Dataset) -> Iterator[Statement]:
     step = records["step_seconds"].sel(network="sigmoid") / records["step_seconds"].sel(network=REFERENCE)
     yield Statement(
         COST,
+        "B2",
         f"that is no big problem (a whole training step of the network of mnist is at most {_SMALL_COST:.0%} longer)",
         float(step.median()) <= 1 + _SMALL_COST,
         f"{float(step.median()) - 1:+.1%}, rounds {float(step.min()) - 1:+.1%} to {float(step.max()) - 1:+.1%}",

@@ -206,7 +206,7 @@ def test_test_images_choose_nothing():
     records = losses([[[1.0, 2.0, 2.0], [3.0, 3.0, 3.1]], [[0.5, 0.5, 0.6], [0.4, 0.4, 0.4]]])
     held_out = records["held_out_loss"]
     for rate, optimiser in ((1.0, "sgd"), (0.1, "adam")):
-        held_out.loc[{"learning_rate": rate, "optimiser": optimiser}] = 0.0
+        held_out.loc[{"learning_rate": rate, "optimiser": optimiser}] = -9.0
     held_out.loc[{"optimiser": "sgd"}] -= 1
     of = findings.outcome(records)
     assert [cell.rate for cell in findings.cells(of)] == [1.0, 0.1] * 2

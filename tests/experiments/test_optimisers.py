@@ -180,7 +180,7 @@ def losses(values, choosing=1):
         {
             "test_loss": (dims, found),
             "test_accuracy": (dims, np.full(found.shape, 0.5)),
-            "held_out_loss": (dims, found),
+            "held_out_loss": (dims, found.copy()),
         },
         coords={
             "activation": ["sigmoid", "ppns"],

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.cnn.protocol import Protocol
 from experiments.findings import kept, sentences
+from paramact_jax.papers import ko2021, kong2020
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -14,6 +16,116 @@ def test_readme_opens_with_the_sentences_that_the_kept_runs_give():
     stands = re.search(r"<!-- python -m experiments findings -->\n(.*?)\n<!-- end -->", README.read_text(), re.DOTALL)
     assert stands is not None
     assert stands[1] == sentences.lines(kept.Summaries())
+
+
+@pytest.mark.parametrize(
+    ("sentence", "run", "change"),
+    [
+        (
+            sentences.ablation_xor10,
+            "ablation-xor10",
+            lambda run: run["means"]["trials that converge"]["ppns"].update({"gain, learned": 1.0}),
+        ),
+        (
+            sentences.optimisers,
+            "optimisers-xor10",
+            lambda run: run["answers"][0].update(verdict="not told apart"),
+        ),
+        (
+            sentences.student_report,
+            "initial-scale",
+            lambda run: [one.update(fits=False) for one in run["he"]],
+        ),
+    ],
+)
+def test_words_that_a_run_does_not_bear_out_are_refused(sentence, run, change):
+    summaries = dict(kept.Summaries())
+    assert sentence(summaries)
+    change(summaries[run])
+    with pytest.raises(ValueError, match="expected kept runs that bear out"):
+        sentence(summaries)
+
+
+def cells(row):
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
+def table(heading):
+    """Rows of the table in README whose heading begins so."""
+    lines = README.read_text().splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.startswith(heading)]
+    rows = []
+    for line in lines[at + 2 :]:
+        if not line.startswith("|"):
+            return rows
+        rows.append(cells(line))
+    return rows
+
+
+def mean_and_interval(found, form):
+    low, high = found["interval"]
+    return f"{found['mean']:{form}}, {low:{form}} to {high:{form}}"
+
+
+def test_the_table_of_the_convolutional_networks_is_that_of_the_kept_run():
+    run, expected = kept.Summaries()["cnn"]["combinations"], []
+    for row in kong2020.TABLE_1:
+        found = run[f"{row.conv}/{row.dense}"]
+        names = f"{kong2020.LABELS[row.conv]} / {kong2020.LABELS[row.dense]}"
+        at = f"{found['best_iteration']['mean']:,.0f}"
+        loss = mean_and_interval(found["best_loss"], ".3f")
+        expected.append([names, loss, f"{row.loss + 1e-9:.3f}", at, f"{row.iterations:,}"])
+    assert table("| convolutional / dense |") == expected
+
+
+def test_the_table_of_mnist_is_that_of_the_kept_run():
+    run, expected = kept.Summaries()["mnist"]["activations"], []
+    losses = {row.activation: f"{row.loss:.3f}" for row in ko2021.MNIST_FINAL_LOSS}
+    slopes = {row.activation: f"{row.count:,}" for row in ko2021.FIG_14}
+    for name, found in run.items():
+        steep, steps = found["steep_slopes"], found["time_to_loss"]["steps"]
+        not_all = f" ({steps['seeds']} of {steps['seeds'] + steps['non_finite']})" if steps["non_finite"] else ""
+        expected.append(
+            [
+                mean_and_interval(found["test_loss"], ".3f"),
+                losses.get(name, ""),
+                f"{steep['mean']:,.0f}, {steep['deviation']:,.0f}",
+                slopes[name],
+                f"{steps['mean']:,.0f}{not_all}",
+            ]
+        )
+    assert [row[1:] for row in table("| | test loss, 95 % interval |")] == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "source", "says"),
+    [
+        ("relu-family", "B1", "{} of {} statements of [B1] are true. They do die"),
+        ("sigmoid-faults", "B2", "{} of {} statements of [B2] are true"),
+        ("sigmoid-faults", "B1", "{} of {} of [B1] on ReLU"),
+    ],
+)
+def test_statements_are_counted_by_whose_they_are(run, source, says):
+    verdicts = [one["holds"] for one in kept.Summaries()[run]["statements"] if one["source"] == source]
+    assert None not in verdicts
+    assert says.format(sum(verdicts), len(verdicts)) in " ".join(README.read_text().split())
+
+
+def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search():
+    best, *_ = kept.Summaries()["cnn-search"]["cells"]
+    protocol = Protocol()
+    assert {name: getattr(protocol, name) for name in best if name != "scores"} == {
+        name: value for name, value in best.items() if name != "scores"
+    }
+
+
+def test_the_counts_of_xor10_are_those_of_the_kept_run():
+    rows = kept.Summaries()["xor10"]["activations"].values()
+    stands = re.findall(r"^(?:\w+ )+ +(\d+) +([\d.]+) - ([\d.]+) +(\d+) ", README.read_text(), re.MULTILINE)
+    expected = [
+        (f"{row['converged']}", *(f"{1000 * x:.1f}" for x in row["interval"]), f"{row['published']}") for row in rows
+    ]
+    assert stands == expected
 
 
 def test_what_is_kept_was_made_by_a_commit_on_real_images_and_names_no_path():

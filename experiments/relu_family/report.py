@@ -199,8 +199,8 @@ def _test_loss(run: Run) -> Table:
 def _beside_base(loss: xr.DataArray, name: str, rate: float) -> PairedComparison | None:
     if name == _BASE or _BASE not in loss["activation"].values:
         return None
-    pair = [loss.sel(activation=which, learning_rate=rate).values for which in (name, _BASE)]
-    return paired(*pair, loss["seed"].values)
+    at_rate = loss.sel(learning_rate=rate)
+    return paired(at_rate.sel(activation=name).values, at_rate.sel(activation=_BASE).values, loss["seed"].values)
 
 
 def _statements(run: Run) -> Table:

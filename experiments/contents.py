@@ -117,8 +117,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             {
                 "xor10": "--activations ppns --optimisers sgd adam --rates 0.05 --seeds 8 --choosing 4 --steps 20 "
                 "--out OUT",
-                "mnist": f"{_IMAGES} --activations ppns --optimisers sgd adam --rates 0.05 --seeds 3 --steps 4 "
-                "--out OUT",
+                "mnist": f"{_IMAGES} --activations ppns --optimisers sgd adam --rates 0.05 --seeds 3 --choosing 1 "
+                "--steps 4 --out OUT",
             },
         ),
         Entry(

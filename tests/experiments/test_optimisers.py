@@ -248,7 +248,8 @@ def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(run_directory, "write", interrupted)
     out = tmp_path / "run"
-    sizes = ["--activations", "relu", "--optimisers", "momentum", "--rates", "0.1", "--seeds", "3"]
+    few = ["--seeds", "3", "--choosing", "1"]
+    sizes = ["--activations", "relu", "--optimisers", "momentum", "--rates", "0.1", *few]
     command = ["optimisers", "mnist", "--data", "synthetic", *sizes, "--out", str(out)]
     with pytest.raises(KeyboardInterrupt):
         main([*command, "--steps", "3"])

@@ -20,7 +20,7 @@ class Xor10Protocol:
     """Search the training conditions that give the counts of [P, Table 5]: a declared grid, nothing tuned per row.
 
     Every cell of the grid trains all seven activations; the best cells get more trials until the best of them are all
-    known well. Cells are ranked by the likelihood of the published counts. About 3 minutes on 2 cores. Writes
+    known well. Cells are ranked by the likelihood of the published counts. About 5 minutes on 2 cores. Writes
     runs/xor10-protocol-DATE-TIME/: records.nc, run.json, summary.json, report.md, tables as CSV and LaTeX,
     ranking.png. Interrupted, it goes on where it was when the same command is given the same --out.
     Example: python -m experiments xor10-protocol --scales fan-in 0.6 0.8 --batches full

@@ -40,7 +40,7 @@ class All:
     """Run every experiment at its defaults, one after the other; or everything, tools too, small: --smoke.
 
     What is done already is skipped: interrupted, it goes on where it was when the same command is given the same --out.
-    One that fails does not stop the others; it is said at the end, with exit status 1. About 90 minutes on 2 cores, 4
+    One that fails does not stop the others; it is said at the end, with exit status 1. About 100 minutes on 2 cores, 4
     with --smoke. Writes runs/all-DATE-TIME/: the directory of each experiment, under its own name.
     Example: python -m experiments all --data-dir ~/data/mnist --out runs/all
     """

@@ -70,7 +70,7 @@ class OptimisersXor10:
 class OptimisersMnist:
     """On MNIST with 8 hidden layers: the test loss, by activation, optimiser and learning rate.
 
-    About 15 minutes on 2 cores. Writes runs/optimisers-mnist-DATE-TIME/, as the other. Interrupted, it goes on where it
+    About 17 minutes on 2 cores. Writes runs/optimisers-mnist-DATE-TIME/, as the other. Interrupted, it goes on where it
     was when the same command is given the same --out. Example: python -m experiments optimisers mnist --steps 3000
     """
 

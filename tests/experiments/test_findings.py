@@ -111,6 +111,16 @@ def test_statements_are_counted_by_whose_they_are(run, source, says):
     assert says.format(sum(verdicts), len(verdicts)) in " ".join(README.read_text().split())
 
 
+@pytest.mark.parametrize("cell", ["sigmoid, nadam", "ppns, sgd", "ppns, adagrad", "relu, sgd", "relu, nadam"])
+def test_losses_by_optimiser_are_those_of_the_kept_run(cell):
+    run = kept.Summaries()["optimisers-mnist"]
+    names = {f"{one['activation']}, {one['optimiser']}": one for one in run["cells"]}
+    prose = README.read_text().partition("On MNIST with 8 hidden layers, 1,000 updates")[2].partition("\n\n")[0]
+    assert f"{float(names[cell]['level']):.3f}" in prose
+    if cell != "relu, sgd":
+        assert f"({names[cell]['interval']})" in " ".join(prose.split())
+
+
 def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search():
     best, *_ = kept.Summaries()["cnn-search"]["cells"]
     protocol = Protocol()

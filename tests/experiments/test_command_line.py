@@ -201,7 +201,7 @@ def test_bench_refuses_bad_arguments(arguments, capsys):
         (["xor10", "--activations", "softsign"], "--activations: expected some of sigmoid parametric_sigmoid"),
         (["activations", "--functions", "nonsense"], "unknown activation 'nonsense'"),
         (["sweeps", "--trials", "256", "128"], "--trials: expected rising numbers >= 1, got 256 128"),
-        (["cnn", "--steps", "0"], "--steps: expected an integer >= 1, got 0"),
+        (["cnn", "--steps", "0"], "--steps: expected 10 or more, after which all are compared, got 0"),
     ],
 )
 def test_bench_refuses_what_it_cannot_measure(arguments, says, capsys):

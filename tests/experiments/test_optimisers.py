@@ -12,6 +12,7 @@ import xarray as xr
 
 from experiments import run_directory
 from experiments.__main__ import main
+from experiments.digits import hold_out
 from experiments.mnist.protocol import PROTOCOLS as MNIST
 from experiments.mnist.train import train as train_mnist
 from experiments.optimisers import findings, mnist, report
@@ -93,6 +94,18 @@ def test_the_training_on_mnist_is_that_of_the_experiment():
     )
     np.testing.assert_allclose(results["test.loss"], expected, rtol=1e-4)
     np.testing.assert_allclose(results["held_out.loss"], expected, rtol=1e-4)
+
+
+def test_what_is_held_out_is_not_trained_with():
+    digits = synthetic_mnist(20, 5)
+    rest, held_out = hold_out(digits)
+    assert len(held_out["held_out_labels"]) == 3
+    for kind in ("images", "labels"):
+        parts = getattr(rest, f"train_{kind}"), held_out[f"held_out_{kind}"]
+        np.testing.assert_array_equal(np.concatenate(parts), getattr(digits, f"train_{kind}"))
+    np.testing.assert_array_equal(rest.test_images, digits.test_images)
+    with pytest.raises(ValueError, match="expected 6 training images or more, to keep some back, got 5"):
+        hold_out(synthetic_mnist(5, 5))
 
 
 def counts(converged):

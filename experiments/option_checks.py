@@ -4,7 +4,26 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+MAX_SEED = 2**32 - 1
+"""That of `paramact_jax.sweeps`, which imports JAX."""
+
+
+def expect(value: float, field: str, expected: str, holds: Callable[[float], bool]) -> None:
+    """Refuse a value of a field.
+
+    Args:
+      value: of the option.
+      field: as Python has it, "first_seed" for --first-seed.
+      expected: what it should be.
+      holds: whether it is.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    if not holds(value):
+        raise ValueError(f"--{field.replace('_', '-')}: expected {expected}, got {value}")
 
 
 def check_positive(option: str, values: Sequence[float]) -> None:
@@ -31,7 +50,7 @@ def check_positive(option: str, values: Sequence[float]) -> None:
         raise ValueError(f"{option}: expected at least one value and each once as float32, got {list(values)}")
 
 
-def check_each_once(option: str, values: Sequence[str]) -> None:
+def check_each_once(option: str, values: Sequence[object]) -> None:
     """Refuse no value, or one twice.
 
     Args:
@@ -43,6 +62,17 @@ def check_each_once(option: str, values: Sequence[str]) -> None:
     """
     if not values or len(set(values)) < len(values):
         raise ValueError(f"{option}: expected at least one value and each once, got {list(values)}")
+
+
+def check_first_seed(first_seed: int, seeds: int) -> None:
+    """Refuse a first seed from which so many would leave 0 to 2**32 - 1.
+
+    Raises:
+      ValueError: for such a one.
+    """
+    last = MAX_SEED - seeds + 1
+    if not 0 <= first_seed <= last:
+        raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {first_seed}")
 
 
 def _float32(value: float) -> float:

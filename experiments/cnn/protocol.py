@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, get_args
 
+from experiments.option_checks import MAX_SEED, check_first_seed, expect
 from paramact_jax.papers import kong2020
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ SEARCHED: tuple[Combination, ...] = (
 )
 """The combinations that a search of the open conditions trains: every activation of the convolutional layers once, with
 a dense layer without and with parameters."""
-MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +90,8 @@ class Protocol:
     def check(self) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
         for field in ("learning_rate", "weight_scale"):
-            _expect(getattr(self, field), field, "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
-        _expect(
+            expect(getattr(self, field), field, "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
+        expect(
             self.activation_learning_rate,
             "activation_learning_rate",
             "a finite number >= 0",
@@ -107,18 +106,17 @@ class Protocol:
             "trials",
             "test_every",
         ):
-            _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
-        _expect(self.kernel_size, "kernel_size", "an odd number [A, eq. 3]", lambda x: x % 2 == 1)
-        _expect(self.training_images, "training_images", f"a multiple of {CLASSES}", lambda x: x % CLASSES == 0)
+            expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
+        expect(self.kernel_size, "kernel_size", "an odd number [A, eq. 3]", lambda x: x % 2 == 1)
+        expect(self.training_images, "training_images", f"a multiple of {CLASSES}", lambda x: x % CLASSES == 0)
         most = self.training_images
-        _expect(self.batch_size, "batch_size", f"at most {most}, the training images", lambda x: x <= most)
-        _expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)
-        _expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
-        last = MAX_SEED - self.trials + 1
-        _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
-        _expect(self.subset_seed, "subset_seed", "an integer >= 0", lambda x: x >= 0)
+        expect(self.batch_size, "batch_size", f"at most {most}, the training images", lambda x: x <= most)
+        expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)
+        expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
+        check_first_seed(self.first_seed, self.trials)
+        expect(self.subset_seed, "subset_seed", "an integer >= 0", lambda x: x >= 0)
         if self.initial_a is not None:
-            _expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
+            expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
         for field, kinds in (("padding", Padding), ("pooling", Pooling), ("sharing", Sharing)):
             if getattr(self, field) not in get_args(kinds):
                 raise ValueError(
@@ -183,8 +181,3 @@ def search_cells(base: Protocol) -> list[Protocol]:
 
 def _pairs(combinations: tuple[Combination, ...]) -> str:
     return ", ".join("/".join(pair) for pair in combinations)
-
-
-def _expect(value: float, field: str, expected: str, holds: Callable[[float], bool]) -> None:
-    if not holds(value):
-        raise ValueError(f"--{field.replace('_', '-')}: expected {expected}, got {value}")

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.xor10.protocol import ACTIVATIONS, MAX_SEED
+from experiments.option_checks import check_each_once, check_first_seed
+from experiments.xor10.protocol import ACTIVATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +51,8 @@ class Gradients:
         depths = parse_depths(self.depth)
         for name in self.activation:
             catalogue.get(name)
-        for option, values in (("--activation", self.activation), ("--gain", self.gain)):
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{option}: expected at least one value and each once, got {list(values)}")
+        check_each_once("--activation", self.activation)
+        check_each_once("--gain", self.gain)
         for gain in self.gain:
             if not (math.isfinite(gain) and gain > 0):
                 raise ValueError(f"--gain: expected finite numbers > 0, got {gain}")
@@ -60,9 +60,7 @@ class Gradients:
             raise ValueError(f"--width: expected 1 node or more, got {self.width}")
         if self.seeds < 2:
             raise ValueError(f"--seeds: expected 2 or more, for an interval, got {self.seeds}")
-        last = MAX_SEED - self.seeds + 1
-        if not 0 <= self.first_seed <= last:
-            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")
+        check_first_seed(self.first_seed, self.seeds)
         out = run_directory.choose(self.out, "gradients")
         return lambda: _run(self, depths, out)
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from experiments.option_checks import check_each_once, check_positive
+from experiments.option_checks import check_each_once, check_first_seed, check_positive
 from paramact_jax.papers.student_report import HE, STEPS_A_LINE
 
 HIDDEN_LAYERS = 4
@@ -28,7 +28,6 @@ _RULES: dict[str, tuple[str, Callable[[int, int], float]]] = {
     AS_R: ("sqrt(2/width) in all layers, as R", lambda fan_in, width: math.sqrt(2 / width)),
 }
 SCALES = (SMALL, "0.03", "0.1", "xavier", "he", AS_R, "1")
-_MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +79,7 @@ class Protocol:
                 raise ValueError(f"--{name}: expected an integer within 1..2**31 - 1, got {getattr(self, option)}")
         if self.seeds < 2:
             raise ValueError(f"--seeds: expected 2 or more, for an interval, got {self.seeds}")
-        last = _MAX_SEED - self.seeds + 1
-        if not 0 <= self.first_seed <= last:
-            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")
+        check_first_seed(self.first_seed, self.seeds)
 
 
 def deviations(scale: str, width: int) -> tuple[float, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
+
+from experiments.option_checks import check_first_seed, expect
 
 if TYPE_CHECKING:
     from paramact_jax.activations import Activation
@@ -21,7 +23,6 @@ CLASSES = 10
 ACTIVATIONS = ("relu", "parametric_relu", "tanh", "parametric_tanh", "reltanh", "hexpo", "parametric_hexpo", "ppns")
 """The eight of [P, Table 6]."""
 _HE = ("relu", "parametric_relu")
-_MAX_SEED = 2**32 - 1
 _MOST_STEPS = 2**31 - 1
 
 
@@ -68,17 +69,16 @@ class Protocol:
         Args:
           images: to train with, once they are known.
         """
-        _expect(self.learning_rate, "learning_rate", "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
+        expect(self.learning_rate, "learning_rate", "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
         for field in ("learning_rate_a", "learning_rate_b"):
-            _expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
+            expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
         for field in ("steps", "test_every", "train_every", "batch", "seeds"):
-            _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
+            expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
         for field in ("steps", "test_every", "train_every"):
-            _expect(getattr(self, field), field, f"an integer <= {_MOST_STEPS}", lambda x: x <= _MOST_STEPS)
+            expect(getattr(self, field), field, f"an integer <= {_MOST_STEPS}", lambda x: x <= _MOST_STEPS)
         if images is not None:
-            _expect(self.batch, "batch", f"an integer within 1..{images}, the number of images", lambda x: x <= images)
-        last = _MAX_SEED - self.seeds + 1
-        _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
+            expect(self.batch, "batch", f"an integer within 1..{images}, the number of images", lambda x: x <= images)
+        check_first_seed(self.first_seed, self.seeds)
         for field, kind in (("initial", Initial), ("batches", Batches), ("optimiser", Optimiser)):
             if getattr(self, field) not in get_args(kind):
                 raise ValueError(
@@ -89,7 +89,7 @@ class Protocol:
         if len(set(self.activations)) < len(self.activations):
             raise ValueError(f"--activations: expected each name once, got {' '.join(self.activations)}")
         if self.initial_a is not None:
-            _expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
+            expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
         scaled = [name for name in self.activations if "a" in layers_of(name)[0][0].params]
         if self.initial_a is not None and not scaled:
             raise ValueError(
@@ -128,8 +128,3 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 }
 """`literal` is [P, Table 8] as printed. `recovered` is what gives the counts of [P, Fig. 14]: initial weights scaled by
 1/sqrt(fan_in) for every activation; with epochs that are shuffled."""
-
-
-def _expect(value: float, field: str, expected: str, holds: Callable[[float], bool]) -> None:
-    if not holds(value):
-        raise ValueError(f"--{field.replace('_', '-')}: expected {expected}, got {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.option_checks import check_each_once, check_positive
+from experiments.option_checks import check_each_once, check_first_seed, check_positive
 
 OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
 """The seven of [R], see `training.optimiser`."""
@@ -16,7 +16,6 @@ XOR10_RATES = (0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5)
 """Around 0.05, the rate of [P, Table 3]."""
 MNIST_RATES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 """Around 0.01, the rate of [P, Table 8]."""
-_MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +54,4 @@ class Protocol:
             raise ValueError(f"--seeds: expected 3 or more, to choose with one and compare two, got {self.seeds}")
         if not 1 <= self.choosing <= self.seeds - 2:
             raise ValueError(f"--choosing: expected an integer within 1..{self.seeds - 2}, got {self.choosing}")
-        last = _MAX_SEED - self.seeds + 1
-        if not 0 <= self.first_seed <= last:
-            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")
+        check_first_seed(self.first_seed, self.seeds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.option_checks import check_each_once, check_positive
+from experiments.option_checks import check_each_once, check_first_seed, check_positive
 
 ACTIVATIONS = ("relu", "leaky_relu_tenth", "prelu", "elu", "relu6", "parametric_relu")
 """[B1]'s family, the slope below 0 of leaky ReLU 0.1, that of PReLU learned; and a(y - b) of [P, Table 1]."""
@@ -13,8 +13,6 @@ LEARNING_RATES = (0.1, 0.3, 1.0)
 CLASSES = 10
 FAINT = 0.01
 """A unit whose steepest slope is at most this lets a hundredth of the gradient through: as good as dead."""
-
-_MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +72,7 @@ class Conditions:
             raise ValueError(f"--choosing: expected an integer within 1..{self.seeds - 2}, got {self.choosing}")
         if self.steps >= 2**31:
             raise ValueError(f"--steps: expected an integer within 1..2**31 - 1, got {self.steps}")
-        last = _MAX_SEED - self.seeds + 1
-        if not 0 <= self.first_seed <= last:
-            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")
+        check_first_seed(self.first_seed, self.seeds)
         for field in ("batch", "probes"):
             if images is not None and getattr(self, field) > images:
                 raise ValueError(

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.option_checks import check_positive
-from experiments.xor10.protocol import MAX_SEED, PROTOCOLS, Protocol
+from experiments.option_checks import check_first_seed, check_positive
+from experiments.xor10.protocol import PROTOCOLS, Protocol
 
 ACTIVATIONS = ("sigmoid", "pn_sigmoid", "tanh", "relu", "ppns", "parametric_tanh")
 
@@ -70,9 +70,7 @@ class SigmoidFaults:
         for field, least in (fewest | {"rounds": 1, "steps": 1}).items():
             if getattr(self, field) < least:
                 raise ValueError(f"--{field}: expected {least} or more, got {getattr(self, field)}")
-        last = MAX_SEED - max(self.seeds, self.trials, self.starts) + 1
-        if not 0 <= self.first_seed <= last:
-            raise ValueError(f"--first-seed: expected an integer within 0..{last}, got {self.first_seed}")
+        check_first_seed(self.first_seed, max(self.seeds, self.trials, self.starts))
         protocol = dataclasses.replace(
             PROTOCOLS["recovered"], trials=self.trials, iterations=self.iterations, first_seed=self.first_seed
         )

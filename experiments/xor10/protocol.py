@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from experiments.option_checks import MAX_SEED, check_first_seed, expect
 from paramact_jax.papers import ko2021
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ LOSS_SCALE: dict[Loss, float] = {"half-mse": 0.5, "mse": 1.0}
 HIDDEN_LAYERS = 10
 WIDTH = 2
 ACTIVATIONS = tuple(row.activation for row in ko2021.TABLE_5)
-MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +56,16 @@ class Protocol:
     def check(self) -> None:
         """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
         for field in ("learning_rate", "threshold"):
-            _expect(getattr(self, field), field, "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
+            expect(getattr(self, field), field, "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
         for field in ("weight_std", "bias_std", "activation_learning_rate"):
-            _expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
+            expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
         for field in ("iterations", "trials"):
-            _expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
-        _expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)
-        _expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
-        last = MAX_SEED - self.trials + 1
-        _expect(self.first_seed, "first_seed", f"an integer within 0..{last}", lambda x: 0 <= x <= last)
+            expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
+        expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)
+        expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
+        check_first_seed(self.first_seed, self.trials)
         if self.initial_a is not None:
-            _expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
+            expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
         if self.loss not in LOSS_SCALE:
             raise ValueError(f"--loss: expected one of {', '.join(LOSS_SCALE)}, got {self.loss!r}")
         if not self.activations:
@@ -107,8 +105,3 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 }
 """`literal` is [P, Table 3] as printed. `recovered` reproduces [P, Tables 4 and 5]: weights scaled by
 1/sqrt(fan_in), gradient of half the mean squared error."""
-
-
-def _expect(value: float, field: str, expected: str, holds: Callable[[float], bool]) -> None:
-    if not holds(value):
-        raise ValueError(f"--{field.replace('_', '-')}: expected {expected}, got {value}")

@@ -14,12 +14,12 @@ from experiments.ablation.design import CONDITIONS, EFFECTS, Condition, Effect, 
 from experiments.mnist.statements import CLOSEUP, early_loss
 from experiments.reporting.cells import range_cell
 from experiments.reporting.files import write_tables
-from experiments.reporting.samples import mean_and_interval, plain, sample
+from experiments.reporting.samples import mean_and_interval, paired, plain, sample
 from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
 from paramact_jax.papers import ko2021
-from paramact_jax.statistics import PairedComparison, holm, paired_comparison, wilson_interval
+from paramact_jax.statistics import PairedComparison, holm, wilson_interval
 
 LEVEL = 0.05
 EARLY = CLOSEUP
@@ -132,12 +132,8 @@ def figures(run: Run) -> dict[str, Figure]:
 
 
 def _compare(outcome: Outcome, base: str, effect: Effect) -> PairedComparison | None:
-    pair = [outcome.values.sel(base=base, condition=name).values for name in (effect.first, effect.second)]
-    seeds = outcome.values["seed"].values
-    good = np.isfinite(pair[0]) & np.isfinite(pair[1])
-    if good.sum() < 2:
-        return None
-    return paired_comparison(pair[0][good], pair[1][good], seeds[good], seeds[good])
+    first, second = (outcome.values.sel(base=base, condition=name).values for name in (effect.first, effect.second))
+    return paired(first, second, outcome.values["seed"].values)
 
 
 def _named_tables(run: Run) -> dict[str, Table]:

@@ -12,7 +12,7 @@ from experiments.cnn.pictures import best_first, figures, ranged
 from experiments.cnn.run_facts import combinations, conditions, diverged, label
 from experiments.cnn.table_1 import QUANTITIES, best_table, correlation_table, correlations, found, printed
 from experiments.digits import is_synthetic, titled
-from experiments.reporting.cells import number_cell, range_cell, yes_no_cell
+from experiments.reporting.cells import number_cell, range_cell, verdict_cell, yes_no_cell
 from experiments.reporting.files import write_tables
 from experiments.reporting.samples import inside, plain
 from experiments.reporting.tables import Table
@@ -88,7 +88,7 @@ def _statements_table(run: Run) -> Table:
                 one.text,
                 one.criterion,
                 yes_no_cell(one.published),
-                {None: "undecided", True: "true", False: "false"}[one.holds],
+                verdict_cell(one.holds),
                 f"{one.seeds_true} of {one.seeds}",
                 *_difference(one),
                 one.compared,

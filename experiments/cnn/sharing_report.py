@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.cnn.pictures import band, shown
@@ -13,11 +12,11 @@ from experiments.cnn.run_facts import about_seeds, combinations, conditions, div
 from experiments.digits import is_synthetic, titled
 from experiments.reporting.cells import number_cell, range_cell
 from experiments.reporting.files import write_tables
-from experiments.reporting.samples import plain, sample
+from experiments.reporting.samples import paired, plain, sample
 from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from paramact_jax.figures import curves_in_panels
-from paramact_jax.statistics import PairedComparison, holm, paired_comparison
+from paramact_jax.statistics import PairedComparison, holm
 
 
 def tables(run: Run) -> list[Table]:
@@ -66,11 +65,9 @@ def differences(run: Run) -> dict[tuple[str, str], tuple[PairedComparison, float
         losses = run.records["best_loss"].sel(combination=name)
         second = losses.sel(sharing=reference).values
         for sharing in others:
-            first = losses.sel(sharing=sharing).values
-            finite = np.isfinite(first) & np.isfinite(second)
-            seeds = losses["seed"].values[finite]
-            if len(seeds) > 1:
-                found[name, sharing] = paired_comparison(first[finite], second[finite], seeds, seeds)
+            against = paired(losses.sel(sharing=sharing).values, second, losses["seed"].values)
+            if against is not None:
+                found[name, sharing] = against
     corrected = holm([against.p_value for against in found.values()])
     return {key: (against, p_value) for (key, against), p_value in zip(found.items(), corrected, strict=True)}
 

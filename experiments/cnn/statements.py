@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import xarray as xr
@@ -11,8 +11,9 @@ import xarray as xr
 from experiments.cnn.protocol import COMBINATIONS, DENSE_ONLY
 from experiments.cnn.records import name_of
 from experiments.cnn.run_facts import label
+from experiments.reporting.samples import paired
 from paramact_jax.papers import kong2020
-from paramact_jax.statistics import PairedComparison, paired_comparison
+from paramact_jax.statistics import PairedComparison
 
 _ALL = tuple(map(name_of, COMBINATIONS))
 _BEST = "parametric_relu/parametric_sigmoid"
@@ -82,10 +83,11 @@ class Statement:
 def check(records: xr.Dataset) -> list[Statement]:
     """All statements that the run can decide; see `left_out`."""
     found = quantities(records)
-    at_least = found["best_iteration"] == records["test_step"].values[-1]
-    capped = {name: at_least if name == "best_iteration" else xr.zeros_like(at_least) for name in found}
+    caps = {"best_iteration": float(records["test_step"][-1])}
     asked = [
-        _judge(claim, found[claim.quantity], capped[claim.quantity]) for claim in claims() if _askable(claim, records)
+        _judge(claim, found[claim.quantity], caps.get(claim.quantity, np.inf))
+        for claim in claims()
+        if _askable(claim, records)
     ]
     return [*_dense_only(records), *asked]
 
@@ -158,15 +160,20 @@ def _holds(claim: Claim, least: Callable[[str], float], most: Callable[[str], fl
     return None
 
 
-def _judge(claim: Claim, quantity: xr.DataArray, capped: xr.DataArray) -> Statement:
-    """By values that are known, and of those that are capped, that they are not smaller."""
+def _between(claim: Claim, least: np.ndarray, most: np.ndarray) -> bool | None:
+    """As `_holds`, of bounds in the order of the claim's names."""
+    return _holds(claim, *(dict(zip(claim.names(), bound, strict=True)).__getitem__ for bound in (least, most)))
+
+
+def _judge(claim: Claim, quantity: xr.DataArray, cap: float) -> Statement:
+    """By values of which those at the cap may be larger."""
     names = claim.names()
-    values, at_least = (x.sel(combination=names).transpose("combination", "seed").values for x in (quantity, capped))
+    values = quantity.sel(combination=names).transpose("combination", "seed").values
     finite = np.isfinite(values).all(axis=0)
-    kept = dict(zip(names, values[:, finite], strict=True))
-    most = dict(zip(names, np.where(at_least, np.inf, values)[:, finite], strict=True))
-    means = {name: float(own.mean()) if finite.any() else np.nan for name, own in kept.items()}
-    most_means = {name: float(own.mean()) if finite.any() else np.nan for name, own in most.items()}
+    least = values[:, finite]
+    most = np.where(least < cap, least, np.inf)
+    kept = dict(zip(names, least, strict=True))
+    means = dict(zip(names, least.mean(axis=1) if finite.any() else [np.nan] * len(names), strict=True))
     pairs = [
         (max(order.lower, key=means.__getitem__), min(order.higher, key=means.__getitem__)) for order in claim.orders
     ]
@@ -176,15 +183,11 @@ def _judge(claim: Claim, quantity: xr.DataArray, capped: xr.DataArray) -> Statem
         text=claim.text,
         criterion=claim.criterion,
         published=_published(claim),
-        holds=_holds(claim, means.__getitem__, most_means.__getitem__) if finite.any() else None,
-        seeds_true=sum(
-            _holds(claim, *({name: own[seed] for name, own in bound.items()}.__getitem__ for bound in (kept, most)))
-            is True
-            for seed in range(int(finite.sum()))
-        ),
+        holds=_between(claim, least.mean(axis=1), most.mean(axis=1)) if finite.any() else None,
+        seeds_true=sum(_between(claim, *bounds) is True for bounds in zip(least.T, most.T, strict=True)),
         seeds=len(finite),
         compared=f"{label(first)} - {label(second)}",
-        difference=_paired(kept[first], kept[second]),
+        difference=paired(kept[first], kept[second], np.arange(least.shape[1])),
     )
 
 
@@ -210,10 +213,5 @@ def _dense_only(records: xr.Dataset) -> Iterator[Statement]:
         seeds_true=int((agile < plain).all(axis=1).sum()),
         seeds=len(finite),
         compared=f"mean over these, {' - '.join(kong2020.LABELS[name] for name in reversed(DENSE_ONLY))}",
-        difference=_paired(agile.mean(axis=1), plain.mean(axis=1)),
+        difference=paired(agile.mean(axis=1), plain.mean(axis=1), np.arange(len(plain))),
     )
-
-
-def _paired(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> PairedComparison | None:
-    seeds = range(len(first))
-    return paired_comparison(first, second, seeds, seeds) if len(first) > 1 else None

@@ -9,7 +9,7 @@ from experiments.digits import is_synthetic, titled
 from experiments.mnist import published, run_facts, statements
 from experiments.mnist.pictures import figures
 from experiments.mnist.time_table import times, times_table
-from experiments.reporting.cells import number_cell
+from experiments.reporting.cells import number_cell, verdict_cell
 from experiments.reporting.files import write_tables
 from experiments.reporting.samples import Sample, inside, plain
 from experiments.reporting.tables import Table
@@ -94,7 +94,7 @@ def _statements_table(run: Run) -> Table:
             [
                 s.figure,
                 s.text,
-                {None: "undecided", True: "true", False: "false"}[s.holds],
+                verdict_cell(s.holds),
                 f"{s.seeds_true} of {s.seeds}",
                 number_cell(s.difference.mean),
                 " to ".join(map(number_cell, s.difference.interval() or ())),

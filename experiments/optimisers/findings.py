@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from experiments.optimisers.design import PLAIN, RESCUED, RESCUER
-from paramact_jax.statistics import PairedComparison, holm, paired_comparison
+from experiments.reporting.samples import paired
+from paramact_jax.statistics import PairedComparison, holm
 
 LEVEL = 0.05
 
@@ -139,7 +140,8 @@ def answers(of: Outcome) -> list[Answer]:
         if RESCUER in plain and other != RESCUER
     ]
     asked += [(f"a better optimiser for {name}", best[name], plain[name]) for name in best]
-    compared = [_compare(of, first, second) for _, first, second in asked]
+    seeds = of.reported["seed"].values
+    compared = [paired(first.values, second.values, seeds) for _, first, second in asked]
     corrected = iter(holm([found.p_value for found in compared if found is not None]))
     result = []
     for (question, first, second), found in zip(asked, compared, strict=True):
@@ -163,11 +165,3 @@ def conclusion(of: Outcome) -> str:
                 "not told apart": f"{one} and {other}, are not told apart.",
             }[answer.verdict]
     return ""
-
-
-def _compare(of: Outcome, first: Cell, second: Cell) -> PairedComparison | None:
-    seeds = of.reported["seed"].values
-    good = np.isfinite(first.values) & np.isfinite(second.values)
-    if good.sum() < 2:
-        return None
-    return paired_comparison(first.values[good], second.values[good], seeds[good], seeds[good])

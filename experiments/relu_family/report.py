@@ -13,17 +13,16 @@ from matplotlib.figure import Figure
 from experiments.digits import is_synthetic, titled
 from experiments.relu_family import units
 from experiments.relu_family.design import FAINT
-from experiments.relu_family.statements import check, label, paired
-from experiments.reporting.cells import range_cell, share_cell
+from experiments.relu_family.statements import check, label
+from experiments.reporting.cells import range_cell, share_cell, verdict_cell
 from experiments.reporting.files import write_tables
-from experiments.reporting.samples import Sample, mean_and_interval, plain, sample
+from experiments.reporting.samples import Sample, mean_and_interval, paired, plain, sample
 from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from paramact_jax.figures import BandCurve, curves_in_panels
 from paramact_jax.statistics import PairedComparison, holm
 
 _BASE = "relu"
-_VERDICTS = {None: "undecided", True: "true", False: "false"}
 
 
 def tables(run: Run) -> list[Table]:
@@ -207,7 +206,7 @@ def _statements(run: Run) -> Table:
     return Table(
         title=titled(run, "What [B1] says of dying units, and what we add"),
         columns=["source", "statement", "verdict", "measured"],
-        rows=[[found.source, found.text, _VERDICTS[found.holds], found.measured] for found in check(run.records)],
+        rows=[[found.source, found.text, verdict_cell(found.holds), found.measured] for found in check(run.records)],
         note=_conditions(run),
         left=["statement", "verdict", "measured"],
     )

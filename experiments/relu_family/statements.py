@@ -12,8 +12,8 @@ import xarray as xr
 from experiments.relu_family import units
 from experiments.relu_family.design import FAINT
 from experiments.reporting.cells import number_cell, range_cell
-from experiments.reporting.samples import Sample, sample
-from paramact_jax.statistics import PairedComparison, holm, paired_comparison
+from experiments.reporting.samples import Sample, paired, sample
+from paramact_jax.statistics import holm
 
 _REMEDIES = {"leaky_relu_tenth": "Leaky ReLU", "prelu": "PReLU", "elu": "ELU"}
 _LEVEL = 0.05
@@ -161,12 +161,6 @@ def _losses(records: xr.Dataset) -> Iterator[Statement]:
             f"{number_cell(ours.mean)} at {rates[name]:g}{_of_seeds(ours)}, ReLU {number_cell(theirs.mean)} at "
             f"{rates['relu']:g}{_of_seeds(theirs)}; difference {range_cell(found.interval, '.4f')}, p (Holm) {p:.2g}",
         )
-
-
-def paired(first: np.ndarray, second: np.ndarray, seeds: np.ndarray) -> PairedComparison | None:
-    """The first minus the second on equal seeds, those at which both are finite; None for fewer than 2 of them."""
-    good = np.isfinite(first) & np.isfinite(second)
-    return paired_comparison(first[good], second[good], seeds[good], seeds[good]) if good.sum() > 1 else None
 
 
 def highest_rate(records: xr.Dataset, activations: Sequence[str]) -> float | None:

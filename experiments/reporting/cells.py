@@ -40,3 +40,8 @@ def number_cell(value: float) -> str:
 def yes_no_cell(value: bool | None) -> str:
     """Empty where there is no verdict."""
     return {None: "", True: "yes", False: "no"}[value]
+
+
+def verdict_cell(holds: bool | None) -> str:
+    """Of a statement."""
+    return {None: "undecided", True: "true", False: "false"}[holds]

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from paramact_jax.statistics import PairedComparison, paired_comparison
+
 LEVEL = 0.95
 
 
@@ -91,6 +93,12 @@ def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
     """Whether the value lies within the interval, its ends included; None without one of them."""
     return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
+
+
+def paired(first: np.ndarray, second: np.ndarray, seeds: np.ndarray) -> PairedComparison | None:
+    """The first minus the second on equal seeds, those at which both are finite; None for fewer than 2 of them."""
+    good = np.isfinite(first) & np.isfinite(second)
+    return paired_comparison(first[good], second[good], seeds[good], seeds[good]) if good.sum() > 1 else None
 
 
 def plain(value: Any) -> Any:

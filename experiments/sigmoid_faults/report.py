@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.bench.activations import REFERENCE
-from experiments.reporting.cells import range_cell
+from experiments.reporting.cells import range_cell, verdict_cell
 from experiments.reporting.files import write_tables
 from experiments.reporting.samples import mean_and_interval, plain, sample
 from experiments.reporting.tables import Table
@@ -263,7 +263,7 @@ def _statements(run: Run) -> Table:
     return Table(
         title="What [B2] says of the sigmoid's faults, [B1] of ReLU, and what we add",
         columns=["fault", "source", "statement", "verdict", "measured"],
-        rows=[[s.fault, s.source, s.text, "true" if s.holds else "false", s.measured] for s in check(run.records)],
+        rows=[[s.fault, s.source, s.text, verdict_cell(s.holds), s.measured] for s in check(run.records)],
         note=(
             f"The gain that is nearest to 1, that of the recovered protocols, is {usual_gain(run.records):g}. "
             f"{_conditions(run)}"

@@ -22,6 +22,11 @@ from paramact_jax.sweeps import Training, long_sweep
 from paramact_jax.training import cross_entropy, optimiser
 from paramact_jax.training.minibatches import Order
 
+_VARIABLES = {
+    "test_loss": ("test.loss", "mean cross-entropy over all test images after the last step"),
+    "test_accuracy": ("test.accuracy", "share of all test images whose digit has the largest output"),
+    "held_out_loss": ("held_out.loss", "mean cross-entropy over the training images kept back, after the last step"),
+}
 CONDITIONS = PROTOCOLS["recovered"]
 """Initial weights and batches."""
 
@@ -80,44 +85,31 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
       directory: where to go on from after an interruption.
       progress: is told of every call, and of what had been trained before.
     """
-    found: dict[str, list[Any]] = {"test.loss": [], "test.accuracy": [], "held_out.loss": []}
+    found: dict[str, list[Any]] = {name: [] for name in _VARIABLES}
     digits, held_out = hold_out(digits)
     for activation in protocol.activations:
-        for name in protocol.optimisers:
-            shown = f"{activation}, {name}"
+        for optimiser_name in protocol.optimisers:
+            shown = f"{activation}, {optimiser_name}"
             results = long_sweep(
-                training(activation, name, len(digits.train_labels)),
+                training(activation, optimiser_name, len(digits.train_labels)),
                 range(protocol.first_seed, protocol.first_seed + protocol.seeds),
                 iterations=protocol.steps,
                 axes={"learning_rate": protocol.rates},
                 block=1,
-                directory=directory / f"{activation}-{name}",
+                directory=directory / f"{activation}-{optimiser_name}",
                 on_progress=functools.partial(progress.advanced, shown),
                 **images_of(digits),
                 **held_out,
             )
             progress.through(shown)
-            for key, values in found.items():
-                values.append(results[key].values)
+            for name, (key, _) in _VARIABLES.items():
+                found[name].append(results[key].values)
     shape = len(protocol.activations), len(protocol.optimisers), len(protocol.rates), protocol.seeds
     dims = ("activation", "optimiser", "learning_rate", "seed")
     return xr.Dataset(
         {
-            "test_loss": (
-                dims,
-                np.array(found["test.loss"]).reshape(shape),
-                {"description": "mean cross-entropy over all test images after the last step"},
-            ),
-            "test_accuracy": (
-                dims,
-                np.array(found["test.accuracy"]).reshape(shape),
-                {"description": "share of all test images whose digit has the largest output"},
-            ),
-            "held_out_loss": (
-                dims,
-                np.array(found["held_out.loss"]).reshape(shape),
-                {"description": "mean cross-entropy over the training images kept back, after the last step"},
-            ),
+            name: (dims, np.array(found[name]).reshape(shape), {"description": description})
+            for name, (_, description) in _VARIABLES.items()
         },
         coords={
             "activation": list(protocol.activations),

@@ -21,7 +21,8 @@ HOOK = "from tests.mutants.lines import watch_child\nwatch_child()\n"
 
 
 def pytest_configure(config):
-    if OUT in os.environ:
+    tests_run_here = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if OUT in os.environ and tests_run_here:
         config.pluginmanager.register(Recorder(str(config.rootpath)))
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ from tests.mutants.faults import Mutant, plant
 
 LEFT_OUT = (".git", ".venv", "build", "dist", "runs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
 # Imported once, before any process is forked; never the package itself, which has the fault.
-LIBRARIES = ("jax", "flax.nnx", "flax.linen", "optax", "scipy.stats", "xarray", "matplotlib.figure", "hypothesis")
-LIBRARIES += ("tyro", "rich.table", "h5netcdf", "jax.experimental.pallas")
+LIBRARIES = ("jax", "flax.nnx", "flax.linen", "optax", "scipy.stats", "xarray", "matplotlib.figure", "tyro")
+LIBRARIES += ("rich.table", "h5netcdf", "jax.experimental.pallas")
 
 
 def preload() -> None:
@@ -98,7 +99,11 @@ class Tree:
         if not child:
             try:
                 self.in_child(tests, answer)
+            except BaseException:
+                traceback.print_exc()
             finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
                 os._exit(0)
         end = time.monotonic() + limit
         while os.waitpid(child, os.WNOHANG) == (0, 0):
@@ -167,7 +172,7 @@ def attempt(mutant: Mutant, trace: Trace, tree: Tree, most: float, passing: set[
             failing.append(test)
             plan.insert(0, (stage, [other for other in tests if other != test]))
         else:
-            raise RuntimeError(f"the tests fail without a fault: {outcome}; see {tree.home / 'log'}")
+            raise RuntimeError(f"pytest fails without a fault: {(tree.home / 'log').read_text()[-2000:]}")
     return verdict | {"seconds": round(time.monotonic() - begin, 1), "fail_without_fault": failing}
 
 

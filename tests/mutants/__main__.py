@@ -67,10 +67,10 @@ def trace_command(options) -> None:
         sys.exit(record.missing())
     with tempfile.TemporaryDirectory() as out:
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "tests.mutants.record", *OPTIONS[options.suite]]
-        arguments += ["-n", str(options.jobs), "--dist", "loadfile", *options.paths]
+        arguments += ["-n", str(options.jobs), "--dist", "loadfile"] if options.jobs > 1 else []
         path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {record.OUT: out, "PYTHONPATH": path}
-        subprocess.run([sys.executable, "-m", "pytest", *arguments], env=environment, check=False)
+        subprocess.run([sys.executable, "-m", "pytest", *arguments, *options.paths], env=environment, check=False)
         parts = [json.loads(file.read_text()) for file in sorted(Path(out).glob("*.json"))]
     whole = {"tests": {}, "fixtures": {}, "sources": digests(Path.cwd())}
     for part in parts:
@@ -100,7 +100,8 @@ def run_command(options) -> None:
             verdicts.append(fault | {"verdict": "equivalent" if mutant else "gone"})
         else:
             tasks.append((fault, mutant))
-    preload()
+    if (root / "paramact_jax").exists():
+        preload()
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         settings = (root, scratch, OPTIONS[options.suite], trace, options.most)
         with multiprocessing.get_context("fork").Pool(options.jobs, start, settings) as pool:

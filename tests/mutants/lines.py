@@ -3,22 +3,18 @@
 Standard library only: every process that a traced test starts imports it first.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
 
 TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 are those of debuggers, coverage, profilers and optimisers
 TREES = ("paramact_jax", "experiments")
-DIRECTORY = "MUTANTS_CHILDREN"  # where a child process writes; a variable of the environment
-ROOT = "MUTANTS_ROOT"
-
-Lines = dict[str, set[int]]
+# Variables of the environment: the repository, and where child processes write.
+ROOT, CHILDREN = "MUTANTS_ROOT", "MUTANTS_CHILDREN"
 
 
 def watch(root: str, hit) -> None:
-    """Calls hit(path, line) when a line of the package runs for the first time since the last `again()`."""
+    """Calls hit(path, line) when a line runs for the first time, and after each `sys.monitoring.restart_events()`."""
     monitoring = sys.monitoring
     starts = tuple(f"{root}{os.sep}{tree}{os.sep}" for tree in TREES)
 
@@ -32,28 +28,14 @@ def watch(root: str, hit) -> None:
     monitoring.set_events(TOOL, monitoring.events.LINE)
 
 
-def again() -> None:
-    sys.monitoring.restart_events()
-
-
 def writer():
     """Returns a `hit` that writes each line at once: a child process may end by os._exit or be killed."""
-    file = Path(os.environ[DIRECTORY], f"{os.getpid()}-{os.urandom(4).hex()}")
+    file = Path(os.environ[CHILDREN], f"{os.getpid()}-{os.urandom(4).hex()}")
     number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     return lambda path, line: os.write(number, f"{path}:{line}\n".encode())
 
 
 def watch_child() -> None:
     """Watches this process if it is the child of a traced test; does nothing elsewhere."""
-    if DIRECTORY in os.environ and hasattr(sys, "monitoring"):
+    if CHILDREN in os.environ and hasattr(sys, "monitoring"):
         watch(os.environ[ROOT], writer())
-
-
-def take_children(directory: Path, lines: Lines) -> None:
-    """Adds what child processes wrote since the last time; those that still run go on in their files."""
-    for file in directory.iterdir():
-        text = file.read_text()
-        os.truncate(file, 0)
-        for entry in text.split():
-            path, _, number = entry.rpartition(":")
-            lines.setdefault(path, set()).add(int(number))

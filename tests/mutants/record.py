@@ -3,8 +3,6 @@
 What a fixture of a wider scope executes is noted once, with its name: it belongs to every test that uses the fixture.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -26,73 +24,64 @@ def pytest_configure(config):
         config.pluginmanager.register(Recorder(str(config.rootpath)))
 
 
-def _listed(found: lines.Lines) -> dict[str, list[int]]:
-    return {path: sorted(numbers) for path, numbers in found.items()}
-
-
 class Recorder:
-    def __init__(self, root: str):
-        self.records: dict = {"tests": {}, "fixtures": {}, "import": {}}
-        self.hits: lines.Lines = {}
-        self.own: lines.Lines = {}  # those of the running test before one of its wider fixtures was made
-        self.failed: set[str] = set()
-        self.children = Path(tempfile.mkdtemp(prefix="children-", dir=os.environ[OUT]))
-        hook = Path(os.environ[OUT], "hook")
-        hook.mkdir(exist_ok=True)
-        (hook / "sitecustomize.py").write_text(HOOK)
-        os.environ |= {lines.ROOT: root, lines.DIRECTORY: str(self.children)}
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(hook), root, os.environ.get("PYTHONPATH", "")])
-        self.writes = None
+    def __init__(self, root):
+        self.records = {"tests": {}, "fixtures": {}}
+        self.hits, self.failed, self.writes = set(), set(), None
+        self.own = set()  # of the running test, before one of its wider fixtures was made
+        out = Path(os.environ[OUT])
+        self.children = Path(tempfile.mkdtemp(prefix="children-", dir=out))
+        hook = Path(tempfile.mkdtemp(prefix="hook-", dir=out))
+        (hook / "sitecustomize.py").write_text(HOOK)  # which Python imports when it starts
+        path = os.pathsep.join([str(hook), root, os.environ.get("PYTHONPATH", "")])
+        os.environ |= {lines.ROOT: root, lines.CHILDREN: str(self.children), "PYTHONPATH": path}
         lines.watch(root, self.hit)
         os.register_at_fork(after_in_child=self.in_fork)
 
-    def hit(self, path: str, number: int) -> None:
+    def hit(self, path, number):
         if self.writes:
             self.writes(path, number)
         else:
-            self.hits.setdefault(path, set()).add(number)
+            self.hits.add((path, number))
 
-    def in_fork(self) -> None:
+    def in_fork(self):
         self.writes = lines.writer()
 
-    def taken(self) -> lines.Lines:
-        found, self.hits = self.hits, {}
-        lines.take_children(self.children, found)
-        lines.again()
+    def taken(self):
+        """What ran since the last time, here and in child processes."""
+        found, self.hits = self.hits, set()
+        for file in self.children.iterdir():
+            entries = [entry.rpartition(":") for entry in file.read_text().split()]
+            os.truncate(file, 0)  # it may go on
+            found |= {(path, int(number)) for path, _, number in entries}
+        sys.monitoring.restart_events()
         return found
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef, request):
         if fixturedef.scope == "function":
             return (yield)
-        for path, numbers in self.taken().items():
-            self.own.setdefault(path, set()).update(numbers)
+        self.own |= self.taken()
         begin = time.perf_counter()
         try:
             return (yield)
         finally:
             key = f"{fixturedef.baseid}::{fixturedef.argname}::{getattr(request, 'param', '')!r}"
-            found = _listed(self.taken())
-            seconds = time.perf_counter() - begin
-            self.records["fixtures"][key] = {"name": fixturedef.argname, "wall": seconds, "lines": found}
+            entry = {"name": fixturedef.argname, "wall": time.perf_counter() - begin, "lines": by_file(self.taken())}
+            self.records["fixtures"][key] = entry
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item, nextitem):
-        if not self.records["tests"]:
-            self.records["import"] = _listed(self.taken())
         self.taken()
-        self.own, begin = {}, time.perf_counter()
+        self.own, begin = set(), time.perf_counter()
         try:
             return (yield)
         finally:
-            found = self.taken()
-            for path, numbers in self.own.items():
-                found.setdefault(path, set()).update(numbers)
             self.records["tests"][item.nodeid] = {
                 "wall": time.perf_counter() - begin,
                 "failed": item.nodeid in self.failed,
                 "fixtures": list(getattr(item, "fixturenames", [])),
-                "lines": _listed(found),
+                "lines": by_file(self.own | self.taken()),
             }
 
     def pytest_runtest_logreport(self, report):
@@ -100,11 +89,12 @@ class Recorder:
             self.failed.add(report.nodeid)
 
     def pytest_sessionfinish(self):
-        if self.records["tests"]:
-            name = os.environ.get("PYTEST_XDIST_WORKER", "main")
-            Path(os.environ[OUT], f"{name}.json").write_text(json.dumps(self.records))
+        name = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        Path(os.environ[OUT], f"{name}.json").write_text(json.dumps(self.records))
 
 
-def missing() -> str | None:
-    """Returns why this Python cannot trace, None if it can."""
-    return None if hasattr(sys, "monitoring") else "trace needs Python 3.12 or newer, for sys.monitoring"
+def by_file(found):
+    files = {}
+    for path, number in sorted(found):
+        files.setdefault(path, []).append(number)
+    return files

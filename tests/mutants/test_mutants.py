@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.faults import faults, look_up, plant
+from tests.mutants.faults import faults, plant
+from tests.mutants.sample import look_up
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = json.loads(Path(__file__).with_name("sample.json").read_text())

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
@@ -65,12 +66,13 @@ def functions(root, path):
     return [(n.body[0].lineno, n.end_lineno) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def importers(root, path):
-    """The files of the package and of the tests that import a module by name."""
-    parts = Path(path).with_suffix("").parts
-    module, found = ".".join(parts[:-1] if parts[-1] == "__init__" else parts), set()
+@functools.cache
+def imported(root):
+    """The names of modules, and of what is in them, that each file of the package and of the tests imports."""
+    found = {}
     for file in (file for tree in (*TREES, "tests") for file in (root / tree).rglob("*.py")):
-        here, names = file.relative_to(root), set()
+        here = file.relative_to(root)
+        names = found[here.as_posix()] = set()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
@@ -78,8 +80,7 @@ def importers(root, path):
                 base = "." * node.level + (node.module or "")
                 base = importlib.util.resolve_name(base, ".".join(here.parent.parts))
                 names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        found |= {here.as_posix()} if module in names else set()
-    return found - {path}
+    return found
 
 
 def stages(mutant: Mutant, trace: Trace, root: Path) -> list[list[str]]:
@@ -96,7 +97,9 @@ def stages(mutant: Mutant, trace: Trace, root: Path) -> list[list[str]]:
         third = trace.in_files(set(map(file_of, trace.that_run(path, *whole))))
     else:
         first = trace.that_run(path, *whole, mutant.statement)
-        near = importers(root, path)
+        parts = Path(path).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        near = {file for file, names in imported(root).items() if module in names} - {path}
         users = (trace.that_run(file, *functions(root, file)) for file in near if not file.startswith("tests/"))
         second = trace.in_files({*map(file_of, first.union(*users)), *near})
         third = set(trace.lines)

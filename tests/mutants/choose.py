@@ -103,8 +103,10 @@ def stages(mutant: Mutant, trace: Trace, root: Path) -> list[list[str]]:
         users = (trace.that_run(file, *functions(root, file)) for file in near if not file.startswith("tests/"))
         second = trace.in_files({*map(file_of, first.union(*users)), *near})
         third = set(trace.lines)
-    second, third = second - first, third - second - first
-    return [in_order(stage - trace.failed, trace.seconds) for stage in (first, second, third)]
+    itself = trace.that_run(path, (mutant.line, mutant.line)) & first
+    of = [itself, first - itself, second - first, third - second - first]
+    exact, first, second, third = (in_order(stage - trace.failed, trace.seconds) for stage in of)
+    return [exact + first, second, third]
 
 
 def in_order(tests: set[str], seconds: dict[str, float]) -> list[str]:

@@ -86,11 +86,13 @@ class Tree:
                 sys.stderr.flush()
                 os._exit(0)
         end, late = time.monotonic() + limit, None
-        while not late and os.waitpid(child, os.WNOHANG) == (0, 0):
-            late = f"no end after {limit:.0f} s" if time.monotonic() > end else None
-            time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # it, or what its tests have left
+        try:
+            while not late and os.waitpid(child, os.WNOHANG) == (0, 0):
+                late = f"no end after {limit:.0f} s" if time.monotonic() > end else None
+                time.sleep(0.05)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # it, or what its tests have left
         if late:
             os.waitpid(child, 0)
         failed, test, how = json.loads(self.answer.read_text())
@@ -98,6 +100,7 @@ class Tree:
 
     def in_child(self, tests):
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -154,6 +157,7 @@ def attempt(mutant: Mutant, trace: Trace, tree: Tree, most: float, passing: set[
 
 def start(root: Path, scratch: str, options: list[str], trace: Trace, most: float) -> None:
     """Gives a process of the pool its own copy of the tree."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that a session ends with the command
     tree = Tree(root, scratch, options)
     _process["attempt"] = functools.partial(attempt, trace=trace, tree=tree, most=most, passing=set())
 

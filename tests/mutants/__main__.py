@@ -4,8 +4,9 @@
     python -m tests.mutants run --suite quick --trace trace.json --out verdicts.json
 
 `run` plants one fault at a time in a copy of the working tree, and runs first the tests that execute it (stage a), then
-the other tests of files near it (b), then the tests of files that use the module (c), up to the first failure. A fault
-of sample.json that cannot change what the program does has "equivalent": the reason, and is not tried.
+the other tests of files near it (b), then the tests of files that use the module (c), up to the first failure; tests
+that also fail without a fault do not count. A fault of sample.json that cannot change what the program does has
+"equivalent": the reason, and is not tried.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from tests.mutants import record
 from tests.mutants.choose import digests, read_trace
 from tests.mutants.sample import draw, look_up
-from tests.mutants.trial import preload, start, work
+from tests.mutants.trial import preload, start, try_fault, try_without
 
 SAMPLE = Path(__file__).with_name("sample.json")
 OPTIONS = {"quick": [], "all": ["-m", ""]}  # pyproject.toml says what a plain pytest leaves out
@@ -79,25 +80,31 @@ def run_trials(options, root):
     trace, found = read_trace(options.trace), digests(root)
     if stale := [path for path in found if trace.sources.get(path, found[path]) != found[path]]:
         sys.exit(f"the trace is of other sources, trace again: {', '.join(stale)}")
-    verdicts, tasks = [], []
+    verdicts, tasks = {}, {}
     for fault in json.loads(options.sample.read_text()):
         if any(fnmatch.fnmatch(fault["id"], pattern) for pattern in options.mutants):
             mutant = look_up(root, fault["id"], fault["change"])
             if mutant is None or "equivalent" in fault:
-                verdicts.append(fault | {"verdict": "equivalent" if mutant else "gone"})
+                verdicts[fault["id"]] = fault | {"verdict": "equivalent" if mutant else "gone"}
             else:
-                tasks.append((fault, mutant))
+                tasks[fault["id"]] = fault, mutant
     if (root / "paramact_jax").exists():
         preload()
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         settings = (root, scratch, OPTIONS[options.suite], trace, options.most)
         with multiprocessing.get_context("fork").Pool(options.jobs, start, settings) as pool:
-            for verdict in pool.imap_unordered(work, tasks):
-                verdicts.append(verdict)
-                print(line(verdict), flush=True)
-                if options.out:
-                    options.out.write_text(json.dumps(verdicts, indent=1) + "\n")
-    print(report(verdicts))
+            excluded = set()
+            while tasks:
+                for verdict in pool.imap_unordered(try_fault, [(*task, excluded) for task in tasks.values()]):
+                    verdicts[verdict["id"]] = verdict
+                    print(line(verdict), flush=True)
+                    if options.out:
+                        options.out.write_text(json.dumps(list(verdicts.values()), indent=1) + "\n")
+                # A test that kills has to pass without a fault.
+                killers = {verdicts[name].get("test") for name in tasks} & set(trace.lines)
+                excluded |= set(pool.apply(try_without, (sorted(killers),)))
+                tasks = {name: task for name, task in tasks.items() if verdicts[name].get("test") in excluded}
+    print(report(list(verdicts.values())))
 
 
 def line(verdict: dict) -> str:

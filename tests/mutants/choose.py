@@ -30,6 +30,10 @@ class Trace:
         wanted = {number for first, last in spans for number in range(first, last + 1)}
         return {test for test, lines in self.lines.items() if not wanted.isdisjoint(lines.get(path, ()))}
 
+    def limit(self, tests):
+        """The seconds after which tests are taken to hang."""
+        return 3 * sum(map(self.seconds.get, tests)) + 120
+
     def in_files(self, files):
         return {test for test in self.lines if file_of(test) in files}
 

@@ -135,7 +135,7 @@ def test_a_fault_of_a_toy_is_killed_and_an_equivalent_one_survives(toy):
     (directory / "trace.json").write_text(json.dumps({"tests": tests, "fixtures": {}}))
     changes = {"flip": "value > top -> value <= top", "off-by-one": "value > top -> value >= top"}
     sample = [{"id": f"experiments/toy.py::best::{kind}::1", "change": changes[kind]} for kind in changes]
-    sample.append({"id": "experiments/toy.py::best::flip::1", "change": "a < b -> a >= b"})
+    sample.append({"id": "experiments/toy.py::worst::flip::1", "change": "a < b -> a >= b"})
     (directory / "sample.json").write_text(json.dumps(sample))
     said = command("run", "--sample", "sample.json", "--trace", "trace.json", "--out", "verdicts.json")
     assert "1 of 2 faults are killed: 50.0% (95 % interval" in said

@@ -1,7 +1,6 @@
 """One fault tried: planted in a copy of the working tree, and tests run on it in forked processes."""
 
 import contextlib
-import functools
 import importlib
 import json
 import os
@@ -116,11 +115,8 @@ class Tree:
             plugin.say(False, None, "")
 
 
-def attempt(mutant: Mutant, trace: Trace, tree: Tree, most: float, passing: set[str]) -> dict:
-    """Returns the verdict on one fault; of its tests, those are left out that take more than `most` seconds together.
-
-    A test that kills has to pass without the fault, after the same tests as before; `passing` has those known to.
-    """
+def attempt(mutant: Mutant, trace: Trace, tree: Tree, most: float) -> dict:
+    """Returns the verdict on one fault, by tests that take at most so many seconds; the longest are left out."""
     begin, seconds = time.monotonic(), trace.seconds
     source = (tree.copy / mutant.path).read_text(encoding="utf-8")
     plan, left_out = [], 0
@@ -133,38 +129,43 @@ def attempt(mutant: Mutant, trace: Trace, tree: Tree, most: float, passing: set[
         left_out += len(tests) - len(within)
         plan += [(stage, portion) for portion in portions(within, seconds)]
     verdict = {"verdict": "survived", "tried": sum(len(portion) for _, portion in plan), "left_out": left_out}
-    failing = []
-    while plan and verdict["verdict"] == "survived":
-        stage, tests = plan.pop(0)
-        limit = 3 * sum(map(seconds.get, tests)) + 120
-        tree.write(mutant.path, plant(mutant, source))
-        failed, test, how = tree.session(tests, limit)
-        tree.write(mutant.path, source)
+    tree.write(mutant.path, plant(mutant, source))
+    for stage, tests in plan:
+        failed, test, how = tree.session(tests, trace.limit(tests))
+        if failed:
+            verdict |= {"verdict": "killed", "stage": stage, "test": test, "how": how}
+            break
+    tree.write(mutant.path, source)
+    return verdict | {"seconds": round(time.monotonic() - begin, 1)}
+
+
+def failing(tests: list[str], trace: Trace, tree: Tree) -> list[str]:
+    """Returns those of the tests that fail without a fault."""
+    found = []
+    while left := [test for test in tests if test not in found]:
+        failed, test, _ = tree.session(left, trace.limit(left))
         if not failed:
-            continue
-        alike = [other for other in tests if file_of(other) == test] or tests
-        before = tests[: tests.index(test) + 1] if test in tests else alike[:1]
-        if test in passing or not tree.session(before, limit)[0]:
-            passing.add(test)
-            verdict |= {"verdict": "killed", "stage": stage, "test": test, "how": how, "tried": len(before)}
-        elif test in tests:
-            failing.append(test)
-            plan.insert(0, (stage, [other for other in tests if other != test]))
-        else:
+            break
+        if test not in left:
             raise RuntimeError(f"pytest fails without a fault: {tree.log.read_text()[-2000:]}")
-    return verdict | {"seconds": round(time.monotonic() - begin, 1), "fail_without_fault": failing}
+        found.append(test)
+    return found
 
 
 def start(root: Path, scratch: str, options: list[str], trace: Trace, most: float) -> None:
     """Gives a process of the pool its own copy of the tree."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that a session ends with the command
-    tree = Tree(root, scratch, options)
-    _process["attempt"] = functools.partial(attempt, trace=trace, tree=tree, most=most, passing=set())
+    _process.update(trace=trace, tree=Tree(root, scratch, options), most=most)
 
 
-def work(task: tuple[dict, Mutant]) -> dict:
-    fault, mutant = task
-    return fault | {"line": mutant.line} | _process["attempt"](mutant)
+def try_fault(task: tuple[dict, Mutant, set[str]]) -> dict:
+    fault, mutant, excluded = task
+    _process["trace"].failed |= excluded
+    return fault | {"line": mutant.line} | attempt(mutant, **_process)
+
+
+def try_without(tests: list[str]) -> list[str]:
+    return failing(tests, _process["trace"], _process["tree"])
 
 
 def preload() -> None:

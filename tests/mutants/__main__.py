@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutants import record
-from tests.mutants.choose import digests, read_trace
+from tests.mutants.choose import digests, file_of, read_trace
 from tests.mutants.sample import draw, look_up
 from tests.mutants.trial import preload, start, try_fault, try_without
 
@@ -100,9 +100,11 @@ def run_trials(options, root):
                     print(line(verdict), flush=True)
                     if options.out:
                         options.out.write_text(json.dumps(list(verdicts.values()), indent=1) + "\n")
-                # A test that kills has to pass without a fault.
-                killers = {verdicts[name].get("test") for name in tasks} & set(trace.lines)
-                excluded |= set(pool.apply(try_without, (sorted(killers),)))
+                # A test that kills has to pass without a fault, and a file that cannot be collected with one otherwise.
+                killers = {verdicts[name].get("test") for name in tasks}
+                files = {file_of(test): test for test in trace.lines if file_of(test) in killers}
+                killers = sorted(killers & set(trace.lines) | set(files.values()))
+                excluded |= set(pool.apply(try_without, (killers,)))
                 tasks = {name: task for name, task in tasks.items() if verdicts[name].get("test") in excluded}
     print(report(list(verdicts.values())))
 

@@ -31,7 +31,7 @@ class Trace:
         return {test for test, lines in self.lines.items() if not wanted.isdisjoint(lines.get(path, ()))}
 
     def limit(self, tests):
-        """The seconds after which tests are taken to hang."""
+        """The seconds of one processor after which tests are taken to hang."""
         return 3 * sum(map(self.seconds.get, tests)) + 120
 
     def in_files(self, files):

@@ -3,7 +3,9 @@
 import contextlib
 import importlib
 import json
+import math
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -21,6 +23,8 @@ LEFT_OUT = (".git", ".venv", "build", "dist", "runs", "__pycache__", ".*_cache",
 # Imported once, before processes are forked: not the package, which has the fault, nor what pytest has to rewrite.
 LIBRARIES = ("jax", "flax.nnx", "flax.linen", "optax", "scipy.stats", "xarray", "matplotlib.figure", "tyro")
 LIBRARIES += ("rich.table", "h5netcdf", "jax.experimental.pallas")
+
+PATIENCE = 5  # times the limit of the processor's time: what waits for ever ends then
 
 _process: dict = {}  # what a process of the pool keeps between two faults
 
@@ -45,7 +49,7 @@ class Chosen:
             self.say(True, report.nodeid, "cannot be collected")
 
     def pytest_runtest_logstart(self, nodeid):
-        self.say(True, nodeid, "the process ended")
+        self.say(True, nodeid, "no end")
 
     def pytest_runtest_logreport(self, report):
         if report.failed and self.failure is None:
@@ -72,33 +76,35 @@ class Tree:
         file.write_text(text, encoding="utf-8")
 
     def session(self, tests: list[str], limit: float) -> tuple[bool, str | None, str]:
-        """Runs tests, in their order, up to the first failure; returns whether one failed, which, and how."""
+        """Runs tests, in their order, up to the first failure; returns whether one failed, which, and how.
+
+        `limit` is of the processor's time, which other programs do not change; what waits for ever ends later.
+        """
         self.answer.write_text(json.dumps([True, None, "pytest could not start"]))
         child = os.fork()
         if not child:
             try:
-                self.in_child(tests)
+                self.in_child(tests, limit)
             except BaseException:
                 traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(0)
-        end, late = time.monotonic() + limit, None
+        end = time.monotonic() + PATIENCE * limit
         try:
-            while not late and os.waitpid(child, os.WNOHANG) == (0, 0):
-                late = f"no end after {limit:.0f} s" if time.monotonic() > end else None
+            while os.waitpid(child, os.WNOHANG) == (0, 0):
+                if time.monotonic() > end:
+                    os.kill(child, signal.SIGKILL)
                 time.sleep(0.05)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)  # it, or what its tests have left
-        if late:
-            os.waitpid(child, 0)
-        failed, test, how = json.loads(self.answer.read_text())
-        return failed or bool(late), test, late or how
+                os.killpg(child, signal.SIGKILL)  # what its tests have left
+        return tuple(json.loads(self.answer.read_text()))
 
-    def in_child(self, tests):
+    def in_child(self, tests, limit):
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), resource.RLIM_INFINITY))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)

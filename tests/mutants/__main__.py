@@ -14,6 +14,7 @@ import fnmatch
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,7 @@ def run_trials(options, root):
                 tasks[fault["id"]] = fault, mutant
     if (root / "paramact_jax").exists():
         preload()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what it has started ends with the command
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         settings = (root, scratch, OPTIONS[options.suite], trace, options.most)
         with multiprocessing.get_context("fork").Pool(options.jobs, start, settings) as pool:

@@ -160,7 +160,6 @@ def failing(tests: list[str], trace: Trace, tree: Tree) -> list[str]:
 
 def start(root: Path, scratch: str, options: list[str], trace: Trace, most: float) -> None:
     """Gives a process of the pool its own copy of the tree."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that a session ends with the command
     _process.update(trace=trace, tree=Tree(root, scratch, options), most=most)
 
 

@@ -44,7 +44,6 @@ def assert_close(actual, expected, tolerance):
     chex.assert_trees_all_close(actual, expected, rtol=0, atol=tolerance * float(jnp.abs(expected).max()))
 
 
-@pytest.mark.slow
 @both_precisions
 @pytest.mark.parametrize("depth", [1, 50])
 @pytest.mark.parametrize("name", ["sigmoid", "ppns", "tanh", "relu", "parametric_relu", "hexpo"])
@@ -108,7 +107,6 @@ def test_factors_as_the_paper_writes_them(name, dtype, tolerance, x64):
     chex.assert_trees_all_equal(jacobians.linear[10], params["out"]["kernel"].T)
 
 
-@pytest.mark.slow
 @both_precisions
 @pytest.mark.parametrize("name", ["sigmoid", "ppns", "parametric_relu", "parametric_hexpo"])
 @pytest.mark.parametrize("hidden", [[2] * 10, [5, 3, 4]])

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,8 +19,8 @@ jax.config.update("jax_num_cpu_devices", 4)
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("deterministic")
 
-SECONDS = "paramact_jax/seconds"
-"""Where pytest's cache keeps the seconds that each file of tests took."""
+SECONDS = "paramact_jax/seconds of {}"
+"""Where pytest keeps the seconds that each file took in the last whole run, by the marks that were asked for."""
 
 MOST_BYTES = 2**30
 """Of compiled programs kept; the oldest go first."""
@@ -52,6 +53,9 @@ def pytest_unconfigure(config):
             entry.replace(kept / entry.name)
     config.own_programs.cleanup()
     if not hasattr(config, "workerinput"):
+        for left in set(config.programs.iterdir()) - {kept}:  # by a process that was killed
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left)
         newest_first = sorted(kept.iterdir(), key=lambda entry: -entry.stat().st_mtime)
         sizes = itertools.accumulate(entry.stat().st_size for entry in newest_first)
         for entry, size in zip(newest_first, sizes, strict=True):
@@ -61,19 +65,20 @@ def pytest_unconfigure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Puts the files that took longest in the last run first, so that no worker begins a long one at the end."""
-    seconds = config.cache.get(SECONDS, {}) if hasattr(config, "cache") else {}
+    seconds = config.cache.get(SECONDS.format(config.option.markexpr), {}) if hasattr(config, "cache") else {}
     items.sort(key=lambda item: -seconds.get(item.nodeid.partition("::")[0], 0))
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Keeps the seconds of each file, and shows those of the longest."""
+    """Shows the seconds of the longest files, and keeps those of a whole run."""
     seconds = Counter()
     for report in itertools.chain(*terminalreporter.stats.values()):
         if isinstance(report, pytest.TestReport):
             seconds[report.nodeid.partition("::")[0]] += report.duration
-    if not hasattr(config, "cache") or len(seconds) < 2:
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword:
         return
-    config.cache.set(SECONDS, config.cache.get(SECONDS, {}) | seconds)
+    if hasattr(config, "cache"):
+        config.cache.set(SECONDS.format(config.option.markexpr), seconds)
     terminalreporter.section("seconds of the longest files")
     for file, taken in seconds.most_common(config.option.durations or 10):
         terminalreporter.line(f"{taken:8.1f}  {file}")

@@ -381,6 +381,7 @@ def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, mo
     assert {path.name for path in tmp_path.iterdir()} == {"straight", "interrupted"}
 
 
+@pytest.mark.slow
 def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
     out = tmp_path / "smoke"
     arguments = ["--smoke", "--batches", "point", "--kinks", "1", "--scales", "fan-in", "--bias-stds", "0.01"]

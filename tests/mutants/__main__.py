@@ -62,7 +62,7 @@ def run_trace(options, root):
         sys.exit("trace needs Python 3.12 or newer, for sys.monitoring")
     whole = {"tests": {}, "fixtures": {}, "sources": digests(root)}
     with tempfile.TemporaryDirectory() as out:
-        arguments = ["-q", "-p", "no:cacheprovider", "-p", "tests.mutants.record", *OPTIONS[options.suite]]
+        arguments = ["-q", "-p", "tests.mutants.record", *OPTIONS[options.suite]]
         arguments += ["-n", str(options.jobs), "--dist", "loadfile"] if options.jobs > 1 else []
         path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {record.OUT: out, "PYTHONPATH": path}

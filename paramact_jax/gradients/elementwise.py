@@ -53,7 +53,7 @@ class Dependence:
 def dependence(
     step: Step, known: Mapping[int, Dependence], shapes: Mapping[int, tuple[int, ...]], *, linear: bool = False
 ) -> list[Dependence]:
-    """Of a step's outputs, from that of its inputs.
+    """Returns what a step's outputs depend on, from what its inputs do.
 
     On the safe side: an elementwise result is one by construction or by trial, and one that is called not elementwise
     might be. What is elementwise has the shape of all its sources, which therefore have one shape.
@@ -87,7 +87,7 @@ def dependences(program: Program, sources: Mapping[int, Dependence], *, linear: 
 
 
 def _keeps_places(step: Step, data: tuple[bool, ...], linear: bool) -> bool:
-    """Whether the step makes of arrays of one shape others of that shape, element by element."""
+    """Returns whether the step makes of arrays of one shape others of that shape, element by element."""
     if step.name in _ELEMENTWISE or step.name == "broadcast_in_dim":
         return True
     if step.name == "reshape" and step.params.get("dimensions") is None:
@@ -109,7 +109,7 @@ def _tried(
     data: tuple[bool, ...],
     linear: bool,
 ) -> bool:
-    """Whether a primitive that is not in the list is elementwise, as its derivative and its values have it.
+    """Returns whether a primitive that is not in the list is elementwise, as its derivative and its values have it.
 
     Two things have to hold. Its tangents are an elementwise function of those of its inputs, by the rule that JAX has
     for it: then its Jacobian is diagonal everywhere. And a change of some elements leaves all the others as they were:
@@ -171,7 +171,7 @@ def _has_elementwise_tangents(
 
 
 def _separating(shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Sets of positions, so many that for any two there is one that has the first and not the second."""
+    """Yields sets of positions, so many that for any two there is one that has the first and not the second."""
     positions = np.arange(math.prod(shape)).reshape(shape)
     for bit in range((positions.size - 1).bit_length()):
         for side in (0, 1):

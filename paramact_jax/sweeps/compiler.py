@@ -1,4 +1,4 @@
-"""What XLA's CPU compiler is told about programs of many tiny networks, where it understands it.
+"""What XLA's CPU compiler is told about programs of many trials, where it understands it.
 
 The options change speed and rounding, not the mathematics. Each is tried once on a trivial program and left out where
 it is unknown.
@@ -30,27 +30,21 @@ the same kernels, alone or in a loop. The large kernel also takes three times as
 
 @functools.cache
 def cpu_options(*, fused: bool) -> CompilerOptions:
-    """Compiler options for programs of many trials on a CPU: those that this jaxlib knows.
+    """Returns compiler options for programs of many trials on a CPU: those that this jaxlib knows.
+
+    They take the place of `--xla_disable_hlo_passes` in the user's XLA_FLAGS.
 
     Args:
       fused: whether the trials are small arrays, see `OverTrials`.
     """
     wanted: CompilerOptions = {"xla_disable_hlo_passes": LOOP_TO_KERNEL}
-    if not fused:
-        return known(wanted)
-    wanted = {
-        # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
-        "xla_cpu_experimental_ynn_fusion_type": "",
+    if fused:
         # The trials are spread over devices already; splitting each small loop over threads only costs.
-        "xla_disable_hlo_passes": f"cpu-parallel-task-assigner,{LOOP_TO_KERNEL}",
-    }
-    if has_avx512():
-        wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
-    return known(wanted)
-
-
-def known(wanted: CompilerOptions) -> CompilerOptions:
-    """Those of the options that this jaxlib knows."""
+        wanted["xla_disable_hlo_passes"] = f"cpu-parallel-task-assigner,{LOOP_TO_KERNEL}"
+        # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
+        wanted["xla_cpu_experimental_ynn_fusion_type"] = ""
+        if has_avx512():
+            wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
     return {name: value for name, value in wanted.items() if understood(name, value)}
 
 

@@ -145,7 +145,7 @@ REFUSALS = [
     ("bench sweeps --trials 256 128", "--trials: expected rising numbers >= 1, got 256 128"),
     ("bench cnn --steps 0", "--steps: expected 10 or more, after which all are compared, got 0"),
     ("bench mnist --data synthetic --rounds 0", "--rounds: expected an integer >= 1, got 0"),
-    ("bench mnist --data synthetic --activation nothing", "nothing"),
+    ("bench mnist --data synthetic --activation nothing", "unknown activation 'nothing'"),
     ("bench mnist --data synthetic --data-dir nowhere", "--data-dir"),
     ("bench mnist --data synthetic --json nowhere/bench.json", "--json: expected a new file"),
     ("bench cnn --rounds 0", "--rounds: expected an integer >= 1, got 0"),
@@ -158,15 +158,17 @@ REFUSALS = [
     ("bench xor10 --json no/such/directory/x.json", "--json: expected"),
     ("bench activations --rounds 0", "--rounds: expected"),
     ("bench activations --json no/such/directory/x.json", "--json: expected"),
-    ("bench sweeps --rounds 0", "rounds"),
+    ("bench sweeps --rounds 0", "--rounds: expected"),
 ]
 
 
 @pytest.mark.parametrize(("command", "says"), REFUSALS, ids=[command for command, _ in REFUSALS])
 def test_a_refusal_is_one_line_with_status_2_and_writes_nothing(command, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.mnist.command._run", lambda *_: pytest.fail("it runs"))
     assert main(shlex.split(command)) == 2
     error = capsys.readouterr().err
+    assert error.startswith("error: ")
     assert says in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

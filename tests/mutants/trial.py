@@ -110,8 +110,8 @@ class Tree:
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
         plugin = Chosen(tests, self.answer)
-        kept = f"cache_dir={self.root / '.pytest_cache'}"  # with the programs that the tests compile
-        fixed = ["-x", "-q", "-o", kept, "--basetemp", str(self.home / "tmp"), *self.options]
+        os.environ.setdefault("PARAMACT_TESTS_CACHE", str(self.root / ".pytest_cache" / "paramact_jax"))
+        fixed = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(self.home / "tmp"), *self.options]
         status = pytest.main([*fixed, *dict.fromkeys(map(file_of, tests))], plugins=[plugin])
         if status in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             plugin.say(False, None, "")

@@ -109,6 +109,16 @@ def test_factors_as_the_paper_writes_them(name, dtype, tolerance, x64):
     chex.assert_trees_all_equal(jacobians.linear[10], params["out"]["kernel"].T)
 
 
+@pytest.mark.parametrize("name", ["parametric_relu", "ppns", "hexpo"])
+def test_a_record_is_recognised_with_64_bit_numbers_and_without(name):
+    """In this order in one process: what was traced under one setting is no answer under the other."""
+    model, x = shaken(MLP(3, [5], 2, name, rngs=nnx.Rngs(0))), inputs(6, 3)
+    for x64 in (False, True, False):
+        with jax.enable_x64(x64):
+            (partials,) = layer_jacobians(model, x).partials
+        assert set(partials) == set(catalogue.get(name).params)
+
+
 @both_precisions
 @pytest.mark.parametrize("name", ["sigmoid", "ppns", "parametric_relu", "parametric_hexpo"])
 @pytest.mark.parametrize("hidden", [[2] * 10, [5, 3, 4]])

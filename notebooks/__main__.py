@@ -14,13 +14,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jupytext
-import nbformat
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+if TYPE_CHECKING:  # the libraries take seconds to import, and the tests collect this module in every process
+    from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parent
 NAMES = ("quickstart", "seed_sweep", "where_gradients_vanish", "mnist", "your_own_activation")
@@ -35,11 +32,15 @@ _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 def from_text(name: str) -> NotebookNode:
     """The notebook that the text of this name describes, not executed."""
+    import jupytext
+
     return jupytext.read(FOLDER / f"{name}.py")
 
 
 def stored(name: str) -> NotebookNode:
     """The notebook as stored, with its outputs."""
+    import nbformat
+
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
 
 
@@ -56,6 +57,10 @@ def execute(notebook: NotebookNode, **environment: str) -> NotebookNode:
     Raises:
       nbclient.exceptions.CellExecutionError: if a cell raises.
     """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
     # no directories: a kernel of the user's that is called python3 too may be another Python
     kernels = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels)
@@ -74,10 +79,12 @@ def execute(notebook: NotebookNode, **environment: str) -> NotebookNode:
 
 def without_traces(notebook: NotebookNode) -> NotebookNode:
     """The notebook without what differs between two executions with the same results."""
+    import nbformat
+
     notebook.metadata = nbformat.from_dict({"kernelspec": _KERNEL, "language_info": {"name": "python"}})
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"
-        cell.metadata = NotebookNode()
+        cell.metadata = nbformat.NotebookNode()
     return notebook
 
 
@@ -89,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := sorted(set(names) - set(NAMES)):
         print(f"expected names among {', '.join(NAMES)}, got {', '.join(unknown)}", file=sys.stderr)
         return 2
+    import nbformat
+
     for name in names:
         notebook = without_traces(execute(from_text(name)))
         nbformat.write(notebook, FOLDER / f"{name}.ipynb")

@@ -50,7 +50,7 @@ from flax import nnx
 import paramact_jax as pa
 from paramact_jax.figures import Moves, gallery, moves_together, trajectories
 
-SEED = 12
+SEED = 26
 STEPS = 1_000
 LEARNING_RATE = 0.05
 
@@ -154,11 +154,12 @@ moves_together(
 )
 
 # %% [markdown]
-# The moves are small, of $a$ by less than 0.05 and of $b$ by about 0.2 at most: the steep start does most of the work.
+# The moves are small, of $a$ by less than 0.05 and of $b$ by about 0.15 at most: the steep start does most of the work.
 # `python -m experiments ablation xor10` in the repository measures how much of it.
 #
-# Not every seed converges, and the training is chaotic: the rounding of another processor can decide a close call. How
-# often it converges is the subject of the next notebook.
+# Not every seed converges, and the training is chaotic: for some seeds the rounding of another processor or of another
+# version of JAX decides. For this one it does not; a change of all initial weights by a thousandth of them leaves it
+# converging. How often a seed converges is the subject of the next notebook.
 #
 # ## A model that exists already
 #

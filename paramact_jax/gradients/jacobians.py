@@ -73,7 +73,8 @@ def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
     is an affine map, and a constant added to it at once is its bias. Anything elementwise may lie between two of them,
     and behind the last. Where that is a record of the catalogue, or one that an nnx model holds (in an attribute, or in
     a `Parametric`), operation by operation, its slope is the record's closed form, which does not underflow where
-    autodiff does; elsewhere it is JAX's derivative.
+    autodiff does; elsewhere it is JAX's derivative. An operation of JAX that is not known here is tried out: it counts
+    as elementwise if its derivative is and if a change of some elements leaves the others as they were.
 
     A pure function of the model's params: it can be jitted, and vmapped over the params of many trials or
     checkpoints, as in `jax.vmap(lambda p: layer_jacobians(with_params(model, p), x))(params)`.

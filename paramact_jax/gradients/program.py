@@ -140,13 +140,17 @@ def evaluate(steps: Iterable[Step], values: Mapping[int, Any]) -> dict[int, Any]
     """What the steps make of the values that they start from."""
     made: dict[int, Any] = {}
     for step in steps:
-        primitive = step.equation.primitive
-        bound = primitive.get_bind_params(step.params)
-        functions, params = bound if isinstance(bound, tuple) else ((), bound)  # a pair in older versions of JAX
         inputs = [made[i] if i in made else values[i] for i in step.inputs]
-        results = primitive.bind(*functions, *inputs, **params)
-        made |= dict(zip(step.outputs, results if primitive.multiple_results else [results], strict=True))
+        made |= dict(zip(step.outputs, apply(step.equation.primitive, step.params, inputs), strict=True))
     return made
+
+
+def apply(primitive: core.Primitive, params: Mapping[str, Any], inputs: Sequence[Any]) -> Sequence[Any]:
+    """What one primitive operation makes of its inputs: a value for each output."""
+    bound = primitive.get_bind_params(params)
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # a pair in older versions of JAX
+    results = primitive.bind(*functions, *inputs, **params)
+    return results if primitive.multiple_results else [results]
 
 
 def between(program: Program, start: int, end: int) -> list[Step]:

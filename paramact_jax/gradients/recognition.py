@@ -42,15 +42,18 @@ def recognise(program: Program, y: int, z: int, dtype: Any, records: Records) ->
     shapes = tuple(program.shapes[number] for number in held)
     if len(set(shapes)) > 1:  # a layer's parameters are all shared in the same way
         return None
-    found = _forms(records, program.shapes[y], jnp.dtype(dtype), shapes).get(form)
+    found = _forms(records, program.shapes[y], jnp.dtype(dtype), shapes, jnp.result_type(float)).get(form)
     return Known(found[0], dict(zip(found[1], held, strict=True))) if found else None
 
 
 @functools.lru_cache(maxsize=256)
 def _forms(
-    records: Records, shape: tuple[int, ...], dtype: Any, held: tuple[tuple[int, ...], ...]
+    records: Records, shape: tuple[int, ...], dtype: Any, held: tuple[tuple[int, ...], ...], default: Any
 ) -> dict[str, tuple[Activation, tuple[str, ...]]]:
-    """Form -> record and the order of its parameters, for an input and parameters of these shapes."""
+    """Returns form -> record and the order of its parameters, for an input and parameters of these shapes.
+
+    JAX's `default` dtype of floats is an argument since it decides how JAX writes the numbers in a program.
+    """
     known: dict[str, tuple[Activation, tuple[str, ...]]] = {}
     y = jax.ShapeDtypeStruct(shape, dtype)
     for record in (*records, *map(catalogue.get, catalogue.names())):

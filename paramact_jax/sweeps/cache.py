@@ -27,7 +27,7 @@ def use_compilation_cache(directory: Path | str | None = None) -> Path | None:
     Returns:
       The directory in use; None if it is turned off or cannot be written to, which costs nothing but time.
     """
-    chosen: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
+    chosen: str | None = jax.config.values["jax_compilation_cache_dir"]
     if chosen is not None:
         return Path(chosen)
     if os.environ.get(SWITCH, "1") == "0":

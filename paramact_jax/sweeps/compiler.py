@@ -1,6 +1,7 @@
-"""What XLA's CPU compiler is told about programs of many tiny networks, where it understands it.
+"""What XLA's CPU compiler is told about programs of many trials, where it understands it.
 
-All of it only changes speed. Each option is tried once on a trivial program and left out where it is unknown.
+The options change speed and rounding, not the mathematics. Each is tried once on a trivial program and left out where
+it is unknown.
 """
 
 from __future__ import annotations
@@ -18,17 +19,32 @@ from jax.experimental.xla_metadata import set_xla_metadata
 CompilerOptions = dict[str, str | int]
 
 
+LOOP_TO_KERNEL = "small-while-loop-hoisting"
+"""XLA's pass that compiles a loop of little memory traffic as one kernel. It is left out.
+
+With jax 0.12 it takes the loop over a device's blocks too, and its code generator rounds differently. A device with one
+block has no such loop, so the bits of a trial would depend on the number of trials. Without the pass every block runs
+the same kernels, alone or in a loop. The large kernel also takes three times as long to compile.
+"""
+
+
 @functools.cache
-def cpu_options() -> CompilerOptions:
-    """Compiler options for small elementwise programs on a CPU: those that this jaxlib knows."""
-    wanted: CompilerOptions = {
-        # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
-        "xla_cpu_experimental_ynn_fusion_type": "",
+def cpu_options(*, fused: bool) -> CompilerOptions:
+    """Returns compiler options for programs of many trials on a CPU: those that this jaxlib knows.
+
+    They take the place of `--xla_disable_hlo_passes` in the user's XLA_FLAGS.
+
+    Args:
+      fused: whether the trials are small arrays, see `OverTrials`.
+    """
+    wanted: CompilerOptions = {"xla_disable_hlo_passes": LOOP_TO_KERNEL}
+    if fused:
         # The trials are spread over devices already; splitting each small loop over threads only costs.
-        "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
-    }
-    if has_avx512():
-        wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
+        wanted["xla_disable_hlo_passes"] = f"cpu-parallel-task-assigner,{LOOP_TO_KERNEL}"
+        # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
+        wanted["xla_cpu_experimental_ynn_fusion_type"] = ""
+        if has_avx512():
+            wanted["xla_cpu_prefer_vector_width"] = 512  # the default is 256
     return {name: value for name, value in wanted.items() if understood(name, value)}
 
 

@@ -21,7 +21,7 @@ def use_all_cores() -> None:
     afterwards. A number set by the user (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in
     XLA_FLAGS) stays as it is. Accelerators are not affected.
     """
-    in_config = jax.config.jax_num_cpu_devices > 0  # type: ignore[attr-defined]  # jax makes its options at run time
+    in_config = jax.config.values["jax_num_cpu_devices"] > 0
     in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if in_config or in_flags:
         return

@@ -32,7 +32,8 @@ class OverTrials:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
       fused: compile for many small arrays on a CPU, a block's whole computation as one kernel. For networks whose
         layers have few nodes; slower where there are real matrix products, and not for sorts or linear algebra.
-        Ignored on accelerators.
+        Ignored on accelerators. A fused program is rounded in its own way: other code generators turn other products
+        and sums into one operation, so its bits are to be compared with those of fused programs.
       block: trials in a block. 1 for trials that are large themselves (matrices of hundreds of rows, images): on a CPU
         a device then works through its trials one after another, so that a `jax.lax.cond` of a trial stays a branch,
         and few trials are not padded to many.
@@ -88,7 +89,7 @@ class OverTrials:
             out_specs=PartitionSpec(TRIALS),
             check_vma=False,
         )
-        self._program = jax.jit(sharded, compiler_options=cpu_options() if fused else None)
+        self._program = jax.jit(sharded, compiler_options=cpu_options(fused=fused) if on_cpu else None)
 
     def __call__(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Any:
         """Results of all trials, in blocks.

@@ -199,30 +199,6 @@ def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(sma
     np.testing.assert_allclose(result.loss, plain, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["xor10", "--trials", "1"], "--trials: expected 2 or more"),
-        (["xor10", "--iterations", "0"], "--iterations: expected an integer >= 1"),
-        (
-            ["xor10", "--functions", "tanh"],
-            "--functions: expected some of ppns, parametric_tanh, parametric_relu, each",
-        ),
-        (["mnist", "--functions", "ppns", "ppns"], "each once, got ppns, ppns"),
-        (["mnist", "--seeds", "1", "--data", "synthetic"], "--seeds: expected 2 or more"),
-        (["mnist", "--steps", "0", "--data", "synthetic"], "--steps: expected an integer >= 1"),
-        (["mnist", "--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
-    ],
-)
-def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["ablation", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert len(error.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     from experiments.ablation import mnist
 

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.__main__ import main
 from experiments.bench import cnn
 from experiments.bench.contest import Contestant
 from experiments.cnn import images
@@ -39,20 +38,6 @@ def test_targets_are_medians_of_ratios_in_a_round(rates, met, values):
     assert [target["value"] for target in targets] == values
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--rounds", "0"], "--rounds: expected an integer >= 1, got 0"),
-        (["--combination", "relu"], "expected CONV/DENSE"),
-        (["--json", "no/such/directory/x.json"], "--json: expected a new file"),
-    ],
-)
-def test_bad_options_are_refused(arguments, says, capsys):
-    assert main(["bench", "cnn", *arguments]) == 2
-    assert says in capsys.readouterr().err
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("combination", "options"),
     [

@@ -15,8 +15,6 @@ from experiments.mnist.protocol import PROTOCOLS
 from experiments.mnist.train import train
 from paramact_jax.datasets import synthetic_mnist
 
-pytestmark = pytest.mark.slow
-
 SEEDS = 2
 FEW = ["--steps", str(CHECKED)]
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
@@ -158,21 +156,6 @@ def test_runs_are_whole_epochs_of_at_least_so_many_steps(digits):
 
 def test_a_run_sees_every_image_of_an_epoch_once(digits):
     assert np.array_equal(np.sort(lineup(digits).batches(CHECKED).ravel()), np.arange(64 * CHECKED))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--rounds", "0"], "--rounds: expected an integer >= 1, got 0"),
-        (["--activation", "nothing"], "nothing"),
-        (["--data-dir", "nowhere"], "--data-dir"),
-        (["--json", "nowhere/bench.json"], "--json: expected a new file"),
-    ],
-)
-def test_bad_arguments_are_refused_in_one_line(arguments, message, capsys):
-    assert main(["bench", "mnist", "--data", "synthetic", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
 
 
 def test_measure_refuses_bad_numbers(digits):

@@ -9,8 +9,6 @@ from experiments.bench.contest import Contestant, check_same_problem, race
 from experiments.bench.summary import Row, summarise
 from experiments.bench.xor10 import check_yardstick, measure, render
 
-pytestmark = pytest.mark.slow
-
 NAMES = ("ppns", "relu")
 
 

@@ -14,42 +14,6 @@ TINY = ["--data", "synthetic", "--training-images", "60", "--batch-size", "20"]
 SHORT = [*TINY, "--trials", "2", "--iterations", "4", "--test-every", "2"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["cnn", "--learning-rate", "0"], "--learning-rate: expected a finite number > 0, got 0.0"),
-        (["cnn", "--test-every", "0"], "--test-every: expected an integer >= 1, got 0"),
-        (["cnn", "--subset-seed", "-1"], "--subset-seed: expected an integer >= 0, got -1"),
-        (
-            ["cnn", "--combinations", "relu"],
-            "--combinations: expected CONV/DENSE, two activations as in parametric_relu",
-        ),
-        (["cnn", "--combinations", "relu/swoosh"], "unknown activation 'swoosh'"),
-        (["cnn", "--combinations", "relu/relu", "relu/relu"], "--combinations: expected each pair once"),
-        (["cnn", "--kernel-size", "5", "--padding", "valid"], "expected at least one window to pool"),
-        (["cnn", *TINY, "--data-dir", "x"], "--data-dir: expected none with --data synthetic, got x"),
-        (["cnn", "--data-dir", "nowhere"], "--data-dir: "),
-        (["cnn-sharing", "--sharing", "element"], "--sharing: expected two or three, each once, got element"),
-        (["cnn-sharing", "--combinations", "relu/ppns"], "nothing can be shared; try parametric_relu/ppns"),
-        (
-            ["cnn-search", "--iterations", "30", "10"],
-            "--iterations: expected rising numbers, one a round, got (30, 10)",
-        ),
-        (["cnn-search", "--iterations", "0", "10"], "--iterations: expected an integer >= 1, got 0"),
-        (["cnn-search", "--keep-one-in", "1"], "--keep-one-in: expected an integer >= 2, got 1"),
-    ],
-    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
-)
-def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert len(error.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsys):
     from experiments.cnn import train as module
 
@@ -86,7 +50,6 @@ def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsy
         assert (out / f"{name}.png").stat().st_size > 5_000
 
 
-@pytest.mark.slow
 def test_a_search_writes_its_ranking(tmp_path, monkeypatch):
     from experiments.cnn import protocol
 

@@ -19,7 +19,7 @@ from paramact_jax.networks import params_of
 from paramact_jax.sweeps import trial_key
 from paramact_jax.training import Minibatches
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unoptimised")]
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 PAIR = ("parametric_relu", "parametric_sigmoid")
 SMALL = Protocol(

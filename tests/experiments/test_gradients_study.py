@@ -123,24 +123,3 @@ def test_the_type_is_none_unless_the_gradient_decays_for_certain():
 def test_depths_that_are_none_are_refused(text):
     with pytest.raises(ValueError, match=r"--depth: expected a range like 1\.\.50"):
         parse_depths(text)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--activation", "tan"], "unknown activation 'tan'"),
-        (["--activation", "tanh", "tanh"], "--activation: expected at least one value and each once"),
-        (["--gain", "-1"], "--gain: expected finite numbers > 0, got -1.0"),
-        (["--gain", "nan"], "--gain: expected finite numbers > 0, got nan"),
-        (["--width", "0"], "--width: expected 1 node or more, got 0"),
-        (["--seeds", "1"], "--seeds: expected 2 or more"),
-        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967196, got -1"),
-    ],
-)
-def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
-    out = tmp_path / "run"
-    assert main(["gradients", *arguments, "--out", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not out.exists()

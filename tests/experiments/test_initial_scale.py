@@ -256,32 +256,6 @@ def test_the_command_goes_on_where_it_was(run, tmp_path, monkeypatch, capsys):
     assert run_directory.read(out).records.identical(run.records)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--scales", "-1"], "--scales: expected numbers > 0 or one of xavier, he, he-hidden, got '-1'"),
-        (["--scales", "hee"], "--scales: expected numbers > 0 or one of xavier, he, he-hidden, got 'hee'"),
-        (["--scales", "0.2", "he-hidden"], "--scales: expected scales that differ"),
-        (["--rates", "nan"], "--rates: expected finite numbers > 0 that float32 can hold, got nan"),
-        (["--rates", "0.1", "0.1000000001"], "--rates: expected at least one value and each once as float32"),
-        (["--learning-rate", "1e39"], "--learning-rate: expected finite numbers > 0 that float32 can hold, got 1e+39"),
-        (["--seeds", "1"], "--seeds: expected 2 or more"),
-        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967293, got -1"),
-        (["--steps", "0"], "--steps: expected an integer within 1..2**31 - 1, got 0"),
-        (["--activations", "relu", "relu"], "--activations: expected at least one value and each once"),
-        (["--activations", "swoosh"], "unknown activation 'swoosh'"),
-        (["--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
-    ],
-)
-def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["initial-scale", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert len(error.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_defaults_are_those_of_the_book_and_of_the_report():
     protocol = Protocol()
     protocol.check()

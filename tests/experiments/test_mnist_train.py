@@ -21,8 +21,6 @@ from paramact_jax.sweeps import trial_key
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.training import Minibatches, cross_entropy
 
-pytestmark = pytest.mark.slow
-
 REAL = Path(os.environ.get("PARAMACT_DATA", Path(__file__).parents[3] / "shared" / "data" / "mnist"))
 DIGITS = synthetic_mnist(40, 30)
 TINY = dataclasses.replace(
@@ -287,6 +285,7 @@ def total_counts(name, real, **changes):
     return steep_slopes(name, protocol, real).sum(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ko2021.FIG_14, ids=lambda row: row.activation)
 def test_published_counts_lie_among_ours(row, real):
     """[P, Fig. 14] within mean +- 3 s.d. of 10 seeds, with initial weights of 1/sqrt(fan_in)."""
@@ -295,6 +294,7 @@ def test_published_counts_lie_among_ours(row, real):
     assert counts.std() > 0 or row.activation == "tanh"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parametric_tanh", "hexpo", "ppns"])
 def test_published_counts_do_not_lie_among_those_of_glorot(name, real):
     (published,) = (row.count for row in ko2021.FIG_14 if row.activation == name)

@@ -40,7 +40,6 @@ def test_the_optimisers_are_those_of_the_package():
     assert set(OPTIMISERS) == set(MAKERS)
 
 
-@pytest.mark.slow
 def test_plain_descent_is_the_training_of_xor10(run):
     protocol = dataclasses.replace(XOR10["recovered"], trials=70, iterations=STEPS, activations=("ppns",))
     for name, expected in train(protocol).items():
@@ -72,7 +71,6 @@ def test_a_network_among_many_is_optax_alone(run, name, rate):
     np.testing.assert_allclose(own, error(trained(params)), rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_the_training_on_mnist_is_that_of_the_experiment():
     name = "nadam"
     digits = synthetic_mnist(200, 50)
@@ -274,29 +272,6 @@ def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     assert dict(records.sizes) == {"activation": 1, "optimiser": 1, "learning_rate": 1, "seed": 3}
     assert np.isfinite(records["test_loss"]).all()
     assert "NOT MNIST" in (out / "report.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["xor10", "--optimisers", "adm"], "--optimisers: expected names among sgd, momentum"),
-        (["xor10", "--rates", "0"], "--rates: expected finite numbers > 0 that float32 can hold, got 0.0"),
-        (["xor10", "--rates", "0.1", "0.1"], "--rates: expected at least one value and each once"),
-        (["xor10", "--seeds", "2"], "--seeds: expected 3 or more"),
-        (["xor10", "--choosing", "511"], "--choosing: expected an integer within 1..510, got 511"),
-        (["xor10", "--steps", "0"], "--steps: expected an integer within 1..2**31 - 1, got 0"),
-        (["xor10", "--first-seed", "-1"], "--first-seed: expected an integer within 0..4294966784, got -1"),
-        (["mnist", "--activations", "swoosh"], "unknown activation 'swoosh'"),
-        (["mnist", "--data", "synthetic", "--data-dir", "x"], "--data-dir: expected none with --data synthetic"),
-    ],
-)
-def test_bad_options_are_refused_in_one_line(arguments, says, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["optimisers", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert len(error.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_optimisers_scale_with_the_rate():

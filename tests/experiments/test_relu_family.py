@@ -264,25 +264,3 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_records(run, tmp_path
 def test_the_options_are_the_conditions():
     fields = {field.name: field.type for field in dataclasses.fields(ReluFamily)}
     assert all(fields[field.name] == field.type for field in dataclasses.fields(Conditions))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--activations", "rel"], "unknown activation 'rel'"),
-        (["--activations", "relu", "relu"], "--activations: expected at least one value and each once"),
-        (["--learning-rates", "0"], "--learning-rates: expected finite numbers > 0 that float32 can hold, got 0.0"),
-        (["--gain", "inf"], "--gain: expected finite numbers > 0 that float32 can hold, got inf"),
-        (["--seeds", "2"], "--seeds: expected 3 or more, got 2"),
-        (["--choosing", "6"], "--choosing: expected an integer within 1..5, got 6"),
-        (["--look-every", "0"], "--look-every: expected 1 or more, got 0"),
-        (["--first-seed", "-1"], "--first-seed: expected an integer within 0..4294967289, got -1"),
-        (["--probes", "3000"], "--probes: expected at most 1667, the number of training images, got 3000"),
-    ],
-)
-def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
-    assert main(["relu-family", "--data", "synthetic", *arguments, "--out", str(tmp_path / "run")]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--trials", "150", "--iterations", "200", "--activations", "ppns", "--gradients-every", "100"]
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_records_of_one(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,18 +41,6 @@ def test_two_processes_write_the_records_of_one(tmp_path):
     assert main(["xor10", *TINY, "--out", str(tmp_path / "one")]) == 0
     assert read(tmp_path / "two").records.identical(read(tmp_path / "one").records)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--coordinator", "10.0.0.1:99"], "--coordinator: expected --distributed with it"),
-        (["--process", "0"], "--process: expected --distributed with it"),
-    ],
-)
-def test_an_address_that_is_not_asked_for(arguments, message, tmp_path, capsys):
-    assert main(["xor10", *TINY, *arguments, "--out", str(tmp_path / "run")]) == 2
-    assert message in capsys.readouterr().err
 
 
 def test_what_cannot_be_joined_is_said_in_one_line(tmp_path, capsys):

@@ -16,7 +16,6 @@ from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import with_params
 
-pytestmark = pytest.mark.slow
 SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=70, iterations=50, activations=("ppns", "relu"))
 
 
@@ -100,9 +99,3 @@ def test_medians_are_of_the_trials_that_have_a_gradient(looked):
     for changed, expected in zip(table.rows, rest.rows, strict=True):
         assert (changed[2], expected[2]) == ("30", "0")
         assert changed[3:7] == expected[3:7]
-
-
-@pytest.mark.parametrize("every", ["-1", "41"])
-def test_bad_strides_are_refused(every, capsys):
-    assert main(["xor10", "--iterations", "40", "--gradients-every", every]) == 2
-    assert f"--gradients-every: expected an integer within 0..40, got {every}" in capsys.readouterr().err

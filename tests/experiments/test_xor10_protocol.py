@@ -21,8 +21,6 @@ from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, 
 from experiments.xor10_protocol.work import Count, Job
 from paramact_jax.papers import ko2021
 
-pytestmark = pytest.mark.slow
-
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
 FAN_IN = Scale("fan-in", 1 / math.sqrt(2), 1 / math.sqrt(2))
 NORMAL = Scale("normal", 1.0, 1.0)
@@ -383,6 +381,7 @@ def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, mo
     assert {path.name for path in tmp_path.iterdir()} == {"straight", "interrupted"}
 
 
+@pytest.mark.slow
 def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
     out = tmp_path / "smoke"
     arguments = ["--smoke", "--batches", "point", "--kinks", "1", "--scales", "fan-in", "--bias-stds", "0.01"]
@@ -394,28 +393,3 @@ def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
     assert "4 cells, the same conditions for every row of a cell; 8 trials of each activation" in captured.out
     with xr.open_dataset(out / "records.nc", engine="h5netcdf") as data:
         assert data.sizes["activation"] == 7
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--scales", "xavier"], "--scales: expected some of fan-in normal glorot he, or numbers > 0, got xavier"),
-        (["--scales", "-1"], "--scales: expected some of"),
-        (["--scales", "he", "he"], "--scales: expected at least one value, each once, got he he"),
-        (["--bias-stds", "nan"], "--bias-stds: expected finite numbers >= 0, got nan"),
-        (["--gradient-scales", "0"], "--gradient-scales: expected finite numbers > 0, got 0"),
-        (["--kinks", "2"], "--kinks: expected some of 0 1, got 2"),
-        (["--trials", "0"], "--trials: expected an integer >= 1, got 0"),
-        (["--finalists", "0"], "--finalists: expected an integer >= 1, got 0"),
-        (["--trials", "100", "--final-trials", "50"], "--final-trials: expected at least --trials (100), got 50"),
-        (["--iterations", "0"], "--iterations: expected an integer >= 1, got 0"),
-        (["--iterations", "3000000000"], "--iterations: expected at most 2**31 - 1"),
-        (["--first-seed", "-1"], "--first-seed: expected an integer within 0.."),
-    ],
-)
-def test_bad_input_is_one_line_status_2_and_nothing_written(arguments, says, tmp_path, capsys):
-    assert main(["xor10-protocol", *arguments, "--out", str(tmp_path / "out")]) == 2
-    message = capsys.readouterr().err
-    assert says in message
-    assert message.count("\n") == 1
-    assert not list(tmp_path.iterdir())

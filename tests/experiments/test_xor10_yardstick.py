@@ -23,8 +23,6 @@ from paramact_jax.statistics import two_proportion_p_value
 from paramact_jax.sweeps import OverTrials
 from paramact_jax.training import final, start
 
-pytestmark = pytest.mark.slow
-
 RECORDED = Path(__file__).parents[1] / "data" / "xor10_yardstick.npz"
 PROGRAM = Path(os.environ.get("PARAMACT_YARDSTICK", Path(__file__).parents[3] / "shared" / "reference"))
 PLAIN = ("sigmoid", "tanh", "relu")
@@ -69,6 +67,7 @@ def program():
         pytest.skip(f"the yardstick is not at hand: {error}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_a_whole_training_agrees_with_the_program(kind, program):
     rows = program.initial(kind, 1024)

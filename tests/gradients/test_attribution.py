@@ -42,7 +42,6 @@ def gradient_norms(model, x, loss):
     return jnp.stack([jnp.linalg.norm(gradient) for gradient in gradients_at_y(model, x, loss)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("name", "hidden"),

@@ -11,8 +11,6 @@ from paramact_jax.gradients import feature_map_gradients
 from paramact_jax.layers import Sharing
 from paramact_jax.layers.nnx import Parametric
 
-pytestmark = pytest.mark.slow
-
 MAP = (5, 4, 3)
 SHARINGS = {
     "element": Sharing("element", MAP),

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 import paramact_jax as pa
 from paramact_jax.activations import catalogue
@@ -44,7 +46,6 @@ def assert_close(actual, expected, tolerance):
     chex.assert_trees_all_close(actual, expected, rtol=0, atol=tolerance * float(jnp.abs(expected).max()))
 
 
-@pytest.mark.slow
 @both_precisions
 @pytest.mark.parametrize("depth", [1, 50])
 @pytest.mark.parametrize("name", ["sigmoid", "ppns", "tanh", "relu", "parametric_relu", "hexpo"])
@@ -108,7 +109,16 @@ def test_factors_as_the_paper_writes_them(name, dtype, tolerance, x64):
     chex.assert_trees_all_equal(jacobians.linear[10], params["out"]["kernel"].T)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("name", ["parametric_relu", "ppns", "hexpo"])
+def test_a_record_is_recognised_with_64_bit_numbers_and_without(name):
+    """In this order in one process: what was traced under one setting is no answer under the other."""
+    model, x = shaken(MLP(3, [5], 2, name, rngs=nnx.Rngs(0))), inputs(6, 3)
+    for x64 in (False, True, False):
+        with jax.enable_x64(x64):
+            (partials,) = layer_jacobians(model, x).partials
+        assert set(partials) == set(catalogue.get(name).params)
+
+
 @both_precisions
 @pytest.mark.parametrize("name", ["sigmoid", "ppns", "parametric_relu", "parametric_hexpo"])
 @pytest.mark.parametrize("hidden", [[2] * 10, [5, 3, 4]])
@@ -478,6 +488,86 @@ cumulated_derivative.defjvp(lambda primals, tangents: (jnp.tanh(*primals), jnp.c
 def test_what_is_no_chain_is_refused_and_named(kind, message):
     with pytest.raises(ValueError, match=message):
         layer_jacobians(Branching(kind, nnx.Rngs(0)), inputs(3, 3))
+
+
+def primitive(name, function, tangent=None):
+    """An operation that nobody knows; its derivative is JAX's, or `tangent`'s of x and t."""
+    new = Primitive(name)
+    new.def_abstract_eval(lambda x: x)
+    new.def_impl(jax.jit(function))
+    mlir.register_lowering(new, mlir.lower_fun(function, multiple_results=False))
+    batching.primitive_batchers[new] = lambda args, axes: (jax.vmap(function, axes)(*args), 0)
+    if tangent is not False:
+
+        def jvp(primals, tangents):
+            of = tangent or (lambda x, t: jax.jvp(function, (x,), (t,))[1])
+            return new.bind(*primals), of(*primals, *tangents)
+
+        ad.primitive_jvps[new] = jvp
+    return new.bind
+
+
+new_linear = Primitive("new_linear")
+new_linear.def_abstract_eval(lambda x: x)
+new_linear.def_impl(lambda x: 2 * x)
+mlir.register_lowering(new_linear, mlir.lower_fun(lambda x: 2 * x, multiple_results=False))
+ad.deflinear2(new_linear, lambda cotangent, _: [new_linear.bind(cotangent)])
+batching.defvectorized(new_linear)
+
+
+def with_new_derivative(new):
+    """tanh, with a rule of its own for its gradient, in which a new operation stands."""
+    tanh = jax.custom_vjp(jnp.tanh)
+    tanh.defvjp(lambda y: (jnp.tanh(y), jnp.tanh(y)), lambda z, gradient: (gradient * new(z),))
+    return tanh
+
+
+def between_two_layers(function):
+    return nnx.Sequential(nnx.Linear(3, 3, rngs=nnx.Rngs(0)), function, nnx.Linear(3, 3, rngs=nnx.Rngs(1)))
+
+
+def rank(y):
+    return (y[:, :, None] > y[:, None, :]).sum(-1).astype(y.dtype)
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (primitive("new_square", jnp.square), lambda y: 2 * y),
+        (primitive("new_log_of_more_than_1", lambda y: jnp.log(y - 1)), lambda y: 1 / (y - 1)),
+        (primitive("new_step", lambda y: (y > 0).astype(y.dtype)), jnp.zeros_like),
+        (new_linear.bind, lambda y: 2 * jnp.ones_like(y)),
+        (primitive("new_sine", jnp.sin, lambda x, t: new_linear.bind(t * jnp.cos(x) / 2)), jnp.cos),
+        (with_new_derivative(primitive("new_slope", lambda z: 1 - z**2)), lambda y: 1 - jnp.tanh(y) ** 2),
+        (lambda y: jax.lax.optimization_barrier(jnp.tanh(y)), lambda y: 1 - jnp.tanh(y) ** 2),
+    ],
+)
+@pytest.mark.parametrize("jitted", [False, True])
+def test_an_elementwise_operation_that_nobody_knows(function, slope, jitted):
+    model, x = between_two_layers(function), inputs(5, 3)
+    jacobians = (jax.jit(layer_jacobians, static_argnums=0) if jitted else layer_jacobians)(model, x)
+    np.testing.assert_allclose(jacobians.slopes[0], slope(jacobians.y[0]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(chain(jacobians).to_z[0], autodiff(model, x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (primitive("new_cumulated", lambda y: jnp.cumsum(y, 1)), "new_cumulated"),
+        (primitive("new_neighbour", lambda y: y * jnp.roll(y, 1, 0)), "new_neighbour"),
+        (primitive("new_sort", lambda y: jnp.sort(y, 1)), "new_sort"),
+        (primitive("new_rank", rank, lambda x, t: jnp.zeros_like(t)), "new_rank"),
+        (primitive("new_sum_with_rank", lambda y: y + rank(y), lambda x, t: t), "new_sum_with_rank"),
+        (primitive("new_far_away", lambda y: y + jnp.where(y > 1e9, y, 0).sum()), "new_far_away"),
+        (primitive("new_wrong_slope", jnp.tanh, lambda x, t: jnp.cumsum(t, 1)), "new_wrong_slope"),
+        (primitive("new_without_slope", jnp.tanh, False), "new_without_slope"),
+        (primitive("new_in_no_place", lambda y: jnp.full_like(y, jnp.nan)), "new_in_no_place"),
+        (with_new_derivative(primitive("new_mixed_slope", lambda z: z[::-1])), "new_mixed_slope"),
+    ],
+)
+def test_an_unknown_operation_that_is_not_elementwise_is_refused_by_its_name(function, message):
+    with pytest.raises(ValueError, match=f"operation {message}$"):
+        layer_jacobians(between_two_layers(function), inputs(5, 3))
 
 
 @pytest.mark.parametrize(

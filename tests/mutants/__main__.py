@@ -6,7 +6,8 @@
 `run` plants one fault at a time in a copy of the working tree, and runs first the tests that execute it (stage a), then
 the other tests of files near it (b), then the tests of files that use the module (c), up to the first failure; tests
 that also fail without a fault do not count. A fault of sample.json that cannot change what the program does has
-"equivalent": the reason, and is not tried.
+"equivalent": the reason, and is not tried. A fault whose line has changed is "gone": write its new `change` into
+sample.json, or put another fault of that file in its place.
 """
 
 import argparse
@@ -72,12 +73,16 @@ def run_trace(options, root):
         for part in (json.loads(file.read_text()) for file in Path(out).glob("*.json")):
             whole["tests"] |= part["tests"]
             whole["fixtures"] |= part["fixtures"]
+    if not whole["tests"]:
+        sys.exit("pytest ran no test")
     options.out.write_text(json.dumps(whole))
     failed = [test for test, entry in whole["tests"].items() if entry["failed"]]
     print(f"{len(whole['tests'])} tests traced; {len(failed)} failed and are left out of run", *failed, sep="\n")
 
 
 def run_trials(options, root):
+    if not hasattr(os, "fork"):
+        sys.exit("run needs os.fork, which Windows has not")
     trace, found = read_trace(options.trace), digests(root)
     if stale := [path for path in found if trace.sources.get(path, found[path]) != found[path]]:
         sys.exit(f"the trace is of other sources, trace again: {', '.join(stale)}")

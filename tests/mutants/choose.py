@@ -18,7 +18,7 @@ FIRST = 10.0  # seconds of the quickest tests that are tried alone, since most f
 
 @dataclasses.dataclass
 class Trace:
-    """Of every test: the lines that it executes in each file, and the seconds that it takes with its fixtures."""
+    """Holds of every test the lines that it executes in each file, and the seconds that it takes with its fixtures."""
 
     lines: dict[str, dict[str, set[int]]]
     seconds: dict[str, float]
@@ -26,7 +26,7 @@ class Trace:
     sources: dict[str, str]
 
     def that_run(self, path, *spans):
-        """The tests that execute a line within one of the spans of a file."""
+        """Returns the tests that execute a line within one of the spans of a file."""
         wanted = {number for first, last in spans for number in range(first, last + 1)}
         return {test for test, lines in self.lines.items() if not wanted.isdisjoint(lines.get(path, ()))}
 
@@ -65,14 +65,14 @@ def read_trace(paths: Iterable[Path]) -> Trace:
 
 
 def functions(root, path):
-    """The first and last lines of every function's body in a file."""
+    """Returns the first and last lines of every function's body in a file."""
     nodes = ast.walk(ast.parse((root / path).read_text(encoding="utf-8")))
     return [(n.body[0].lineno, n.end_lineno) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 @functools.cache
 def imported(root):
-    """The names of modules, and of what is in them, that each file of the package and of the tests imports."""
+    """Returns the names of modules, and of what is in them, that each file of the package and of the tests imports."""
     found = {}
     for file in (file for tree in (*TREES, "tests") for file in (root / tree).rglob("*.py")):
         here = file.relative_to(root)

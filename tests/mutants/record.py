@@ -48,7 +48,7 @@ class Recorder:
         self.writes = lines.writer()
 
     def taken(self):
-        """What ran since the last time, here and in child processes."""
+        """Returns what ran since the last time, here and in child processes."""
         found, self.hits = self.hits, set()
         for file in self.children.iterdir():
             entries = [entry.rpartition(":") for entry in file.read_text().split()]

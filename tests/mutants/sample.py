@@ -48,14 +48,14 @@ def draw(root: Path, seed: int, number: int) -> list[Mutant]:
 
 
 def _read(directory, root):
-    """The faults of each module that has any."""
+    """Returns the faults of each module that has any."""
     files = (file for file in sorted(directory.rglob("*.py")) if WITHOUT not in file.name)
     found = (faults(file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")) for file in files)
     return [module for module in found if module]
 
 
 def _drawn(modules, number, choose, root):
-    """Of different modules while there are any, and never two of one function."""
+    """Draws from different modules while there are any, and never two of one function."""
     drawn, fresh = [], list(modules)
     while len(drawn) < number:
         fresh = fresh or list(modules)

@@ -5,7 +5,6 @@ import importlib
 import json
 import math
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -103,6 +102,8 @@ class Tree:
         return tuple(json.loads(self.answer.read_text()))
 
     def in_child(self, tests, limit):
+        import resource  # which Windows has not
+
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), resource.RLIM_INFINITY))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -115,6 +116,7 @@ class Tree:
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
         plugin = Chosen(tests, self.answer)
+        os.environ.setdefault("PARAMACT_TESTS_CACHE", str(self.root / ".pytest_cache" / "paramact_jax"))
         fixed = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(self.home / "tmp"), *self.options]
         status = pytest.main([*fixed, *dict.fromkeys(map(file_of, tests))], plugins=[plugin])
         if status in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):

@@ -14,8 +14,6 @@ from paramact_jax.layers.nnx import ActivationParam
 from paramact_jax.networks import CNN, params_of
 from paramact_jax.networks.feature_maps import convolve, pool
 
-pytestmark = pytest.mark.slow
-
 SMALL = {"image_shape": (11, 9, 2), "filters": (3, 4), "dense_features": 5, "out_features": 3}
 
 

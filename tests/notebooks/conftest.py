@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
 
 from notebooks.__main__ import from_text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[2]
 STRICT = "import warnings\nwarnings.simplefilter('error')"
@@ -25,7 +28,7 @@ EXECUTE = (
 class Executed:
     """What a notebook shows, the values of some expressions at its end, and its prose in one line."""
 
-    notebook: nbformat.NotebookNode
+    notebook: "NotebookNode"
     values: dict
     prose: str
 
@@ -49,6 +52,8 @@ def run_notebook(tmp_path_factory):
     """A function of a notebook's name, of expressions by name, and of variables of its environment."""
 
     def run(name, expressions, **environment):
+        import nbformat
+
         notebook = from_text(name)
         own = {
             "JUPYTER_RUNTIME_DIR": tmp_path_factory.mktemp("jupyter"),

@@ -9,6 +9,8 @@ import paramact_jax
 from notebooks.__main__ import from_text
 from paramact_jax.papers import ko2021
 
+pytestmark = pytest.mark.slow
+
 REAL = Path(os.environ.get("PARAMACT_DATA", Path(__file__).parents[3] / "shared" / "data" / "mnist"))
 IMAGES = 5
 """The cell that looks for them."""

@@ -3,6 +3,14 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
+ANOTHER_START = """[
+    float(train(nnx.merge(graph, __import__("jax").tree.map(lambda p: factor * p, params)))[-1])
+    for graph, params in [nnx.split(network(lambda: pa.nnx.Parametric("ppns", features=2), SEED))]
+    for factor in (0.999, 1.001)
+]"""
+
 
 @pytest.fixture(scope="module")
 def notebook(run_notebook):
@@ -10,6 +18,7 @@ def notebook(run_notebook):
         "quickstart",
         {
             "losses": "{name: loss.tolist() for name, loss in losses.items()}",
+            "another_start": ANOTHER_START,
             "before": "np.concatenate(before).tolist()",
             "after": "np.concatenate(after).tolist()",
         },
@@ -24,6 +33,11 @@ def test_the_loss_reaches_0_under_ppns_and_stays_under_the_sigmoid(notebook):
     losses = notebook.values["losses"]
     assert losses["PPNS"][-1] < 1e-6
     assert losses["Sigmoid"][-1] == pytest.approx(notebook.stated("it stays at N,"), abs=5e-4)
+
+
+def test_the_outcome_does_not_hang_on_a_rounding(notebook):
+    assert "a change of all initial weights by a thousandth of them leaves it converging" in notebook.prose
+    assert max(notebook.values["another_start"]) < 1e-6
 
 
 def test_all_nodes_start_where_it_says_and_move_as_far(notebook):

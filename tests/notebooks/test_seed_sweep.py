@@ -4,6 +4,8 @@ import pytest
 
 from paramact_jax.papers import ko2021
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def notebook(run_notebook):

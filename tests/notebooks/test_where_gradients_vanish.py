@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DRAWN = "{name: [getattr(curve(name), part).tolist() for part in ('measured', 'predicted')] for name in ACTIVATIONS}"
 KINDS = "{kind: share(name, kind).measured.tolist() for kind in ('saturated', 'slope_at_least_one')}"
 

@@ -73,6 +73,7 @@ def same_trials(directory):
         "network": rows(sweep(network, range(200), axes=RATES, chunk=150)),
         "network, fused": rows(sweep(network, range(60), axes=RATES, fused=True)),
         "training": rows(train(chunk=77, iterations_per_call=7)),
+        "training, fused": rows(train(range(60), fused=True)),
     }
 
 

@@ -91,6 +91,10 @@ def test_other_values_and_iterations_do_not_trace_again():
             r"got state\['key'\]: nothing instead of uint32\[2\]",
         ),
         ({"step": lambda state: state | {"count": 1.0}}, r"got state\['count'\]: float32\[\] instead of int32\[\]"),
+        (
+            {"init": lambda key: [key], "step": lambda state: (*state,), "summarise": lambda state: state[0]},
+            r"got PyTreeDef\(\(.*,\)\) instead of PyTreeDef\(\[.*\]\); return the same tree",
+        ),
         ({"init": lambda key: {"name": "x"}}, r"state\['name'\]: expected an array, got 'x'"),
         ({"summarise": lambda state: {"seed": 1}}, "expected names that are not dims"),
         ({"summarise": lambda state, rote: 1}, "summarise: expected a value for its parameter 'rote'"),

@@ -53,6 +53,18 @@ def test_what_does_not_fit_is_refused_with_the_chunk_that_does(monkeypatch, tmp_
         sweep(wide, range(4096), chunk=chunk + STEP)
 
 
+@pytest.mark.parametrize(("limit", "free"), [("max", 9_216), ("9000", 5_000)])
+def test_free_memory_is_what_the_system_and_the_container_leave(limit, free, monkeypatch):
+    texts = {
+        "/proc/meminfo": "MemTotal: 99 kB\nMemFree: 1 kB\nMemAvailable:      9 kB\n",
+        "/proc/self/cgroup": "0::/job\n",
+        "/sys/fs/cgroup/job/memory.max": f"{limit}\n",
+        "/sys/fs/cgroup/job/memory.current": "4000\n",
+    }
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: texts[path.as_posix()])
+    assert memory.host_memory() == free
+
+
 def test_what_never_fits_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "device_memory", lambda mesh, reserved=0: 100_000)
     with pytest.raises(

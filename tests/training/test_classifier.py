@@ -30,9 +30,12 @@ SETS = dict(
 
 
 def network(params, inputs):
-    hidden = inputs @ params["linear"]["kernel"] + params["linear"]["bias"][None]
     own = params["activation"]
-    return own["a"][None] * jnp.tanh(hidden - own["b"][None])
+    return own["a"][None] * jnp.tanh(affine(params, inputs) - own["b"][None])
+
+
+def affine(params, inputs):
+    return inputs @ params["linear"]["kernel"] + params["linear"]["bias"][None]
 
 
 def initial(key):
@@ -98,7 +101,7 @@ def summary(states):
     return jax.jit(CLASSIFIER.summarise)(states[-1], **SETS)
 
 
-def exact_score(params, inputs, labels):
+def exact_score(params, inputs, labels, network=network):
     """Mean cross-entropy and accuracy in float64 from the outputs in float32."""
     outputs = np.asarray(network(params, inputs), np.float64)
     losses = special.logsumexp(outputs, axis=1) - outputs[np.arange(len(labels)), labels]
@@ -165,12 +168,16 @@ def test_all_images_are_scored_whatever_the_number_at_once(at_once, count):
 
 
 def test_scores_of_many_images_lose_no_digits():
-    """60,000 losses summed in float32 by parts; one image in each thousand is hard, so that a lost one shows."""
+    """60,000 losses summed in float32 by parts; one image in each thousand is hard, so that a lost one shows.
+
+    Outputs are affine: a tanh would be saturated for the hard images, and which of its equal outputs is the largest
+    would be a matter of rounding.
+    """
     params = initial(jax.random.key(0))
     inputs, labels = images(60_001, 5)
     inputs[::1000] *= 30
-    score = jax.jit(CLASSIFIER.score)(params, inputs, labels)
-    loss, accuracy = exact_score(params, inputs, labels)
+    score = jax.jit(dataclasses.replace(CLASSIFIER, network=affine).score)(params, inputs, labels)
+    loss, accuracy = exact_score(params, inputs, labels, affine)
     assert float(score.loss) == pytest.approx(loss, rel=2e-6)
     assert float(score.accuracy) == pytest.approx(accuracy, rel=1e-6)
 

@@ -273,6 +273,7 @@ def test_slope_counts_in_standard_deviations():
     assert cells(table, "Tanh", *columns) == ["0", "0", "0", "+0.00", "within"]
     assert published.deviations_away(sample([1, 1]), 0) == -math.inf
     assert published.met(sample([1, 1]), 0) is False
+    assert published.met(sample([1, 2, 3]), 2 + published.WITHIN) is True, "the bounds belong to it"
 
 
 @pytest.mark.parametrize(

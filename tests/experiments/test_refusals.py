@@ -58,6 +58,7 @@ REFUSALS = [
     ("mnist --data synthetic --learning-rate 0", "--learning-rate: expected a finite number > 0, got 0"),
     ("mnist --data synthetic --learning-rate-a -0.1", "--learning-rate-a: expected a finite number >= 0, got -0.1"),
     ("mnist --data synthetic --learning-rate-b inf", "--learning-rate-b: expected a finite number >= 0, got inf"),
+    ("mnist --data synthetic --initial-a nan", "--initial-a: expected a finite number, got nan"),
     ("mnist --data synthetic --first-seed -1", "--first-seed: expected an integer within 0.."),
     (
         "mnist --data synthetic --first-seed 4294967295",

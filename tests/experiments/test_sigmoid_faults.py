@@ -71,7 +71,9 @@ def test_the_command_writes_a_run_that_can_be_reported_again(tmp_path, monkeypat
     out = tmp_path / "run"
     assert main(["sigmoid-faults", *small, "--trials", "4", "--iterations", "5", *rounds, "--out", str(out)]) == 0
     assert main(["report", str(out)]) == 0
-    assert "zig-zag" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "zig-zag" in shown.out
+    assert " s (4 of 4)\n" in shown.err
     records = run_directory.read(out).records
     sizes = {name: records.sizes[name] for name in ("activation", "gain", "seed", "layer", "trial", "look", "start")}
     assert sizes == {"activation": 6, "gain": 2, "seed": 6, "layer": 2, "trial": 4, "look": 2, "start": 12}
@@ -131,7 +133,9 @@ def test_verdicts_turn_with_the_records(run):
     records = run.records.copy(deep=True)
     for value in (0.05, 0.95):
         records["saturated"].loc[{"activation": "sigmoid"}] = value
-        assert judged(records, "Sigmoid's gradient vanishes by").holds == (value > 0.1)
+        vanishes = judged(records, "Sigmoid's gradient vanishes by")
+        assert vanishes.holds == (value > 0.1)
+        assert vanishes.measured.endswith("the steepest, alone takes 0.602"), "the logarithm of 4"
         assert judged(records, "fewer of ReLU's units").holds == (value > 0.9)
         records["one_sign"].loc[{"activation": "sigmoid"}] = value
         assert judged(records, "they still have when added").holds == (value > 0.5)

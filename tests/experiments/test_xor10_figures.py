@@ -147,6 +147,14 @@ def test_a_statement_turns_false_when_the_records_do(run, figure, words, changes
     assert not statement.holds
 
 
+def test_the_share_of_trials_stands_beside_a_statement(run):
+    converged = run.records["converged"].sel(activation="ppns")
+    above = run.records["learned_a"].sel(activation="ppns", seed=converged) > 6
+    holds = (above.mean(["layer", "node"]) > 0.5).values
+    (statement,) = [s for s in check(run.records) if "most a end above" in s.text]
+    assert statement.elsewhere.startswith(f"{holds.sum()} of {int(converged.sum())} (")
+
+
 @pytest.mark.parametrize("name", ["learned_a", "learned_b"])
 def test_the_trial_itself_decides(run, name):
     def change(array):

@@ -46,6 +46,7 @@ def pytest_configure(config):
         return
     config.own_programs = own
     jax.config.update("jax_compilation_cache_dir", own.name)
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # else the directory is part of the key
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -9,7 +9,8 @@ from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress, run_in_chunks
 from paramact_jax.sweeps.storage.store import DirectoryRefusedError
 from paramact_jax.sweeps.sweep import sweep
-from paramact_jax.sweeps.trials import BLOCK, OverTrials
+from paramact_jax.sweeps.forms import BLOCK
+from paramact_jax.sweeps.trials import OverTrials
 
 __all__ = [
     "BLOCK",

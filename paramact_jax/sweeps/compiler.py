@@ -16,6 +16,30 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from paramact_jax.programs.program import CALLS, CUSTOM, LOOPS, REMAT, Operation, Program, apply, programs_of, walk
+from paramact_jax.programs.rewrite import replace
+from paramact_jax.programs.rules import ELEMENTWISE
+
+_IN_KERNELS = frozenset(
+    (
+        *ELEMENTWISE,
+        *CALLS,
+        *REMAT,
+        *CUSTOM,
+        *LOOPS,
+        *("argmax", "argmin", "bitcast_convert_type", "broadcast_in_dim", "clamp", "concatenate", "cond"),
+        *("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "custom_linear_solve", "dot_general"),
+        *("dynamic_slice", "dynamic_update_slice", "expand_dims", "gather", "iota", "optimization_barrier", "pad"),
+        *("random_bits", "random_fold_in", "random_gamma", "random_seed", "random_split", "random_unwrap"),
+        *("random_wrap", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_precision"),
+        *("reduce_prod", "reduce_sum", "reduce_window", "reduce_window_max", "reduce_window_min"),
+        *("reduce_window_sum", "reduce_xor", "reshape", "rev", "rng_bit_generator", "select_n", "slice", "split"),
+        *("squeeze", "stop_gradient", "threefry2x32", "transpose"),
+    )
+)
+"""Operations that XLA's CPU compiler was seen to put in one kernel. Not among them: sorts, scatters, what is computed by a
+library (linear algebra, Fourier transforms), callbacks; and convolutions, which are slow there."""
+
 CompilerOptions = dict[str, str | int]
 
 
@@ -29,16 +53,16 @@ the same kernels, alone or in a loop. The large kernel also takes three times as
 
 
 @functools.cache
-def cpu_options(*, fused: bool) -> CompilerOptions:
+def cpu_options(*, small: bool) -> CompilerOptions:
     """Returns compiler options for programs of many trials on a CPU: those that this jaxlib knows.
 
     They take the place of `--xla_disable_hlo_passes` in the user's XLA_FLAGS.
 
     Args:
-      fused: whether the trials are small arrays, see `OverTrials`.
+      small: whether the trials are small arrays, on the last axis.
     """
     wanted: CompilerOptions = {"xla_disable_hlo_passes": LOOP_TO_KERNEL}
-    if fused:
+    if small:
         # The trials are spread over devices already; splitting each small loop over threads only costs.
         wanted["xla_disable_hlo_passes"] = f"cpu-parallel-task-assigner,{LOOP_TO_KERNEL}"
         # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
@@ -48,30 +72,55 @@ def cpu_options(*, fused: bool) -> CompilerOptions:
     return {name: value for name, value in wanted.items() if understood(name, value)}
 
 
-def one_kernel(fn: Callable[..., Any]) -> Callable[..., tuple[Any, jax.Array]]:
-    """`fn` compiled on a CPU as one kernel, loops and all, so that its state stays in the first-level caches.
+def loops_as_kernels(program: Program) -> Callable[..., Any]:
+    """Returns the function of a program, whose loops a CPU carries out as one kernel each, with everything within.
+
+    A kernel's state stays in the first-level caches. A loop that cannot be one kernel stays as it is, see
+    `not_in_kernels`; the loops within it are kernels if they can. PARAMACT_JAX_ONE_KERNEL=0 in the environment makes
+    no kernels.
+    """
+    if os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1") == "0":
+        return program
+
+    def which(operation: Operation) -> Callable[..., Any] | None:
+        if operation.name not in LOOPS or not_in_kernels(operation.equation):
+            return None
+        return _one_kernel(lambda *inputs: apply(operation.equation.primitive, operation.equation.params, inputs))
+
+    return replace(program, which)
+
+
+def not_in_kernels(equation: Any) -> str | None:
+    """Returns the name of the first operation within a loop that XLA's CPU compiler puts in no kernel; None: it can be one."""
+    for program in programs_of(equation):
+        for operation in walk(program):
+            if operation.name not in _IN_KERNELS:
+                return operation.name
+    return None
+
+
+def _one_kernel(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps a function of arrays so that it is compiled as one kernel.
 
     It asks for this through an attribute that XLA's CPU compiler gives its own small calls. A compiler that does not
-    know it ignores it, and the program runs as it would without. PARAMACT_JAX_ONE_KERNEL=0 in the environment does
-    not ask.
-
-    Returns:
-      A function that returns what `fn` returns and a number that depends on every argument. The number has to reach
-      the results of the jitted program: XLA aborts the process on an argument of such a kernel that it found unused.
+    know it ignores it, and the program runs as it would without.
     """
-    inner = jax.jit(lambda *args: (fn(*args), _touch(args)), inline=False)
+    inner = jax.jit(lambda *inputs: (fn(*inputs), _touch(inputs)), inline=False)
 
-    def call(*args: Any) -> tuple[Any, jax.Array]:
-        if os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1") == "0":
-            return inner(*args)
+    def call(*inputs: Any) -> list[Any]:
         with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
-            return inner(*args)
+            outputs, touched = inner(*inputs)
+        # XLA aborts the process on an argument of such a kernel that it finds unused. So each result depends on all
+        # arguments, through a comparison that never holds.
+        return [jnp.where(touched > jnp.inf, jnp.zeros_like(x), x) for x in outputs]
 
     return call
 
 
-def _touch(args: Any) -> jax.Array:
-    return jnp.stack([jnp.ravel(leaf)[0].astype(jnp.float32) for leaf in jax.tree.leaves(args)]).sum()
+def _touch(inputs: Any) -> jax.Array:
+    """A number that depends on every array."""
+    numbers = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in inputs]
+    return jnp.stack([jnp.ravel(x)[0].astype(jnp.float32) for x in numbers if x.size]).sum()
 
 
 def understood(name: str, value: Any) -> bool:

@@ -22,7 +22,8 @@ from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
-from paramact_jax.sweeps.trials import BLOCK, OverTrials
+from paramact_jax.sweeps.forms import BLOCK, Form
+from paramact_jax.sweeps.trials import OverTrials
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -226,7 +227,9 @@ def _over_trials(training: Training, fused: bool, block: int, mesh: Mesh) -> tup
         return named(called(training.summarise, unpack(trial["state"]), trial["axes"], settings))
 
     return (
-        OverTrials(init, fused=fused, block=block, mesh=mesh),
-        OverTrials(advance, fused=fused, block=block, mesh=mesh),
-        OverTrials(summarise, fused=fused, block=block, mesh=mesh),
+        OverTrials(init, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh),
+        OverTrials(advance, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh),
+        OverTrials(
+            summarise, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh
+        ),
     )

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from paramact_jax.activations import Activation
 from paramact_jax.networks import forward
+from paramact_jax.sweeps.forms import FORMS
 from paramact_jax.sweeps.trials import OverTrials
 from paramact_jax.training import gradient_descent
 
@@ -18,7 +19,7 @@ WIDEST_WITH_TRIALS_LAST = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Form:
+class OldForm:
     """How the trials of a network are computed. Forms differ in speed and rounding, not in mathematics.
 
     Attributes:
@@ -30,10 +31,10 @@ class Form:
     fused: bool
 
 
-def choose_form(features: Sequence[int]) -> Form:
+def choose_form(features: Sequence[int]) -> OldForm:
     """The form for a network whose input, hidden layers and output have these sizes."""
     narrow = max(features) <= WIDEST_WITH_TRIALS_LAST
-    return Form(trials_last=narrow, fused=narrow)
+    return OldForm(trials_last=narrow, fused=narrow)
 
 
 def mlp_trainer(
@@ -42,7 +43,7 @@ def mlp_trainer(
     inputs: np.ndarray,
     targets: np.ndarray,
     *,
-    form: Form | None = None,
+    form: OldForm | None = None,
     mesh: Mesh | None = None,
 ) -> OverTrials:
     """Makes `(state, (settings, steps)) -> state` for all trials of an MLP: see `training.gradient_descent`.
@@ -59,4 +60,4 @@ def mlp_trainer(
     advance = gradient_descent(
         lambda params, inputs: forward(params, inputs, activation), inputs, targets, trials_last=form.trials_last
     )
-    return OverTrials(lambda state, shared: advance(state, *shared), fused=form.fused, mesh=mesh)
+    return OverTrials(lambda state, shared: advance(state, *shared), form=FORMS["batched"], mesh=mesh)

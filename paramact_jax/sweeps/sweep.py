@@ -18,7 +18,8 @@ from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
-from paramact_jax.sweeps.trials import BLOCK, OverTrials
+from paramact_jax.sweeps.forms import BLOCK, Form
+from paramact_jax.sweeps.trials import OverTrials
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,4 +127,4 @@ def _over_trials(train_one: Callable[..., Any], fused: bool, block: int, mesh: M
     def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
         return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
 
-    return OverTrials(one, fused=fused, block=block, mesh=mesh)
+    return OverTrials(one, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from paramact_jax.sweeps.compiler import cpu_options, one_kernel
+from paramact_jax.programs.program import trace
+from paramact_jax.programs.trials_last import trials_last
+from paramact_jax.sweeps.compiler import cpu_options, loops_as_kernels
 from paramact_jax.sweeps.devices import TRIALS, trial_mesh
 from paramact_jax.sweeps.distributed import fetch, put
-
-BLOCK = 64
-"""Trials computed together, by default. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
+from paramact_jax.sweeps.forms import FORMS, Form
 
 
 class OverTrials:
@@ -51,32 +51,31 @@ class OverTrials:
         self,
         fn: Callable[[Any, Any], Any],
         *,
-        fused: bool = False,
-        block: int = BLOCK,
+        form: Form = FORMS["batched"],
         mesh: Mesh | None = None,
     ) -> None:
         self.mesh = trial_mesh() if mesh is None else mesh
-        self.block = block
+        self.form = form
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
-        fused = fused and on_cpu
-        of_block = _alone(fn) if block == 1 else jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
+        kernel = form.kernel and on_cpu
+        of_block = _OF_BLOCK[form.layout](fn, kernel)
         # inline: traced once, for the shapes of its results and for itself
-        kernel = one_kernel(of_block) if fused else jax.jit(lambda *args: (of_block(*args), None), inline=True)
+        traced = jax.jit(of_block, inline=True)
 
         def of_device(blocks: Any, shared: Any, trials: jax.Array) -> Any:
             if not on_cpu:
-                return jax.vmap(kernel, in_axes=(0, None))(blocks, shared)
-            if fused:
-                return jax.lax.map(lambda block: kernel(block, shared), blocks)
+                return jax.vmap(traced, in_axes=(0, None))(blocks, shared)
+            if kernel:
+                return jax.lax.map(lambda block: traced(block, shared), blocks)
             here = len(jax.tree.leaves(blocks)[0])
-            first = (jax.lax.axis_index(TRIALS) * here + jnp.arange(here)) * block
+            first = (jax.lax.axis_index(TRIALS) * here + jnp.arange(here)) * form.block
 
             def unless_filled_up(numbered: tuple[jax.Array, Any]) -> Any:
                 number, own = numbered
-                nothing = jax.eval_shape(kernel, own, shared)
+                nothing = jax.eval_shape(traced, own, shared)
                 return jax.lax.cond(
                     number < trials,
-                    lambda: kernel(own, shared),
+                    lambda: traced(own, shared),
                     lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing),
                 )
 
@@ -89,7 +88,8 @@ class OverTrials:
             out_specs=PartitionSpec(TRIALS),
             check_vma=False,
         )
-        self._program = jax.jit(sharded, compiler_options=cpu_options(fused=fused) if on_cpu else None)
+        small = form.layout == "last"
+        self._program = jax.jit(sharded, compiler_options=cpu_options(small=small) if on_cpu else None)
 
     def __call__(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Any:
         """Results of all trials, in blocks.
@@ -100,7 +100,7 @@ class OverTrials:
           trials: how many are not mere filling up, by default all. Blocks of nothing else cost no time on a CPU; what
             stands in them then is of no meaning.
         """
-        return self._program(blocks, shared, _count(trials))[0]
+        return self._program(blocks, shared, _count(trials))
 
     def compiler(
         self, blocks: Any, shared: Any, *, trials: int | None = None
@@ -114,7 +114,7 @@ class OverTrials:
 
         def compile_it() -> Callable[[Any, Any], Any]:
             program = lowered.compile()
-            return lambda blocks, shared: program(blocks, shared, _count(trials))[0]
+            return lambda blocks, shared: program(blocks, shared, _count(trials))
 
         return compile_it
 
@@ -135,14 +135,14 @@ class OverTrials:
         """Shapes of the results in blocks, from arguments of these shapes: traced, not compiled."""
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding),
-            self._program.lower(blocks, shared, _count(None)).out_info[0],
+            self._program.lower(blocks, shared, _count(None)).out_info,
         )
 
     def blocks_of(self, one: Any, trials: int) -> Any:
         """Shapes of what `place` makes of so many trials of these shapes."""
-        blocks = self._padded(trials) // self.block
+        blocks = self._padded(trials) // self.form.block
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, self.block), x.dtype, sharding=self._sharding), one
+            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, self.form.block), x.dtype, sharding=self._sharding), one
         )
 
     @staticmethod
@@ -162,7 +162,7 @@ class OverTrials:
             x = np.asarray(x)
             missing = self._padded(max(len(x), room)) - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            blocks = np.moveaxis(filled.reshape(len(filled) // self.block, self.block, *x.shape[1:]), 1, -1)
+            blocks = np.moveaxis(filled.reshape(len(filled) // self.form.block, self.form.block, *x.shape[1:]), 1, -1)
             return put(blocks, self._sharding)
 
         return jax.tree.map(to_blocks, trials)
@@ -177,7 +177,7 @@ class OverTrials:
         return NamedSharding(self.mesh, PartitionSpec(TRIALS))
 
     def _padded(self, trials: int) -> int:
-        return trials + -trials % (self.block * self.mesh.size)
+        return trials + -trials % (self.form.block * self.mesh.size)
 
     @staticmethod
     def collect(blocks: Any, trials: int) -> Any:
@@ -194,10 +194,32 @@ def _count(trials: int | None) -> np.int32:
     return np.int32(2**31 - 1 if trials is None else trials)
 
 
-def _alone(fn: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+Function = Callable[[Any, Any], Any]
+
+
+def _last(fn: Function, kernel: bool) -> Function:
+    """`fn` of a block of trials, all on the last axis of every array."""
+
+    def of_block(block: Any, shared: Any) -> Any:
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), block)
+        own = [True] * len(jax.tree.leaves(block)) + [False] * len(jax.tree.leaves(shared))
+        many = trace(trials_last(trace(fn, one, shared), own), block, shared)
+        return (loops_as_kernels(many) if kernel else many)(block, shared)
+
+    return of_block
+
+
+def _first(fn: Function, kernel: bool) -> Function:
+    return jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
+
+
+def _alone(fn: Function, kernel: bool) -> Function:
     """`fn` of the only trial of a block, without `jax.vmap`, which would turn its branches into selections."""
 
     def of_block(block: Any, shared: Any) -> Any:
         return jax.tree.map(lambda x: x[..., None], fn(jax.tree.map(lambda x: x[..., 0], block), shared))
 
     return of_block
+
+
+_OF_BLOCK = {"last": _last, "first": _first, "alone": _alone}

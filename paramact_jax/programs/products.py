@@ -1,0 +1,112 @@
+"""Products of many small arrays at once as multiply-and-sum, with the trials on the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+UNROLLED = 8
+"""Most terms of one sum: XLA's CPU compiler vectorises a sum along the trials only while it is unrolled."""
+
+LARGEST = 4096
+"""Most multiplications of a trial's product that is carried out as multiply-and-sum."""
+
+
+def sum_over(x: jax.Array, axes: Sequence[int]) -> jax.Array:
+    """Returns the sum over some axes, in chunks of at most `UNROLLED` terms, then over the chunks."""
+    for axis in sorted(axes, reverse=True):
+        x = _sum_over_one(x, axis)
+    return x
+
+
+def _sum_over_one(x: jax.Array, axis: int) -> jax.Array:
+    size = x.shape[axis]
+    if size <= UNROLLED:
+        return x.sum(axis, dtype=x.dtype)
+    chunks = [
+        lax.slice_in_dim(x, start, min(start + UNROLLED, size), axis=axis).sum(axis, dtype=x.dtype)
+        for start in range(0, size, UNROLLED)
+    ]
+    return _sum_over_one(jnp.stack(chunks), 0)
+
+
+def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.Array | None:
+    """Returns the product of two arrays as `jax.lax.dot_general`, with a last axis of trials, or of size 1, on both.
+
+    Args:
+      left: an array.
+      right: another.
+      numbers: dimension numbers of `dot_general`, of the arrays of one trial.
+      dtype: of the result; None: that of the arguments.
+
+    Returns:
+      None if the arrays are too large for this, or no floating-point numbers.
+    """
+    if not jnp.issubdtype(left.dtype, jnp.floating) or not jnp.issubdtype(right.dtype, jnp.floating):
+        return None
+    (left_summed, right_summed), (left_batch, right_batch) = numbers
+    result = jnp.dtype(dtype) if dtype is not None else jnp.promote_types(left.dtype, right.dtype)
+    computed = jnp.promote_types(result, jnp.float32) if jnp.finfo(result).bits < 32 else result
+    pairs = [*zip(left_batch, right_batch, strict=True), *zip(left_summed, right_summed, strict=True)]
+    order, names = _order(left.ndim - 1, right.ndim - 1, pairs)
+    sizes = {names[0, i]: left.shape[i] for i in range(left.ndim - 1)}
+    sizes |= {names[1, i]: right.shape[i] for i in range(right.ndim - 1)}
+    multiplications = 1
+    for size in sizes.values():
+        multiplications *= size
+    if multiplications > LARGEST:
+        return None
+    both = _laid_out(left.astype(computed), 0, order, names) * _laid_out(right.astype(computed), 1, order, names)
+    summed = [order.index(names[0, i]) for i in left_summed]
+    made = sum_over(both, summed)
+    rest = [axis for axis in order if order.index(axis) not in summed]
+    free = [names[0, i] for i in range(left.ndim - 1) if i not in (*left_summed, *left_batch)]
+    free += [names[1, i] for i in range(right.ndim - 1) if i not in (*right_summed, *right_batch)]
+    wanted = [*(names[0, i] for i in left_batch), *free]
+    permutation = [rest.index(axis) for axis in wanted]
+    if permutation != sorted(permutation):
+        made = lax.transpose(made, (*permutation, len(permutation)))
+    return made.astype(result)
+
+
+def _order(left: int, right: int, pairs: Sequence[tuple[int, int]]) -> tuple[list[int], dict[tuple[int, int], int]]:
+    """An order of all axes in which, where there is one, neither array has to be transposed.
+
+    Args:
+      left: number of axes of the left array.
+      right: of the right one.
+      pairs: axes that are the same one in both.
+
+    Returns:
+      The axes by name, in order, and the name of each array's axes.
+    """
+    names = {(0, i): i for i in range(left)}
+    shared = {r: l for l, r in pairs}
+    names |= {(1, i): shared.get(i, left + i) for i in range(right)}
+    first, second = [names[0, i] for i in range(left)], [names[1, i] for i in range(right)]
+    order: list[int] = []
+    while first or second:
+        if first and first[0] not in second:
+            order.append(first.pop(0))
+        elif second and second[0] not in first:
+            order.append(second.pop(0))
+        else:  # the next of the left array is the right one's too, further on if the two orders contradict each other
+            axis = first.pop(0)
+            second.remove(axis)
+            order.append(axis)
+    return order, names
+
+
+def _laid_out(x: jax.Array, array: int, order: Sequence[int], names: dict[tuple[int, int], int]) -> jax.Array:
+    """The array with its axes in this order, and axes of size 1 for those that it has not; the trials stay last."""
+    own = [names[array, i] for i in range(x.ndim - 1)]
+    wanted = [axis for axis in order if axis in own]
+    permutation = [own.index(axis) for axis in wanted]
+    if permutation != sorted(permutation):
+        x = lax.transpose(x, (*permutation, len(permutation)))
+    sizes = dict(zip(wanted, x.shape[:-1], strict=True))
+    return lax.reshape(x, (*(sizes.get(axis, 1) for axis in order), x.shape[-1]))

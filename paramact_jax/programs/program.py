@@ -1,0 +1,188 @@
+"""A function as a traced program: its operations in order, those of loops, branches and calls within."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.extend import core
+
+CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "call"})
+"""Primitives that only call a program."""
+REMAT = frozenset({"remat", "remat2", "checkpoint"})
+"""Primitives that call a program and say that its values are to be computed again for the derivative."""
+CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
+"""Primitives that call a program with a derivative rule of its own."""
+LOOPS = frozenset({"while", "scan"})
+"""Primitives that repeat a program."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A pure function for arguments of fixed shapes, as JAX traced it. Made by `trace`.
+
+    Attributes:
+      closed: the operations, with the constants that the function holds.
+      in_tree: structure of the arguments.
+      out_tree: structure of the result.
+    """
+
+    closed: core.ClosedJaxpr
+    in_tree: Any
+    out_tree: Any
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Returns what the function returns."""
+        return self.rebuilt(lambda values: evaluate(self.closed.jaxpr, self.closed.consts, values), arguments)
+
+    def rebuilt(self, run: Callable[[list[Any]], Sequence[Any]], arguments: tuple[Any, ...]) -> Any:
+        """Returns the tree of what `run` makes of the arguments' arrays, one value for each output."""
+        values, tree = jax.tree.flatten(arguments)
+        if tree != self.in_tree:
+            raise ValueError(f"expected arguments like {self.in_tree}, which the program was traced with, got {tree}")
+        return jax.tree.unflatten(self.out_tree, list(run(values)))
+
+    @property
+    def outputs(self) -> Any:
+        """Shapes of the result."""
+        shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in self.closed.out_avals]
+        return jax.tree.unflatten(self.out_tree, shapes)
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> Program:
+    """Returns the program of a function for arguments of these shapes. Nothing is computed.
+
+    Args:
+      function: a pure function of trees of arrays.
+      arguments: trees of arrays or `jax.ShapeDtypeStruct`.
+    """
+    closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    return Program(closed, jax.tree.structure(arguments), jax.tree.structure(out))
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One operation of a program.
+
+    Attributes:
+      equation: as JAX traced it.
+      within: the calls, loops and branches that it lies in, the outermost first.
+    """
+
+    equation: Any
+    within: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the primitive."""
+        return name_of(self.equation)
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether a loop repeats it."""
+        return any(name_of(outer) in LOOPS for outer in self.within)
+
+
+def walk(jaxpr: Any, within: tuple[Any, ...] = ()) -> Iterator[Operation]:
+    """Yields every operation of a jaxpr or program in order; after one that holds programs, the operations of these.
+
+    The programs of a derivative rule that the function's value does not need are not entered.
+    """
+    jaxpr = jaxpr.closed if isinstance(jaxpr, Program) else jaxpr
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield Operation(equation, within)
+        for inner in programs_of(equation):
+            yield from walk(inner, (*within, equation))
+
+
+def name_of(equation: Any) -> str:
+    """Returns the name of an equation's primitive."""
+    return str(equation.primitive.name)
+
+
+def called_by(equation: Any) -> Any | None:
+    """Returns the program that an equation only calls, of jit, remat or a function with a derivative rule; else None."""
+    if name_of(equation) in CALLS | REMAT | CUSTOM:
+        params = equation.params
+        return next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
+    return None
+
+
+def programs_of(equation: Any) -> list[Any]:
+    """Returns the programs that an equation runs: what it calls, a loop's condition and body, the branches."""
+    if (called := called_by(equation)) is not None:
+        return [called]
+    found: list[Any] = []
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, core.Jaxpr | core.ClosedJaxpr):
+                found.append(item)
+    return found
+
+
+def parts_of_scan(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
+    """Returns the inputs of a scan in three: what all steps share, what is carried, and what has one entry a step."""
+    params = equation.params
+    if "num_consts" in params:
+        return split(values, params["num_consts"], params["num_carry"])
+    return split(values, *(len(part) for part in params["ft_in"].unpack()[:2]))  # since JAX 0.11
+
+
+def parts_of_while(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
+    """Returns the inputs of a while loop in three: the condition's own, the body's own, and what is carried."""
+    return split(values, equation.params["cond_nconsts"], equation.params["body_nconsts"])
+
+
+def split(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
+    """Returns the values in pieces of these sizes, and what is left.
+
+    Examples:
+      >>> split([1, 2, 3, 4], 1, 2)
+      [[1], [2, 3], [4]]
+    """
+    pieces, at = [], 0
+    for size in sizes:
+        pieces.append(list(values[at : at + size]))
+        at += size
+    return [*pieces, list(values[at:])]
+
+
+def opened(program: Any) -> tuple[Any, Sequence[Any]]:
+    """Returns a program as a jaxpr and its constants, which an open jaxpr has none of."""
+    return (program.jaxpr, program.consts) if isinstance(program, core.ClosedJaxpr) else (program, ())
+
+
+Rule = Callable[[Any, list[Any]], Sequence[Any]]
+"""Maps an equation and the values of its inputs to a value for each of its outputs."""
+
+
+def evaluate(jaxpr: Any, consts: Sequence[Any], values: Sequence[Any], rule: Rule | None = None) -> list[Any]:
+    """Returns what a jaxpr makes of values of any kind, by a rule for each equation.
+
+    Args:
+      jaxpr: an open jaxpr.
+      consts: values of its constants.
+      values: one for each of its inputs.
+      rule: by default what JAX does, `apply`.
+    """
+    env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    env.update(zip(jaxpr.invars, values, strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else env[atom]
+
+    for equation in jaxpr.eqns:
+        inputs = [read(atom) for atom in equation.invars]
+        made = apply(equation.primitive, equation.params, inputs) if rule is None else rule(equation, inputs)
+        env.update(zip(equation.outvars, made, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def apply(primitive: core.Primitive, params: Mapping[str, Any], inputs: Sequence[Any]) -> Sequence[Any]:
+    """Returns what one primitive operation makes of arrays: a value for each output."""
+    bound = primitive.get_bind_params(params)
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # a pair in older versions of JAX
+    results = primitive.bind(*functions, *inputs, **params)
+    return results if primitive.multiple_results else [results]

@@ -1,0 +1,191 @@
+"""Programs with some of their operations replaced, or with values on the way brought out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import lax
+
+from paramact_jax.programs.program import (
+    CALLS,
+    CUSTOM,
+    REMAT,
+    Operation,
+    Program,
+    apply,
+    called_by,
+    evaluate,
+    name_of,
+    opened,
+    parts_of_scan,
+    parts_of_while,
+    programs_of,
+    walk,
+)
+
+Replacement = Callable[..., Sequence[Any]]
+"""Maps the values of an operation's inputs, as arguments, to a value for each of its outputs."""
+
+
+def replace(program: Program, which: Callable[[Operation], Replacement | None]) -> Callable[..., Any]:
+    """Returns the function of a program with some of its operations replaced.
+
+    The function works under jit, vmap and grad. Loops, branches and rematerialisation stay what they are. A function
+    with a derivative rule keeps the rule unless an operation within it is replaced; it is then differentiated as
+    the operations that it is made of.
+
+    Args:
+      program: as `trace` made it.
+      which: gives the replacement of an operation, or None for one that stays. It is asked for a call, loop or branch
+        before the operations within, which are not asked for if the whole is replaced. It may be asked several times.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from paramact_jax.programs import trace
+      >>> program = trace(lambda x: jnp.sin(x) + 1, jnp.zeros(2))
+      >>> doubled = replace(program, lambda operation: (lambda x: [2 * x]) if operation.name == "sin" else None)
+      >>> doubled(jnp.ones(2)).tolist()
+      [3.0, 3.0]
+    """
+
+    def call(*arguments: Any) -> Any:
+        return program.rebuilt(lambda values: _Rewriting(which, None).run(program.closed, values, ()), arguments)
+
+    return call
+
+
+def tap(program: Program, which: Callable[[Operation], str | None]) -> Callable[..., tuple[Any, dict[str, Any]]]:
+    """Returns a function that returns the program's result, and the results of some of its operations by name.
+
+    Args:
+      program: as `trace` made it.
+      which: gives an operation a name, or None. Two operations of one name are told apart by ":1", ":2", .. .
+
+    Returns:
+      A function of the program's arguments. A value within a scan has a leading axis of its steps.
+
+    Raises:
+      ValueError: in the call, for an operation within a while loop or a branch, whose values are not all kept.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from paramact_jax.programs import trace
+      >>> program = trace(lambda x: jnp.sin(2 * x) + 1, jnp.zeros(2))
+      >>> result, seen = tap(program, lambda operation: "y" if operation.name == "mul" else None)(jnp.ones(2))
+      >>> seen["y"].tolist()
+      [2.0, 2.0]
+    """
+
+    def call(*arguments: Any) -> tuple[Any, dict[str, Any]]:
+        seen: dict[str, Any] = {}
+        result = program.rebuilt(
+            lambda values: _Rewriting(lambda _: None, which, seen).run(program.closed, values, ()), arguments
+        )
+        return result, seen
+
+    return call
+
+
+class _Rewriting:
+    """Evaluates programs operation by operation, and rebuilds around what is changed or looked at."""
+
+    def __init__(
+        self,
+        which: Callable[[Operation], Replacement | None],
+        named: Callable[[Operation], str | None] | None,
+        seen: dict[str, Any] | None = None,
+    ) -> None:
+        self._which, self._named = which, named
+        self._seen: dict[str, Any] = {} if seen is None else seen
+
+    def run(self, program: Any, values: Sequence[Any], within: tuple[Any, ...]) -> list[Any]:
+        """Returns the outputs of a program for these inputs."""
+        return evaluate(*opened(program), values, rule=lambda equation, inputs: self._rule(equation, inputs, within))
+
+    def _rule(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> Sequence[Any]:
+        operation = Operation(equation, within)
+        if (replacement := self._which(operation)) is not None:
+            outputs = list(replacement(*inputs))
+        elif self._concerned(operation):
+            outputs = self._entered(equation, inputs, (*within, equation))
+        else:
+            outputs = list(apply(equation.primitive, equation.params, inputs))
+        if self._named is not None and (name := self._named(operation)) is not None:
+            self._keep(name, outputs if equation.primitive.multiple_results else outputs[0])
+        return outputs
+
+    def _keep(self, name: str, value: Any) -> None:
+        name = name.partition(":")[0]
+        number = sum(key.partition(":")[0] == name for key in self._seen)
+        self._seen[f"{name}:{number}" if number else name] = value
+
+    def _concerned(self, operation: Operation) -> bool:
+        """Whether something within an operation is replaced or looked at."""
+        within = (*operation.within, operation.equation)
+        return any(
+            self._which(inner) is not None or (self._named is not None and self._named(inner) is not None)
+            for program in programs_of(operation.equation)
+            for inner in walk(program, within)
+        )
+
+    def _entered(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
+        name, params = name_of(equation), equation.params
+        if name in REMAT and self._named is None:
+            body = jax.checkpoint(
+                lambda *values: self.run(called_by(equation), values, within),
+                prevent_cse=params["prevent_cse"],
+                policy=params["policy"],
+            )
+            return list(body(*inputs))
+        if name in CALLS | CUSTOM | REMAT:
+            return self.run(called_by(equation), inputs, within)
+        if name == "scan":
+            return self._scan(equation, inputs, within)
+        if self._named is not None:
+            raise ValueError(
+                f"expected operations outside of while loops and branches to look at, got one within {name!r}; "
+                f"a scan keeps the values of every step"
+            )
+        if name == "while":
+            return self._while(equation, inputs, within)
+        if name == "cond":
+            index, *operands = inputs
+            branches = [
+                lambda *values, branch=branch: tuple(self.run(branch, values, within)) for branch in params["branches"]
+            ]
+            return list(lax.switch(index, branches, *operands))
+        raise ValueError(f"expected operations within calls, loops and branches, got one within {name!r}")
+
+    def _scan(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
+        params = equation.params
+        consts, carry, xs = parts_of_scan(equation, inputs)
+
+        def body(carry: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+            inner = _Rewriting(self._which, self._named)
+            outputs = inner.run(params["jaxpr"], [*consts, *carry, *x], within)
+            return tuple(outputs[: len(carry)]), (outputs[len(carry) :], inner._seen)
+
+        carry, (ys, seen) = lax.scan(
+            body,
+            tuple(carry),
+            tuple(xs),
+            length=params["length"],
+            reverse=params["reverse"],
+            unroll=params["unroll"],
+        )
+        for name, value in seen.items():
+            self._keep(name, value)
+        return [*carry, *ys]
+
+    def _while(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
+        params = equation.params
+        condition, body, carry = parts_of_while(equation, inputs)
+        return list(
+            lax.while_loop(
+                lambda carry: self.run(params["cond_jaxpr"], [*condition, *carry], within)[0],
+                lambda carry: tuple(self.run(params["body_jaxpr"], [*body, *carry], within)),
+                tuple(carry),
+            )
+        )

@@ -1,0 +1,161 @@
+"""Many trials of a function of one trial, with the trials on the last axis of every array.
+
+`jax.vmap` moves the axis of trials to the front wherever it multiplies matrices or broadcasts. For networks of a few
+nodes that leaves the processor with scalar loops. Here every operation of the traced program is carried out with the
+trials last, where they are contiguous: an operation on one array of shape (2, 2) becomes one on (2, 2, trials).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from paramact_jax.programs import rules
+from paramact_jax.programs.dependence import Dependence
+from paramact_jax.programs.program import (
+    LOOPS,
+    Program,
+    apply,
+    called_by,
+    evaluate,
+    name_of,
+    opened,
+    parts_of_scan,
+    parts_of_while,
+)
+from paramact_jax.programs.rules import Trials
+
+
+def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
+    """Returns the function of many trials that `program` is of one.
+
+    It computes what `jax.vmap(program, in_axes=-1 or None, out_axes=-1)` does, in the same order of operations; sums
+    are rounded differently. Random numbers have the same bits. An operation that has no rule here is carried out
+    by its own rule of `jax.vmap`. The function is to be computed, not to be differentiated: functions with a
+    derivative rule of their own are carried out without it, and what was to be computed again for the derivative
+    may be kept instead.
+
+    Args:
+      program: as `trace` made it, of one trial.
+      own: for each array of the arguments, in the order of `jax.tree.leaves`, whether every trial has its own; it then
+        has a last axis of trials. The other arrays are shared.
+
+    Returns:
+      A function of the program's arguments. Every array that it returns has a last axis of trials.
+
+    Examples:
+      >>> from paramact_jax.programs import trace
+      >>> program = trace(lambda w, x: w @ x, jnp.zeros((2, 3)), jnp.zeros(3))
+      >>> many = trials_last(program, [True, False])
+      >>> many(jnp.ones((2, 3, 100)), jnp.ones(3)).shape
+      (2, 100)
+    """
+
+    def call(*arguments: Any) -> Any:
+        leaves = jax.tree.leaves(arguments)
+        count = next(x.shape[-1] for x, is_own in zip(leaves, own, strict=True) if is_own)
+        values = [Trials(x) if is_own else x for x, is_own in zip(leaves, own, strict=True)]
+        made = _TrialsLast(count).run(program.closed, values)
+        return program.rebuilt(lambda _: [rules.full(x, count) for x in made], arguments)
+
+    return call
+
+
+class _TrialsLast:
+    """Carries out programs on values, of which those that differ between trials are `Trials`.
+
+    Args:
+      count: number of trials.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._dependence = Dependence()
+
+    def run(self, program: Any, values: Sequence[Any]) -> list[Any]:
+        """Returns the outputs of a program."""
+        return evaluate(*opened(program), values, rule=self._rule)
+
+    def _rule(self, equation: Any, inputs: list[Any]) -> Sequence[Any]:
+        name = name_of(equation)
+        called = called_by(equation)
+        if not any(isinstance(x, Trials) for x in inputs) and name not in LOOPS and called is None:
+            return apply(equation.primitive, equation.params, inputs)
+        if called is not None:
+            return self.run(called, inputs)
+        if name == "while":
+            return self._while(equation, inputs)
+        if name == "scan":
+            return self._scan(equation, inputs)
+        if name == "cond":
+            return self._cond(equation, inputs)
+        return rules.carry_out(equation, inputs, self._count)
+
+    def _as(self, own: Sequence[bool], values: Sequence[Any]) -> tuple[Any, ...]:
+        """The values with a trial's own where it is said."""
+        return tuple(Trials(rules.full(x, self._count)) if is_own else x for is_own, x in zip(own, values, strict=True))
+
+    def _while(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        params = equation.params
+        condition, body, carry = parts_of_while(equation, inputs)
+        own, differs = self._dependence.of_while(equation, [isinstance(x, Trials) for x in inputs])
+
+        def go_on(carry: tuple[Any, ...]) -> Any:
+            return self.run(params["cond_jaxpr"], [*condition, *carry])[0]
+
+        def advance(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            after = self._as(own, self.run(params["body_jaxpr"], [*body, *carry]))
+            if not differs:
+                return after
+            runs = go_on(carry).array  # a trial that has ended stays as it is
+            return tuple(
+                Trials(jnp.where(runs, new.array, old.array)) if isinstance(new, Trials) else new
+                for new, old in zip(after, carry, strict=True)
+            )
+
+        return list(
+            lax.while_loop(
+                (lambda carry: jnp.any(go_on(carry).array)) if differs else go_on, advance, self._as(own, carry)
+            )
+        )
+
+    def _scan(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        params = equation.params
+        consts, carry, xs = parts_of_scan(equation, inputs)
+        own, _ = self._dependence.of_scan(equation, [isinstance(x, Trials) for x in inputs])
+
+        def body(carry: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+            outputs = self.run(params["jaxpr"], [*consts, *carry, *x])
+            return self._as(own, outputs[: len(own)]), outputs[len(own) :]
+
+        final, ys = lax.scan(
+            body,
+            self._as(own, carry),
+            tuple(xs),
+            length=params["length"],
+            reverse=params["reverse"],
+            unroll=params["unroll"],
+        )
+        return [*final, *ys]
+
+    def _cond(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        index, *operands = inputs
+        branches = equation.params["branches"]
+        if isinstance(index, Trials):  # every branch is carried out, and each trial has its own
+            results = [self.run(branch, operands) for branch in branches]
+            which = jnp.clip(index.array.astype(jnp.int32), 0, len(branches) - 1)
+            return [self._selected(which, values) for values in zip(*results, strict=True)]
+        own = self._dependence.of_branches(branches, [isinstance(x, Trials) for x in operands])
+        functions = [lambda *operands, branch=branch: self._as(own, self.run(branch, operands)) for branch in branches]
+        return list(lax.switch(index, functions, *operands))
+
+    def _selected(self, which: jax.Array, values: Sequence[Any]) -> Trials:
+        arrays = [rules.full(x, self._count) for x in values]
+        if len(arrays) == 1:
+            return Trials(arrays[0])
+        shape = arrays[0].shape
+        return Trials(lax.select_n(jnp.broadcast_to(which, shape), *arrays))

@@ -1,0 +1,133 @@
+"""The ways to carry out many trials of a function, and which of them is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from paramact_jax.programs import products
+from paramact_jax.programs.program import LOOPS, Operation, Program, walk
+from paramact_jax.sweeps.compiler import not_in_kernels
+
+BLOCK = 64
+"""Trials computed together, by default. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A way to carry out many trials. Forms differ in speed and rounding, not in mathematics.
+
+    Attributes:
+      layout: where the trials of a block are. "last": on the last axis of every array, see `programs.trials_last`.
+        "first": where `jax.vmap` puts them. "alone": nowhere, a block is one trial.
+      block: trials computed together.
+      kernel: whether a CPU carries out each loop over iterations as one kernel, so that a block's whole state stays
+        in the first-level caches.
+    """
+
+    layout: Literal["last", "first", "alone"]
+    block: int
+    kernel: bool = False
+
+    def __str__(self) -> str:
+        if self.layout == "alone":
+            return "a trial at a time"
+        how = {"last": "trials last", "first": "batched"}[self.layout]
+        return f"{'one kernel, ' if self.kernel else ''}{how}, blocks of {self.block}"
+
+
+FORMS = {
+    "one kernel": Form("last", BLOCK, kernel=True),
+    "trials last": Form("last", BLOCK),
+    "batched": Form("first", BLOCK),
+    "a trial at a time": Form("alone", 1),
+}
+"""The forms by name, with the default number of trials in a block."""
+
+LARGEST_LAST = products.LARGEST
+"""Multiplications of the largest product up to which trials last is the fastest, on CPUs.
+
+Measured for networks of 4 to 32 nodes and 4 to 256 points: at 4,096 as fast as batched products to twice as fast, below
+that up to 50 times, above 9,000 about half as fast.
+"""
+LARGEST_BATCHED = 32_768
+"""The same for batched products. Above, a block's arrays no longer fit into the caches, and a trial at a time is the
+fastest: twice and more with the state of an optimiser."""
+SLOW_IN_KERNELS = frozenset({"atan", "lgamma"})
+"""Operations that a kernel computes one number at a time, 2 to 10 times slower."""
+
+
+def choose(
+    programs: Sequence[Program], platform: str, *, fused: bool | None = None, block: int | None = None
+) -> Form:
+    """Returns the form for programs of one trial, by a fixed rule.
+
+    What counts is the largest product of arrays in the programs' loops, or in all of them if there is no loop:
+
+    - on a CPU a convolution, or more than `LARGEST_BATCHED` multiplications: a trial at a time;
+    - up to `LARGEST_LAST` multiplications: trials last, and on a CPU one kernel, unless an operation is slow there;
+    - between the two, and for all larger ones on an accelerator: batched.
+
+    The number of trials does not count, so that a trial's bits do not depend on it.
+
+    Args:
+      programs: what is carried out for every trial.
+      platform: "cpu", or that of an accelerator.
+      fused: whether loops are to be kernels, by default as above.
+      block: trials in a block, by default as above.
+
+    Raises:
+      ValueError: in one line, for `fused=True` and a loop with an operation that no kernel can hold.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> from paramact_jax.programs import trace
+      >>> def descend(w):
+      ...     return jax.lax.fori_loop(0, 9, lambda _, w: w - 0.1 * jax.grad(lambda w: ((w @ w) ** 2).sum())(w), w)
+      >>> for nodes in (2, 16, 64):
+      ...     print(nodes, choose([trace(descend, jnp.zeros((nodes, nodes)))], "cpu"))
+      2 one kernel, trials last, blocks of 64
+      16 one kernel, trials last, blocks of 64
+      64 a trial at a time
+    """
+    operations = [operation for program in programs for operation in walk(program)]
+    repeated = [operation for operation in operations if operation.in_loop] or operations
+    on_cpu = platform == "cpu"
+    size = max(map(_multiplications, repeated), default=0)
+    if fused:
+        _check_kernels(operations)
+    if fused or size <= LARGEST_LAST:
+        slow = any(operation.name in SLOW_IN_KERNELS for operation in repeated)
+        kernel = on_cpu and (not slow if fused is None else fused)
+        form = Form("last", BLOCK, kernel)
+    elif not on_cpu or size <= LARGEST_BATCHED:
+        form = FORMS["batched"]
+    else:
+        form = FORMS["a trial at a time"]
+    if block is None:
+        return form
+    if block == 1 and not fused:
+        return FORMS["a trial at a time"]
+    return dataclasses.replace(form, block=block, layout="first" if form.layout == "alone" else form.layout)
+
+
+def _multiplications(operation: Operation) -> float:
+    """Of a product of arrays; infinite for a convolution, which trials last or batched make slow on a CPU."""
+    if operation.name == "conv_general_dilated":
+        return math.inf
+    if operation.name != "dot_general":
+        return 0
+    left, right = (var.aval.shape for var in operation.equation.invars)
+    (_, summed), (_, batch) = operation.equation.params["dimension_numbers"]
+    return math.prod(left) * math.prod(size for i, size in enumerate(right) if i not in (*summed, *batch))
+
+
+def _check_kernels(operations: Sequence[Operation]) -> None:
+    for operation in operations:
+        if operation.name in LOOPS and (problem := not_in_kernels(operation.equation)):
+            raise ValueError(
+                f"fused: expected loops that one kernel can hold, got the operation {problem!r} in one; leave fused out, "
+                f"or take the operation out of the loop"
+            )

@@ -20,6 +20,7 @@ from paramact_jax.sweeps.memory import Plan, bytes_of, check_memory
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.checkpoints import Begun, Checkpoints, open_checkpoints
+from paramact_jax.sweeps.storage.configuration import Configuration
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,7 +85,7 @@ class Call:
     on_units: Callable[[int], None]
 
 
-def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: Options) -> xr.Dataset:
+def execute(grid: Grid, work: Work, configuration: Configuration, options: Options) -> xr.Dataset:
     """Run what is not stored yet and return everything; raises as `sweep`."""
     results = _Results(grid.trials)
     with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:

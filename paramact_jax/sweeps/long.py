@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
+from paramact_jax.programs.traced import Traced, shapes_of
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_names, has_parameter
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
@@ -128,7 +129,8 @@ def long_sweep(
     else:
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
     shared = as_arrays(settings)
-    programs = _Programs(training, grid, shared, fused, options)
+    traced = _trace(training, grid.one(), shapes_of(shared))
+    programs = _Programs(traced, grid, shared, fused, options)
     results = programs.results(options.chunk)
     check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
     work = Work(
@@ -138,7 +140,7 @@ def long_sweep(
         run=lambda call: programs.run(call, iterations, per_call),
     )
     configuration = describe_sweep(
-        functions,
+        {name: program.identity for name, program in traced.items()},
         grid,
         shared,
         mesh=options.mesh,
@@ -154,10 +156,12 @@ class _Programs:
     """The three functions over the trials of one sweep."""
 
     def __init__(
-        self, training: Training, grid: Grid, settings: Mapping[str, Any], fused: bool, options: Options
+        self, traced: Mapping[str, Traced], grid: Grid, settings: Mapping[str, Any], fused: bool, options: Options
     ) -> None:
         self._grid = grid
-        self._init, self._advance, self._summarise = _over_trials(training, fused, options.block, options.mesh)
+        kept = (_over_trials(traced[name], fused, options.block, options.mesh) for name in ("init", "summarise"))
+        self._init, self._summarise = kept
+        self._advance = _over_trials(traced["step"], fused, options.block, options.mesh, repeated=True)
         self._settings = self._init.share(settings)
 
     def results(self, trials: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -203,30 +207,42 @@ class _Programs:
         return {"state": self._init.outputs(started, self._settings), "axes": started["axes"]}
 
 
-@functools.lru_cache(maxsize=64)
-def _over_trials(training: Training, fused: bool, block: int, mesh: Mesh) -> tuple[OverTrials, OverTrials, OverTrials]:
+def _trace(training: Training, one: dict[str, Any], settings: dict[str, Any]) -> dict[str, Traced]:
+    """The three functions as programs of one trial, its state packed."""
+
     def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
         return fn(first, **accepted(fn, {name: x for given in values for name, x in given.items()}))
 
     def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
         return pack(called(training.init, trial_key(trial["seed"]), trial["axes"], settings))
 
-    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
-        settings, begin, end = shared
-
-        def step(iteration: jax.Array, before: Any) -> Any:
-            own = {ITERATION: iteration} if has_parameter(training.step, ITERATION) else {}
-            after = pack(called(training.step, unpack(before), trial["axes"], settings, own))
-            check_same_kind(before, after)
-            return after
-
-        return lax.fori_loop(begin, end, step, trial["state"])
+    def step(trial: dict[str, Any], settings: dict[str, Any], iteration: jax.Array) -> Any:
+        own = {ITERATION: iteration} if has_parameter(training.step, ITERATION) else {}
+        after = pack(called(training.step, unpack(trial["state"]), trial["axes"], settings, own))
+        check_same_kind(trial["state"], after)
+        return after
 
     def summarise(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
         return named(called(training.summarise, unpack(trial["state"]), trial["axes"], settings))
 
-    return (
-        OverTrials(init, fused=fused, block=block, mesh=mesh),
-        OverTrials(advance, fused=fused, block=block, mesh=mesh),
-        OverTrials(summarise, fused=fused, block=block, mesh=mesh),
-    )
+    begun = Traced(init, one, settings)
+    standing = {"state": begun.outputs, "axes": one["axes"]}
+    iteration = jax.ShapeDtypeStruct((), np.int32)
+    return {
+        "init": begun,
+        "step": Traced(step, standing, settings, iteration),
+        "summarise": Traced(summarise, standing, settings),
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _over_trials(program: Traced, fused: bool, block: int, mesh: Mesh, *, repeated: bool = False) -> OverTrials:
+    """The compiled function of a program, or of its repetition from one iteration to another, kept by what it is."""
+
+    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
+        settings, begin, end = shared
+        return lax.fori_loop(
+            begin, end, lambda i, state: program(trial | {"state": state}, settings, i), trial["state"]
+        )
+
+    return OverTrials(advance if repeated else program, fused=fused, block=block, mesh=mesh)

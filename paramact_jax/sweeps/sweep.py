@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax.sharding import Mesh
 
+from paramact_jax.programs.traced import Traced, shapes_of
 from paramact_jax.sweeps.arguments import as_arrays, check_names
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
@@ -51,15 +52,17 @@ def sweep(
         are padded to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
         call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
-        call that differs in anything that the results depend on is refused.
+        call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
+        program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
+        another name or place of a function does not.
       fused: see `OverTrials`; for networks with few nodes a layer.
       block: trials computed together; 1 for trials that are large themselves, see `OverTrials`.
       mesh: one-dimensional mesh over the devices to use, by default all, of all processes.
       on_plan: called once before anything runs, with what will.
       on_progress: called after every call, with trials done and the seconds that the rest will take.
       settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
-        calling again with the same `train_one` and other values of the same types and shapes does not recompile, and
-        `train_one` cannot branch on them in Python. For a parameter with the name of one of the options above, an axis
+        calling again with other values of the same types and shapes does not recompile, and `train_one` cannot branch
+        on them in Python. For a parameter with the name of one of the options above, an axis
         of one value does the same.
 
     Returns:
@@ -97,7 +100,12 @@ def sweep(
         on_progress=on_progress,
     )
     shared = as_arrays(settings)
-    over = _over_trials(train_one, fused, options.block, options.mesh)
+
+    def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
+        return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
+
+    traced = Traced(one, grid.one(), shapes_of(shared))
+    over = _over_trials(traced, fused, options.block, options.mesh)
     placed = over.share(shared)
     results = over.one_of(over.outputs(over.blocks_of(grid.one(), options.chunk), placed))
     check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
@@ -110,7 +118,7 @@ def sweep(
         return over.collect(over(trials, placed, trials=len(call.part)), len(call.part))
 
     configuration = describe_sweep(
-        {"train_one": train_one},
+        {"train_one": traced.identity},
         grid,
         shared,
         mesh=options.mesh,
@@ -122,8 +130,6 @@ def sweep(
 
 
 @functools.lru_cache(maxsize=64)
-def _over_trials(train_one: Callable[..., Any], fused: bool, block: int, mesh: Mesh) -> OverTrials:
-    def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
-        return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
-
-    return OverTrials(one, fused=fused, block=block, mesh=mesh)
+def _over_trials(program: Traced, fused: bool, block: int, mesh: Mesh) -> OverTrials:
+    """The compiled function of a program, kept by what the program is."""
+    return OverTrials(program, fused=fused, block=block, mesh=mesh)

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"activations", "papers", "statistics", "datasets"},
+    {"programs"},
     {"layers"},
     {"networks"},
     {"gradients", "training"},

@@ -85,7 +85,7 @@ def _order(left: int, right: int, pairs: Sequence[tuple[int, int]]) -> tuple[lis
       The axes by name, in order, and the name of each array's axes.
     """
     names = {(0, i): i for i in range(left)}
-    shared = {r: l for l, r in pairs}
+    shared = {second: first for first, second in pairs}
     names |= {(1, i): shared.get(i, left + i) for i in range(right)}
     first, second = [names[0, i] for i in range(left)], [names[1, i] for i in range(right)]
     order: list[int] = []

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.extend import core
+
+from paramact_jax.programs.identity import Identity, describe
 
 CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "call"})
 """Primitives that only call a program."""
@@ -19,36 +25,62 @@ LOOPS = frozenset({"while", "scan"})
 """Primitives that repeat a program."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Program:
     """A pure function for arguments of fixed shapes, as JAX traced it. Made by `trace`.
+
+    Called, it does what the function did then, whatever has become of globals meanwhile. Two programs are equal if
+    their operations, constants and structures are. One whose constants have been changed in place since then is equal
+    to no other, nor to itself.
 
     Attributes:
       closed: the operations, with the constants that the function holds.
       in_tree: structure of the arguments.
       out_tree: structure of the result.
+      identity: what the program is, in words and as a digest.
     """
 
-    closed: core.ClosedJaxpr
-    in_tree: Any
-    out_tree: Any
+    def __init__(self, closed: core.ClosedJaxpr, inputs: dict[str, Any], outputs: Any) -> None:
+        """Takes the traced operations, the arguments by the names of their parameters, and the result's shapes."""
+        self.closed = closed
+        self.in_tree, self.out_tree = jax.tree.structure(tuple(inputs.values())), jax.tree.structure(outputs)
+        self._names = paths(inputs), paths(outputs)
 
     def __call__(self, *arguments: Any) -> Any:
         """Returns what the function returns."""
-        return self.rebuilt(lambda values: evaluate(self.closed.jaxpr, self.closed.consts, values), arguments)
+        return self.rebuilt(core.jaxpr_as_fun(self.closed), arguments)
 
-    def rebuilt(self, run: Callable[[list[Any]], Sequence[Any]], arguments: tuple[Any, ...]) -> Any:
+    def rebuilt(self, run: Callable[..., Sequence[Any]], arguments: tuple[Any, ...]) -> Any:
         """Returns the tree of what `run` makes of the arguments' arrays, one value for each output."""
         values, tree = jax.tree.flatten(arguments)
         if tree != self.in_tree:
             raise ValueError(f"expected arguments like {self.in_tree}, which the program was traced with, got {tree}")
-        return jax.tree.unflatten(self.out_tree, list(run(values)))
+        return jax.tree.unflatten(self.out_tree, list(run(*values)))
 
     @property
     def outputs(self) -> Any:
         """Shapes of the result."""
         shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in self.closed.out_avals]
         return jax.tree.unflatten(self.out_tree, shapes)
+
+    @functools.cached_property
+    def identity(self) -> Identity:
+        """What the program is, as it was when this was asked first."""
+        return self._describe()
+
+    def __hash__(self) -> int:
+        return hash(self.identity.digest)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Program) or self._kind != other._kind:
+            return False
+        return all(program._describe().digest == program.identity.digest for program in (self, other))
+
+    @property
+    def _kind(self) -> Any:
+        return self.identity.digest, self.in_tree, self.out_tree
+
+    def _describe(self) -> Identity:
+        return describe(self.closed, inputs=self._names[0], outputs=self._names[1])
 
 
 def trace(function: Callable[..., Any], *arguments: Any) -> Program:
@@ -57,9 +89,56 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
     Args:
       function: a pure function of trees of arrays.
       arguments: trees of arrays or `jax.ShapeDtypeStruct`.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> twice = trace(lambda x: 2 * x, jnp.zeros(2))
+      >>> twice(jnp.ones(2)).tolist(), [operation.name for operation in walk(twice)]
+      ([2.0, 2.0], ['mul'])
+      >>> twice == trace(lambda y: 2 * y, jnp.zeros(2)), twice == trace(lambda x: 3 * x, jnp.zeros(2))
+      (True, False)
     """
-    closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    return Program(closed, jax.tree.structure(arguments), jax.tree.structure(out))
+    with _afresh():
+        closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    return Program(closed, dict(zip(_names(function, len(arguments)), arguments, strict=True)), out)
+
+
+def _names(function: Callable[..., Any], count: int) -> list[str]:
+    """Names of a function's parameters; numbers where they are not known."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    if len(parameters) == count and not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        return [parameter.name for parameter in parameters]
+    return [str(i) for i in range(count)]
+
+
+def shapes_of(tree: Any) -> Any:
+    """Returns shapes and dtypes of a tree of arrays, to trace with."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def paths(tree: Any) -> list[str]:
+    """Returns the path of each array in a tree, joined by dots."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+
+
+_TRACES = itertools.count(1)
+
+
+def _afresh() -> contextlib.AbstractContextManager[Any]:
+    """Have JAX trace everything again, functions within the function too.
+
+    JAX keeps what it traced of a loop's body or a jitted function, and does not look at the globals that they read
+    again. What it keeps is found by its settings too, and this one says nothing before a program is compiled.
+    """
+    try:
+        from jax._src.config import pgle_profiling_runs
+    except ImportError:
+        return contextlib.nullcontext()
+    return pgle_profiling_runs(2**20 + next(_TRACES))
 
 
 @dataclasses.dataclass(frozen=True)

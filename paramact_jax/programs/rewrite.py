@@ -51,7 +51,7 @@ def replace(program: Program, which: Callable[[Operation], Replacement | None]) 
     """
 
     def call(*arguments: Any) -> Any:
-        return program.rebuilt(lambda values: _Rewriting(which, None).run(program.closed, values, ()), arguments)
+        return program.rebuilt(lambda *values: _Rewriting(which, None).run(program.closed, values, ()), arguments)
 
     return call
 
@@ -81,7 +81,7 @@ def tap(program: Program, which: Callable[[Operation], str | None]) -> Callable[
     def call(*arguments: Any) -> tuple[Any, dict[str, Any]]:
         seen: dict[str, Any] = {}
         result = program.rebuilt(
-            lambda values: _Rewriting(lambda _: None, which, seen).run(program.closed, values, ()), arguments
+            lambda *values: _Rewriting(lambda _: None, which, seen).run(program.closed, values, ()), arguments
         )
         return result, seen
 

@@ -60,7 +60,7 @@ def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
         count = next(x.shape[-1] for x, is_own in zip(leaves, own, strict=True) if is_own)
         values = [Trials(x) if is_own else x for x, is_own in zip(leaves, own, strict=True)]
         made = _TrialsLast(count).run(program.closed, values)
-        return program.rebuilt(lambda _: [rules.full(x, count) for x in made], arguments)
+        return program.rebuilt(lambda *_: [rules.full(x, count) for x in made], arguments)
 
     return call
 

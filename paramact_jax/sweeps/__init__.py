@@ -3,13 +3,13 @@
 from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
+from paramact_jax.sweeps.forms import BLOCK
 from paramact_jax.sweeps.grid import trial_key
 from paramact_jax.sweeps.long import Training, long_sweep
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress, run_in_chunks
 from paramact_jax.sweeps.storage.store import DirectoryRefusedError
 from paramact_jax.sweeps.sweep import sweep
-from paramact_jax.sweeps.forms import BLOCK
 from paramact_jax.sweeps.trials import OverTrials
 
 __all__ = [

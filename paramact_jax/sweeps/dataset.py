@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import SEED, Grid
 
 if TYPE_CHECKING:
@@ -57,12 +58,13 @@ def check_results(names: Mapping[str, int], dims: Iterable[str]) -> None:
             raise ValueError(f"results: expected names that are not dims ({', '.join(taken)}), got {name!r}; rename it")
 
 
-def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
+def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray], form: Form) -> xr.Dataset:
     """Dims: each axis, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
 
     Args:
       grid: the trials.
       arrays: by name, each with a leading axis of all trials.
+      form: how the trials were carried out; it becomes the attribute "form".
     """
     import xarray as xr  # with pandas half a second, which a sweep that only prints a message need not wait for
 
@@ -70,7 +72,7 @@ def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
         name: ((*grid.dims, *_own_dims(name, array.ndim - 1)), array.reshape(*grid.shape, *array.shape[1:]))
         for name, array in arrays.items()
     }
-    return xr.Dataset(data, coords={**grid.labels, SEED: grid.seeds.astype(np.int64)})
+    return xr.Dataset(data, coords={**grid.labels, SEED: grid.seeds.astype(np.int64)}, attrs={"form": str(form)})
 
 
 def _own_dims(name: str, axes: int) -> tuple[str, ...]:

@@ -13,13 +13,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from paramact_jax.programs import Program
 from paramact_jax.sweeps.dataset import to_dataset
 from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.forms import Form, choose
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.memory import Plan, bytes_of, check_memory
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.checkpoints import Begun, Checkpoints, open_checkpoints
+from paramact_jax.sweeps.storage.configuration import Configuration
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,19 +33,25 @@ class Options:
     """What all kinds of sweeps are told in the same way; see `sweep`."""
 
     chunk: int
-    block: int
+    fused: bool | None
+    block: int | None
     directory: Path | str | None
     mesh: Mesh
     on_plan: Callable[[Plan], None]
     on_progress: Callable[[Progress], None]
     seconds_between_saves: float = 0.0
 
+    def form(self, programs: Sequence[Program]) -> Form:
+        """Returns the form for programs of one trial; raises as `sweep`."""
+        platform = self.mesh.devices.flat[0].platform
+        return choose(programs, platform, fused=self.fused, block=self.block)
+
     @classmethod
-    def of(cls, grid: Grid, *, chunk: int | None, block: int, mesh: Mesh | None, **rest: Any) -> Options:
+    def of(cls, grid: Grid, *, chunk: int | None, block: int | None, mesh: Mesh | None, **rest: Any) -> Options:
         """The options, with what was left to us filled in; raises as `sweep`."""
         return cls(
             chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
-            block=check_count("block", block, 1),
+            block=None if block is None else check_count("block", block, 1),
             mesh=trial_mesh() if mesh is None else mesh,
             **rest,
         )
@@ -53,12 +62,14 @@ class Work:
     """How a part of the trials is run.
 
     Attributes:
+      form: how the trials are carried out.
       results: shapes of one trial's results.
       units: of progress, a trial.
       bytes_for: bytes on each device with so many trials a call.
       run: results of a part; see `Call`.
     """
 
+    form: Form
     results: Mapping[str, jax.ShapeDtypeStruct]
     units: int
     bytes_for: Callable[[int], int]
@@ -84,7 +95,7 @@ class Call:
     on_units: Callable[[int], None]
 
 
-def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: Options) -> xr.Dataset:
+def execute(grid: Grid, work: Work, configuration: Configuration, options: Options) -> xr.Dataset:
     """Run what is not stored yet and return everything; raises as `sweep`."""
     results = _Results(grid.trials)
     with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:
@@ -92,7 +103,7 @@ def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: O
         begun = checkpoints.begun()
         parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None)
         if not parts:
-            return to_dataset(grid, results.arrays)
+            return to_dataset(grid, results.arrays, work.form)
         room = max(map(len, parts))
         plan = Plan(
             trials=grid.trials,
@@ -100,11 +111,12 @@ def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: O
             trials_per_call=room,
             calls=len(parts),
             devices=options.mesh.size,
+            form=str(work.form),
             bytes_per_device=work.bytes_for(room),
             bytes_of_results=bytes_of(work.results, grid.trials),
         )
         try:
-            check_memory(plan, options.mesh, work.bytes_for, block=options.block)
+            check_memory(plan, options.mesh, work.bytes_for, block=work.form.block)
         except ValueError:
             checkpoints.withdraw()
             raise
@@ -125,7 +137,7 @@ def execute(grid: Grid, work: Work, configuration: Mapping[str, str], options: O
             results.put(part, arrays)
             done += len(part) * work.units
             on_units(work.units)
-    return to_dataset(grid, results.arrays)
+    return to_dataset(grid, results.arrays, work.form)
 
 
 def cut(trials: int, chunk: int, finished: Sequence[range], begun: range | None = None) -> list[range]:

@@ -59,9 +59,7 @@ SLOW_IN_KERNELS = frozenset({"atan", "lgamma"})
 """Operations that a kernel computes one number at a time, 2 to 10 times slower."""
 
 
-def choose(
-    programs: Sequence[Program], platform: str, *, fused: bool | None = None, block: int | None = None
-) -> Form:
+def choose(programs: Sequence[Program], platform: str, *, fused: bool | None = None, block: int | None = None) -> Form:
     """Returns the form for programs of one trial, by a fixed rule.
 
     What counts is the largest product of arrays in the programs' loops, or in all of them if there is no loop:

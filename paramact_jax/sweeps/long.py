@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,18 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
+from paramact_jax.programs.program import Program, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_names, has_parameter
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
+from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
-from paramact_jax.sweeps.forms import BLOCK, Form
-from paramact_jax.sweeps.trials import OverTrials
+from paramact_jax.sweeps.trials import OverTrials, over_trials
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,8 +62,8 @@ def long_sweep(
     iterations_per_call: int | None = None,
     directory: Path | str | None = None,
     seconds_between_saves: float = 30.0,
-    fused: bool = False,
-    block: int = BLOCK,
+    fused: bool | None = None,
+    block: int | None = None,
     mesh: Mesh | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -117,6 +117,7 @@ def long_sweep(
     options = Options.of(
         grid,
         chunk=chunk,
+        fused=fused,
         block=block,
         mesh=mesh,
         directory=directory,
@@ -129,22 +130,24 @@ def long_sweep(
     else:
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
     shared = as_arrays(settings)
-    programs = _Programs(training, grid, shared, fused, options)
-    results = programs.results(options.chunk)
+    traced = _trace(training, grid.one(), shapes_of(shared))
+    form = options.form([traced["step"]])
+    programs = _Programs(traced, grid, shared, form, options.mesh)
+    results = traced["summarise"].outputs
     check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
     work = Work(
+        form,
         results,
         units=max(iterations, 1),
         bytes_for=programs.bytes_for,
         run=lambda call: programs.run(call, iterations, per_call),
     )
     configuration = describe_sweep(
-        functions,
+        {name: program.identity for name, program in traced.items()},
         grid,
         shared,
         mesh=options.mesh,
-        fused=fused,
-        block=options.block,
+        form=form,
         chunk=options.chunk,
         iterations=iterations,
     )
@@ -155,20 +158,18 @@ class _Programs:
     """The three functions over the trials of one sweep."""
 
     def __init__(
-        self, training: Training, grid: Grid, settings: Mapping[str, Any], fused: bool, options: Options
+        self, traced: Mapping[str, Program], grid: Grid, settings: Mapping[str, Any], form: Form, mesh: Mesh
     ) -> None:
         self._grid = grid
-        self._init, self._advance, self._summarise = _over_trials(training, fused, options.block, options.mesh)
+        self._init, self._summarise = (over_trials(traced[name], form, mesh) for name in ("init", "summarise"))
+        self._advance = over_trials(_repeated(traced["step"], grid.one(), settings), form, mesh)
         self._settings = self._init.share(settings)
-
-    def results(self, trials: int) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes of one trial's results, found with so many trials a call."""
-        return OverTrials.one_of(self._summarise.outputs(self._shapes(trials), self._settings))
+        self._state = traced["init"].outputs
 
     def bytes_for(self, trials: int) -> int:
         """Bytes on each device while so many trials run: of the three programs the one that takes most."""
         started = self._init.blocks_of(self._grid.one(), trials)
-        standing = self._shapes(trials)
+        standing = self._init.blocks_of({"state": self._state, "axes": self._grid.one()["axes"]}, trials)
         return max(
             self._init.memory(started, self._settings),
             self._advance.memory(standing, (self._settings, np.int32(0), np.int32(0))),
@@ -182,7 +183,7 @@ class _Programs:
         if call.begun is None:
             done, state = 0, self._init(started, self._settings, trials=trials)
         else:
-            saved = from_named(call.begun.state, self._shapes(call.room)["state"])
+            saved = from_named(call.begun.state, self._state)
             done, state = call.begun.iteration, self._init.place(saved, room=call.room)
         standing = {"state": state, "axes": started["axes"]}
 
@@ -199,37 +200,45 @@ class _Programs:
                 call.on_units(done)
         return OverTrials.collect(self._summarise(standing, self._settings, trials=trials), trials)
 
-    def _shapes(self, trials: int) -> dict[str, Any]:
-        started = self._init.blocks_of(self._grid.one(), trials)
-        return {"state": self._init.outputs(started, self._settings), "axes": started["axes"]}
 
+def _trace(training: Training, one: dict[str, Any], settings: dict[str, Any]) -> dict[str, Program]:
+    """The three functions as programs of one trial, its state packed."""
 
-@functools.lru_cache(maxsize=64)
-def _over_trials(training: Training, fused: bool, block: int, mesh: Mesh) -> tuple[OverTrials, OverTrials, OverTrials]:
     def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
         return fn(first, **accepted(fn, {name: x for given in values for name, x in given.items()}))
 
     def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
         return pack(called(training.init, trial_key(trial["seed"]), trial["axes"], settings))
 
-    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
-        settings, begin, end = shared
-
-        def step(iteration: jax.Array, before: Any) -> Any:
-            own = {ITERATION: iteration} if has_parameter(training.step, ITERATION) else {}
-            after = pack(called(training.step, unpack(before), trial["axes"], settings, own))
-            check_same_kind(before, after)
-            return after
-
-        return lax.fori_loop(begin, end, step, trial["state"])
+    def step(trial: dict[str, Any], settings: dict[str, Any], iteration: jax.Array) -> Any:
+        own = {ITERATION: iteration} if has_parameter(training.step, ITERATION) else {}
+        after = pack(called(training.step, unpack(trial["state"]), trial["axes"], settings, own))
+        check_same_kind(trial["state"], after)
+        return after
 
     def summarise(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
         return named(called(training.summarise, unpack(trial["state"]), trial["axes"], settings))
 
-    return (
-        OverTrials(init, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh),
-        OverTrials(advance, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh),
-        OverTrials(
-            summarise, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh
-        ),
-    )
+    begun = trace(init, one, settings)
+    standing = {"state": begun.outputs, "axes": one["axes"]}
+    iteration = jax.ShapeDtypeStruct((), np.int32)
+    return {
+        "init": begun,
+        "step": trace(step, standing, settings, iteration),
+        "summarise": trace(summarise, standing, settings),
+    }
+
+
+def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any]) -> Program:
+    """The repetition of a step from one iteration to another."""
+
+    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
+        settings, begin, end = shared
+
+        def again(iteration: jax.Array, state: Any) -> Any:
+            return step(trial | {"state": state}, settings, iteration)
+
+        return lax.fori_loop(begin, end, again, trial["state"])
+
+    number = jax.ShapeDtypeStruct((), np.int32)
+    return trace(advance, {"state": step.outputs, "axes": one["axes"]}, (shapes_of(settings), number, number))

@@ -28,6 +28,7 @@ class Plan:
       trials_per_call: at most so many run in one compiled call.
       calls: so many parts the remaining trials run in.
       devices: so many share the trials of a call, over all processes.
+      form: how the trials are carried out, see `Form`.
       bytes_per_device: what the compiled program takes on each device, by its own account.
       bytes_of_results: what the results of all trials take in the memory of every process.
     """
@@ -37,6 +38,7 @@ class Plan:
     trials_per_call: int
     calls: int
     devices: int
+    form: str
     bytes_per_device: int
     bytes_of_results: int
 
@@ -44,7 +46,7 @@ class Plan:
         stored = f" ({self.remaining} of them still to run)" if self.remaining < self.trials else ""
         return (
             f"{self.trials} trials{stored} in {self.calls} calls of at most {self.trials_per_call} on {self.devices} "
-            f"devices; {in_words(self.bytes_per_device)} a device, results {in_words(self.bytes_of_results)}"
+            f"devices, {self.form}; {in_words(self.bytes_per_device)} a device, results {in_words(self.bytes_of_results)}"
         )
 
 

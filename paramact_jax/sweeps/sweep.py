@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax.sharding import Mesh
 
+from paramact_jax.programs.program import shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_names
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
@@ -18,8 +18,7 @@ from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
-from paramact_jax.sweeps.forms import BLOCK, Form
-from paramact_jax.sweeps.trials import OverTrials
+from paramact_jax.sweeps.trials import over_trials
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,8 +33,8 @@ def sweep(
     axes: Mapping[str, Iterable[Any]] = _NO_AXES,
     chunk: int | None = None,
     directory: Path | str | None = None,
-    fused: bool = False,
-    block: int = BLOCK,
+    fused: bool | None = None,
+    block: int | None = None,
     mesh: Mesh | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -52,15 +51,19 @@ def sweep(
         are padded to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
         call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
-        call that differs in anything that the results depend on is refused.
-      fused: see `OverTrials`; for networks with few nodes a layer.
-      block: trials computed together; 1 for trials that are large themselves, see `OverTrials`.
+        call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
+        program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
+        another name or place of a function does not.
+      fused: whether a CPU carries out each loop as one kernel, with the trials last; by default as `choose` finds best
+        for the traced program.
+      block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default as `choose`
+        finds best.
       mesh: one-dimensional mesh over the devices to use, by default all, of all processes.
       on_plan: called once before anything runs, with what will.
       on_progress: called after every call, with trials done and the seconds that the rest will take.
       settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
-        calling again with the same `train_one` and other values of the same types and shapes does not recompile, and
-        `train_one` cannot branch on them in Python. For a parameter with the name of one of the options above, an axis
+        calling again with other values of the same types and shapes does not recompile, and `train_one` cannot branch
+        on them in Python. For a parameter with the name of one of the options above, an axis
         of one value does the same.
 
     Returns:
@@ -91,6 +94,7 @@ def sweep(
     options = Options.of(
         grid,
         chunk=chunk,
+        fused=fused,
         block=block,
         mesh=mesh,
         directory=directory,
@@ -98,9 +102,15 @@ def sweep(
         on_progress=on_progress,
     )
     shared = as_arrays(settings)
-    over = _over_trials(train_one, fused, options.block, options.mesh)
+
+    def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
+        return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
+
+    program = trace(one, grid.one(), shapes_of(shared))
+    form = options.form([program])
+    over = over_trials(program, form, options.mesh)
     placed = over.share(shared)
-    results = over.one_of(over.outputs(over.blocks_of(grid.one(), options.chunk), placed))
+    results = program.outputs
     check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
 
     def bytes_for(trials: int) -> int:
@@ -111,20 +121,6 @@ def sweep(
         return over.collect(over(trials, placed, trials=len(call.part)), len(call.part))
 
     configuration = describe_sweep(
-        {"train_one": train_one},
-        grid,
-        shared,
-        mesh=options.mesh,
-        fused=fused,
-        block=options.block,
-        chunk=options.chunk,
+        {"train_one": program.identity}, grid, shared, mesh=options.mesh, form=form, chunk=options.chunk
     )
-    return execute(grid, Work(results, 1, bytes_for, run), configuration, options)
-
-
-@functools.lru_cache(maxsize=64)
-def _over_trials(train_one: Callable[..., Any], fused: bool, block: int, mesh: Mesh) -> OverTrials:
-    def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
-        return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
-
-    return OverTrials(one, form=Form("last" if fused else "first" if block > 1 else "alone", block, fused), mesh=mesh)
+    return execute(grid, Work(form, results, 1, bytes_for, run), configuration, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from paramact_jax.programs.program import trace
+from paramact_jax.programs.program import Program, trace
 from paramact_jax.programs.trials_last import trials_last
 from paramact_jax.sweeps.compiler import cpu_options, loops_as_kernels
 from paramact_jax.sweeps.devices import TRIALS, trial_mesh
@@ -188,6 +189,12 @@ class OverTrials:
             return moved.reshape(moved.shape[0] * moved.shape[1], *moved.shape[2:])[:trials]
 
         return jax.tree.map(to_trials, blocks)
+
+
+@functools.lru_cache(maxsize=64)
+def over_trials(program: Program, form: Form, mesh: Mesh) -> OverTrials:
+    """Returns the compiled function of a program, the one that there is already for an equal program."""
+    return OverTrials(program, form=form, mesh=mesh)
 
 
 def _count(trials: int | None) -> np.int32:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from paramact_jax.sweeps.distributed import first_does, from_first
 from paramact_jax.sweeps.storage.atomic import Arrays
+from paramact_jax.sweeps.storage.configuration import Configuration
 from paramact_jax.sweeps.storage.store import Store
 
 
@@ -93,7 +94,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def open_checkpoints(
-    directory: Path | str | None, configuration: Mapping[str, str], seconds_between_saves: float
+    directory: Path | str | None, configuration: Configuration, seconds_between_saves: float
 ) -> Iterator[Checkpoints]:
     """The checkpoints in a directory, which is this sweep's alone meanwhile; None: nothing is kept.
 
@@ -105,7 +106,7 @@ def open_checkpoints(
         return
     opened: list[Store] = []
 
-    first_does(lambda: opened.append(Store(Path(directory), configuration)))
+    first_does(lambda: opened.append(Store(Path(directory), *configuration)))
     try:
         yield Checkpoints(lambda: opened[0], seconds_between_saves)
     finally:

@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from paramact_jax.programs.identity import Identity
+from paramact_jax.programs.values import checksum, describe_value
 from paramact_jax.sweeps.devices import processor, usable_cores
+from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid
-from paramact_jax.sweeps.storage.fingerprint import checksum, describe_function, describe_value
 
-_FORMAT = "1"
+_FORMAT = "2"
 _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
 
 
+class Configuration(NamedTuple):
+    """What a sweep is.
+
+    Attributes:
+      entries: by the names that a message gives them; the programs by their digests.
+      programs: by name what the programs are, for messages only.
+    """
+
+    entries: dict[str, str]
+    programs: dict[str, Identity]
+
+
 def describe_sweep(
-    functions: Mapping[str, Callable[..., Any]],
+    programs: Mapping[str, Identity],
     grid: Grid,
     settings: Mapping[str, Any],
     *,
     mesh: Mesh,
-    fused: bool,
-    block: int,
+    form: Form,
     chunk: int,
     iterations: int | None = None,
-) -> dict[str, str]:
-    """The configuration of a sweep.
+) -> Configuration:
+    """The configuration of a sweep whose trials are computed by these programs.
 
     The number of trials a call and the devices are part of it where results may depend on them in the last bits: on
     accelerators, and on CPUs the number of threads, over which XLA's library of matrix products splits long sums
-    (not of `fused` programs, which do not call it).
+    (not of trials last in one kernel, which does not call it).
     """
-    found = {"format": _FORMAT, "block": str(block)}
-    for name, fn in functions.items():
-        found |= describe_function(name, fn)
+    found = {"format": _FORMAT, "form": str(form)}
     found |= {"seeds": _seeds(grid.seeds)}
     found |= {f"axes.{name}": describe_value(labels) for name, labels in grid.labels.items()}
     for name, value in settings.items():
@@ -48,17 +59,19 @@ def describe_sweep(
         found["iterations"] = str(iterations)
     found |= {"jax": jax.__version__, "jaxlib": importlib.metadata.version("jaxlib")}
     found |= {name: str(getattr(jax.config, name)) for name in _OPTIONS}
-    return found | _machine(mesh, fused, chunk)
+    found |= _machine(mesh, form, chunk)
+    found |= {name: f"sha256:{program.digest}" for name, program in programs.items()}
+    return Configuration(found, dict(programs))
 
 
-def _machine(mesh: Mesh, fused: bool, chunk: int) -> dict[str, str]:
+def _machine(mesh: Mesh, form: Form, chunk: int) -> dict[str, str]:
     device = mesh.devices.flat[0]
     flags = (flag for flag in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in flag)
-    found = {"platform": device.platform, "fused": str(fused), "XLA_FLAGS": " ".join(sorted(flags))}
+    found = {"platform": device.platform, "XLA_FLAGS": " ".join(sorted(flags))}
     if device.platform != "cpu":
         return found | {"device": device.device_kind, "devices": str(mesh.size), "chunk": str(chunk)}
     found["processor"] = processor()  # code is generated for it
-    if fused:
+    if form.kernel:
         return found | {"one kernel": os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1")}
     return found | {"threads": str(max(usable_cores(), jax.local_device_count()))}
 

@@ -1,5 +1,6 @@
 """What a sweep keeps in its directory: finished parts of the trials, and where the unfinished one stands.
 
+program.json.gz                  the programs as text, for messages only
 sweep.json                       configuration, with a checksum
 trials-BEGIN-END.npz             results of a finished part
 state-BEGIN-END-ITERATION.npz    the last two states of the part that is being trained
@@ -18,16 +19,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from paramact_jax.programs.identity import Identity
 from paramact_jax.sweeps.storage.atomic import PARTIAL, Arrays, DamagedError, read_arrays, write_arrays, write_bytes
+from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, compare, pack_programs, read_programs
 
-_MANIFEST, _LOCK, _DAMAGED = "sweep.json", "lock", ".damaged"
+_MANIFEST, _PROGRAMS, _LOCK, _DAMAGED = "sweep.json", "program.json.gz", "lock", ".damaged"
 _PART = re.compile(r"trials-(\d+)-(\d+)\.npz")
 _STATE = re.compile(r"state-(\d+)-(\d+)-(\d+)\.npz")
 _STATES_KEPT = 2
-
-
-class DirectoryRefusedError(ValueError):
-    """A directory that a sweep cannot resume from."""
+_NO_PROGRAMS: Mapping[str, Identity] = {}
 
 
 class Store:
@@ -36,13 +36,16 @@ class Store:
     Args:
       directory: a new or empty one, or that of the same sweep, which is then resumed.
       configuration: everything that the results depend on, by name.
+      programs: what the programs are, by name, so that a message can say how they differ.
 
     Raises:
       ValueError: in one line, if the directory is in use, holds another sweep or other files, or is damaged.
       OSError: in one line, if it cannot be written to.
     """
 
-    def __init__(self, directory: Path, configuration: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, configuration: Mapping[str, str], programs: Mapping[str, Identity] = _NO_PROGRAMS
+    ) -> None:
         self.directory = directory
         self._hash = _hash(configuration)
         try:
@@ -56,7 +59,7 @@ class Store:
             raise OSError(f"directory: cannot write to {directory}: {_reason(error)}; name another one") from error
         try:
             self._acquire()
-            self._check(configuration)
+            self._check(configuration, programs)
         except BaseException:
             self._lock.close()
             raise
@@ -69,6 +72,7 @@ class Store:
         """Forget the configuration if nothing has been kept yet, so that the directory is free for another."""
         if not self.parts() and not self._states():
             (self.directory / _MANIFEST).unlink(missing_ok=True)
+            (self.directory / _PROGRAMS).unlink(missing_ok=True)
 
     def parts(self) -> list[range]:
         """The parts of the trials that are finished, in order."""
@@ -145,36 +149,27 @@ class Store:
         self._lock.write(f"process {os.getpid()}")
         self._lock.flush()
 
-    def _check(self, configuration: Mapping[str, str]) -> None:
+    def _check(self, configuration: Mapping[str, str], programs: Mapping[str, Identity]) -> None:
         """Start the directory, or make sure that it is this sweep's."""
         for path in self.directory.glob(f".*{PARTIAL}"):
             path.unlink()
         manifest = self.directory / _MANIFEST
         if manifest.exists():
-            compare(self.directory, _read_manifest(manifest), configuration)
+            texts = read_programs(self.directory / _PROGRAMS)
+            compare(self.directory, _read_manifest(manifest), configuration, texts, programs)
             return
-        if others := sorted(path.name for path in self.directory.iterdir() if path.name != _LOCK):
+        own = (_LOCK, _PROGRAMS)  # the second is there alone if the process died before it wrote the manifest
+        if others := sorted(path.name for path in self.directory.iterdir() if path.name not in own):
             raise DirectoryRefusedError(
                 f"directory: expected a new or empty one, or one of a sweep with its {_MANIFEST}, got {self.directory} "
                 f"with {others[0]} in it; name another one"
             )
         content = {"configuration": dict(configuration), "sha256": self._hash}
         try:
+            write_bytes(self.directory / _PROGRAMS, pack_programs(programs))
             write_bytes(manifest, json.dumps(content, indent=2).encode() + b"\n")
         except OSError as error:
             raise OSError(f"directory: cannot write to {self.directory}: {_reason(error)}; name another one") from error
-
-
-def compare(directory: Path, stored: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise ValueError, in one line, that names each entry in which two configurations differ."""
-    names = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
-    if names:
-        absent = "not there"
-        changes = "; ".join(f"{name}: {stored.get(name, absent)} stored, {now.get(name, absent)} now" for name in names)
-        raise DirectoryRefusedError(
-            f"directory: {directory} holds a sweep that differs in {changes}. Make the call as it was stored to go on "
-            f"with it, or name another directory"
-        )
 
 
 def _read_manifest(path: Path) -> dict[str, str]:

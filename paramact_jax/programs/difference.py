@@ -18,7 +18,8 @@ def difference(stored: Sequence[str], now: Sequence[str], where: Callable[[int],
       where: gives the place in the source of a line of the other.
 
     Examples:
-      >>> difference(["input v0:f32[]", "v1:f32[] = mul v0 0.1:f32[]"], ["input v0:f32[]", "v1:f32[] = mul v0 0.2:f32[]"])
+      >>> stored, now = (["input v0:f32[]", f"v1:f32[] = mul v0 {factor}:f32[]"] for factor in (0.1, 0.2))
+      >>> difference(stored, now)
       'operation 1 of 1, `mul`: 0.1:f32[] stored, 0.2:f32[] now'
     """
     pairs = itertools.zip_longest(stored, now, fillvalue="")

@@ -182,7 +182,7 @@ def name_of(equation: Any) -> str:
 
 
 def called_by(equation: Any) -> Any | None:
-    """Returns the program that an equation only calls, of jit, remat or a function with a derivative rule; else None."""
+    """Returns the program that an equation only calls: of jit, of remat, of a function with a derivative rule; or None."""
     if name_of(equation) in CALLS | REMAT | CUSTOM:
         params = equation.params
         return next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)

@@ -37,8 +37,11 @@ _IN_KERNELS = frozenset(
         *("squeeze", "stop_gradient", "threefry2x32", "transpose"),
     )
 )
-"""Operations that XLA's CPU compiler was seen to put in one kernel. Not among them: sorts, scatters, what is computed by a
-library (linear algebra, Fourier transforms), callbacks; and convolutions, which are slow there."""
+"""Operations that XLA's CPU compiler was seen to put in one kernel.
+
+Not among them: sorts, scatters, callbacks, what a library computes (linear algebra, Fourier transforms); and
+convolutions, which are slow there.
+"""
 
 CompilerOptions = dict[str, str | int]
 
@@ -91,7 +94,7 @@ def loops_as_kernels(program: Program) -> Callable[..., Any]:
 
 
 def not_in_kernels(equation: Any) -> str | None:
-    """Returns the name of the first operation within a loop that XLA's CPU compiler puts in no kernel; None: it can be one."""
+    """Returns the first operation in a loop that XLA's CPU compiler puts in no kernel; None: the loop can be one."""
     for program in programs_of(equation):
         for operation in walk(program):
             if operation.name not in _IN_KERNELS:

@@ -126,6 +126,6 @@ def _check_kernels(operations: Sequence[Operation]) -> None:
     for operation in operations:
         if operation.name in LOOPS and (problem := not_in_kernels(operation.equation)):
             raise ValueError(
-                f"fused: expected loops that one kernel can hold, got the operation {problem!r} in one; leave fused out, "
-                f"or take the operation out of the loop"
+                f"fused: expected loops that one kernel can hold, got one with the operation {problem!r}; leave fused "
+                f"out, or take the operation out of the loop"
             )

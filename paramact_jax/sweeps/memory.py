@@ -46,7 +46,8 @@ class Plan:
         stored = f" ({self.remaining} of them still to run)" if self.remaining < self.trials else ""
         return (
             f"{self.trials} trials{stored} in {self.calls} calls of at most {self.trials_per_call} on {self.devices} "
-            f"devices, {self.form}; {in_words(self.bytes_per_device)} a device, results {in_words(self.bytes_of_results)}"
+            f"devices, {self.form}; {in_words(self.bytes_per_device)} a device, "
+            f"results {in_words(self.bytes_of_results)}"
         )
 
 

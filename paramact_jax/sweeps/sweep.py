@@ -54,10 +54,10 @@ def sweep(
         call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
         program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
         another name or place of a function does not.
-      fused: whether a CPU carries out each loop as one kernel, with the trials last; by default as `choose` finds best
-        for the traced program.
-      block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default as `choose`
-        finds best.
+      fused: whether a CPU carries out each loop as one kernel, with the trials last. By default the traced program
+        decides, see `sweeps.forms.choose`.
+      block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default the
+        traced program decides.
       mesh: one-dimensional mesh over the devices to use, by default all, of all processes.
       on_plan: called once before anything runs, with what will.
       on_progress: called after every call, with trials done and the seconds that the rest will take.

@@ -1,9 +1,7 @@
-"""The multilayer perceptron as a pure function of its params, for one trial or for many at once.
+"""The multilayer perceptron as a pure function of its params.
 
 Params are the plain nested dict of the Flax model: {"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {...}}},
-"out": {"kernel", "bias"}}. Every array may carry one more axis, the *last*, that counts independent trials. With
-the trials last, each operation of a small network runs over a contiguous axis as long as the batch of trials, where a
-batched matrix product of tiny matrices runs scalar loops.
+"out": {"kernel", "bias"}}.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from paramact_jax.activations import Activation
-from paramact_jax.networks.affine import affine
 
 Params = dict[str, Any]
 """{"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {"a", "b"}}}, "out": {"kernel", "bias"}}, any arrays."""
@@ -61,7 +58,7 @@ def with_activation(
     """The same W and w0 under another activation, whose parameters are at their start values.
 
     Args:
-      params: params of an MLP, with or without a last axis of trials.
+      params: params of an MLP, or trees of arrays of many of them.
       activation: the record to put in every hidden layer, or one for each.
       initial: start values by parameter name, scalars; by default the record's.
 
@@ -101,15 +98,13 @@ def forward(params: Params, inputs: jax.Array, activation: Activation | Sequence
     """Outputs of the network for a batch of inputs.
 
     Args:
-      params: as above; kernels (fan_in, fan_out), biases and activation parameters (fan_out,), or the same with
-        one more axis of trials at the end. An activation's parameters that are not there are held at the record's
-        start values.
-      inputs: shape (points, in_features), the same for all trials.
+      params: as above; kernels (fan_in, fan_out), biases and activation parameters (fan_out,). An activation's
+        parameters that are not there are held at the record's start values.
+      inputs: shape (points, in_features).
       activation: the record in every hidden layer, or one for each.
 
     Returns:
-      Shape (points, out_features), or (points, out_features, trials). With trials it can be differentiated in reverse
-      mode only.
+      Shape (points, out_features).
 
     Raises:
       ValueError: for another number of records than of hidden layers.
@@ -134,14 +129,12 @@ def forward_with_values(
         [P, eq. 17].
 
     Returns:
-      The outputs, (points, out_features), and the list of y^(l), (points, n_l), l = 1 .. K; with trials both have one
-      more axis of them at the end.
+      The outputs, (points, out_features), and the list of y^(l), (points, n_l), l = 1 .. K.
 
     Raises:
       ValueError: as `forward`.
     """
-    trials = params["out"]["bias"].shape[1:]
-    z = jnp.broadcast_to(inputs.reshape(inputs.shape + (1,) * len(trials)), inputs.shape + trials)
+    z = inputs
     hidden = params.get("hidden", {})
     values = []
     for i, record in enumerate(each_layer(activation, len(hidden))):
@@ -152,3 +145,8 @@ def forward_with_values(
         z = record.fn(y, **dict(record.params) | own)
         values.append(y)
     return affine(z, **params["out"]), values
+
+
+def affine(z: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns y = W z + w0, W = kernel^T [P, eq. 4], of shape (points, fan_out) for z of shape (points, fan_in)."""
+    return z @ kernel + bias[None]

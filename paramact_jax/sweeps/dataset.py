@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,11 +15,14 @@ from paramact_jax.sweeps.grid import SEED, Grid
 if TYPE_CHECKING:
     import xarray as xr
 
+ITERATION = "iteration"
+"""Name of the dim that what is observed on the way has."""
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
 RESULT = "result"
 """Variable that holds what a function returns that returns one bare array."""
 
 
-def named(results: Any) -> dict[str, jax.Array]:
+def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
     """The arrays of a tree by the names of their variables: the path within the tree, joined by dots.
 
     Random keys are stored as their data.
@@ -31,48 +34,69 @@ def named(results: Any) -> dict[str, jax.Array]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(results):
         name = jax.tree_util.keystr(path, simple=True, separator=".") or RESULT
         if name in found:
-            raise ValueError(f"results: expected names that differ, got {name!r} for two of them; rename one")
+            raise ValueError(f"{what}: expected names that differ, got {name!r} for two of them; rename one")
         try:
             array = jnp.asarray(leaf)
         except TypeError as error:
-            raise ValueError(f"results: {name}: expected an array, got {leaf!r}; return arrays only") from error
+            raise ValueError(f"{what}: {name}: expected an array, got {leaf!r}; return arrays only") from error
         found[name] = jax.random.key_data(array) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else array
     if not found:
-        raise ValueError("results: expected at least one array, got none; return what each trial should record")
+        raise ValueError(f"{what}: expected at least one array, got none; return what each trial should record")
     return found
 
 
-def check_results(names: Mapping[str, int], dims: Iterable[str]) -> None:
+def check_results(results: Shapes, observed: Shapes, dims: Iterable[str]) -> None:
     """Refuse results that could not stand in one dataset.
 
     Args:
-      names: of the results, with their number of axes in one trial.
+      results: shapes of one trial's, by name.
+      observed: the same of what is noted on the way.
       dims: names of the grid's dims.
 
     Raises:
-      ValueError: in one line, for a name that is a dim's too.
+      ValueError: in one line, for a name that is a dim's too, or both a result and observed.
     """
-    taken = [*dims, *(dim for name, axes in names.items() for dim in _own_dims(name, axes))]
+    if both := sorted(results.keys() & observed.keys()):
+        raise ValueError(f"observe: expected names that the results have not, got {both[0]!r}; rename it")
+    if observed and ITERATION in dims:
+        raise ValueError(f"axes: expected another name than {ITERATION!r}, the dim of what is observed; rename it")
+    names = {**results, **observed}
+    taken = [*dims, *([ITERATION] if observed else [])]
+    taken += [dim for name, x in names.items() for dim in _own_dims(name, len(x.shape))]
     for name in names:
         if name in taken:
             raise ValueError(f"results: expected names that are not dims ({', '.join(taken)}), got {name!r}; rename it")
 
 
-def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray], form: Form) -> xr.Dataset:
+def to_dataset(
+    grid: Grid,
+    arrays: Mapping[str, np.ndarray],
+    form: Form,
+    *,
+    observed: Collection[str] = (),
+    marks: Sequence[int] = (),
+) -> xr.Dataset:
     """Dims: each axis, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
 
     Args:
       grid: the trials.
       arrays: by name, each with a leading axis of all trials.
       form: how the trials were carried out; it becomes the attribute "form".
+      observed: names of the arrays that have an axis of `marks` next, the dim `iteration`.
+      marks: the iterations.
     """
     import xarray as xr  # with pandas half a second, which a sweep that only prints a message need not wait for
 
+    def dims(name: str, axes: int) -> tuple[str, ...]:
+        return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
+
     data: dict[str, Any] = {
-        name: ((*grid.dims, *_own_dims(name, array.ndim - 1)), array.reshape(*grid.shape, *array.shape[1:]))
+        name: ((*grid.dims, *dims(name, array.ndim - 1)), array.reshape(*grid.shape, *array.shape[1:]))
         for name, array in arrays.items()
     }
-    return xr.Dataset(data, coords={**grid.labels, SEED: grid.seeds.astype(np.int64)}, attrs={"form": str(form)})
+    coords: dict[str, Any] = {**grid.labels, SEED: grid.seeds.astype(np.int64)}
+    coords |= {ITERATION: list(marks)} if observed else {}
+    return xr.Dataset(data, coords=coords, attrs={"form": str(form)})
 
 
 def _own_dims(name: str, axes: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ class Work:
       units: of progress, a trial.
       bytes_for: bytes on each device with so many trials a call.
       run: results of a part; see `Call`.
+      observed, marks: see `to_dataset`.
     """
 
     form: Form
@@ -74,6 +75,12 @@ class Work:
     units: int
     bytes_for: Callable[[int], int]
     run: Callable[[Call], Arrays]
+    observed: Collection[str] = ()
+    marks: Sequence[int] = ()
+
+    def dataset(self, grid: Grid, arrays: Arrays) -> xr.Dataset:
+        """Results of all trials as a dataset."""
+        return to_dataset(grid, arrays, self.form, observed=self.observed, marks=self.marks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +110,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
         begun = checkpoints.begun()
         parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None)
         if not parts:
-            return to_dataset(grid, results.arrays, work.form)
+            return work.dataset(grid, results.arrays)
         room = max(map(len, parts))
         plan = Plan(
             trials=grid.trials,
@@ -137,7 +144,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
             results.put(part, arrays)
             done += len(part) * work.units
             on_units(work.units)
-    return to_dataset(grid, results.arrays, work.form)
+    return work.dataset(grid, results.arrays)
 
 
 def cut(trials: int, chunk: int, finished: Sequence[range], begun: range | None = None) -> list[range]:

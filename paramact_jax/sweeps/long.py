@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A training in three pure, vmappable functions of one trial.
+    """A training in pure functions of one trial.
 
     Each is given those of the settings and axes that it has parameters for.
 
@@ -45,11 +45,13 @@ class Training:
         `iteration`, it is given the number of iterations made before, the same for all trials: a `jax.lax.cond` on it
         stays a branch, on every kind of device.
       summarise: (state, **settings) -> results: any tree of arrays.
+      observe: (state, **settings) -> what to note of a state on the way, any tree of arrays; see `observe_every`.
     """
 
     init: Callable[..., Any]
     step: Callable[..., Any]
     summarise: Callable[..., Any]
+    observe: Callable[..., Any] | None = None
 
 
 def long_sweep(
@@ -60,6 +62,7 @@ def long_sweep(
     axes: Mapping[str, Iterable[Any]] = _NO_AXES,
     chunk: int | None = None,
     iterations_per_call: int | None = None,
+    observe_every: int | None = None,
     directory: Path | str | None = None,
     seconds_between_saves: float = 30.0,
     fused: bool | None = None,
@@ -74,13 +77,15 @@ def long_sweep(
     As `sweep`, with these differences.
 
     Args:
-      training: the three functions.
+      training: the functions.
       seeds: as in `sweep`.
       iterations: steps of every trial, at least 0.
-      axes: as in `sweep`; the parameters are those of the three functions.
+      axes: as in `sweep`; the parameters are those of the functions.
       chunk: as in `sweep`: the first `chunk` trials make all their iterations, then the next.
       iterations_per_call: steps in one compiled call, by default a hundredth of them: between calls progress is
         reported and the state saved. All calls share one program, and the results do not depend on it.
+      observe_every: iterations between two calls of `training.observe`, beginning with the initial state and ending
+        with the last. What it returns has one more dim, "iteration", before its own.
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
       seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last.
       fused: as in `sweep`.
@@ -91,7 +96,7 @@ def long_sweep(
       settings: as in `sweep`.
 
     Returns:
-      As `sweep`, of what `training.summarise` returns.
+      As `sweep`, of what `training.summarise` and `training.observe` return.
 
     Raises:
       ValueError: as `sweep`, or if a step returns another kind of state than it was given.
@@ -109,7 +114,7 @@ def long_sweep(
       (('learning_rate', 'seed'), True)
     """
     grid = make_grid(axes, seeds)
-    functions = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
+    functions = {name: fn for name, fn in vars(training).items() if name != "observe" or fn is not None}
     provided = {"step": ITERATION} if has_parameter(training.step, ITERATION) else {}
     check_names(functions, grid.labels, settings, provided=provided)
     if check_count("iterations", iterations, 0) > MOST_ITERATIONS:
@@ -129,18 +134,22 @@ def long_sweep(
         per_call = max(-(-iterations // 100), 1)
     else:
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
+    marks = _marks(training, iterations, observe_every)
     shared = as_arrays(settings)
-    traced = _trace(training, grid.one(), shapes_of(shared))
+    traced = _trace(functions, grid.one(), shapes_of(shared))
     form = options.form([traced["step"]])
-    programs = _Programs(traced, grid, shared, form, options.mesh)
+    programs = _Programs(traced, grid, shared, form, options.mesh, marks)
     results = traced["summarise"].outputs
-    check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
+    seen = traced["observe"].outputs if marks else {}
+    check_results(results, seen, grid.dims)
     work = Work(
         form,
-        results,
+        results | {name: jax.ShapeDtypeStruct((len(marks), *x.shape), x.dtype) for name, x in seen.items()},
         units=max(iterations, 1),
         bytes_for=programs.bytes_for,
         run=lambda call: programs.run(call, iterations, per_call),
+        observed=seen.keys(),
+        marks=marks,
     )
     configuration = describe_sweep(
         {name: program.identity for name, program in traced.items()},
@@ -150,83 +159,114 @@ def long_sweep(
         form=form,
         chunk=options.chunk,
         iterations=iterations,
+        observe_every=observe_every,
     )
     return execute(grid, work, configuration, options)
 
 
+def _marks(training: Training, iterations: int, every: int | None) -> list[int]:
+    """The iterations after which to observe."""
+    if (training.observe is None) != (every is None):
+        raise ValueError(
+            f"observe_every: expected a number of iterations with a training that has `observe`, and none without, got "
+            f"{every!r}; give both or neither"
+        )
+    if every is None:
+        return []
+    return [*range(0, iterations, check_count("observe_every", every, 1)), iterations]
+
+
 class _Programs:
-    """The three functions over the trials of one sweep."""
+    """The functions over the trials of one sweep."""
 
     def __init__(
-        self, traced: Mapping[str, Program], grid: Grid, settings: Mapping[str, Any], form: Form, mesh: Mesh
+        self,
+        traced: Mapping[str, Program],
+        grid: Grid,
+        settings: Mapping[str, Any],
+        form: Form,
+        mesh: Mesh,
+        marks: Sequence[int],
     ) -> None:
-        self._grid = grid
-        self._init, self._summarise = (over_trials(traced[name], form, mesh) for name in ("init", "summarise"))
-        self._advance = over_trials(_repeated(traced["step"], grid.one(), settings), form, mesh)
-        self._settings = self._init.share(settings)
+        self._grid, self._marks = grid, marks
+        self._over = {name: over_trials(traced[name], form, mesh) for name in traced if name != "step"}
+        self._over["advance"] = over_trials(_repeated(traced["step"], grid.one(), settings), form, mesh)
+        self._settings = self._over["init"].share(settings)
         self._state = traced["init"].outputs
 
     def bytes_for(self, trials: int) -> int:
-        """Bytes on each device while so many trials run: of the three programs the one that takes most."""
-        started = self._init.blocks_of(self._grid.one(), trials)
-        standing = self._init.blocks_of({"state": self._state, "axes": self._grid.one()["axes"]}, trials)
+        """Bytes on each device while so many trials run: of the programs the one that takes most."""
+        init = self._over["init"]
+        started = init.blocks_of(self._grid.one(), trials)
+        standing = init.blocks_of({"state": self._state, "axes": self._grid.one()["axes"]}, trials)
+        shared = {"advance": (self._settings, np.int32(0), np.int32(0))}
         return max(
-            self._init.memory(started, self._settings),
-            self._advance.memory(standing, (self._settings, np.int32(0), np.int32(0))),
-            self._summarise.memory(standing, self._settings),
+            over.memory(started if name == "init" else standing, shared.get(name, self._settings))
+            for name, over in self._over.items()
         )
 
     def run(self, call: Call, iterations: int, per_call: int) -> Arrays:
         """Results of a part of the trials."""
         part, trials = call.part, len(call.part)
-        started = self._init.place(self._grid.part(part.start, part.stop), room=call.room)
+        init = self._over["init"]
+        started = init.place(self._grid.part(part.start, part.stop), room=call.room)
+        noted: list[Arrays] = []
         if call.begun is None:
-            done, state = 0, self._init(started, self._settings, trials=trials)
+            done, state = 0, init(started, self._settings, trials=trials)
         else:
-            saved = from_named(call.begun.state, self._state)
-            done, state = call.begun.iteration, self._init.place(saved, room=call.room)
+            saved, noted = from_named(call.begun.state, self._state)
+            done, state = call.begun.iteration, init.place(saved, room=call.room)
         standing = {"state": state, "axes": started["axes"]}
 
         def gather() -> Arrays:
-            return to_named(OverTrials.collect(standing["state"], trials))
+            return to_named(OverTrials.collect(standing["state"], trials), noted)
 
+        def note() -> None:
+            if len(noted) < len(self._marks) and self._marks[len(noted)] == done:
+                seen = self._over["observe"](standing, self._settings, trials=trials)
+                noted.append(OverTrials.collect(seen, trials))
+
+        note()
         while done < iterations:
-            steps = min(per_call, iterations - done)
-            shared = self._settings, np.int32(done), np.int32(done + steps)
-            standing["state"] = jax.block_until_ready(self._advance(standing, shared, trials=trials))
-            done += steps
+            until = min(iterations, done + per_call, *self._marks[len(noted) :][:1])
+            shared = self._settings, np.int32(done), np.int32(until)
+            standing["state"] = jax.block_until_ready(self._over["advance"](standing, shared, trials=trials))
+            done = until
+            note()
             if done < iterations:  # after the last come the results
                 call.checkpoints.save_state(part, done, gather)
                 call.on_units(done)
-        return OverTrials.collect(self._summarise(standing, self._settings, trials=trials), trials)
+        results: Arrays = OverTrials.collect(self._over["summarise"](standing, self._settings, trials=trials), trials)
+        return results | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}
 
 
-def _trace(training: Training, one: dict[str, Any], settings: dict[str, Any]) -> dict[str, Program]:
-    """The three functions as programs of one trial, its state packed."""
+def _trace(
+    functions: Mapping[str, Callable[..., Any]], one: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, Program]:
+    """The functions as programs of one trial, its state packed."""
 
     def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
         return fn(first, **accepted(fn, {name: x for given in values for name, x in given.items()}))
 
     def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
-        return pack(called(training.init, trial_key(trial["seed"]), trial["axes"], settings))
+        return pack(called(functions["init"], trial_key(trial["seed"]), trial["axes"], settings))
 
     def step(trial: dict[str, Any], settings: dict[str, Any], iteration: jax.Array) -> Any:
-        own = {ITERATION: iteration} if has_parameter(training.step, ITERATION) else {}
-        after = pack(called(training.step, unpack(trial["state"]), trial["axes"], settings, own))
+        own = {ITERATION: iteration} if has_parameter(functions["step"], ITERATION) else {}
+        after = pack(called(functions["step"], unpack(trial["state"]), trial["axes"], settings, own))
         check_same_kind(trial["state"], after)
         return after
 
-    def summarise(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
-        return named(called(training.summarise, unpack(trial["state"]), trial["axes"], settings))
+    def of_state(name: str) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, jax.Array]]:
+        return lambda trial, settings: named(
+            called(functions[name], unpack(trial["state"]), trial["axes"], settings), what=name
+        )
 
     begun = trace(init, one, settings)
     standing = {"state": begun.outputs, "axes": one["axes"]}
     iteration = jax.ShapeDtypeStruct((), np.int32)
-    return {
-        "init": begun,
-        "step": trace(step, standing, settings, iteration),
-        "summarise": trace(summarise, standing, settings),
-    }
+    rest = {name: trace(of_state(name), standing, settings) for name in functions if name not in ("init", "step")}
+    return {"init": begun, "step": trace(step, standing, settings, iteration)} | rest
 
 
 def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any]) -> Program:

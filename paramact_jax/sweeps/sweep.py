@@ -111,7 +111,7 @@ def sweep(
     over = over_trials(program, form, options.mesh)
     placed = over.share(shared)
     results = program.outputs
-    check_results({name: len(x.shape) for name, x in results.items()}, grid.dims)
+    check_results(results, {}, grid.dims)
 
     def bytes_for(trials: int) -> int:
         return over.memory(over.blocks_of(grid.one(), trials), placed)

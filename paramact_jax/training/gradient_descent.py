@@ -51,7 +51,7 @@ class State(NamedTuple):
 
 
 class Network(Protocol):
-    """A network's outputs (points, out_features[, trials]) from params with or without a last axis of trials."""
+    """A network's outputs (points, out_features) from params and inputs."""
 
     def __call__(self, params: Params, inputs: jax.Array) -> jax.Array:
         """Outputs of the network."""
@@ -73,7 +73,7 @@ def final(state: State, one_step_later: State) -> State:
 
 
 def gradient_descent(
-    network: Network, inputs: np.ndarray, targets: np.ndarray, *, trials_last: bool, point_by_point: bool = False
+    network: Network, inputs: np.ndarray, targets: np.ndarray, *, point_by_point: bool = False
 ) -> Advance:
     """The function `advance(state, settings, steps)` that makes `steps` iterations of one trial.
 
@@ -86,13 +86,10 @@ def gradient_descent(
       network: maps params and inputs to outputs.
       inputs: (points, in_features).
       targets: (points, out_features).
-      trials_last: how `jax.vmap` of `advance` over trials is computed: with the trials on the last axis of
-        every array (fast for small networks), or the usual way, with batched matrix products (fast for wide ones).
-        The mathematics is the same; rounding differs.
       point_by_point: whether there is an update after every point.
 
     Returns:
-      A pure function, to be vmapped over state and settings, not over steps. It computes in the params' dtype.
+      A pure function of one trial, which computes in the params' dtype.
 
     Raises:
       ValueError: if inputs and targets are not two axes each, with as many points.
@@ -103,87 +100,45 @@ def gradient_descent(
             f"{np.shape(inputs)} and {np.shape(targets)}"
         )
 
-    def advance_all(state: State, settings: Settings, steps: ArrayLike) -> State:
-        return _advance(network, jnp.asarray(inputs), jnp.asarray(targets), state, settings, steps, point_by_point)
+    def squared_error(params: Params, points: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return jnp.mean((network(params, points[0]) - points[1]) ** 2)
 
-    if not trials_last:
-        return advance_all
+    def update(params: Params, settings: Settings, points: tuple[jax.Array, jax.Array]) -> tuple[Params, jax.Array]:
+        def objective(params: Params) -> tuple[jax.Array, jax.Array]:
+            error = squared_error(params, points)
+            return settings.loss_scale * error, error
 
-    advance = jax.custom_batching.custom_vmap(advance_all)
-
-    @advance.def_vmap
-    def _advance_with_trials_last(
-        trials: int, batched: tuple[State, Settings, bool], state: State, settings: Settings, steps: ArrayLike
-    ) -> tuple[State, State]:
-        def to_last(x: ArrayLike, is_batched: bool) -> jax.Array:
-            x = jnp.asarray(x)
-            return jnp.moveaxis(x, 0, -1) if is_batched else jnp.broadcast_to(x[..., None], (*x.shape, trials))
-
-        if batched[2]:
-            raise ValueError("expected one number of steps for all trials, got one for each; vmap with in_axes=None")
-        last = jax.tree.map(to_last, (state, settings), (batched[0], batched[1]))
-        state, settings = last
-        moved = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), advance_all(state, settings, steps))
-        return moved, jax.tree.map(lambda _: True, moved)
-
-    return advance
-
-
-def _advance(
-    network: Network,
-    inputs: jax.Array,
-    targets: jax.Array,
-    state: State,
-    settings: Settings,
-    steps: ArrayLike,
-    point_by_point: bool,
-) -> State:
-    """`steps` iterations; every array of state and settings may carry a last axis of trials."""
-    dtype = state.loss.dtype
-    inputs, targets = inputs.astype(dtype), targets.astype(dtype)
-    settings = Settings(*(jnp.asarray(value, dtype) for value in settings))
-    labels = parameter_labels(state.params)
-    rates = {ACTIVATION: settings.activation_learning_rate}
-
-    def squared_error(params: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
-        outputs = network(params, inputs)
-        return jnp.mean((outputs - _align(targets, outputs)) ** 2, axis=(0, 1))
-
-    def objective(params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        error = squared_error(params, inputs, targets)
-        return jnp.sum(settings.loss_scale * error), error  # trials are independent: one gradient of their sum
-
-    def update(params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[Params, jax.Array]:
-        gradient, loss = jax.grad(objective, has_aux=True)(params, inputs, targets)
+        gradient, loss = jax.grad(objective, has_aux=True)(params)
+        rates = {ACTIVATION: settings.activation_learning_rate}
         params = jax.tree.map(
-            lambda label, p, g: p - _trailing(rates.get(label, settings.learning_rate), p) * g,
-            labels,
+            lambda label, p, g: p - rates.get(label, settings.learning_rate) * g,
+            parameter_labels(params),
             params,
             gradient,
         )
         return params, loss
 
-    def update_after_each(params: Params) -> tuple[Params, jax.Array]:
+    def update_after_each(
+        params: Params, settings: Settings, points: tuple[jax.Array, jax.Array]
+    ) -> tuple[Params, jax.Array]:
         def one(i: jax.Array, params: Params) -> Params:
-            return update(params, *(lax.dynamic_slice_in_dim(x, i, 1) for x in (inputs, targets)))[0]
+            point = lax.dynamic_slice_in_dim(points[0], i, 1), lax.dynamic_slice_in_dim(points[1], i, 1)
+            return update(params, settings, point)[0]
 
-        return lax.fori_loop(0, len(inputs), one, params), squared_error(params, inputs, targets)
+        return lax.fori_loop(0, len(inputs), one, params), squared_error(params, points)
 
-    def iterate(_: jax.Array, state: State) -> State:
-        params, loss = update_after_each(state.params) if point_by_point else update(state.params, inputs, targets)
+    def iterate(state: State, settings: Settings) -> State:
+        dtype = state.loss.dtype
+        points = jnp.asarray(inputs, dtype), jnp.asarray(targets, dtype)
+        settings = Settings(*(jnp.asarray(value, dtype) for value in settings))
+        params, loss = (update_after_each if point_by_point else update)(state.params, settings, points)
         below = (state.reached_at == NOT_REACHED) & (loss < settings.threshold)
         reached_at = jnp.where(below, state.iteration, state.reached_at)
         return State(params, state.iteration + 1, loss, reached_at)
 
-    return lax.fori_loop(0, steps, iterate, state)
+    def advance(state: State, settings: Settings, steps: ArrayLike) -> State:
+        if isinstance(steps, int) and steps == 1:  # needs no loop
+            return iterate(state, settings)
+        return lax.fori_loop(0, steps, lambda _, state: iterate(state, settings), state)
 
-
-def _align(x: jax.Array, like: jax.Array) -> jax.Array:
-    """With axes of size 1 appended to x, to the rank of `like`."""
-    return x.reshape(x.shape + (1,) * (like.ndim - x.ndim))
-
-
-def _trailing(x: ArrayLike, like: jax.Array) -> jax.Array:
-    """With axes of size 1 in front of x's, to the rank of `like`: a value per trial beside arrays of all trials."""
-    x = jnp.asarray(x)
-    return x.reshape((1,) * (like.ndim - x.ndim) + x.shape)
+    return advance

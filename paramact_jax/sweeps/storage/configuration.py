@@ -42,6 +42,7 @@ def describe_sweep(
     form: Form,
     chunk: int,
     iterations: int | None = None,
+    observe_every: int | None = None,
 ) -> Configuration:
     """The configuration of a sweep whose trials are computed by these programs.
 
@@ -55,8 +56,8 @@ def describe_sweep(
     for name, value in settings.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(value):
             found[f"settings.{name}{jax.tree_util.keystr(path)}"] = describe_value(leaf)
-    if iterations is not None:
-        found["iterations"] = str(iterations)
+    steps = {"iterations": iterations, "observe_every": observe_every}
+    found |= {name: str(number) for name, number in steps.items() if number is not None}
     found |= {"jax": jax.__version__, "jaxlib": importlib.metadata.version("jaxlib")}
     found |= {name: str(getattr(jax.config, name)) for name in _OPTIONS}
     found |= _machine(mesh, form, chunk)

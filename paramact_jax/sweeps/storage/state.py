@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -77,14 +78,22 @@ def check_same_kind(before: Any, after: Any) -> None:
         )
 
 
-def to_named(state: Any) -> Arrays:
-    """The leaves of a state by number, for a file."""
-    return {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+def to_named(state: Any, noted: Sequence[Arrays] = ()) -> Arrays:
+    """The leaves of a state by number, and what was noted on the way to it, for a file."""
+    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    return leaves | {f"{i}:{name}": x for i, arrays in enumerate(noted) for name, x in arrays.items()}
 
 
-def from_named(arrays: Arrays, like: Any) -> Any:
-    """The state of `to_named`, as a tree like another."""
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[str(i)] for i in range(len(arrays))])
+def from_named(arrays: Arrays, like: Any) -> tuple[Any, list[Arrays]]:
+    """The state of `to_named`, as a tree like another, and what was noted."""
+    structure = jax.tree.structure(like)
+    noted: list[Arrays] = []
+    for key, x in arrays.items():
+        i, separator, name = key.partition(":")
+        if separator:
+            noted.extend({} for _ in range(int(i) + 1 - len(noted)))
+            noted[int(i)][name] = x
+    return jax.tree.unflatten(structure, [arrays[str(i)] for i in range(structure.num_leaves)]), noted
 
 
 def _name(path: Any) -> str:

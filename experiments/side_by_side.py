@@ -2,46 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import jax
 from jax.sharding import Mesh
 
+from paramact_jax.sweeps import Plan, Progress
 from paramact_jax.sweeps.devices import trial_mesh, usable_cores
 
 Name = TypeVar("Name")
 Result = TypeVar("Result")
 
 
-def compile_side_by_side(
-    compilers: Iterable[tuple[Name, Callable[[], Result]]],
+Sweep = Callable[[Callable[[Plan], None], Callable[[Progress], None]], Result]
+"""A sweep that is given `on_plan`, which is called when it is compiled, and `on_progress`."""
+
+
+def one_after_another(
+    sweeps: Mapping[Name, Sweep[Result]],
     *,
     on_compiled: Callable[[Name, float], None] = lambda name, seconds: None,
+    on_progress: Callable[[Name, Progress], None] = lambda name, progress: None,
 ) -> dict[Name, Result]:
-    """Compiled programs by name; as many compile at once as there are cores.
+    """Results of all sweeps by name; as many compile at once as there are cores, and one runs at a time, on all devices.
+
+    With several processes, which have to run the same sweeps in the same order, each compiles when its turn comes.
 
     Args:
-      compilers: names and what compiles them, see `OverTrials.compiler`. One program is traced, here, by the iteration
-        while the last ones compile: give a generator.
-      on_compiled: called here with a name and the seconds its compilation took, tracing not included.
+      sweeps: by name, in the order in which they begin to compile.
+      on_compiled: called with a name and the seconds its tracing and compilation took.
+      on_progress: called with a name and its progress; what it raises ends all sweeps where they report next.
+
+    Raises:
+      Exception: what the first sweep that failed raised.
     """
+    compiling = threading.Semaphore(usable_cores())
+    turn = threading.Lock()
+    stopped = threading.Event()
 
-    def timed(compile_it: Callable[[], Result]) -> tuple[Result, float]:
-        begin = time.perf_counter()
-        return compile_it(), time.perf_counter() - begin
+    def run(name: Name) -> Result:
+        with contextlib.ExitStack() as compilation, contextlib.ExitStack() as running:
+            compilation.enter_context(compiling)
+            begin = time.perf_counter()
 
-    programs = {}
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        futures = {pool.submit(timed, compile_it): name for name, compile_it in compilers}
-        for future in as_completed(futures):
-            programs[futures[future]], seconds = future.result()
-            on_compiled(futures[future], seconds)
-    return programs
+            def compiled(plan: Plan) -> None:
+                on_compiled(name, time.perf_counter() - begin)
+                compilation.close()
+                running.enter_context(turn)
+                check()
+
+            def advanced(progress: Progress) -> None:
+                check()
+                on_progress(name, progress)
+
+            check()
+            return sweeps[name](compiled, advanced)
+
+    def check() -> None:
+        if stopped.is_set():
+            raise _StoppedError
+
+    with ThreadPoolExecutor(len(sweeps) if jax.process_count() == 1 else 1) as pool:
+        return _all({name: pool.submit(run, name) for name in sweeps}, stopped)
 
 
 class _StoppedError(Exception):
@@ -82,11 +110,15 @@ def side_by_side(
             free.put(device)
 
     with ThreadPoolExecutor(len(devices)) as pool:
-        running = {name: pool.submit(on_a_free_device, name) for name in names}
-        try:
-            failed = [found for found in wait(running.values(), return_when=FIRST_EXCEPTION).done if found.exception()]
-            if failed:
-                failed[0].result()
-        finally:
-            stopped.set()
+        return _all({name: pool.submit(on_a_free_device, name) for name in names}, stopped)
+
+
+def _all(running: Mapping[Name, Future[Result]], stopped: threading.Event) -> dict[Name, Result]:
+    """All results; after the first failure, or Ctrl-C, those that still run are told to stop."""
+    try:
+        failed = [found for found in wait(running.values(), return_when=FIRST_EXCEPTION).done if found.exception()]
+        if failed:
+            failed[0].result()
+    finally:
+        stopped.set()
     return {name: found.result() for name, found in running.items()}

@@ -91,14 +91,16 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
     from experiments.progress import SweepProgress
     from experiments.reporting.files import finish
     from experiments.xor10 import gradients, records, report
-    from experiments.xor10.train import model, one_state, train
+    from experiments.xor10.train import model, train
+    from paramact_jax.networks import params_of
+    from paramact_jax.training import start
 
     begin = time.perf_counter()
     compilation: dict[str, float] = {}
     gradients_every = command.gradients_every
     if gradients_every and out is not None:
         models = {name: model(name, 0, weight_std=1, bias_std=0) for name in protocol.activations}
-        one = one_state(0, protocol.weight_std, protocol.bias_std)
+        one = start(params_of(models[protocol.activations[0]]))
         print(gradients.memory(models, one, protocol.iterations, gradients_every, protocol.trials), file=sys.stderr)
     with SweepProgress(len(protocol.activations), protocol.iterations, quiet=out is None) as progress:
 

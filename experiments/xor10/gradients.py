@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
 from experiments.reporting.tables import Table
@@ -17,7 +16,6 @@ from paramact_jax.datasets import xor
 from paramact_jax.figures import DepthCurve, gradient_against_depth, layer_histograms
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import MLP, params_of, with_params
-from paramact_jax.sweeps import OverTrials
 
 _AFFINE, _HIDDEN = ("affine_map",), ("layer",)
 _VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -51,14 +49,9 @@ def looks(iterations: int, every: int) -> list[int]:
     return [*range(0, iterations, every), iterations] if every else []
 
 
-def look(model: MLP, loss_scale: float, mesh: Mesh | None) -> OverTrials:
-    """Makes `(state, None) -> variables` of all trials whose networks are of the model's kind."""
-    return OverTrials(_of_trial(model, loss_scale), mesh=mesh)
-
-
 def keep(seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What is kept of a look at all trials: everything of each trial, and the histograms added up over them."""
-    return {name: values.sum(axis=0) if name == HISTOGRAMS else values for name, values in seen.items()}
+    """What is kept of looks at all trials, (looks, trials, ..): everything, but histograms added up over the trials."""
+    return {name: values.sum(axis=1) if name == HISTOGRAMS else values for name, values in seen.items()}
 
 
 def memory(models: Mapping[str, MLP], state: Any, iterations: int, every: int, trials: int) -> str:
@@ -74,15 +67,16 @@ def memory(models: Mapping[str, MLP], state: Any, iterations: int, every: int, t
     count, size = len(looks(iterations, every)), 0
     for model in models.values():
         own = state._replace(params=params_of(model))
-        for name, x in jax.eval_shape(_of_trial(model, 1.0), own, None).items():
+        for name, x in jax.eval_shape(look(model, 1.0), own).items():
             size += x.size * x.dtype.itemsize * (1 if name == HISTOGRAMS else trials)
     return f"gradients: {count:,} looks at {len(models) * trials:,} networks, {size * count / 1e6:.1f} MB"
 
 
-def _of_trial(model: MLP, loss_scale: float) -> Callable[[Any, None], dict[str, jax.Array]]:
+def look(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Array]]:
+    """The function of a trial's state that looks at its gradients, for networks of the model's kind."""
     inputs, targets = xor()
 
-    def of_trial(state: Any, _: None) -> dict[str, jax.Array]:
+    def of_trial(state: Any) -> dict[str, jax.Array]:
         dtype = state.loss.dtype
         x, t = jnp.asarray(inputs, dtype), jnp.asarray(targets, dtype)
         found = attribute(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
-from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,17 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from experiments.side_by_side import compile_side_by_side
+from experiments.side_by_side import one_after_another
 from experiments.xor10 import gradients
 from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import xor
-from paramact_jax.networks import MLP, Params, params_of, with_activation
-from paramact_jax.sweeps import OverTrials, Progress, run_in_chunks, trial_key
-from paramact_jax.sweeps.mlp import mlp_trainer
-from paramact_jax.training import Settings, State, final, start
+from paramact_jax.networks import MLP, Params, forward, params_of, with_activation
+from paramact_jax.sweeps import Plan, Progress, Training, long_sweep, trial_key
+from paramact_jax.training import Settings, final, gradient_descent, start
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CHUNK = 1_000
 """Iterations between two looks at the progress."""
@@ -50,18 +52,20 @@ class Trained:
 
 
 def model(
-    activation: str | Activation, seed: int | jax.Array, *, weight_std: Any, bias_std: Any, initial_a: Any = None
+    activation: str | Activation, trial: int | jax.Array, *, weight_std: Any, bias_std: Any, initial_a: Any = None
 ) -> MLP:
-    """The network of [P, Fig. 6] as an ordinary Flax model, with the initial params of trial `seed`.
+    """The network of [P, Fig. 6] as an ordinary Flax model, with the initial params of a trial.
 
     Args:
       activation: record, or name in the catalogue.
-      seed: the trial. Its initial weights are the same under every activation.
+      trial: its seed, or its random key. Its initial weights are the same under every activation.
       weight_std: standard deviation of the normal initial weights.
       bias_std: standard deviation of the normal initial biases.
       initial_a: start value of a, if the activation has one; None: the record's.
     """
     record = catalogue.resolve(activation)
+    is_key = isinstance(trial, jax.Array) and jnp.issubdtype(trial.dtype, jax.dtypes.prng_key)
+    key = trial if is_key else trial_key(trial)
 
     def normal(std: Any) -> jax.nn.initializers.Initializer:
         return lambda key, shape, dtype=jnp.float32, out_sharding=None: std * jax.random.normal(key, shape, dtype)
@@ -75,7 +79,7 @@ def model(
         kernel_init=normal(weight_std),
         bias_init=normal(bias_std),
         param_dtype=jnp.result_type(float),
-        rngs=nnx.Rngs(params=trial_key(seed)),
+        rngs=nnx.Rngs(params=key),
     )
 
 
@@ -94,24 +98,47 @@ def settings_of(protocol: Protocol) -> Settings:
     )
 
 
-def one_state(seed: int | jax.Array, weight_std: Any, bias_std: Any) -> State:
-    """The state of trial `seed` before its first update, without parameters of an activation yet."""
-    return start(params_of(model("identity", seed, weight_std=weight_std, bias_std=bias_std)))
+def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0) -> Training:
+    """The training of one trial of an activation, to be swept; see `gradient_descent`.
+
+    Its settings are those of `settings_for`. Its results are `loss`, `reached_at`, `initial` and `learned` params.
+
+    Args:
+      record: the activation.
+      looks: whether gradients are observed on the way, see `gradients.py`.
+      loss_scale: of the loss whose gradients are observed.
+    """
+    advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor())
+
+    def init(key: jax.Array, std: Any, starts: Any) -> dict[str, Any]:
+        drawn = model("identity", key, weight_std=std["weight"], bias_std=std["bias"])
+        params = with_activation(params_of(drawn), record, starts)
+        return {"initial": params, "now": start(params)}
+
+    def step(state: dict[str, Any], settings: Settings) -> dict[str, Any]:
+        return state | {"now": advance(state["now"], settings, 1)}
+
+    def summarise(state: dict[str, Any], settings: Settings) -> dict[str, Any]:
+        end = final(state["now"], advance(state["now"], settings, 1))
+        return {
+            "loss": end.loss,
+            "reached_at": end.reached_at,
+            "initial": state["initial"],
+            "learned": end.params,
+        }
+
+    look = gradients.look(model(record, trial_key(0), weight_std=1, bias_std=0), loss_scale) if looks else None
+    return Training(init, step, summarise, None if look is None else lambda state: look(state["now"]))
 
 
-def initial_states(protocol: Protocol, mesh: Mesh | None = None) -> State:
-    """States of all trials before their first update, in blocks, without parameters of an activation yet."""
-    over = OverTrials(lambda seed, shared: one_state(seed, *shared), mesh=mesh)
-    seeds = np.arange(protocol.trials, dtype=np.uint32) + np.uint32(protocol.first_seed)
-    dtype = jnp.result_type(float)
-    deviations = np.asarray(protocol.weight_std, dtype), np.asarray(protocol.bias_std, dtype)
-    return over(over.place(seeds), over.share(deviations))
-
-
-def trainer(activation: str | Activation, *, mesh: Mesh | None = None) -> OverTrials:
-    """Makes `(state, (settings, steps)) -> state` of all trials of one activation; see `gradient_descent`."""
-    record = catalogue.resolve(activation)
-    return mlp_trainer(record, [WIDTH] * HIDDEN_LAYERS, *xor(), mesh=mesh)
+def settings_for(protocol: Protocol, record: Activation) -> dict[str, Any]:
+    """The numbers of the protocol that the training of an activation takes, traced."""
+    starts = dict(record.params) | start_values(record, protocol.initial_a)
+    return {
+        "settings": settings_of(protocol),
+        "std": {"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)},
+        "starts": {name: float(value) for name, value in starts.items()},
+    }
 
 
 def train(
@@ -131,7 +158,7 @@ def train(
       gradients_every: iterations between two looks at the gradients of all trials, beginning with the initial params
         and ending with the learned ones; 0: none.
       mesh: devices, by default all.
-      on_compiled: called with the activation and the seconds its compilation took, tracing not included.
+      on_compiled: called with the activation and the seconds its tracing and compilation took.
       on_progress: called with the activation after every chunk.
 
     Raises:
@@ -140,48 +167,61 @@ def train(
     """
     protocol.check()
     records = protocol.records()
-    trainers = {name: trainer(record, mesh=mesh) for name, record in records.items()}
-    settings = next(iter(trainers.values())).share(settings_of(protocol))
-    blank = initial_states(protocol, mesh)
+    seeds = range(protocol.first_seed, protocol.first_seed + protocol.trials)
 
-    def begin(record: Activation) -> State:
-        initial = start_values(record, protocol.initial_a)
-        return blank._replace(params=with_activation(blank.params, record, initial))
+    def sweep_of(record: Activation) -> Callable[..., Trained]:
+        def sweep(on_plan: Callable[[Plan], None], report: Callable[[Progress], None]) -> Trained:
+            begin = time.perf_counter()
 
-    programs = compile_side_by_side(
-        ((name, trainers[name].compiler(begin(record), (settings, np.int32(0)))) for name, record in records.items()),
-        on_compiled=on_compiled,
+            def planned(plan: Plan) -> None:
+                nonlocal begin
+                on_plan(plan)
+                begin = time.perf_counter()
+
+            found = long_sweep(
+                training(record, looks=bool(gradients_every), loss_scale=LOSS_SCALE[protocol.loss]),
+                seeds,
+                iterations=protocol.iterations,
+                iterations_per_call=chunk,
+                observe_every=gradients_every or None,
+                mesh=mesh,
+                on_plan=planned,
+                on_progress=lambda done: report(dataclasses.replace(done, **_iterations(done, protocol.trials))),
+                **settings_for(protocol, record),
+            )
+            return _trained(found, time.perf_counter() - begin)
+
+        return sweep
+
+    return one_after_another(
+        {name: sweep_of(record) for name, record in records.items()}, on_compiled=on_compiled, on_progress=on_progress
     )
-    marks = gradients.looks(protocol.iterations, gradients_every)
-    results = {}
-    for name, record in records.items():
-        advance, state = programs[name], begin(record)
-        look = gradients.look(model(record, 0, weight_std=1, bias_std=0), LOSS_SCALE[protocol.loss], mesh)
-        initial = state.params
 
-        def seen_now(state: State, look: OverTrials = look) -> list[dict[str, np.ndarray]]:
-            return [gradients.keep(OverTrials.collect(look(state, None), protocol.trials))] if marks else []
 
-        seen = seen_now(state)
-        seconds = 0.0
-        for done, until in pairwise(marks or [0, protocol.iterations]):
+def _iterations(progress: Progress, trials: int) -> dict[str, int]:
+    """Of each trial, from iterations times trials."""
+    return {name: getattr(progress, name) // trials for name in ("done", "total", "found")}
 
-            def report(chunk: Progress, name: str = name, done: int = done, seconds: float = seconds) -> None:
-                on_progress(name, Progress(done + chunk.done, protocol.iterations, seconds + chunk.seconds))
 
-            begin_at = time.perf_counter()
-            state = run_in_chunks(advance, state, settings, iterations=until - done, chunk=chunk, on_progress=report)
-            seconds += time.perf_counter() - begin_at
-            seen += seen_now(state)
-        begin_at = time.perf_counter()
-        state = jax.block_until_ready(final(state, advance(state, (settings, np.int32(1)))))
-        seconds += time.perf_counter() - begin_at
-        loss, reached_at, initial, learned = OverTrials.collect(
-            (state.loss, state.reached_at, initial, state.params), protocol.trials
-        )
-        history = {variable: np.stack([part[variable] for part in seen]) for variable in (seen or [{}])[0]}
-        results[name] = Trained(loss, reached_at, initial, learned, seconds, history)
-    return results
+def _trained(found: xr.Dataset, seconds: float) -> Trained:
+    def tree(prefix: str) -> Params:
+        params: Params = {}
+        for name, values in found.items():
+            first, *path = str(name).split(".")
+            if first == prefix:
+                *parents, leaf = (int(key) if key.isdigit() else key for key in path)
+                functools.reduce(lambda node, key: node.setdefault(key, {}), parents, params)[leaf] = values.values
+        return params
+
+    seen = {str(name): np.moveaxis(x.values, 1, 0) for name, x in found.items() if "iteration" in x.dims}
+    return Trained(
+        loss=found["loss"].values,
+        reached_at=found["reached_at"].values,
+        initial=tree("initial"),
+        learned=tree("learned"),
+        seconds=seconds,
+        gradients=gradients.keep(seen),
+    )
 
 
 def start_values(record: Activation, initial_a: Any) -> Mapping[str, Any]:

@@ -86,6 +86,8 @@ class Program:
 def trace(function: Callable[..., Any], *arguments: Any) -> Program:
     """Returns the program of a function for arguments of these shapes. Nothing is computed.
 
+    JAX keeps what it traced of a loop's body or a jitted function within; see `afresh`.
+
     Args:
       function: a pure function of trees of arrays.
       arguments: trees of arrays or `jax.ShapeDtypeStruct`.
@@ -98,8 +100,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
       >>> twice == trace(lambda y: 2 * y, jnp.zeros(2)), twice == trace(lambda x: 3 * x, jnp.zeros(2))
       (True, False)
     """
-    with _afresh():
-        closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
     return Program(closed, dict(zip(_names(function, len(arguments)), arguments, strict=True)), out)
 
 
@@ -128,11 +129,12 @@ def paths(tree: Any) -> list[str]:
 _TRACES = itertools.count(1)
 
 
-def _afresh() -> contextlib.AbstractContextManager[Any]:
-    """Have JAX trace everything again, functions within the function too.
+def afresh() -> contextlib.AbstractContextManager[Any]:
+    """Has JAX trace everything again within this context, functions within a function too.
 
-    JAX keeps what it traced of a loop's body or a jitted function, and does not look at the globals that they read
-    again. What it keeps is found by its settings too, and this one says nothing before a program is compiled.
+    JAX keeps what it traced of a loop's body or a jitted function, and does not look again at the globals that they
+    read. What it keeps is found by its settings too, and the one that is changed here says nothing before a program is
+    compiled.
     """
     try:
         from jax._src.config import pgle_profiling_runs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax.sharding import Mesh
 
-from paramact_jax.programs.program import shapes_of, trace
+from paramact_jax.programs.program import afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_names
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
@@ -106,7 +106,8 @@ def sweep(
     def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
         return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
 
-    program = trace(one, grid.one(), shapes_of(shared))
+    with afresh():
+        program = trace(one, grid.one(), shapes_of(shared))
     form = options.form([program])
     over = over_trials(program, form, options.mesh)
     placed = over.share(shared)

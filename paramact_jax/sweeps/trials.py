@@ -210,8 +210,8 @@ def _last(fn: Function, kernel: bool) -> Function:
     def of_block(block: Any, shared: Any) -> Any:
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), block)
         own = [True] * len(jax.tree.leaves(block)) + [False] * len(jax.tree.leaves(shared))
-        many = trace(trials_last(trace(fn, one, shared), own), block, shared)
-        return (loops_as_kernels(many) if kernel else many)(block, shared)
+        many = trials_last(fn if isinstance(fn, Program) else trace(fn, one, shared), own)
+        return (loops_as_kernels(trace(many, block, shared)) if kernel else many)(block, shared)
 
     return of_block
 
@@ -221,10 +221,15 @@ def _first(fn: Function, kernel: bool) -> Function:
 
 
 def _alone(fn: Function, kernel: bool) -> Function:
-    """`fn` of the only trial of a block, without `jax.vmap`, which would turn its branches into selections."""
+    """`fn` of one trial of a block after the other, without `jax.vmap`, which would turn its branches into selections."""
 
     def of_block(block: Any, shared: Any) -> Any:
-        return jax.tree.map(lambda x: x[..., None], fn(jax.tree.map(lambda x: x[..., 0], block), shared))
+        count = jax.tree.leaves(block)[0].shape[-1]
+        if count == 1:
+            return jax.tree.map(lambda x: x[..., None], fn(jax.tree.map(lambda x: x[..., 0], block), shared))
+        first = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), block)
+        made = jax.lax.map(lambda trial: fn(trial, shared), first)
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), made)
 
     return of_block
 

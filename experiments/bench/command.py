@@ -11,11 +11,9 @@ import tyro
 
 from experiments.bench.cnn_command import BenchCnn
 from experiments.bench.output import check, say, show
+from experiments.bench.sweeps_command import BenchSweeps
 from experiments.digits import Data
 from experiments.xor10.protocol import ACTIVATIONS
-
-TRIALS = (128, 1_024, 10_240, 102_400)
-"""Multiples of 64 trials on each of 2 devices: calls are filled up to that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,42 +97,6 @@ class BenchActivations:
 
         def work() -> None:
             result = measure(rounds=self.rounds, bases=self.functions or BASES, on_progress=say)
-            show(render(result), result, self.json)
-
-        return work
-
-
-@dataclasses.dataclass(frozen=True)
-class BenchSweeps:
-    """Measure a sweep against the number of trials (128 to 102,400) and devices (1 and 2), on the default backend.
-
-    About a minute on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
-    experiments bench sweeps --rounds 5
-    """
-
-    rounds: int = 3
-    """Times that each size is measured."""
-    trials: tuple[int, ...] = TRIALS
-    """Numbers of trials, rising; multiples of 128 are not filled up."""
-    json: Path | None = None
-    """Write the times, the machine and the versions to this new file, too."""
-
-    def prepare(self) -> Callable[[], None]:
-        """Check everything that can be checked before measuring; returns the work.
-
-        Raises:
-          ValueError: in one line, for what cannot be done.
-        """
-        from experiments.bench.sweeps import measure, render
-        from paramact_jax.sweeps import use_all_cores
-
-        check(self.rounds, self.json)
-        if not self.trials or self.trials[0] < 1 or list(self.trials) != sorted(set(self.trials)):
-            raise ValueError(f"--trials: expected rising numbers >= 1, got {' '.join(map(str, self.trials)) or 'none'}")
-
-        def work() -> None:
-            use_all_cores()
-            result = measure(sizes=self.trials, rounds=self.rounds, on_progress=say)
             show(render(result), result, self.json)
 
         return work

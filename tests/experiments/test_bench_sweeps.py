@@ -11,7 +11,10 @@ from experiments.bench import sweeps
 def test_every_size_is_measured_on_one_and_two_devices(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sweeps, "ITERATIONS", 3)
     file = tmp_path / "bench.json"
-    assert main(["bench", "sweeps", "--rounds", "1", "--trials", "64", "256", "--json", str(file)]) == 0
+    assert (
+        main(["bench", "sweeps", "--parts", "trials", "--rounds", "1", "--trials", "64", "256", "--json", str(file)])
+        == 0
+    )
     rows = json.loads(file.read_text())["rows"]
     assert [(row["devices"], row["trials"]) for row in rows] == [(1, 64), (1, 256), (2, 64), (2, 256)]
     assert all(row["microseconds_per_trial"] > 0 and row["bytes"] > 0 for row in rows)

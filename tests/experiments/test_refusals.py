@@ -159,6 +159,8 @@ REFUSALS = [
     ("bench xor10 --json no/such/directory/x.json", "--json: expected"),
     ("bench activations --rounds 0", "--rounds: expected"),
     ("bench activations --json no/such/directory/x.json", "--json: expected"),
+    ("bench sweeps --trainings nothing", "--trainings: expected a part of one of deep narrow network, "),
+    ("bench sweeps --parts", "--parts: expected trials, trainings or both, got none"),
     ("bench sweeps --rounds 0", "--rounds: expected"),
 ]
 

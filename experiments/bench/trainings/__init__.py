@@ -7,7 +7,7 @@ project's sweeps.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.bench.trainings import loops, networks
@@ -40,6 +40,10 @@ class Training:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fn", self.make(self.iterations))
+
+    def small(self) -> Training:
+        """The same training so short that it takes no time, for tests."""
+        return self.of(iterations=3, trials=8)
 
     def of(self, *, iterations: int, trials: int) -> Training:
         """The same training with another number of iterations and trials."""
@@ -117,3 +121,18 @@ TRAININGS = {
     )
 }
 """By name."""
+
+
+def chosen(parts: Sequence[str]) -> list[Training]:
+    """The trainings whose names have these parts, each once; all if there are none.
+
+    Raises:
+      ValueError: in one line, for a part that is not in exactly one name.
+    """
+    found = {}
+    for part in parts:
+        names = [name for name in TRAININGS if part.lower() in name.lower()]
+        if len(names) != 1:
+            raise ValueError(f"--trainings: expected a part of one of {', '.join(TRAININGS)}; got {part}")
+        found[names[0]] = TRAININGS[names[0]]
+    return list((found or TRAININGS).values())

@@ -15,7 +15,8 @@ from experiments.bench.contest import PAUSE
 from experiments.bench.machine import machine_and_versions
 from experiments.bench.trainings import Training
 from experiments.reporting.tables import Table
-from paramact_jax.sweeps import OverTrials, sweep, trial_key
+from paramact_jax.sweeps import OverTrials, Plan, sweep, trial_key
+from paramact_jax.sweeps.forms import FORMS, Form
 
 VMAP, LAX_MAP, DEFAULT = "jit(vmap)", "jit(lax.map)", "pa.sweep"
 DEEP = "deep narrow network"
@@ -32,25 +33,46 @@ TOLERANCE = 0.1
 FORKED = 1e-3
 """Relative difference from which a trial's result is said to have forked."""
 
-FORMS: Mapping[str, Mapping[str, Any]] = {"fused": {"fused": True}, "blocks": {}, "one by one": {"block": 1}}
-"""Options of `OverTrials` by the name of the form."""
-
-REFUSED: Mapping[tuple[str, str], str] = {}
-"""Why a form of a training is not tried: XLA aborts the process."""
-
 Contestants = dict[str, Callable[[], Any]]
+
+
+class Default:
+    """A call of `sweep` as users make it, once compiled.
+
+    Attributes:
+      tracing: seconds and CPU seconds of the last call before anything ran. Every call traces the function anew, since
+        what it reads may have changed; the other contestants were traced once.
+      form: how the trials were carried out.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self.tracing = (0.0, 0.0)
+        self.form = ""
+
+    def __call__(self) -> dict[str, Any]:
+        """Returns the results of all trials."""
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+
+        def planned(plan: Plan) -> None:
+            self.tracing = time.perf_counter() - begin, time.process_time() - begin_cpu
+            self.form = plan.form
+
+        training = self._training
+        dataset = sweep(training.fn, range(training.trials), on_plan=planned, **training.settings)
+        return {str(name): variable.values for name, variable in dataset.items()}
 
 
 def form_contestants(training: Training) -> Contestants:
     """Every form of `OverTrials`, as functions that run all trials; the first call compiles."""
 
-    def contestant(options: Mapping[str, Any]) -> Callable[[], Any]:
-        over = OverTrials(_one(training), **options)
+    def contestant(form: Form) -> Callable[[], Any]:
+        over = OverTrials(_one(training), form=form)
         seeds = over.place(_seeds(training))
         settings = over.share(_settings(training))
         return lambda: over.collect(over(seeds, settings, trials=training.trials), training.trials)
 
-    return {name: contestant(options) for name, options in FORMS.items() if (training.name, name) not in REFUSED}
+    return {name: contestant(form) for name, form in FORMS.items()}
 
 
 def contestants_of(training: Training) -> Contestants:
@@ -60,15 +82,11 @@ def contestants_of(training: Training) -> Contestants:
     vmapped = jax.jit(jax.vmap(one, in_axes=(0, None)))
     mapped = jax.jit(lambda seeds, settings: jax.lax.map(lambda seed: one(seed, settings), seeds))
 
-    def default() -> Any:
-        dataset = sweep(training.fn, range(training.trials), **training.settings)
-        return {str(name): variable.values for name, variable in dataset.items()}
-
     return {
         VMAP: lambda: jax.device_get(vmapped(seeds, settings)),
         LAX_MAP: lambda: jax.device_get(mapped(seeds, settings)),
         **form_contestants(training),
-        DEFAULT: default,
+        DEFAULT: Default(training),
     }
 
 
@@ -92,7 +110,7 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
     """
     first: dict[str, float] = {}
     results: dict[str, np.ndarray] = {}
-    skipped = {name: why for (which, name), why in REFUSED.items() if which == training.name}
+    skipped: dict[str, str] = {}
     for name, run in contestants.items():
         begin = time.perf_counter()
         try:
@@ -110,8 +128,9 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
             time.sleep(PAUSE)
             begin, begin_cpu = time.perf_counter(), time.process_time()
             contestants[name]()
-            wall[name].append(time.perf_counter() - begin)
-            cpu[name].append(time.process_time() - begin_cpu)
+            tracing, tracing_cpu = getattr(contestants[name], "tracing", (0.0, 0.0))
+            wall[name].append(time.perf_counter() - begin - tracing)
+            cpu[name].append(time.process_time() - begin_cpu - tracing_cpu)
     best = min((name for name in names if name != DEFAULT), key=lambda name: statistics.median(wall[name]))
     return {
         "training": training.name,
@@ -129,6 +148,8 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
             for name in names
         },
         "skipped": skipped,
+        "form": getattr(contestants.get(DEFAULT), "form", ""),
+        "tracing_seconds": getattr(contestants.get(DEFAULT), "tracing", (0.0, 0.0))[0],
         "best": best,
         "default_to_best": _ratio(wall, best),
         "default_to_best_cpu": _ratio(cpu, min(set(names) - {DEFAULT}, key=lambda name: statistics.median(cpu[name]))),
@@ -157,17 +178,22 @@ def render(result: Mapping[str, Any]) -> str:
     names.sort(key=lambda name: name == DEFAULT)
     table = Table(
         "Trainings as users write them: seconds / CPU seconds of all trials",
-        ("training", "trials", *names, f"{DEFAULT} / best"),
+        ("training", "trials", *names, f"{DEFAULT} / best", "its form", "tracing"),
         [
             (
                 row["training"],
                 f"{row['trials']:,}",
                 *(_cell(row["contestants"].get(name)) for name in names),
                 f"{row['default_to_best']['median']:.2f} ({row['best']})" if row["default_to_best"] else "-",
+                row["form"],
+                f"{row['tracing_seconds']:.2f}",
             )
             for row in rows
         ],
-        note=f"Medians of {result['rounds']} rounds, in turns; compilation not included. Best: of the others.",
+        note=(
+            f"Medians of {result['rounds']} rounds, in turns. Best: of the others. Not included are compilation and "
+            f"the seconds of tracing that a call of {DEFAULT} begins with, which the last column has."
+        ),
     )
     skipped = [f"-: {row['training']}, {name}: {why}\n" for row in rows for name, why in row["skipped"].items()]
     words = {True: "met", False: "NOT met", None: "not measured"}

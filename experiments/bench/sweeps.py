@@ -47,7 +47,6 @@ def measure(*, sizes: Sequence[int], rounds: int, on_progress: Callable[[str], N
                     logistic_regression,
                     range(trials),
                     learning_rate=0.1,
-                    fused=True,
                     mesh=mesh,
                     on_plan=plans.append,
                 )

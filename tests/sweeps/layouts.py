@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.bench.trainings import TRAININGS
 from paramact_jax.sweeps import Training, initialise_distributed, long_sweep, sweep
 
 RATES = {"rate": [3.7, 3.8, 3.9]}
@@ -67,9 +68,15 @@ def train(seeds=range(100), **options):
     return long_sweep(TRAINING, seeds, axes=RATES, iterations=50, **options)
 
 
+def trained(name, seeds, **options):
+    """One of the eight trainings that `bench sweeps` times, in the form that it is given by default."""
+    training = TRAININGS[name]
+    return sweep(training.make(3), seeds, **training.settings, **options)
+
+
 def same_trials(directory):
     """Digests of the same ten seeds in one company of each kind."""
-    return {
+    return {name: rows(trained(name, range(30, 120), chunk=50)) for name in TRAININGS} | {
         "network": rows(sweep(network, range(200), axes=RATES, chunk=150)),
         "network, fused": rows(sweep(network, range(60), axes=RATES, fused=True)),
         "training": rows(train(chunk=77, iterations_per_call=7)),

@@ -7,6 +7,7 @@ import pytest
 
 from paramact_jax.sweeps import OverTrials, Training, long_sweep, sweep, trial_key
 from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.forms import Form
 
 
 def train_one(key, rate):
@@ -27,8 +28,8 @@ def test_one_trial_a_block_gives_every_trial_its_own(devices):
 
 def test_few_large_trials_are_not_filled_up_to_64():
     plans = []
-    sweep(train_one, range(8), rate=0.01, block=1, on_plan=plans.append)
     sweep(train_one, range(8), rate=0.01, on_plan=plans.append)
+    sweep(train_one, range(8), rate=0.01, block=64, on_plan=plans.append)
     large = Training(lambda key: jax.random.normal(key, (40, 30)), lambda w: w + 1, lambda w: w.sum())
     long_sweep(large, range(8), iterations=2, block=1, on_plan=plans.append)
     long_sweep(large, range(8), iterations=2, on_plan=plans.append)
@@ -41,7 +42,7 @@ def test_a_branch_of_one_trial_a_block_stays_a_branch():
         return jax.lax.cond(x > 0, lambda: jnp.sort(jnp.full(100, x)).sum(), lambda: x)
 
     def text(block):
-        over = OverTrials(fn, block=block)
+        over = OverTrials(fn, form=Form("alone" if block == 1 else "first", block))
         return over._program.lower(over.place(np.arange(4.0, dtype=np.float32)), None, np.int32(4)).as_text()
 
     assert text(1).count("stablehlo.case") == 2  # the other one leaves out what only fills up
@@ -50,7 +51,7 @@ def test_a_branch_of_one_trial_a_block_stays_a_branch():
 
 @pytest.mark.parametrize("block", [1, 2])
 def test_what_only_fills_up_is_not_computed(block):
-    over = OverTrials(lambda x, shared: x + shared, block=block, mesh=trial_mesh(jax.devices()[:2]))
+    over = OverTrials(lambda x, shared: x + shared, form=Form("first", block), mesh=trial_mesh(jax.devices()[:2]))
     blocks = over.place(np.arange(3.0, dtype=np.float32), room=8)
     computed = over(blocks, over.share(np.float32(10)), trials=3)
     whole = [10, 11, 12] + [0] * 5 if block == 1 else [10, 11, 12, 12] + [0] * 4

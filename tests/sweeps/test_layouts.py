@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.bench.trainings import TRAININGS
 from paramact_jax.sweeps import initialise_distributed, sweep
 from tests.sweeps import layouts
 
@@ -28,7 +29,7 @@ def run(task, directory, *, devices=1, processes=1, status=0):
         for own in several
     ]
     try:
-        said = [process.communicate(timeout=200) for process in started]
+        said = [process.communicate(timeout=400) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -62,6 +63,12 @@ def test_a_trial_does_not_depend_on_its_company(reference, name, sweeps):
         else:
             results = sweep(layouts.network, axes=layouts.RATES, fused=fused, **options)
         assert layouts.rows(results) == reference[name], options
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_trial_of_any_training_does_not_depend_on_its_company(reference, name):
+    for options in ({"seeds": range(40, 50)}, {"seeds": range(130)}, {"seeds": range(35, 50), "chunk": 7}):
+        assert layouts.rows(layouts.trained(name, **options)) == reference[name], options
 
 
 @pytest.mark.parametrize(("devices", "processes"), [(2, 1), (4, 1), (8, 1), (2, 2), (1, 4)])
@@ -113,7 +120,8 @@ def test_processes_that_cannot_be_joined_are_refused_in_one_line(arguments, says
 
 
 def test_no_cluster_is_said_in_one_line():
-    script = "from paramact_jax.sweeps import initialise_distributed as i\ntry: i()\nexcept ValueError as e: print(e)"
+    script = "from experiments.bench.trainings import TRAININGS
+from paramact_jax.sweeps import initialise_distributed as i\ntry: i()\nexcept ValueError as e: print(e)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert said.startswith("expected coordinator=HOST:PORT, processes= and process=, or a cluster that JAX detects")
     assert said.count("\n") == 1

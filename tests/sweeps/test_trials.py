@@ -5,6 +5,7 @@ import pytest
 
 from paramact_jax.sweeps import BLOCK, OverTrials, Progress, compiler, run_in_chunks
 from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.forms import FORMS
 
 
 def logistic_map(state, shared):
@@ -13,15 +14,15 @@ def logistic_map(state, shared):
     return jax.lax.fori_loop(0, steps, lambda _, x: rate * x * (1 - x) + 1e-3 * jnp.sin(x).sum() / 3, state)
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("devices", [1, 2, 4])
 @pytest.mark.parametrize("trials", [1, 100, 257])
-def test_a_trial_does_not_depend_on_the_others_or_the_devices(fused, devices, trials):
+def test_a_trial_does_not_depend_on_the_others_or_the_devices(form, devices, trials):
     x = np.random.default_rng(0).random((300, 3), dtype=np.float32)
     shared = (jnp.float32(3.9), jnp.int32(500))
-    reference = OverTrials(logistic_map, fused=fused, mesh=trial_mesh(jax.devices()[:1]))
+    reference = OverTrials(logistic_map, form=form, mesh=trial_mesh(jax.devices()[:1]))
     expected = reference.collect(reference(reference.place(x), shared), 300)
-    over = OverTrials(logistic_map, fused=fused, mesh=trial_mesh(jax.devices()[:devices]))
+    over = OverTrials(logistic_map, form=form, mesh=trial_mesh(jax.devices()[:devices]))
     actual = over.collect(over(over.place(x[:trials]), shared), trials)
     np.testing.assert_array_equal(actual, expected[:trials])
     assert len(np.unique(expected)) > 800
@@ -36,11 +37,11 @@ def gradient(trial, _):
     return jax.grad(loss)(trial["x"])
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_block_runs_the_same_kernels_alone_and_in_a_loop(fused):
+@pytest.mark.parametrize("form", [FORMS["one kernel"], FORMS["trials last"], FORMS["batched"]], ids=str)
+def test_a_block_runs_the_same_kernels_alone_and_in_a_loop(form):
     random = np.random.default_rng(0)
     trials = {name: random.random((2 * BLOCK, 7), dtype=np.float32) for name in ("x", "y")}
-    over = OverTrials(gradient, fused=fused, mesh=trial_mesh(jax.devices()[:1]))
+    over = OverTrials(gradient, form=form, mesh=trial_mesh(jax.devices()[:1]))
     shared = over.share(np.int32(0))
     alone = over.place({name: x[:BLOCK] for name, x in trials.items()})
     both = over.place(trials)
@@ -65,24 +66,31 @@ def test_place_and_collect_are_inverse():
 
 def test_unused_arguments_do_not_break_one_kernel():
     """XLA aborts the process where an argument of such a kernel is unused; ours never are."""
-    over = OverTrials(lambda state, shared: {"x": state["x"] * shared[0]}, fused=True)
+
+    def fn(state, shared):
+        def step(_, carry):
+            return carry[0] * shared[0], carry[1], carry[2]
+
+        return {"x": jax.lax.fori_loop(0, 3, step, (state["x"], state["unused"], shared[1]))[0]}
+
+    over = OverTrials(fn, form=FORMS["one kernel"])
     blocks = over.place({"x": np.ones((3, 2), np.float32), "unused": np.zeros((3, 5), np.int32)})
     result = over.collect(over(blocks, (jnp.float32(2), jnp.float32(3))), 3)
-    np.testing.assert_array_equal(result["x"], np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(result["x"], np.full((3, 2), 8.0))
 
 
 def test_unknown_compiler_options_are_left_out(monkeypatch):
     assert compiler.understood("xla_cpu_enable_fast_math", False)
     assert not compiler.understood("xla_cpu_no_such_option", "1")
-    known = set(compiler.cpu_options(fused=True))
+    known = set(compiler.cpu_options(small=True))
     monkeypatch.setattr(compiler, "understood", lambda name, value: "vector_width" in name)
     compiler.cpu_options.cache_clear()
-    assert set(compiler.cpu_options(fused=True)) == known & {"xla_cpu_prefer_vector_width"}
+    assert set(compiler.cpu_options(small=True)) == known & {"xla_cpu_prefer_vector_width"}
     compiler.cpu_options.cache_clear()
 
 
 def test_chunks_do_not_change_the_result_and_report_progress():
-    over = OverTrials(logistic_map, fused=True)
+    over = OverTrials(logistic_map, form=FORMS["one kernel"])
     x = np.random.default_rng(1).random((10, 3), dtype=np.float32)
     seen: list[Progress] = []
     results = [

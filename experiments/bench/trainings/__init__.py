@@ -57,7 +57,7 @@ TRAININGS = {
             "deep narrow network",
             "nnx, PPNS, 10 hidden layers of 2 nodes, 4 points, gradient descent",
             networks.deep_narrow,
-            200,
+            2_000,
             1_024,
             {"learning_rate": 0.05},
         ),

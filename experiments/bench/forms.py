@@ -174,8 +174,8 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def render(result: Mapping[str, Any]) -> str:
     """The result as a table with its targets, and who was not measured below it."""
     rows = result["trainings"]
-    names = list(dict.fromkeys(name for row in rows for name in (*row["contestants"], *row["skipped"])))
-    names.sort(key=lambda name: name == DEFAULT)
+    there = {name for row in rows for name in (*row["contestants"], *row["skipped"])}
+    names = [name for name in (VMAP, LAX_MAP, *FORMS, DEFAULT) if name in there]
     table = Table(
         "Trainings as users write them: seconds / CPU seconds of all trials",
         ("training", "trials", *names, f"{DEFAULT} / best", "its form", "tracing"),

@@ -55,12 +55,12 @@ def pinn(iterations: int) -> TrainOne:
     """Make Adam on a network of two layers of 16 tanh nodes that solves u'' + pi^2 sin(pi x) = 0, u(0) = u(1) = 0."""
     points = np.linspace(0, 1, 32, dtype=np.float32)
 
-    def u(params: Any, x: jax.Array) -> jax.Array:
+    def u(params: Any, x: Any) -> jax.Array:
         h = jnp.tanh(x * params["w1"] + params["b1"])
         return jnp.tanh(h @ params["w2"] + params["b2"]) @ params["w3"]
 
     def loss_of(params: Any) -> jax.Array:
-        def residual(x: jax.Array) -> jax.Array:
+        def residual(x: Any) -> jax.Array:
             return jax.grad(jax.grad(u, 1), 1)(params, x) + jnp.pi**2 * jnp.sin(jnp.pi * x)
 
         return jnp.mean(jax.vmap(residual)(points) ** 2) + 10 * (u(params, 0.0) ** 2 + u(params, 1.0) ** 2)
@@ -98,7 +98,7 @@ def episodes(iterations: int) -> TrainOne:
     def chance(policy: Any, seen: jax.Array, right: jax.Array) -> jax.Array:
         return jax.nn.log_sigmoid(jnp.where(right, 1.0, -1.0) * logit(policy, seen))
 
-    def move(seen: jax.Array, force: jax.Array) -> jax.Array:
+    def move(seen: jax.Array, force: float) -> jax.Array:
         x, v, angle, spin = seen
         push = (force + 0.05 * spin**2 * jnp.sin(angle)) / 1.1
         turn = (9.8 * jnp.sin(angle) - jnp.cos(angle) * push) / (0.5 * (4 / 3 - 0.1 * jnp.cos(angle) ** 2 / 1.1))

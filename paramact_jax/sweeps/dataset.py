@@ -60,6 +60,9 @@ def check_results(names: Mapping[str, int], dims: Iterable[str]) -> None:
 def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
     """Dims: each axis, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
 
+    Of dtypes that NumPy does not have itself, neither xarray nor netCDF can do much: bfloat16 and the float8 become
+    float32, int2 and int4 int8, uint2 and uint4 uint8. No value changes.
+
     Args:
       grid: the trials.
       arrays: by name, each with a leading axis of all trials.
@@ -67,10 +70,19 @@ def to_dataset(grid: Grid, arrays: Mapping[str, np.ndarray]) -> xr.Dataset:
     import xarray as xr  # with pandas half a second, which a sweep that only prints a message need not wait for
 
     data: dict[str, Any] = {
-        name: ((*grid.dims, *_own_dims(name, array.ndim - 1)), array.reshape(*grid.shape, *array.shape[1:]))
+        name: ((*grid.dims, *_own_dims(name, array.ndim - 1)), _widened(array).reshape(*grid.shape, *array.shape[1:]))
         for name, array in arrays.items()
     }
-    return xr.Dataset(data, coords={**grid.labels, SEED: grid.seeds.astype(np.int64)})
+    labels = {name: _widened(values) for name, values in grid.labels.items()}
+    return xr.Dataset(data, coords={**labels, SEED: grid.seeds.astype(np.int64)})
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    if array.dtype.isbuiltin != 2:  # 2: registered with NumPy by another package
+        return array
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return array.astype(np.float32)
+    return array.astype(np.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else np.int8)
 
 
 def _own_dims(name: str, axes: int) -> tuple[str, ...]:

@@ -45,9 +45,7 @@ def entry(directory: Path) -> tuple[str, str]:
     except OSError as error:
         raise ValueError(f"expected the directory of a run, got {directory}: no {Path(error.filename).name}") from error
     except ValueError as error:
-        raise ValueError(
-            f"expected a summary in JSON, got a damaged one in {directory} ({error})"
-        ) from error
+        raise ValueError(f"expected a summary in JSON, got a damaged one in {directory} ({error})") from error
     manifest = run_directory.read_manifest(directory)
     content = summary if isinstance(summary, dict) else {"rows": summary}
     if content.get("synthetic"):

@@ -36,9 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
+        from experiments.run_directory import DamagedRunError
         from paramact_jax.sweeps import DirectoryRefusedError
 
-        if not isinstance(error, DirectoryRefusedError):
+        if not isinstance(error, DirectoryRefusedError | DamagedRunError):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2

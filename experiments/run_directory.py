@@ -23,7 +23,30 @@ if TYPE_CHECKING:
 RECORDS = "records.nc"
 MANIFEST = "run.json"
 _CONFIG = "config.json"
-_KEYS = ("experiment", "config", "environment", "seconds", "records")
+_KEYS = {"experiment": str, "config": dict, "environment": dict, "seconds": dict, "records": dict}
+
+
+class DamagedRunError(ValueError):
+    """What a run was made with, without something that a report needs."""
+
+
+class Manifest(dict[str, Any]):
+    """A part of a run's manifest, which refuses to be asked for what is not in it.
+
+    Args:
+      entries: by name.
+      path: of the file.
+
+    Raises:
+      DamagedRunError: in one line, for a name that is not there.
+    """
+
+    def __init__(self, entries: Mapping[str, Any], path: Path) -> None:
+        super().__init__({k: Manifest(x, path) if isinstance(x, dict) else x for k, x in entries.items()})
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DamagedRunError(f"expected {name!r} in {self._path}, got a damaged manifest without it; run again")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,25 +195,41 @@ def read(path: Path) -> Run:
     """
     import xarray as xr
 
-    manifest_path, records_path = path / MANIFEST, path / RECORDS
-    if not manifest_path.is_file():
-        raise ValueError(f"expected the directory of a run, with {MANIFEST} and {RECORDS} in it, got {path}")
-    try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        for key in _KEYS:
-            manifest[key]
-        expected = manifest["records"]["bytes"], manifest["records"]["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"expected a whole manifest, got a damaged {manifest_path} ({error}); run again") from error
+    manifest, records_path = read_manifest(path), path / RECORDS
+    for name, kind in _KEYS.items():
+        if not isinstance(manifest[name], kind):
+            raise DamagedRunError(
+                f"expected {name!r} in {path / MANIFEST} to be a {kind.__name__}, got a damaged manifest with "
+                f"{manifest[name]!r:.80}; run again"
+            )
+    expected = manifest["records"]["bytes"], manifest["records"]["sha256"]
     if not records_path.is_file():
         raise ValueError(f"expected records in {records_path}, got no such file; run the experiment again")
     actual = _fingerprint(records_path)
     if (actual["bytes"], actual["sha256"]) != expected:
         raise ValueError(
-            f"expected {expected[0]} bytes with sha256 {expected[1][:12]}... in {records_path}, got {actual['bytes']} "
+            f"expected {expected[0]} bytes with sha256 {expected[1]!s:.12}... in {records_path}, got {actual['bytes']} "
             f"bytes with {actual['sha256'][:12]}...: the file is truncated or was altered; run the experiment again"
         )
     return Run(path, xr.load_dataset(records_path, engine="h5netcdf"), manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What the run in this directory was made with.
+
+    Raises:
+      ValueError: in one line, if there is no manifest, or it is no JSON object; and see `Manifest`.
+    """
+    file = path / MANIFEST
+    if not file.is_file():
+        raise ValueError(f"expected the directory of a run, with {MANIFEST} and {RECORDS} in it, got {path}")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedRunError(f"expected a manifest in JSON, got a damaged {file} ({error}); run again") from error
+    if not isinstance(content, dict):
+        raise DamagedRunError(f"expected a JSON object in {file}, got a damaged manifest, {content!r:.80}; run again")
+    return Manifest(content, file)
 
 
 def replace(path: Path, content: bytes) -> None:

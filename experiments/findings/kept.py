@@ -41,10 +41,12 @@ def entry(directory: Path) -> tuple[str, str]:
       ValueError: in one line, if there is no such run, or it was made with synthetic images or by code of no commit.
     """
     try:
-        manifest = json.loads((directory / "run.json").read_text(encoding="utf-8"))
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"expected the directory of a run, got {directory}: no {Path(error.filename).name}") from error
+    except ValueError as error:
+        raise ValueError(f"expected a summary in JSON, got a damaged one in {directory} ({error})") from error
+    manifest = run_directory.read_manifest(directory)
     content = summary if isinstance(summary, dict) else {"rows": summary}
     if content.get("synthetic"):
         raise ValueError(f"expected a run on real images, got {directory}, which was made with synthetic ones")

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from paramact_jax.statistics.checks import at_least, check_confidence, finite_numbers
+
 _NUMBERS_AT_ONCE = 2**22  # resampled values held in memory
 
 
@@ -40,8 +42,9 @@ def bootstrap_interval(
       Lower and upper bound: numbers, or arrays of the shape of one observation.
 
     Raises:
-      ValueError: if the values are not finite numbers, there are fewer than 2, the confidence is not within (0, 1),
-        there is no resample, or the statistic of these values or of a resample is not finite.
+      ValueError: if the values are not finite numbers, there are fewer than 2, they are of no quantity, the
+        confidence is not within (0, 1), there is no resample, or the statistic of these values or of a resample is not
+        finite.
 
     References:
       Efron, Journal of the American Statistical Association 82, 1987.
@@ -56,10 +59,10 @@ def bootstrap_interval(
     x = finite_numbers(values, "values")
     if x.ndim == 0 or len(x) < 2:
         raise ValueError(f"expected at least 2 observations along the first axis, got an array of shape {x.shape}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence within (0, 1), got {confidence}")
-    if resamples < 1:
-        raise ValueError(f"expected resamples >= 1, got {resamples}")
+    if not x.size:
+        raise ValueError(f"expected observations of at least one quantity, got an array of shape {x.shape}")
+    confidence = check_confidence(confidence)
+    resamples, seed = at_least("resamples", resamples, 1), at_least("seed", seed, 0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # BCa divides 0 by 0 where it does not exist; that is looked for in its result.
         warnings.simplefilter("ignore")
@@ -84,20 +87,6 @@ def bootstrap_interval(
     bca = np.stack([result.confidence_interval.low, result.confidence_interval.high])
     low, high = np.where(np.isfinite(bca).all(axis=0), bca, percentile)
     return (low, high) if np.ndim(low) else (float(low), float(high))
-
-
-def finite_numbers(values: ArrayLike, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The values in float64; raises ValueError, in one line, if one is not a finite number."""
-    try:
-        x = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"expected {name} that are numbers, in rows of equal length, got {values!r:.80}") from error
-    bad = int(np.count_nonzero(~np.isfinite(x)))
-    if bad:
-        raise ValueError(
-            f"expected finite {name}, got {bad} of {x.size} that are not; count or drop those trials first"
-        )
-    return x
 
 
 def _name(fn: Callable[..., Any]) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from paramact_jax.statistics.checks import check_confidence, whole_number
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -22,7 +25,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
       Lower and upper bound of the proportion.
 
     Raises:
-      ValueError: if the count is not within 0..trials, or the confidence not within (0, 1).
+      ValueError: if the count is no whole number within 0..trials, or the confidence not within (0, 1).
 
     References:
       Wilson, Journal of the American Statistical Association 22, 1927.
@@ -32,9 +35,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
       >>> print(f"{low:.4f} {high:.4f}")
       0.7161 0.7701
     """
-    _check_count(successes, trials)
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence within (0, 1), got {confidence}")
+    successes, trials = _count(successes, trials)
+    confidence = check_confidence(confidence)
     interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     # At 0 and at n the exact bound is 0 or 1; rounding leaves 1e-17 there.
     low = 0.0 if successes == 0 else float(interval.low)
@@ -55,7 +57,7 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
       trials_2: its number of independent trials, at least 1.
 
     Raises:
-      ValueError: if a count is not within 0..trials.
+      ValueError: if a count is no whole number within 0..trials.
 
     Examples:
       >>> print(f"{two_proportion_p_value(744, 1000, 765, 1000):.3f}")
@@ -63,8 +65,8 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
       >>> two_proportion_p_value(0, 1000, 0, 1000)
       1.0
     """
-    _check_count(successes_1, trials_1)
-    _check_count(successes_2, trials_2)
+    successes_1, trials_1 = _count(successes_1, trials_1)
+    successes_2, trials_2 = _count(successes_2, trials_2)
     pooled = (successes_1 + successes_2) / (trials_1 + trials_2)
     if pooled in (0.0, 1.0):
         return 1.0
@@ -93,7 +95,7 @@ def predictive_log_likelihood(successes: int, trials: int, other_successes: int,
       other_trials: its number of trials N, at least 1.
 
     Raises:
-      ValueError: if a count is not within 0..trials.
+      ValueError: if a count is no whole number within 0..trials.
 
     References:
       Jeffreys, Theory of Probability, 3.10, 1961. Gelman et al., Bayesian Data Analysis, 2.4 and 2.8, 2013.
@@ -104,8 +106,8 @@ def predictive_log_likelihood(successes: int, trials: int, other_successes: int,
       >>> print(f"{predictive_log_likelihood(0, 100, 1, 100):.2f}")
       -1.73
     """
-    _check_count(successes, trials)
-    _check_count(other_successes, other_trials)
+    successes, trials = _count(successes, trials)
+    other_successes, other_trials = _count(other_successes, other_trials)
     posterior = (successes + 0.5, trials - successes + 0.5)
     return float(stats.betabinom.logpmf(other_successes, other_trials, *posterior))
 
@@ -122,7 +124,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
       Adjusted p values in the order given.
 
     Raises:
-      ValueError: if a value is outside [0, 1] or not a number.
+      ValueError: if a value is outside [0, 1] or not a number, or they are no list.
 
     References:
       Holm, Scandinavian Journal of Statistics 6, 1979.
@@ -131,9 +133,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
       >>> holm([0.01, 0.04, 0.03])
       [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p_values, np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"expected p values within [0, 1], got {list(p_values)}")
+    try:
+        p = np.asarray(p_values, np.float64)
+    except (TypeError, ValueError):
+        p = np.array([np.nan])
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"expected a list of p values within [0, 1], got {p_values!r:.80}")
     order = np.argsort(p, kind="stable")
     adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     result = np.empty_like(p)
@@ -141,6 +146,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in result]
 
 
-def _check_count(successes: int, trials: int) -> None:
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"expected at least 1 trial and a count within 0..trials, got {successes} of {trials}")
+def _count(successes: Any, trials: Any) -> tuple[int, int]:
+    """Both as Python's int, which do not overflow; raises ValueError, in one line, for what is no such count."""
+    k, n = whole_number(successes), whole_number(trials)
+    if k is None or n is None or n < 1 or not 0 <= k <= n:
+        raise ValueError(
+            f"expected whole numbers, at least 1 trial and a count within 0..trials, got {successes} of {trials}"
+        )
+    return k, n

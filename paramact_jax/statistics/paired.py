@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from paramact_jax.statistics.bootstrap import bootstrap_interval, finite_numbers
+from paramact_jax.statistics.bootstrap import bootstrap_interval
+from paramact_jax.statistics.checks import check_confidence, finite_numbers, whole_number
+
+_LARGEST = 1e150
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,9 @@ def paired_comparison(
       asks about the mean difference; Wilcoxon's signed ranks ask about another quantity, and can deny an improvement
       of few trials by much. With fewer than about 20 pairs t needs differences that are roughly normal; a bootstrap
       interval would be far too short (of 3 normal pairs it covers 73 % instead of 95 %). Where all differences are
-      equal t says nothing, and the sign test, p = 2^(1 - n), is used.
+      equal t says nothing, and the sign test is used: p = 2^(1 - n), or 1 if they are 0. Equal are differences that
+      the rounding of first and second can explain: max(d) - min(d) <= 2 eps max(|first| + |second|), eps that of their
+      dtype (1.2e-7 in float32). A common difference that small is 0.
     - yes/no outcomes (bool arrays): McNemar's exact test; see `mcnemar_p_value`.
 
     Args:
@@ -66,7 +71,8 @@ def paired_comparison(
 
     Raises:
       ValueError: if the seeds of the conditions differ, repeat, or are not as many as the trials, one condition has
-        numbers and the other outcomes, a number is not finite, or there are fewer than 2 pairs.
+        numbers and the other outcomes, a number is not finite, there are fewer than 2 pairs, or a number is beyond
+        1e150, whose square could not be computed.
 
     References:
       McNemar, Psychometrika 12, 1947.
@@ -99,14 +105,16 @@ def paired_comparison(
         alone = int((x & ~y).sum()), int((y & ~x).sum())
         p_value, test = mcnemar_p_value(*alone), "McNemar's exact test"
         return PairedComparison(len(d), difference, interval, p_value, test, discordant=alone)
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence within (0, 1), got {confidence}")
-    if np.ptp(d) == 0:
-        p_value = 1.0 if difference == 0 else 2.0 ** (1 - len(d))
+    confidence = check_confidence(confidence)
+    rounding = 2 * max(_eps(first), _eps(second)) * float((abs(x) + abs(y)).max())
+    if np.ptp(d) <= rounding:
+        difference = difference if abs(difference) > rounding else 0.0
+        p_value = 2.0 ** (1 - len(d)) if difference else 1.0
         return PairedComparison(len(d), difference, (difference, difference), p_value, "sign test")
-    half = float(stats.t.ppf((1 + confidence) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)))
-    interval = difference - half, difference + half
-    return PairedComparison(len(d), difference, interval, float(stats.ttest_1samp(d, 0.0).pvalue), "paired t test")
+    error = float(d.std(ddof=1) / np.sqrt(len(d)))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(d) - 1)) * error
+    p_value = float(2 * stats.t.sf(abs(difference / error), len(d) - 1))
+    return PairedComparison(len(d), difference, (difference - half, difference + half), p_value, "paired t test")
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
@@ -120,7 +128,7 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
       only_second: pairs with yes under the second alone.
 
     Raises:
-      ValueError: if a number is negative.
+      ValueError: if a number is negative, or not whole.
 
     Examples:
       >>> print(f"{mcnemar_p_value(150, 86):.3g}")
@@ -128,20 +136,35 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
       >>> mcnemar_p_value(0, 0)
       1.0
     """
-    if only_first < 0 or only_second < 0:
-        raise ValueError(f"expected numbers of pairs >= 0, got {only_first} and {only_second}")
-    discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    b, c = whole_number(only_first), whole_number(only_second)
+    if b is None or c is None or min(b, c) < 0:
+        raise ValueError(f"expected whole numbers of pairs >= 0, got {only_first} and {only_second}")
+    return float(stats.binomtest(b, b + c).pvalue) if b + c else 1.0
+
+
+def _eps(trials: ArrayLike) -> float:
+    """What numbers of this dtype are rounded by, relative to their size; whole numbers as in float64."""
+    dtype = np.asarray(trials).dtype
+    return float(np.spacing(np.ones((), dtype if dtype.kind in "fV" and dtype.itemsize < 8 else np.float64)))
 
 
 def _in_order_of_seeds(trials: ArrayLike, seeds: Iterable[int], name: str) -> tuple[np.ndarray, np.ndarray]:
-    x, labels = np.asarray(trials), np.asarray(list(seeds))
+    try:
+        x, labels = np.asarray(trials), np.asarray(list(seeds))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"expected one value and one seed a trial under the {name} condition, got {trials!r:.80} and {seeds!r:.80}"
+        ) from error
     if x.dtype != bool:
         x = finite_numbers(trials, f"numbers under the {name} condition")
-    if x.ndim != 1 or labels.shape != x.shape:
+        if (abs(x) > _LARGEST).any():
+            raise ValueError(
+                f"expected numbers up to {_LARGEST} under the {name} condition, got {abs(x).max()}; rescale"
+            )
+    if x.ndim != 1 or labels.shape != x.shape or labels.dtype.kind not in "iuf":
         raise ValueError(
             f"expected one value and one seed a trial under the {name} condition, got shapes {x.shape} and "
-            f"{labels.shape}"
+            f"{labels.shape} of {labels.dtype}"
         )
     unique, order, counts = np.unique(labels, return_index=True, return_counts=True)
     if len(unique) < len(labels):

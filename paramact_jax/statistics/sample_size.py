@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
+from paramact_jax.statistics.checks import at_least, real_number
 from paramact_jax.statistics.counts import two_proportion_p_value
 
 _NEGLIGIBLE = 1e-9
@@ -43,12 +44,14 @@ def seeds_to_tell(p1: float, p2: float, power: float = 0.8, level: float = 0.05)
       >>> seeds_to_tell(0.0, 0.03)
       267
     """
+    given = p1, p2
+    p1, p2 = real_number(p1), real_number(p2)
     if not (0 <= p1 <= 1 and 0 <= p2 <= 1) or p1 == p2:
-        raise ValueError(f"expected two different proportions within [0, 1], got {p1} and {p2}")
-    _check(power, level)
+        raise ValueError(f"expected two different proportions within [0, 1], got {given[0]!r} and {given[1]!r}")
+    power, level = _checked(power, level)
     mean = (p1 + p2) / 2
     alike, apart = math.sqrt(2 * mean * (1 - mean)), math.sqrt(p1 * (1 - p1) + p2 * (1 - p2))
-    trials = _whole(((stats.norm.isf(level / 2) * alike + stats.norm.ppf(power) * apart) / (p1 - p2)) ** 2)
+    trials = _whole((stats.norm.isf(level / 2) * alike + stats.norm.ppf(power) * apart) / (p1 - p2))
     while min(mean, 1 - mean) * trials < _SMALL and power_to_tell(p1, p2, trials, level) < power:
         trials += max(1, trials // 50)
     return trials
@@ -66,10 +69,16 @@ def power_to_tell(p1: float, p2: float, trials: int, level: float = 0.05) -> flo
       trials: number of trials in each sample, at least 1.
       level: two-sided significance level.
 
+    Raises:
+      ValueError: if a proportion is not within [0, 1], or `trials` no whole number >= 1.
+
     Examples:
       >>> print(f"{power_to_tell(0.0, 0.03, 267):.3f}")
       0.814
     """
+    if not (0 <= real_number(p1) <= 1 and 0 <= real_number(p2) <= 1):
+        raise ValueError(f"expected proportions within [0, 1], got {p1!r} and {p2!r}")
+    p1, p2, trials = real_number(p1), real_number(p2), at_least("trials", trials, 1)
     counts = [_likely_counts(p, trials) for p in (p1, p2)]
     masses = [stats.binom.pmf(k, trials, p) for k, p in zip(counts, (p1, p2), strict=True)]
     told = [[two_proportion_p_value(int(k1), trials, int(k2), trials) <= level for k2 in counts[1]] for k1 in counts[0]]
@@ -102,11 +111,12 @@ def seeds_to_tell_means(difference: float, power: float = 0.8, level: float = 0.
       >>> seeds_to_tell_means(0.5, paired=True)
       34
     """
+    given, difference = difference, real_number(difference)
     if not (math.isfinite(difference) and difference != 0):
-        raise ValueError(f"expected a finite difference other than 0, got {difference}")
-    _check(power, level)
+        raise ValueError(f"expected a finite difference other than 0, got {given!r}")
+    power, level = _checked(power, level)
     quantiles = stats.norm.isf(level / 2) + stats.norm.ppf(power)
-    trials = max(2, _whole((1 if paired else 2) * (quantiles / difference) ** 2))
+    trials = max(2, _whole(quantiles / difference, 1 if paired else 2))
     while trials > 2 and _power_of_t(abs(difference), trials - 1, level, paired) >= power:
         trials -= 1
     while _power_of_t(abs(difference), trials, level, paired) < power:
@@ -127,12 +137,17 @@ def _likely_counts(p: float, trials: int) -> np.ndarray:
     return np.arange(max(low, 0), high + 1)
 
 
-def _check(power: float, level: float) -> None:
-    if not 0 < level < power < 1:
-        raise ValueError(f"expected 0 < level < power < 1, got level={level} and power={power}")
+def _checked(power: float, level: float) -> tuple[float, float]:
+    checked = real_number(power), real_number(level)
+    if not 0 < checked[1] < checked[0] < 1:
+        raise ValueError(f"expected 0 < level < power < 1, got level={level!r} and power={power!r}")
+    return checked
 
 
-def _whole(trials: float) -> int:
+def _whole(root: float, factor: int = 1) -> int:
+    """The whole number of trials: factor root^2, rounded up."""
+    with np.errstate(over="ignore"):
+        trials = factor * np.square(root)
     if not trials <= _MOST_SEEDS:
         raise ValueError(
             f"expected a difference that at most {_MOST_SEEDS:,} trials can tell, got one for {trials:.2g}"

@@ -14,6 +14,30 @@ import numpy as np
 _NOTHING: Mapping[str, str] = {}
 
 
+def check_call(functions: Mapping[str, Any]) -> None:
+    """Refuse a sweep of what is no function, and one within another JAX program.
+
+    Args:
+      functions: by the name that a message should have.
+
+    Raises:
+      ValueError: in one line.
+    """
+    for name, fn in functions.items():
+        if not callable(fn):
+            raise ValueError(f"{name}: expected a function, got {fn!r}; pass one of a trial's values")
+    check_concrete("sweep", jnp.zeros(()))  # within jit even this is a tracer
+
+
+def check_concrete(name: str, values: Any) -> None:
+    """Raise ValueError, in one line, if there is a tracer among the leaves of these values."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
+        raise ValueError(
+            f"{name}: expected values, got a tracer; a sweep compiles a program of its own and cannot be called inside "
+            f"jit, vmap or grad: call it outside of them"
+        )
+
+
 def check_names(
     functions: Mapping[str, Callable[..., Any]],
     axes: Iterable[str],
@@ -80,24 +104,70 @@ def as_arrays(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with every number an array of a dtype of its own, as the compiled program takes them.
 
     Python's and NumPy's floating-point numbers become JAX's default float, so 0.1 and np.float32(0.1) are one type
-    and share one compiled program; arrays keep their dtype.
+    and share one compiled program; arrays keep their dtype, or get that of JAX's 32-bit mode.
 
     Raises:
-      ValueError: in one line, for what is no number or array.
+      ValueError: in one line, for what is no number or array, and for what `converted` refuses.
     """
     return {name: jax.tree.map(lambda x, name=name: _as_array(name, x), value) for name, value in settings.items()}
 
 
 def _as_array(name: str, x: Any) -> Any:
+    check_concrete(name, x)
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return x
     try:
-        return np.asarray(jnp.asarray(x, jnp.result_type(float) if isinstance(x, float | np.floating) else None))
-    except (TypeError, OverflowError) as error:
+        given = np.asarray(x)
+        if isinstance(x, float | np.floating):
+            dtype = jnp.result_type(float)
+        elif isinstance(x, int) and not isinstance(x, bool):
+            dtype = jnp.result_type(int)
+        else:
+            dtype = jnp.asarray(np.empty(0, given.dtype)).dtype
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name}: expected numbers or arrays, got {x!r}; settings are traced: bind anything else to the function, "
             f"with functools.partial or in a closure"
         ) from error
+    return given.copy() if given.dtype == dtype else converted(name, given, dtype)
+
+
+def converted(name: str, given: np.ndarray, dtype: Any) -> np.ndarray:
+    """Numbers in the dtype that trials compute in, which may round them but not make others of them.
+
+    Raises:
+      ValueError: in one line, for an integer that does not fit, and for a finite number that would become infinite, or
+        one other than 0 so small that XLA computes with 0.
+
+    Examples:
+      >>> converted("rate", np.array([0.1, np.inf]), np.float32).tolist()
+      [0.10000000149011612, inf]
+      >>> converted("steps", np.array(2**40), np.int32)
+      Traceback (most recent call last):
+        ...
+      ValueError: steps: expected integers that fit into int32, got 1099511627776; give another value, or enable \
+64-bit numbers: jax.config.update("jax_enable_x64", True)
+    """
+    inexact = jnp.issubdtype(dtype, jnp.inexact)
+    if given.dtype == object:  # integers beyond 64 bits
+        lost = np.ones(given.shape, bool)
+    else:
+        with np.errstate(all="ignore"):
+            kept = given.astype(dtype)
+        lost = _lost(given, kept) if inexact else np.asarray(kept != given)
+        if not lost.any():
+            return kept
+    raise ValueError(
+        f"{name}: expected {'numbers' if inexact else 'integers'} that fit into {np.dtype(dtype)}, got "
+        f'{given[lost][0]}; give another value, or enable 64-bit numbers: jax.config.update("jax_enable_x64", True)'
+    )
+
+
+def _lost(given: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    if np.iscomplexobj(given):
+        return _lost(given.real, kept.real) | _lost(given.imag, kept.imag)
+    smallest = jnp.finfo(kept.dtype).smallest_normal
+    return np.asarray((np.isfinite(given) & ~np.isfinite(kept)) | ((given != 0) & (abs(kept) < smallest)))
 
 
 def _parameters(fn: Callable[..., Any]) -> dict[str, bool] | None:

@@ -78,6 +78,9 @@ def to_dataset(
 ) -> xr.Dataset:
     """Dims: each axis, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
 
+    Of dtypes that NumPy does not have itself, neither xarray nor netCDF can do much: bfloat16 and the float8 become
+    float32, int2 and int4 int8, uint2 and uint4 uint8. No value changes.
+
     Args:
       grid: the trials.
       arrays: by name, each with a leading axis of all trials.
@@ -91,12 +94,20 @@ def to_dataset(
         return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
 
     data: dict[str, Any] = {
-        name: ((*grid.dims, *dims(name, array.ndim - 1)), array.reshape(*grid.shape, *array.shape[1:]))
+        name: ((*grid.dims, *dims(name, array.ndim - 1)), _widened(array).reshape(*grid.shape, *array.shape[1:]))
         for name, array in arrays.items()
     }
-    coords: dict[str, Any] = {**grid.labels, SEED: grid.seeds.astype(np.int64)}
-    coords |= {ITERATION: list(marks)} if observed else {}
+    coords: dict[str, Any] = {name: _widened(values) for name, values in grid.labels.items()}
+    coords |= {SEED: grid.seeds.astype(np.int64)} | ({ITERATION: list(marks)} if observed else {})
     return xr.Dataset(data, coords=coords, attrs={"form": str(form)})
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    if array.dtype.isbuiltin != 2:  # 2: registered with NumPy by another package
+        return array
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return array.astype(np.float32)
+    return array.astype(np.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else np.int8)
 
 
 def _own_dims(name: str, axes: int) -> tuple[str, ...]:

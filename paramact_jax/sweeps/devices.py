@@ -48,3 +48,20 @@ def processor() -> str:
 def trial_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """One-dimensional mesh over `devices`, by default all devices of the default backend."""
     return Mesh(np.array(devices if devices is not None else jax.devices()), (TRIALS,), axis_types=(AxisType.Auto,))
+
+
+def check_mesh(mesh: Mesh | None) -> Mesh:
+    """The devices of a mesh of one axis, of whatever name, as `trial_mesh`; by default all.
+
+    Raises:
+      ValueError: in one line, for anything else.
+    """
+    if mesh is None:
+        return trial_mesh()
+    if not isinstance(mesh, Mesh) or mesh.devices.ndim != 1 or not mesh.size:
+        got = f"one of {mesh.devices.shape} devices" if isinstance(mesh, Mesh) else repr(mesh)
+        raise ValueError(
+            f"mesh: expected a jax.sharding.Mesh with one axis, or None for all devices, got {got}; pass "
+            f'jax.sharding.Mesh(devices, ("{TRIALS}",)) with a list of devices'
+        )
+    return trial_mesh(list(mesh.devices.flat))

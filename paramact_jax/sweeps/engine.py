@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,10 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs import Program
 from paramact_jax.sweeps.dataset import to_dataset
-from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.devices import check_mesh
 from paramact_jax.sweeps.forms import Form, choose
 from paramact_jax.sweeps.grid import Grid
-from paramact_jax.sweeps.memory import Plan, bytes_of, check_memory
+from paramact_jax.sweeps.memory import Plan, bytes_of, bytes_on_host, check_memory
 from paramact_jax.sweeps.stepwise import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.checkpoints import Begun, Checkpoints, open_checkpoints
@@ -39,7 +40,7 @@ class Options:
     mesh: Mesh
     on_plan: Callable[[Plan], None]
     on_progress: Callable[[Progress], None]
-    seconds_between_saves: float = 0.0
+    seconds_between_saves: float
 
     def form(self, programs: Sequence[Program]) -> Form:
         """Returns the form for programs of one trial; raises as `sweep`."""
@@ -47,13 +48,34 @@ class Options:
         return choose(programs, platform, fused=self.fused, block=self.block)
 
     @classmethod
-    def of(cls, grid: Grid, *, chunk: int | None, block: int | None, mesh: Mesh | None, **rest: Any) -> Options:
+    def of(
+        cls,
+        grid: Grid,
+        *,
+        chunk: int | None,
+        fused: bool | None,
+        block: int | None,
+        mesh: Mesh | None,
+        directory: Path | str | None,
+        on_plan: Callable[[Plan], None] | None,
+        on_progress: Callable[[Progress], None] | None,
+        seconds_between_saves: float = 0.0,
+    ) -> Options:
         """The options, with what was left to us filled in; raises as `sweep`."""
+        if not isinstance(directory, str | os.PathLike | None):
+            raise ValueError(f"directory: expected a path, or None to keep nothing, got {directory!r}; name one")
+        period = seconds_between_saves
+        if not isinstance(period, int | float | np.integer | np.floating) or not period >= 0:
+            raise ValueError(f"seconds_between_saves: expected a number >= 0, got {period!r}")
         return cls(
             chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
+            fused=fused,
             block=None if block is None else check_count("block", block, 1),
-            mesh=trial_mesh() if mesh is None else mesh,
-            **rest,
+            directory=directory,
+            mesh=check_mesh(mesh),
+            on_plan=_callback("on_plan", on_plan),
+            on_progress=_callback("on_progress", on_progress),
+            seconds_between_saves=float(period),
         )
 
 
@@ -111,7 +133,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
         parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None)
         if not parts:
             return work.dataset(grid, results.arrays)
-        room = max(map(len, parts))
+        room, stored = max(map(len, parts)), bytes_of(work.results, grid.trials)
         plan = Plan(
             trials=grid.trials,
             remaining=sum(map(len, parts)),
@@ -120,7 +142,12 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
             devices=options.mesh.size,
             form=str(work.form),
             bytes_per_device=work.bytes_for(room),
-            bytes_of_results=bytes_of(work.results, grid.trials),
+            bytes_of_results=stored,
+            bytes_on_host=bytes_on_host(
+                seeds=len(grid.seeds),
+                results=stored,
+                per_call=max(bytes_of(work.results, room), bytes_of(grid.one(), room)),
+            ),
         )
         try:
             check_memory(plan, options.mesh, work.bytes_for, block=work.form.block)
@@ -142,6 +169,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
             arrays = work.run(Call(part, room, there, checkpoints, on_units))
             checkpoints.save_part(part, arrays)
             results.put(part, arrays)
+            del arrays  # else they would be held beside the dataset
             done += len(part) * work.units
             on_units(work.units)
     return work.dataset(grid, results.arrays)
@@ -172,6 +200,14 @@ def check_count(name: str, value: Any, least: int) -> int:
     if count < least:
         raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
     return count
+
+
+def _callback(name: str, given: Callable[[Any], None] | None) -> Callable[[Any], None]:
+    if given is None:
+        return lambda told: None
+    if not callable(given):
+        raise ValueError(f"{name}: expected a function, or None to be told nothing, got {given!r}")
+    return given
 
 
 class _Results:

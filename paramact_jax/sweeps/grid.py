@@ -12,9 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramact_jax.sweeps.arguments import check_concrete, converted
+from paramact_jax.sweeps.memory import bytes_on_host, check_host
+
 MAX_SEED = 2**32 - 1
 SEED = "seed"
 """Name of the dim that seeds are on, the last of a grid's."""
+
+_AT_ONCE = 2**16
 
 Seeds = np.ndarray[tuple[int], np.dtype[np.uint32]]
 
@@ -55,9 +60,15 @@ class Grid:
 
     def part(self, begin: int, end: int) -> dict[str, Any]:
         """The trials begin..end - 1 of the flat axis: {"seed": (n,), "axes": {name: (n,)}}."""
-        *along, seed = np.unravel_index(np.arange(begin, end), self.shape)
-        axes = {name: values[index] for (name, values), index in zip(self.values.items(), along, strict=True)}
-        return {"seed": self.seeds[seed], "axes": axes}
+        found = {name: np.empty(end - begin, x.dtype) for name, x in self.values.items()}
+        seeds = np.empty(end - begin, np.uint32)
+        for first in range(begin, end, _AT_ONCE):  # the indices of all trials would be larger than what they choose
+            *along, seed = np.unravel_index(np.arange(first, min(first + _AT_ONCE, end)), self.shape)
+            here = slice(first - begin, first - begin + len(seed))
+            seeds[here] = self.seeds[seed]
+            for (name, values), index in zip(self.values.items(), along, strict=True):
+                found[name][here] = values[index]
+        return {"seed": seeds, "axes": found}
 
     def one(self) -> dict[str, Any]:
         """Shapes and dtypes of one trial of `part`."""
@@ -73,7 +84,8 @@ def make_grid(axes: Mapping[str, Iterable[Any]], seeds: Iterable[int]) -> Grid:
       seeds: integers within 0..2**32 - 1, each once.
 
     Raises:
-      ValueError: in one line, for values or seeds that are not of this kind.
+      ValueError: in one line, for values or seeds that are not of this kind, more seeds than there is memory for, and
+        values that do not fit into the dtype that trials compute in.
 
     Examples:
       >>> grid = make_grid({"learning_rate": [0.1, 0.2]}, range(3))
@@ -92,10 +104,16 @@ def check_seeds(seeds: Iterable[int]) -> Seeds:
     """The seeds as a uint32 array; raises ValueError as `make_grid` does."""
     if isinstance(seeds, range) and len(seeds):  # may be long: its two ends say it all
         _check_seed(seeds[0]), _check_seed(seeds[-1])
-        return np.arange(seeds.start, seeds.stop, seeds.step).astype(np.uint32)
+        needed = bytes_on_host(seeds=len(seeds), results=0, per_call=0)
+        check_host(needed, f"{len(seeds)} seeds", "sweep fewer at a time")
+        found = np.arange(len(seeds), dtype=np.uint32)
+        found *= np.uint32(seeds.step % 2**32)
+        found += np.uint32(seeds.start)
+        return found
     try:
-        found = np.array([_check_seed(seed) for seed in seeds], np.uint32)
+        found = np.fromiter((_check_seed(seed) for seed in seeds), np.uint32)
     except TypeError as error:
+        check_concrete("seeds", seeds)
         raise ValueError(f"expected seeds as a range or a list of integers, got {seeds!r}") from error
     if not len(found):
         raise ValueError("expected at least one seed, got none")
@@ -108,6 +126,7 @@ def _check_seed(seed: Any) -> int:
     try:
         value = -1 if isinstance(seed, bool | np.bool_) else operator.index(seed)
     except TypeError:
+        check_concrete("seeds", seed)
         value = -1
     if not 0 <= value <= MAX_SEED:
         raise ValueError(f"expected seeds that are integers within 0..{MAX_SEED}, got {seed!r}")
@@ -120,6 +139,7 @@ def _labels(name: str, values: Iterable[Any]) -> np.ndarray:
     try:
         found = np.asarray(values if hasattr(values, "__array__") else list(values))
     except (TypeError, ValueError) as error:
+        check_concrete(f"axes: {name}", values)
         raise ValueError(f"axes: {name}: expected a list of numbers, got {values!r}") from error
     number = jnp.issubdtype(found.dtype, jnp.bool_) or jnp.issubdtype(found.dtype, jnp.number)
     if found.ndim != 1 or not number or jnp.issubdtype(found.dtype, jnp.complexfloating):
@@ -135,19 +155,16 @@ def _labels(name: str, values: Iterable[Any]) -> np.ndarray:
 
 def _values(name: str, labels: np.ndarray) -> np.ndarray:
     """In the dtype of computation, in which they have to differ still."""
-    if labels.dtype == np.bool_:
-        values = labels
-    elif jnp.issubdtype(labels.dtype, jnp.floating):
-        values = labels.astype(jnp.result_type(float))
-    else:
-        values = labels.astype(jnp.result_type(int))
-        if not np.array_equal(values, labels):
-            raise ValueError(f"axes: {name}: expected integers that fit into {values.dtype}, got {labels.tolist()}")
+    values = labels
+    if labels.dtype != np.bool_:
+        kind = float if jnp.issubdtype(labels.dtype, jnp.floating) else int
+        values = converted(f"axes: {name}", labels, jnp.result_type(kind))
     if (twice := _first_repeated(values)) is not None:
         raise ValueError(f"axes: {name}: expected each value once, got {twice} (as {values.dtype}) again")
     return values
 
 
 def _first_repeated(values: np.ndarray) -> Any:
-    unique, counts = np.unique(values, return_counts=True)
-    return unique[counts > 1][0] if len(unique) < len(values) else None
+    ordered = np.sort(values)
+    again = ordered[1:] == ordered[:-1]
+    return ordered[1:][again][0] if again.any() else None

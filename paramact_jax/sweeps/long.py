@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
-from paramact_jax.sweeps.arguments import accepted, as_arrays, check_names, has_parameter
+from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form
@@ -68,8 +68,8 @@ def long_sweep(
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Run `iterations` steps of a training for every seed at every point of the axes.
@@ -92,7 +92,7 @@ def long_sweep(
       block: as in `sweep`.
       mesh: as in `sweep`.
       on_plan: as in `sweep`.
-      on_progress: called after every call; `done` counts iterations times trials.
+      on_progress: as in `sweep`, but `done` counts iterations times trials.
       settings: as in `sweep`.
 
     Returns:
@@ -113,8 +113,13 @@ def long_sweep(
       >>> results["error"].dims, bool((results["error"].sel(learning_rate=0.01) < 1e-5).all())
       (('learning_rate', 'seed'), True)
     """
+    functions: dict[str, Any] = {
+        field.name: getattr(training, field.name, None) for field in dataclasses.fields(Training)
+    }
+    if functions["observe"] is None:
+        del functions["observe"]
+    check_call(functions)
     grid = make_grid(axes, seeds)
-    functions = {name: fn for name, fn in vars(training).items() if name != "observe" or fn is not None}
     provided = {"step": ITERATION} if has_parameter(training.step, ITERATION) else {}
     check_names(functions, grid.labels, settings, provided=provided)
     if check_count("iterations", iterations, 0) > MOST_ITERATIONS:

@@ -15,6 +15,9 @@ from jax.sharding import Mesh
 
 from paramact_jax.sweeps.distributed import smallest
 
+BYTES_PER_SEED = 4
+BYTES_PER_LABEL = 16
+"""Of a seed in a dataset, while its index is made; the description of a sweep takes less, and before the results."""
 _UNKNOWN = 2**61
 
 
@@ -31,6 +34,8 @@ class Plan:
       form: how the trials are carried out, see `Form`.
       bytes_per_device: what the compiled program takes on each device, by its own account.
       bytes_of_results: what the results of all trials take in the memory of every process.
+      bytes_on_host: the most that every process holds beside the devices at one time: those results, the seeds, and
+        copies of a call's trials.
     """
 
     trials: int
@@ -41,13 +46,14 @@ class Plan:
     form: str
     bytes_per_device: int
     bytes_of_results: int
+    bytes_on_host: int
 
     def __str__(self) -> str:
         stored = f" ({self.remaining} of them still to run)" if self.remaining < self.trials else ""
         return (
             f"{self.trials} trials{stored} in {self.calls} calls of at most {self.trials_per_call} on {self.devices} "
             f"devices, {self.form}; {in_words(self.bytes_per_device)} a device, "
-            f"results {in_words(self.bytes_of_results)}"
+            f"{in_words(self.bytes_on_host)} beside them, results {in_words(self.bytes_of_results)} of that"
         )
 
 
@@ -63,13 +69,12 @@ def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int], *, blo
     Raises:
       ValueError: in one line.
     """
-    on_host = host_memory()
-    if plan.bytes_of_results > on_host:
-        raise ValueError(
-            f"the results of {plan.trials} trials take {in_words(plan.bytes_of_results)} of memory, "
-            f"{in_words(on_host)} are free; return less from each trial, or sweep fewer seeds at a time"
-        )
-    free = device_memory(mesh, plan.bytes_of_results)
+    check_host(
+        plan.bytes_on_host,
+        f"{plan.trials} trials with results of {in_words(plan.bytes_of_results)}",
+        "return less from each trial, sweep fewer seeds at a time, or pass a smaller chunk",
+    )
+    free = device_memory(mesh, plan.bytes_on_host)
     if plan.bytes_per_device <= free:
         return
     least = block * mesh.size
@@ -89,6 +94,24 @@ def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int], *, blo
         f"{problem}, and even the smallest call, {least} trials, takes {in_words(needed)}; make the arrays of a trial "
         f"smaller"
     )
+
+
+def check_host(needed: int, what: str, advice: str) -> None:
+    """Raise ValueError, in one line, if so many bytes are not free on this host."""
+    if needed > (free := host_memory()):
+        raise ValueError(f"{what} take {in_words(needed)} of memory, {in_words(free)} are free; {advice}")
+
+
+def bytes_on_host(*, seeds: int, results: int, per_call: int) -> int:
+    """The most that a process holds beside the devices.
+
+    Args:
+      seeds: how many.
+      results: bytes of all results.
+      per_call: bytes of a call's trials, as they go to the devices or come back, whichever is more: held twice while
+        they are put into blocks or taken out of them.
+    """
+    return BYTES_PER_SEED * seeds + results + max(BYTES_PER_LABEL * seeds, 2 * per_call)
 
 
 def bytes_of(one: Any, trials: int) -> int:

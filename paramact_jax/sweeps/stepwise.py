@@ -48,7 +48,7 @@ def run_in_chunks(
     *,
     iterations: int,
     chunk: int,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Any:
     """The state after `iterations` iterations, made in calls of at most `chunk` iterations.
 
@@ -61,7 +61,7 @@ def run_in_chunks(
       settings: passed on.
       iterations: total, at least 0.
       chunk: iterations a call, at least 1.
-      on_progress: called after every chunk, when its results exist.
+      on_progress: called after every chunk, when its results exist; None: nothing is called.
 
     Raises:
       ValueError: if iterations < 0 or chunk < 1.
@@ -74,5 +74,6 @@ def run_in_chunks(
         steps = min(chunk, iterations - done)
         state = jax.block_until_ready(advance(state, (settings, np.int32(steps))))
         done += steps
-        on_progress(Progress(done, iterations, time.perf_counter() - begin))
+        if on_progress is not None:
+            on_progress(Progress(done, iterations, time.perf_counter() - begin))
     return state

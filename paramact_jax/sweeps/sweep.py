@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from paramact_jax.programs.program import afresh, shapes_of, trace
-from paramact_jax.sweeps.arguments import as_arrays, check_names
+from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
 from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import make_grid, trial_key
@@ -36,14 +36,16 @@ def sweep(
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Run `train_one(key, **settings)` for every seed at every point of the axes, in jitted calls on all devices.
 
     Args:
       train_one: a pure, vmappable function of one trial's random key and the settings. Returns any tree of arrays.
+        Calls are filled up to whole blocks with copies of their last trial, which run too: a `jax.debug.print` or
+        `jax.debug.callback` in it is called for them as well, with the default block 64 times for 3 trials.
       seeds: integers within 0..2**32 - 1, each once; a trial's key is `trial_key(seed)`, the same at every point of
         the axes, so that they are compared on equal seeds.
       axes: for parameters of `train_one` the values to try, numbers or booleans; every combination is run.
@@ -58,9 +60,9 @@ def sweep(
         decides, see `sweeps.forms.choose`.
       block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default the
         traced program decides.
-      mesh: one-dimensional mesh over the devices to use, by default all, of all processes.
-      on_plan: called once before anything runs, with what will.
-      on_progress: called after every call, with trials done and the seconds that the rest will take.
+      mesh: mesh of one axis, of any name, over the devices to use, by default all, of all processes.
+      on_plan: called once before anything runs, with what will; None: nothing is called.
+      on_progress: called after every call, with trials done and the seconds that the rest will take; None: nothing is.
       settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
         calling again with other values of the same types and shapes does not recompile, and `train_one` cannot branch
         on them in Python. For a parameter with the name of one of the options above, an axis
@@ -68,11 +70,13 @@ def sweep(
 
     Returns:
       A dataset with a variable for each array that `train_one` returns, named by its path joined with dots ("result"
-      for a bare array); its dims are the axes, `seed`, and `NAME_dim_0`, ... for its own axes.
+      for a bare array); its dims are the axes, `seed`, and `NAME_dim_0`, ... for its own axes. Results of dtypes that
+      NumPy does not have are widened in it, bfloat16 and float8 to float32, int4 to int8; a directory keeps them exact.
 
     Raises:
-      ValueError: in one line, before anything runs: for axes, seeds, settings or results that are not of this kind, a
-        directory that cannot be resumed from, and more memory than there is, with the chunk that would fit.
+      ValueError: in one line, before anything runs: for axes, seeds, settings or results that are not of this kind or
+        do not fit into JAX's dtypes, a call within jit, vmap or grad, a directory that cannot be resumed from, and more
+        memory than there is, with the chunk that would fit.
       OSError: in one line, if something cannot be saved; what had been saved is kept.
 
     Examples:
@@ -89,6 +93,7 @@ def sweep(
       >>> abs(results["w"] - 3).mean("seed").round(1).astype(str).values.tolist()
       ['2.4', '0.4', '0.0']
     """
+    check_call({"train_one": train_one})
     grid = make_grid(axes, seeds)
     check_names({"train_one": train_one}, grid.labels, settings)
     options = Options.of(

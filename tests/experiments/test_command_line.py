@@ -107,14 +107,35 @@ def test_a_directory_that_appears_meanwhile_keeps_both(run_directory, tmp_path):
     assert not list((tmp_path / "taken").iterdir())
 
 
+def change_manifest(directory, **entries):
+    path = directory / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize("name", ["protocol", "iterations", "threshold"])
+def test_a_report_names_what_the_manifest_lacks(run_directory, tmp_path, capsys, name):
+    damaged = copy(run_directory, tmp_path / "damaged")
+    config = json.loads((damaged / "run.json").read_text())["config"]
+    del config[name]
+    change_manifest(damaged, config=config)
+    before = {file.name: file.read_bytes() for file in damaged.iterdir()}
+    assert main(["report", str(damaged)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: expected '{name}' in {damaged / 'run.json'}, got a damaged manifest without it; run again\n"
+    )
+    assert {file.name: file.read_bytes() for file in damaged.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (lambda d: (d / "records.nc").write_bytes((d / "records.nc").read_bytes()[:-1000]), "truncated or was altered"),
         (lambda d: (d / "records.nc").unlink(), "expected records in"),
         (lambda d: (d / "run.json").write_text('{"experiment": "xor'), "damaged"),
-        (lambda d: (d / "run.json").write_text("[]"), "damaged"),
-        (lambda d: (d / "run.json").write_text('{"config": {}, "records": {"bytes": 1, "sha256": ""}}'), "damaged"),
+        (lambda d: (d / "run.json").write_text("[]"), "expected a JSON object in"),
+        (lambda d: (d / "run.json").write_text('{"config": {}}'), "expected 'experiment' in"),
+        (lambda d: change_manifest(d, config=[]), "expected 'config' in"),
+        (lambda d: change_manifest(d, records={}), "expected 'bytes' in"),
         (lambda d: (d / "run.json").unlink(), "expected the directory of a run"),
     ],
     ids=[
@@ -123,6 +144,8 @@ def test_a_directory_that_appears_meanwhile_keeps_both(run_directory, tmp_path):
         "truncated manifest",
         "no manifest of ours",
         "half a manifest",
+        "no config",
+        "no size",
         "no manifest",
     ],
 )

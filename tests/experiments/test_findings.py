@@ -171,6 +171,24 @@ def test_a_run_is_kept_without_what_is_only_of_its_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("run.json", '{"experiment": "xor10"}', "expected 'environment' in"),
+        ("run.json", "[]", "expected a JSON object in"),
+        ("run.json", "{", "expected a manifest in JSON"),
+        ("summary.json", "{", "expected a summary in JSON"),
+    ],
+)
+def test_damaged_files_of_a_run_are_refused_in_one_line(tmp_path, capsys, name, text, message):
+    directory = a_run(tmp_path / "run")
+    (directory / name).write_text(text)
+    assert main(["findings", "--keep", str(directory)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("run", "message"),
     [
         ({"synthetic": True}, "expected a run on real images"),

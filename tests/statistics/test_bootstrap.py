@@ -82,6 +82,14 @@ def test_the_interval_moves_with_the_values(x, scale, shift):
     assert moved == pytest.approx((scale * low + shift, scale * high + shift), rel=0.02, abs=0.02 * np.ptp(x) + 1e-9)
 
 
+def test_whole_numbers_of_any_kind_are_taken_as_such():
+    x = np.random.default_rng(5).normal(size=10)
+    expected = bootstrap_interval(x, resamples=100, seed=3)
+    assert bootstrap_interval(x, resamples=100.0, seed=np.uint8(3)) == expected
+    whole = np.array([0, 100, 200, 250], np.uint8)
+    assert bootstrap_interval(whole, resamples=100) == bootstrap_interval(whole.astype(float), resamples=100)
+
+
 def test_seed_decides_and_confidence_widens():
     x = np.random.default_rng(5).normal(size=50)
     assert bootstrap_interval(x, seed=1) == bootstrap_interval(x, seed=1)
@@ -103,6 +111,12 @@ def test_large_samples_do_not_exhaust_the_memory():
         (([1.0, math.nan, math.inf],), {}, "expected finite values, got 2 of 3 that are not"),
         (([1.0],), {}, "at least 2 observations"),
         (([],), {}, "at least 2 observations"),
+        ((np.zeros((5, 0)),), {}, r"at least one quantity, got an array of shape \(5, 0\)"),
+        ((np.zeros((0, 5)),), {}, "at least 2 observations"),
+        (([1, 2j],), {}, "values that are numbers"),
+        (([1, 2], np.mean, "0.9"), {}, "confidence within"),
+        (([1, 2],), {"resamples": 10.5}, "resamples >= 1, a whole number, got 10.5"),
+        (([1, 2],), {"seed": -1}, "seed >= 0"),
         ((3.0,), {}, "at least 2 observations"),
         ((["a", "b"],), {}, "values that are numbers"),
         (([[1, 2], [3]],), {}, "rows of equal length"),

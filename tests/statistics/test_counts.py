@@ -44,6 +44,12 @@ def test_wilson_holds_the_proportion_and_lies_within_0_and_1(count):
         ((-1, 10), "got -1 of 10"),
         ((11, 10), "got 11 of 10"),
         ((0, 0), "at least 1 trial"),
+        ((2.5, 10), "expected whole numbers, .* got 2.5 of 10"),
+        ((3, math.inf), "whole numbers"),
+        (("3", 10), "whole numbers"),
+        ((None, 10), "whole numbers"),
+        (([3], 10), "whole numbers"),
+        ((1, 10, "0.95"), "confidence within"),
         ((math.nan, 10), "count within"),
         ((1, 10, 0.0), "confidence within"),
         ((1, 10, 1.0), "confidence within"),
@@ -53,6 +59,16 @@ def test_wilson_holds_the_proportion_and_lies_within_0_and_1(count):
 def test_wilson_refuses(args, message):
     with pytest.raises(ValueError, match=message):
         wilson_interval(*args)
+
+
+@pytest.mark.parametrize("kind", [float, np.uint8, np.int8, np.float32, np.array])
+def test_counts_of_any_kind_of_number_are_the_same(kind):
+    """In uint8, 120 + 120 of 127 + 127 trials would be 240 of 254, and 10 times 127 fewer than 256."""
+    assert wilson_interval(kind(3), kind(10)) == wilson_interval(3, 10)
+    for counts in ((120, 127, 100, 127), (1, 100, 2, 90)):
+        kinds = [kind(x) for x in counts]
+        assert two_proportion_p_value(*kinds) == two_proportion_p_value(*counts)
+        assert predictive_log_likelihood(*kinds) == predictive_log_likelihood(*counts)
 
 
 @pytest.mark.parametrize("counts", [(744, 1000, 765, 1000), (76, 100, 744, 1000), (5, 10, 5, 10), (14, 25, 1, 30)])
@@ -88,7 +104,7 @@ def test_two_proportions_are_symmetric_in_the_groups_and_in_success_and_failure(
     assert p == pytest.approx(two_proportion_p_value(60 - k1, 60, 90 - k2, 90))
 
 
-@pytest.mark.parametrize("counts", [(-1, 10, 1, 10), (1, 10, 11, 10), (0, 0, 1, 10), (1, 10, 0, 0)])
+@pytest.mark.parametrize("counts", [(-1, 10, 1, 10), (1, 10, 11, 10), (0, 0, 1, 10), (1, 10, 0, 0), (1, 10, 0.5, 1)])
 def test_two_proportions_refuse(counts):
     with pytest.raises(ValueError, match=r"count within 0\.\.trials"):
         two_proportion_p_value(*counts)
@@ -119,10 +135,11 @@ def test_holm_keeps_the_order_raises_p_values_and_ignores_the_order_given(raw, r
     assert holm([raw[i] for i in shuffle]) == [adjusted[i] for i in shuffle]
 
 
-@pytest.mark.parametrize("wrong", [-0.1, 1.1, math.nan])
+@pytest.mark.parametrize("wrong", [[0.5, -0.1], [1.1], [math.nan], 0.5, [[0.5, 0.1]], [[0.5], [0.1, 0.2]], ["a"], None])
 def test_holm_refuses(wrong):
-    with pytest.raises(ValueError, match="p values within"):
-        holm([0.5, wrong])
+    with pytest.raises(ValueError, match="a list of p values within") as caught:
+        holm(wrong)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("k", "n", "other_n"), [(0, 100, 40), (3, 7, 12), (7, 7, 12), (500, 1000, 30)])

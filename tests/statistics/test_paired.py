@@ -1,5 +1,6 @@
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,9 +78,43 @@ def test_equal_differences():
     assert (agree.p_value, agree.discordant, agree.interval) == (1.0, (0, 0), (0.0, 0.0))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+def test_differences_that_rounding_makes_unequal_are_equal(dtype):
+    """In float64 .1 - .2 and .3 - .4 differ by 3e-17, of which a t test would make p = 3.5e-32."""
+    first, second = np.array([0.1, 0.2, 0.3], dtype), np.array([0.2, 0.3, 0.4], dtype)
+    down = paired_comparison(first, second, range(3), range(3))
+    assert (down.p_value, down.test) == (0.25, "sign test")
+    assert down.difference == pytest.approx(-0.1, rel=0.01)
+    assert down.interval == (down.difference, down.difference)
+    thirds = np.array([1, 2, 3], dtype) / np.array(3, dtype)
+    none = paired_comparison(thirds, thirds + np.array([0, 0, np.spacing(np.ones((), dtype))], dtype), *2 * [range(3)])
+    assert (none.difference, none.interval, none.p_value) == (0.0, (0.0, 0.0), 1.0)
+
+
+def test_differences_beyond_rounding_are_not_equal():
+    first = np.array([0.1, 0.2, 0.3])
+    result = paired_comparison(first, first + np.array([0.1, 0.1, 0.1 + 1e-14]), range(3), range(3))
+    assert result.test == "paired t test"
+    assert 0 < result.p_value < 1e-20
+    whole = paired_comparison([2**40, 2**40 + 1, 5], [2**40 + 1, 2**40 + 2, 7], range(3), range(3))
+    assert whole.test == "paired t test"
+    small = np.array([1e-30, 2e-30, 4e-30])
+    assert paired_comparison(small, 2 * small, range(3), range(3)).p_value == pytest.approx(0.1181, abs=1e-4)
+
+
+def test_small_whole_numbers_do_not_overflow():
+    result = paired_comparison(np.array([0, 1, 2], np.uint8), np.array([200, 201, 203], np.uint8), range(3), range(3))
+    assert result.difference == pytest.approx(-601 / 3)
+    assert mcnemar_p_value(np.uint8(200), np.uint8(100)) == mcnemar_p_value(200.0, 100) == mcnemar_p_value(200, 100)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (([1, 2, 3], [1, 2, 3], 3, 3), "one value and one seed a trial under the first condition"),
+        (([1, 2], [1, 2], "ab", "ab"), "one value and one seed a trial under the first condition"),
+        (([1, 1e200], [1, 2], [0, 1], [0, 1]), "numbers up to 1e\\+150 under the first condition, got 1e\\+200"),
+        (([1, 2j], [1, 2], [0, 1], [0, 1]), "that are numbers"),
         (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1, 3]), r"same seeds .* got 2 that only one of them has \(2 for"),
         (([1, 2, 3], [1, 2], [0, 1, 2], [0, 1]), "same seeds"),
         (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1]), r"one seed a trial under the second condition, got shapes \(3,\)"),
@@ -97,6 +132,7 @@ def test_refused_in_one_line(args, message):
     assert "\n" not in str(caught.value)
 
 
-def test_negative_numbers_of_pairs_are_refused():
-    with pytest.raises(ValueError, match="got -1 and 3"):
-        mcnemar_p_value(-1, 3)
+@pytest.mark.parametrize("counts", [(-1, 3), (3, 2.5), (math.nan, 3), (np.int8(-1), 3), ("3", 3), (None, 3)])
+def test_what_are_no_numbers_of_pairs_is_refused(counts):
+    with pytest.raises(ValueError, match=f"whole numbers of pairs >= 0, got {counts[0]} and {counts[1]}"):
+        mcnemar_p_value(*counts)

@@ -89,7 +89,18 @@ def test_the_number_for_means_is_the_least(difference, power, paired):
 
 @pytest.mark.parametrize(
     "args",
-    [(0.5, 0.5), (-0.1, 0.5), (0.5, 1.1), (math.nan, 0.5), (0.1, 0.2, 1.0), (0.1, 0.2, 0.04), (0.1, 0.2, 0.8, 0.0)],
+    [
+        (0.5, 0.5),
+        (-0.1, 0.5),
+        (0.5, 1.1),
+        (math.nan, 0.5),
+        (0.1, 0.2, 1.0),
+        (0.1, 0.2, 0.04),
+        (0.1, 0.2, 0.8, 0.0),
+        ("0.1", 0.2),
+        (0.1, None),
+        (0.0, 5e-324),
+    ],
 )
 def test_proportions_are_refused_in_one_line(args):
     with pytest.raises(ValueError, match=r"^expected .*got ") as caught:
@@ -97,11 +108,28 @@ def test_proportions_are_refused_in_one_line(args):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("args", [(0.0,), (math.nan,), (math.inf,), (0.5, 0.0), (0.5, 0.8, 0.9), (1e-6,)])
+@pytest.mark.parametrize(
+    "args", [(0.0,), (math.nan,), (math.inf,), (0.5, 0.0), (0.5, 0.8, 0.9), (1e-6,), (1e-200,), ("1",), ([1],)]
+)
 def test_means_are_refused_in_one_line(args):
     with pytest.raises(ValueError, match=r"^expected .*got ") as caught:
         seeds_to_tell_means(*args)
     assert "\n" not in str(caught.value)
+
+
+def test_small_dtypes_do_not_overflow():
+    """uint8: 0 - 1 would be 255; int8: abs(-128) would be -128; float16: 70,000 trials would be infinitely many."""
+    assert seeds_to_tell(np.uint8(0), np.uint8(1)) == seeds_to_tell(0.0, 1.0)
+    assert seeds_to_tell_means(np.int8(-128)) == seeds_to_tell_means(-128.0)
+    p1, p2 = np.float16(0.5), np.float16(0.505)
+    assert seeds_to_tell(p1, p2) == seeds_to_tell(float(p1), float(p2)) > 70_000
+    assert power_to_tell(0, 0.2, np.uint8(20)) == power_to_tell(0, 0.2, 20.0) == power_to_tell(0, 0.2, 20)
+
+
+@pytest.mark.parametrize("args", [(0.1, 0.2, 2.5), (0.1, 0.2, 0), (-0.1, 0.2, 10), (0.1, math.nan, 10)])
+def test_power_refuses(args):
+    with pytest.raises(ValueError, match=r"^expected .*got "):
+        power_to_tell(*args)
 
 
 def test_proportions_too_close_are_refused():

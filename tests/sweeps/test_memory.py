@@ -1,14 +1,18 @@
 """What a sweep says and refuses before it runs, and compiled programs that are kept."""
 
+import itertools
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
-from paramact_jax.sweeps import BLOCK, memory, sweep
+from paramact_jax.sweeps import BLOCK, grid, memory, sweep
+from paramact_jax.sweeps.grid import check_seeds
 
 ROOT = Path(__file__).parents[2]
 STEP = BLOCK * 4  # the tests' devices
@@ -29,6 +33,7 @@ def test_a_plan_tells_what_will_run():
     plan = plan_of(range(1000), chunk=400)
     assert (plan.trials, plan.remaining, plan.trials_per_call, plan.calls, plan.devices) == (1000, 1000, 400, 3, 4)
     assert plan.bytes_of_results == 1000 * ROW * 4
+    assert plan.bytes_on_host == (1000 + 2 * 400) * ROW * 4 + 1000 * 4
     assert plan.bytes_per_device >= 2 * BLOCK * ROW * 4
     assert str(plan).startswith("1000 trials in 3 calls of at most 400 on 4 devices; ")
 
@@ -72,8 +77,70 @@ def test_what_never_fits_is_refused(monkeypatch):
     ):
         sweep(wide, range(4096))
     monkeypatch.setattr(memory, "host_memory", lambda: 1_000_000)
-    with pytest.raises(ValueError, match=r"the results of 4096 trials take 16.4 MB of memory, 1 MB are free"):
+    with pytest.raises(ValueError, match=r"4096 trials with results of 16.4 MB take 18.4 MB of memory, 1 MB are free"):
         sweep(wide, range(4096), chunk=256)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "options"),
+    [
+        (range(1_000_000), {}),
+        (range(1_000_000), {"chunk": 200_000}),
+        (range(2_000), {"axes": {"x": range(500)}}),
+        (np.arange(1_000_000, dtype=np.uint32)[::-1], {}),
+    ],
+    ids=["range", "chunks", "axes", "array"],
+)
+def test_a_plan_is_what_the_host_uses(seeds, options):
+    """Of a sweep whose trials do next to nothing, so that the seeds and their copies are most of it."""
+
+    def cheap(key, x=0):
+        return jax.random.key_data(key)[0] + x
+
+    plans = []
+    sweep(cheap, seeds[:8], **options)  # what stays when it is compiled is no part of a plan
+    tracemalloc.start()
+    try:
+        sweep(cheap, seeds, on_plan=plans.append, **options)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert plans[0].bytes_on_host / 1.5 < used < plans[0].bytes_on_host * 1.5
+
+
+def test_seeds_that_do_not_fit_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(memory, "host_memory", lambda: 10**9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"4294967296 seeds take 85.9 GB of memory, 1 GB are free; sweep fewer"):
+            sweep(wide, range(2**32))
+        with pytest.raises(ValueError, match=r"1000000000000 trials with results of 4e\+03 TB|take .* of memory"):
+            sweep(lambda key, x: x, range(1000), axes={"x": range(10**6)})
+        assert tracemalloc.get_traced_memory()[1] < 10**8
+    finally:
+        tracemalloc.stop()
+
+
+def test_ranges_of_seeds_are_what_they_say():
+    for seeds in (
+        range(5),
+        range(7, 100, 13),
+        range(2**32 - 1, 5, -(2**30)),
+        range(3, -1, -1),
+        range(2**32 - 4, 2**32),
+    ):
+        np.testing.assert_array_equal(check_seeds(seeds), list(seeds))
+        assert check_seeds(seeds).dtype == np.uint32
+
+
+def test_parts_of_a_grid_are_its_points_in_order(monkeypatch):
+    monkeypatch.setattr(grid, "_AT_ONCE", 7)
+    points = grid.make_grid({"x": [1.0, 2.0, 3.0], "on": [True, False]}, [9, 4, 5, 1])
+    expected = list(itertools.product([1.0, 2.0, 3.0], [True, False], [9, 4, 5, 1]))
+    for begin, end in ((0, 24), (5, 20), (3, 4), (23, 24)):
+        part = points.part(begin, end)
+        found = zip(part["axes"]["x"].tolist(), part["axes"]["on"].tolist(), part["seed"].tolist(), strict=True)
+        assert list(found) == expected[begin:end]
 
 
 def test_the_memory_of_this_machine_is_known():

@@ -323,25 +323,3 @@ def test_a_file_system_that_is_full_indeed(tmp_path):
     store = Store(tmp_path, {})
     assert store.load_state()[1] == 1
     store.close()
-
-
-def test_two_processes_do_not_share_a_directory(tmp_path):
-    script = "import sys; from pathlib import Path; from paramact_jax.sweeps.storage.store import Store\n"
-    script += "store = Store(Path(sys.argv[1]), {}); print('open', flush=True); sys.stdin.read()"
-    other = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert other.stdout.readline() == "open\n"
-    with pytest.raises(
-        ValueError, match=rf"is in use by another process \(process {other.pid}\); wait for it, or name"
-    ):
-        Store(tmp_path, {})
-    other.kill()
-    other.wait()
-    other.stdin.close()
-    other.stdout.close()
-    Store(tmp_path, {}).close()

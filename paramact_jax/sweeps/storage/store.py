@@ -9,6 +9,7 @@ lock                             held by the process that works here; the system
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ _PART = re.compile(r"trials-(\d+)-(\d+)\.npz")
 _STATE = re.compile(r"state-(\d+)-(\d+)-(\d+)\.npz")
 _STATES_KEPT = 2
 _NO_PROGRAMS: Mapping[str, Identity] = {}
+_IN_USE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+"""What a system says of a lock that another process holds."""
 
 
 class Store:
@@ -139,6 +142,11 @@ class Store:
         try:
             _lock(self._lock.fileno())
         except OSError as error:
+            if error.errno not in _IN_USE:
+                raise DirectoryRefusedError(
+                    f"directory: expected a file system with locks, so that one process at a time works there, got "
+                    f"{self.directory}: {_reason(error)}; name a directory on another file system"
+                ) from error
             self._lock.seek(0)
             raise DirectoryRefusedError(
                 f"directory: {self.directory} is in use by another process ({self._lock.read().strip() or 'unknown'}); "

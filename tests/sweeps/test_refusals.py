@@ -1,0 +1,190 @@
+"""What sweeps refuse in one line before anything compiles, and the unusual that they take."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from paramact_jax.sweeps import Training, long_sweep, run_in_chunks, sweep
+
+
+def same(key, x):
+    return x
+
+
+SAME = Training(init=lambda key, x: x, step=lambda state: state, summarise=lambda state: state)
+
+
+def long(_, seeds, **options):
+    return long_sweep(SAME, seeds, iterations=1, **options)
+
+
+def refused(says, call, *args, **options):
+    with pytest.raises(ValueError, match=says) as caught:
+        call(*args, **options)
+    assert "\n" not in str(caught.value)
+
+
+both = pytest.mark.parametrize("run", [sweep, long])
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (np.int64(2**40), "x: expected integers that fit into int32, got 1099511627776; give another value, or enable"),
+        (2**40, "integers that fit into int32, got 1099511627776"),
+        (-(2**70), "integers that fit into int32, got -1180591620717411303424"),
+        (np.array([1, 2**31]), "integers that fit into int32, got 2147483648"),
+        (np.array([1, 2**64 - 1], np.uint64), "integers that fit into uint32, got 18446744073709551615"),
+        (1e50, r"numbers that fit into float32, got 1e\+50"),
+        (np.float64(-1e-50), "numbers that fit into float32, got -1e-50"),
+        ({"deep": [1e-40]}, "numbers that fit into float32, got 1e-40"),  # XLA takes it for 0
+        (np.array([0.1, 1e50]), r"numbers that fit into float32, got 1e\+50"),
+        (np.array([1, 1e-50j]), r"numbers that fit into complex64, got 1e-50j"),
+        (np.array(["a"]), "expected numbers or arrays"),
+        (object(), "expected numbers or arrays"),
+    ],
+)
+def test_settings_that_would_become_others_are_refused(value, says):
+    refused(says, sweep, same, range(3), x=value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(0.1, 0.0, -0.0, np.inf, -np.inf, np.nan, 3e38, 2e-38, 2**31 - 1, -(2**31), True, 0.1 + 1j),
+        *(np.array([0.1, np.nan, np.inf]), np.array([3], np.uint8), np.array([1e-45, 1e-300], np.float32)),
+    ],
+)
+def test_rounding_infinities_and_nan_are_no_loss(value):
+    array = jnp.asarray(value)
+    result = sweep(lambda key, x: jax.tree.map(jnp.asarray, x), [0], x=value)["result"][0]
+    assert result.dtype == array.dtype
+    np.testing.assert_array_equal(result, array)
+
+
+def test_64_bit_numbers_hold_them(x64):
+    assert sweep(same, [0], x=np.int64(2**40))["result"] == 2**40
+    assert sweep(same, [0], x=1e-50)["result"] == 1e-50
+    refused("integers that fit into int64", sweep, same, [0], x=2**63)
+
+
+@both
+@pytest.mark.parametrize("value", [1e50, 1e-50, -1e-40, np.float32(1e-40), 2**31, np.uint64(2**63)])
+def test_values_of_axes_that_would_become_others_are_refused(run, value):
+    refused(
+        "axes: x: expected (numbers|integers) that fit into (float32|int32), got ", run, same, [0], axes={"x": [value]}
+    )
+
+
+def test_infinite_values_of_axes_stay():
+    np.testing.assert_array_equal(
+        sweep(same, [0], axes={"x": [0.0, np.inf, -np.inf]})["result"][:, 0], [0, np.inf, -np.inf]
+    )
+
+
+@both
+def test_a_mesh_of_one_axis_is_taken_by_whatever_name(run):
+    devices = np.array(jax.devices()[:2])
+    plans = []
+    for mesh in (Mesh(devices, ("i",)), jax.make_mesh((2,), ("trials",), devices=list(devices))):
+        assert run(same, range(3), x=1.0, mesh=mesh, on_plan=plans.append).identical(run(same, range(3), x=1.0))
+    assert [plan.devices for plan in plans] == [2, 2]
+
+
+@both
+@pytest.mark.parametrize(
+    ("mesh", "got"),
+    [
+        (lambda: Mesh(np.array(jax.devices()).reshape(2, 2), ("trials", "model")), r"one of \(2, 2\) devices"),
+        (jax.devices, "CpuDevice"),
+        (lambda: "cpu", "'cpu'"),
+    ],
+)
+def test_other_meshes_are_refused(run, mesh, got):
+    refused(
+        f"mesh: expected a jax.sharding.Mesh with one axis, or None .* got .*{got}", run, same, [0], x=1.0, mesh=mesh()
+    )
+
+
+@both
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"directory": True}, "directory: expected a path, or None to keep nothing, got True"),
+        ({"directory": b"x"}, "directory: expected a path"),
+        ({"on_plan": 3}, "on_plan: expected a function, or None to be told nothing, got 3"),
+        ({"on_progress": "print"}, "on_progress: expected a function, or None .*, got 'print'"),
+    ],
+)
+def test_options_of_other_kinds_are_refused(run, options, says):
+    refused(says, run, same, [0], x=1.0, **options)
+
+
+def test_what_is_no_function_is_refused():
+    refused("train_one: expected a function, got None", sweep, None, [0])
+    refused("init: expected a function, got None", long_sweep, None, [0], iterations=1)
+    refused("step: expected a function, got 3", long_sweep, dataclasses.replace(SAME, step=3), [0], iterations=1)
+    for period in (-1, np.nan, "30", None):
+        refused("seconds_between_saves: expected a number >= 0", long, None, [0], x=1.0, seconds_between_saves=period)
+
+
+@both
+def test_no_callback_is_none(run):
+    assert run(same, range(3), x=1.0, on_plan=None, on_progress=None)["result"].sum() == 3
+    assert run_in_chunks(lambda x, _: x + 1, 0, None, iterations=4, chunk=2, on_progress=None) == 2
+
+
+@dataclasses.dataclass
+class Scale:
+    factors: list
+
+    def __call__(self, key):
+        return self.factors[0] + self.factors[1] * jax.random.uniform(key)
+
+
+def test_a_callable_that_cannot_be_hashed_is_a_function():
+    """A dataclass that compares by value has no hash."""
+    with pytest.raises(TypeError):
+        hash(Scale([1.0, 2.0]))
+    results = sweep(Scale([1.0, 2.0]), range(3))["result"]
+    assert results.identical(sweep(lambda key: 1.0 + 2.0 * jax.random.uniform(key), range(3))["result"])
+    training = Training(init=lambda key: key, step=lambda state: state, summarise=Scale([1.0, 2.0]))
+    assert long_sweep(training, range(3), iterations=0)["result"].identical(results)
+
+
+@both
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
+@pytest.mark.parametrize("part", ["settings", "axes", "seeds", "none"])
+def test_within_another_program_it_says_so(run, transform, part):
+    def call(x):
+        if part == "settings":
+            return run(same, range(3), x={"deep": x})
+        if part == "axes":
+            return run(same, range(3), axes={"x": [x, 2 * x]})
+        if part == "seeds":
+            return run(same, [x], x=1.0)
+        return jnp.sum(run(same, range(3), x=1.0)["result"].values) + x
+
+    if part == "none" and transform is not jax.jit:  # nothing of it is of the other program
+        assert transform(call)(jnp.ones(3) if transform is jax.vmap else 1.0).sum() in (1, 12)
+        return
+    says = "got a tracer; a sweep compiles a program of its own and cannot be called inside jit, vmap or grad"
+    refused(says, transform(call), jnp.ones(3) if transform is jax.vmap else 1.0)
+
+
+def test_trials_that_fill_up_a_block_run_too():
+    """As the docstring of `sweep` says."""
+    calls = []
+
+    def train_one(key):
+        value = jax.random.normal(key)
+        jax.debug.callback(calls.append, value)
+        return value
+
+    sweep(train_one, range(3), mesh=Mesh(np.array(jax.devices()[:1]), ("trials",)))
+    jax.effects_barrier()
+    assert len(calls) == 64

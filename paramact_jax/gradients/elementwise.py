@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from paramact_jax.gradients.program import Program, Step, apply, flatten, trace
+from paramact_jax.programs.program import apply
+from paramact_jax.programs.steps import FlatProgram, Step, flatten, trace_flat
 
 _ELEMENTWISE = frozenset(
     name
@@ -77,7 +78,9 @@ def dependence(
     return [Dependence(sources, None if keeps else step.name)] * len(step.outputs)
 
 
-def dependences(program: Program, sources: Mapping[int, Dependence], *, linear: bool = False) -> dict[int, Dependence]:
+def dependences(
+    program: FlatProgram, sources: Mapping[int, Dependence], *, linear: bool = False
+) -> dict[int, Dependence]:
     """Of every array of a program, where that of some is given; `linear` as in `dependence`."""
     known = dict(sources)
     shapes = dict(program.shapes)
@@ -164,7 +167,7 @@ def _has_elementwise_tangents(
 
         return jax.jvp(of_moved, [inputs[i] for i in moved], tangents)[1]
 
-    program = trace(tangents_of, avals, [avals[i] for i in moved])
+    program = trace_flat(tangents_of, avals, [avals[i] for i in moved])
     sources = {i: Dependence(frozenset({i})) for i in program.inputs[len(avals) :]}
     found = dependences(program, sources, linear=True)
     return not any(found.get(output, Dependence()).obstacle for output in program.outputs)
@@ -187,7 +190,7 @@ def _drawn(numbers: np.ndarray, dtype: Any, data: bool) -> np.ndarray:
 
 
 def _of_body(body: Any, inputs: list[Dependence], linear: bool) -> list[Dependence]:
-    inner = flatten(getattr(body, "jaxpr", body), getattr(body, "consts", ()))
+    inner = flatten(body)
     own = {
         number: Dependence(frozenset({number}), d.obstacle)
         for number, d in zip(inner.inputs, inputs, strict=True)

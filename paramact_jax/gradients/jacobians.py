@@ -18,9 +18,9 @@ from flax import linen, nnx
 from paramact_jax.activations import Activation
 from paramact_jax.gradients.elementwise import Dependence, dependences
 from paramact_jax.gradients.layers import Layer, find_layers
-from paramact_jax.gradients.program import Program, between, evaluate, trace
-from paramact_jax.gradients.recognition import Known, Records, recognise
 from paramact_jax.layers.nnx import Parametric
+from paramact_jax.programs.recognition import Known, Records, recognise
+from paramact_jax.programs.steps import FlatProgram, between, run_steps, trace_flat
 
 Model = nnx.Module | linen.Module
 Partials = dict[str, jax.Array]
@@ -104,7 +104,7 @@ def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
         raise TypeError(f"layer_jacobians: expected inputs of a float dtype, got {x.dtype}; cast them first")
     if x.ndim != 2:
         raise ValueError(f"layer_jacobians: expected inputs of shape (samples, in_features), got {x.shape}")
-    program = trace(_function(model), x)
+    program = trace_flat(_function(model), x)
     layers = find_layers(program)
     values, records = program.run(x), _records_of(model)
     behind = [*(layer.z for layer in layers[1:]), program.outputs[0]]
@@ -157,7 +157,7 @@ def _records_of(model: Model) -> Records:
 
 
 def _factor(
-    program: Program, layer: Layer, z: int, values: Mapping[int, Any], records: Records
+    program: FlatProgram, layer: Layer, z: int, values: Mapping[int, Any], records: Records
 ) -> tuple[jax.Array, Partials]:
     """The slopes dz/dy, and the partials dz/dp where the function is recognised."""
     y = values[layer.y]
@@ -174,19 +174,19 @@ def _closed_forms(known: Known, y: jax.Array, values: Mapping[int, Any]) -> tupl
     return jnp.broadcast_to(slopes, y.shape), {name: jnp.broadcast_to(p, y.shape) for name, p in partials.items()}
 
 
-def _derivative(program: Program, start: int, end: int, values: Mapping[int, Any]) -> jax.Array:
+def _derivative(program: FlatProgram, start: int, end: int, values: Mapping[int, Any]) -> jax.Array:
     """By reverse mode, which every function has. Of an elementwise function J^T 1 is the diagonal."""
     steps = between(program, start, end)
 
     def function(x: jax.Array) -> jax.Array:
-        return (evaluate(steps, {**values, start: x}) | ({end: x} if end == start else {}))[end]
+        return (run_steps(steps, {**values, start: x}) | ({end: x} if end == start else {}))[end]
 
     def slopes(x: jax.Array, ones: jax.Array) -> jax.Array:
         return jax.vjp(function, x)[1](ones)[0]
 
     arguments = values[start], jnp.ones_like(values[end])
     if any(step.custom_body is not None for step in steps):  # the rule for its derivative is somebody's own
-        derived = trace(slopes, *arguments)
+        derived = trace_flat(slopes, *arguments)
         own = {number: Dependence(frozenset({number})) for number in derived.inputs}
         found = dependences(derived, own).get(derived.outputs[0], Dependence())
         if found.obstacle:

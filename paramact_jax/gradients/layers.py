@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from paramact_jax.gradients.elementwise import Dependence, dependence
-from paramact_jax.gradients.program import Program, Step
+from paramact_jax.programs.steps import FlatProgram, Step
 
 
 class Layer(NamedTuple):
@@ -26,7 +26,7 @@ class Layer(NamedTuple):
     y: int
 
 
-def find_layers(program: Program) -> list[Layer]:
+def find_layers(program: FlatProgram) -> list[Layer]:
     """The chain of affine maps in a program of one argument (samples, in_features) and one result.
 
     Raises:
@@ -53,7 +53,7 @@ def find_layers(program: Program) -> list[Layer]:
     return layers
 
 
-def _layer(program: Program, step: Step, data: list[int]) -> Layer | None:
+def _layer(program: FlatProgram, step: Step, data: list[int]) -> Layer | None:
     """A product of data (samples, fan_in) with a matrix; None for other products."""
     (contracted, batched) = step.params["dimension_numbers"]
     left, right = step.inputs
@@ -65,7 +65,7 @@ def _layer(program: Program, step: Step, data: list[int]) -> Layer | None:
     return Layer(left, right, int(contracted[1][0]), product, _with_bias(program, product))
 
 
-def _with_bias(program: Program, product: int) -> int:
+def _with_bias(program: FlatProgram, product: int) -> int:
     """The sum, where the only thing that is done to a product is to add something else."""
     users = [step for step in program.steps if product in step.inputs]
     if len(users) == 1 and users[0].name == "add" and product not in program.outputs:
@@ -73,7 +73,7 @@ def _with_bias(program: Program, product: int) -> int:
     return product
 
 
-def _check_chain(program: Program, layers: list[Layer], found: Dependence, place: str, x: int) -> None:
+def _check_chain(program: FlatProgram, layers: list[Layer], found: Dependence, place: str, x: int) -> None:
     """Refuses what does not depend on the last affine map alone, or not elementwise."""
     names = {x: "the model's input"} | {
         layer.product: f"the output of affine map {i + 1} ({_sizes(program, layer)})" for i, layer in enumerate(layers)
@@ -92,6 +92,6 @@ def _check_chain(program: Program, layers: list[Layer], found: Dependence, place
         )
 
 
-def _sizes(program: Program, layer: Layer) -> str:
+def _sizes(program: FlatProgram, layer: Layer) -> str:
     shape: Any = program.shapes[layer.kernel]
     return f"{shape[layer.fan_in_axis]} to {shape[1 - layer.fan_in_axis]}"

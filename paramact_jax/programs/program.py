@@ -29,7 +29,7 @@ class Program:
     """A pure function for arguments of fixed shapes, as JAX traced it. Made by `trace`.
 
     Called, it does what the function did then, whatever has become of globals meanwhile. Two programs are equal if
-    their operations, constants and structures are. One whose constants have been changed in place since then is equal
+    their operations, constants, structures and names of parameters are. One whose constants have been changed in place since then is equal
     to no other, nor to itself.
 
     Attributes:
@@ -39,10 +39,11 @@ class Program:
       identity: what the program is, in words and as a digest.
     """
 
-    def __init__(self, closed: core.ClosedJaxpr, inputs: dict[str, Any], outputs: Any) -> None:
+    def __init__(self, closed: Any, inputs: dict[str, Any], outputs: Any) -> None:
         """Takes the traced operations, the arguments by the names of their parameters, and the result's shapes."""
         self.closed = closed
-        self.in_tree, self.out_tree = jax.tree.structure(tuple(inputs.values())), jax.tree.structure(outputs)
+        self.in_tree: Any = jax.tree.structure(tuple(inputs.values()))
+        self.out_tree: Any = jax.tree.structure(outputs)
         self._names = paths(inputs), paths(outputs)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -52,7 +53,7 @@ class Program:
     def rebuilt(self, run: Callable[..., Sequence[Any]], arguments: tuple[Any, ...]) -> Any:
         """Returns the tree of what `run` makes of the arguments' arrays, one value for each output."""
         values, tree = jax.tree.flatten(arguments)
-        if tree != self.in_tree:
+        if self.in_tree != tree:
             raise ValueError(f"expected arguments like {self.in_tree}, which the program was traced with, got {tree}")
         return jax.tree.unflatten(self.out_tree, list(run(*values)))
 
@@ -97,7 +98,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
       >>> twice = trace(lambda x: 2 * x, jnp.zeros(2))
       >>> twice(jnp.ones(2)).tolist(), [operation.name for operation in walk(twice)]
       ([2.0, 2.0], ['mul'])
-      >>> twice == trace(lambda y: 2 * y, jnp.zeros(2)), twice == trace(lambda x: 3 * x, jnp.zeros(2))
+      >>> twice == trace(lambda x: 2 * x, jnp.zeros(2)), twice == trace(lambda x: 3 * x, jnp.zeros(2))
       (True, False)
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
@@ -184,7 +185,7 @@ def name_of(equation: Any) -> str:
 
 
 def called_by(equation: Any) -> Any | None:
-    """Returns the program that an equation only calls: of jit, of remat, of a function with a derivative rule; or None."""
+    """Returns the program that an equation only calls: of jit, remat or a function with a derivative rule; or None."""
     if name_of(equation) in CALLS | REMAT | CUSTOM:
         params = equation.params
         return next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
@@ -195,12 +196,8 @@ def programs_of(equation: Any) -> list[Any]:
     """Returns the programs that an equation runs: what it calls, a loop's condition and body, the branches."""
     if (called := called_by(equation)) is not None:
         return [called]
-    found: list[Any] = []
-    for value in equation.params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, core.Jaxpr | core.ClosedJaxpr):
-                found.append(item)
-    return found
+    params = (value if isinstance(value, tuple | list) else (value,) for value in equation.params.values())
+    return [item for items in params for item in items if hasattr(item, "eqns")]
 
 
 def parts_of_scan(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
@@ -232,7 +229,7 @@ def split(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
 
 def opened(program: Any) -> tuple[Any, Sequence[Any]]:
     """Returns a program as a jaxpr and its constants, which an open jaxpr has none of."""
-    return (program.jaxpr, program.consts) if isinstance(program, core.ClosedJaxpr) else (program, ())
+    return getattr(program, "jaxpr", program), getattr(program, "consts", ())
 
 
 Rule = Callable[[Any, list[Any]], Sequence[Any]]

@@ -167,7 +167,7 @@ class _Rewriting:
             outputs = inner.run(params["jaxpr"], [*consts, *carry, *x], within)
             return tuple(outputs[: len(carry)]), (outputs[len(carry) :], inner._seen)
 
-        carry, (ys, seen) = lax.scan(
+        final, (ys, seen) = lax.scan(
             body,
             tuple(carry),
             tuple(xs),
@@ -177,7 +177,7 @@ class _Rewriting:
         )
         for name, value in seen.items():
             self._keep(name, value)
-        return [*carry, *ys]
+        return [*final, *ys]
 
     def _while(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
         params = equation.params

@@ -23,110 +23,26 @@ class Trials:
     array: Any
 
 
-ELEMENTWISE = frozenset(
-    [
-        "abs",
-        "acos",
-        "acosh",
-        "add",
-        "add_any",
-        "and",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "bessel_i0e",
-        "bessel_i1e",
-        "cbrt",
-        "ceil",
-        "clz",
-        "complex",
-        "conj",
-        "convert_element_type",
-        "copy",
-        "copy_p",
-        "cos",
-        "cosh",
-        "digamma",
-        "div",
-        "eq",
-        "erf",
-        "erf_inv",
-        "erfc",
-        "exp",
-        "exp2",
-        "expm1",
-        "floor",
-        "ge",
-        "gt",
-        "igamma",
-        "igamma_grad_a",
-        "igammac",
-        "imag",
-        "integer_pow",
-        "is_finite",
-        "le",
-        "lgamma",
-        "log",
-        "log1p",
-        "log2",
-        "logistic",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "neg",
-        "nextafter",
-        "not",
-        "one_minus_square",
-        "or",
-        "polygamma",
-        "population_count",
-        "pow",
-        "real",
-        "regularized_incomplete_beta",
-        "rem",
-        "round",
-        "rsqrt",
-        "shift_left",
-        "shift_right_arithmetic",
-        "shift_right_logical",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "sub",
-        "tan",
-        "tanh",
-        "xor",
-        "zeta",
-    ]
-)
-"""Primitives that make each element of the same place in their inputs. Of these, ranks are equal or 0, sizes equal or 1."""
+_ARITHMETIC = ("add", "add_any", "sub", "mul", "div", "rem", "pow", "integer_pow", "square", "sqrt", "rsqrt", "cbrt")
+_SIGNS = ("neg", "abs", "sign", "max", "min", "floor", "ceil", "round", "is_finite", "nextafter")
+_COMPARISONS = ("eq", "ne", "ge", "gt", "le", "lt")
+_BITS = ("and", "or", "xor", "not", "clz", "population_count")
+_SHIFTS = ("shift_left", "shift_right_arithmetic", "shift_right_logical")
+_EXPONENTIAL = ("exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "tanh", "sinh", "cosh")
+_TRIGONOMETRIC = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "asinh", "acosh", "atanh")
+_SPECIAL = ("erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "zeta", "bessel_i0e", "bessel_i1e")
+_INCOMPLETE = ("igamma", "igammac", "igamma_grad_a", "regularized_incomplete_beta", "one_minus_square")
+_KINDS = ("real", "imag", "complex", "conj", "convert_element_type", "copy", "copy_p")
 
-_AXES_STAY = frozenset(
-    [
-        "argmax",
-        "argmin",
-        "cumlogsumexp",
-        "cummax",
-        "cummin",
-        "cumprod",
-        "cumsum",
-        "expand_dims",
-        "reduce_and",
-        "reduce_max",
-        "reduce_min",
-        "reduce_or",
-        "reduce_precision",
-        "reduce_prod",
-        "reduce_xor",
-        "rev",
-    ]
+ELEMENTWISE = frozenset[str]().union(
+    *(_ARITHMETIC, _SIGNS, _COMPARISONS, _BITS, _SHIFTS),
+    *(_EXPONENTIAL, _TRIGONOMETRIC, _SPECIAL, _INCOMPLETE, _KINDS),
 )
+"""Primitives that make each element of that place in their inputs, whose ranks are equal or 0, sizes equal or 1."""
+
+_CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+_REDUCTIONS = ("argmax", "argmin", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
+_AXES_STAY = frozenset((*_CUMULATIVE, *_REDUCTIONS, "expand_dims", "reduce_precision", "rev"))
 """Primitives of one array whose params name axes from the front: one more at the end changes nothing."""
 
 

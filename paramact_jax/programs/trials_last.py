@@ -104,10 +104,10 @@ class _TrialsLast:
         condition, body, carry = parts_of_while(equation, inputs)
         own, differs = self._dependence.of_while(equation, [isinstance(x, Trials) for x in inputs])
 
-        def go_on(carry: tuple[Any, ...]) -> Any:
+        def go_on(carry: Any) -> Any:
             return self.run(params["cond_jaxpr"], [*condition, *carry])[0]
 
-        def advance(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        def advance(carry: Any) -> tuple[Any, ...]:
             after = self._as(own, self.run(params["body_jaxpr"], [*body, *carry]))
             if not differs:
                 return after
@@ -117,11 +117,10 @@ class _TrialsLast:
                 for new, old in zip(after, carry, strict=True)
             )
 
-        return list(
-            lax.while_loop(
-                (lambda carry: jnp.any(go_on(carry).array)) if differs else go_on, advance, self._as(own, carry)
-            )
-        )
+        def any_goes_on(carry: Any) -> Any:
+            return jnp.any(go_on(carry).array)
+
+        return list(lax.while_loop(any_goes_on if differs else go_on, advance, self._as(own, carry)))
 
     def _scan(self, equation: Any, inputs: list[Any]) -> list[Any]:
         params = equation.params

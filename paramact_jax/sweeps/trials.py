@@ -221,7 +221,7 @@ def _first(fn: Function, kernel: bool) -> Function:
 
 
 def _alone(fn: Function, kernel: bool) -> Function:
-    """`fn` of one trial of a block after the other, without `jax.vmap`, which would turn its branches into selections."""
+    """`fn` of one trial after the other, without `jax.vmap`, which would turn its branches into selections."""
 
     def of_block(block: Any, shared: Any) -> Any:
         count = jax.tree.leaves(block)[0].shape[-1]

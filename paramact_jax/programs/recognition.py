@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from paramact_jax.activations import Activation, catalogue
-from paramact_jax.gradients.program import Program, Step, trace
+from paramact_jax.programs.steps import FlatProgram, Step, trace_flat
 
 _LAID_OUT = frozenset({"reshape", "broadcast_in_dim", "convert_element_type"})
 Records = tuple[Activation, ...]
@@ -28,7 +28,7 @@ class Known(NamedTuple):
     params: Mapping[str, int]
 
 
-def recognise(program: Program, y: int, z: int, dtype: Any, records: Records) -> Known | None:
+def recognise(program: FlatProgram, y: int, z: int, dtype: Any, records: Records) -> Known | None:
     """The activation by which z is made of y; None if no record makes it by just the same operations.
 
     Args:
@@ -60,7 +60,7 @@ def _forms(
         if len(record.params) != len(held):
             continue
         params = {name: jax.ShapeDtypeStruct(held[0], dtype) for name in sorted(record.params)}
-        program = trace(lambda y, params, record=record: record.fn(y, **params), y, params)
+        program = trace_flat(lambda y, params, record=record: record.fn(y, **params), y, params)
         number, *own = program.inputs
         form, used = _form(program, number, program.outputs[0])
         if set(used) == set(own):
@@ -69,7 +69,7 @@ def _forms(
     return known
 
 
-def _form(program: Program, y: int, z: int) -> tuple[str, list[int]]:
+def _form(program: FlatProgram, y: int, z: int) -> tuple[str, list[int]]:
     """The operations that make z of y, arrays renamed in the order of their use; and the arrays that are held.
 
     Held are those that no operation makes of others, or only lays out: parameters.

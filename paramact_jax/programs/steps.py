@@ -1,0 +1,146 @@
+"""A function as the flat list of primitive operations that JAX makes of it, with numbered arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.extend import core
+
+from paramact_jax.programs.program import CALLS, CUSTOM, REMAT, apply, called_by, evaluate, name_of, opened
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One primitive operation.
+
+    Attributes:
+      equation: as JAX traced it.
+      inputs: numbers of the arrays it takes.
+      outputs: numbers of the arrays it makes.
+    """
+
+    equation: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the primitive."""
+        return name_of(self.equation)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Of the primitive."""
+        return self.equation.params
+
+    @property
+    def custom_body(self) -> Any | None:
+        """What a function with a derivative rule of its own computes, as a jaxpr; None for other operations."""
+        return called_by(self.equation) if self.name in CUSTOM else None
+
+
+@dataclasses.dataclass
+class FlatProgram:
+    """Operations in order. Arrays are numbered; calls of jitted and rematerialised functions are written out.
+
+    Attributes:
+      steps: the operations.
+      inputs: numbers of the arguments.
+      outputs: numbers of the results.
+      constants: values of the arrays that no operation makes: what the function holds, and literals.
+      literals: numbers of the constants that are written in the program itself.
+      shapes: of all arrays.
+    """
+
+    steps: list[Step]
+    inputs: list[int]
+    outputs: list[int]
+    constants: dict[int, Any]
+    literals: set[int]
+    shapes: dict[int, tuple[int, ...]]
+
+    def makers(self) -> dict[int, Step]:
+        """Returns the step that makes each array."""
+        return {output: step for step in self.steps for output in step.outputs}
+
+    def run(self, *arguments: jax.Array) -> dict[int, Any]:
+        """Returns every array, by its number."""
+        values = self.constants | dict(zip(self.inputs, arguments, strict=True))
+        return values | run_steps(self.steps, values)
+
+
+def trace_flat(function: Callable[..., Any], *arguments: Any) -> FlatProgram:
+    """Returns the flat program of a function for arguments of these shapes, without what its results do not need.
+
+    Nothing is computed.
+    """
+    program = flatten(jax.make_jaxpr(function)(*arguments))
+    needed = set(program.outputs)
+    steps = []
+    for step in reversed(program.steps):
+        if needed & set(step.outputs):
+            needed |= set(step.inputs)
+            steps.append(step)
+    return dataclasses.replace(program, steps=steps[::-1])
+
+
+def flatten(program: Any) -> FlatProgram:
+    """Returns a jaxpr, open without constants or closed, as a flat program."""
+    flat = FlatProgram([], [], [], {}, set(), {})
+
+    def number(atom: Any) -> int:
+        flat.shapes[len(flat.shapes)] = tuple(atom.aval.shape)
+        return len(flat.shapes) - 1
+
+    def of(atom: Any, value: Any) -> int:
+        if not isinstance(atom, core.Literal):
+            return value
+        new = number(atom)
+        flat.constants[new] = value
+        flat.literals.add(new)
+        return new
+
+    def rule(equation: Any, values: Sequence[Any]) -> Sequence[int]:
+        inputs = tuple(map(of, equation.invars, values))
+        if name_of(equation) in CALLS | REMAT:
+            return run(called_by(equation), inputs)
+        outputs = tuple(map(number, equation.outvars))
+        flat.steps.append(Step(equation, inputs, outputs))
+        return outputs
+
+    def run(program: Any, inputs: Sequence[int]) -> list[int]:
+        jaxpr, consts = opened(program)
+        held = list(map(number, jaxpr.constvars))
+        flat.constants |= dict(zip(held, consts, strict=True))
+        return list(map(of, jaxpr.outvars, evaluate(jaxpr, held, inputs, rule)))
+
+    flat.inputs = list(map(number, opened(program)[0].invars))
+    flat.outputs = run(program, flat.inputs)
+    return flat
+
+
+def run_steps(steps: Iterable[Step], values: Mapping[int, Any]) -> dict[int, Any]:
+    """Returns what the steps make of the values that they start from, by number."""
+    made: dict[int, Any] = {}
+    for step in steps:
+        inputs = [made[i] if i in made else values[i] for i in step.inputs]
+        made |= dict(zip(step.outputs, apply(step.equation.primitive, step.params, inputs), strict=True))
+    return made
+
+
+def between(program: FlatProgram, start: int, end: int) -> list[Step]:
+    """Returns the steps on the way from one array to another: those that make `end` of what depends on `start`."""
+    reached, forward = {start}, []
+    for step in program.steps:
+        if reached & set(step.inputs):
+            reached |= set(step.outputs)
+            forward.append(step)
+    wanted, steps = {end}, []
+    for step in reversed(forward):
+        if wanted & set(step.outputs) and start not in step.outputs:
+            wanted |= set(step.inputs) & reached
+            steps.append(step)
+    return steps[::-1]

@@ -120,8 +120,7 @@ def test_processes_that_cannot_be_joined_are_refused_in_one_line(arguments, says
 
 
 def test_no_cluster_is_said_in_one_line():
-    script = "from experiments.bench.trainings import TRAININGS
-from paramact_jax.sweeps import initialise_distributed as i\ntry: i()\nexcept ValueError as e: print(e)"
+    script = "from paramact_jax.sweeps import initialise_distributed as i\ntry: i()\nexcept ValueError as e: print(e)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert said.startswith("expected coordinator=HOST:PORT, processes= and process=, or a cluster that JAX detects")
     assert said.count("\n") == 1

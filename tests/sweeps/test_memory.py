@@ -114,7 +114,9 @@ def test_seeds_that_do_not_fit_are_refused_before_they_are_made(monkeypatch):
     try:
         with pytest.raises(ValueError, match=r"4294967296 seeds take 85.9 GB of memory, 1 GB are free; sweep fewer"):
             sweep(wide, range(2**32))
-        with pytest.raises(ValueError, match=r"1000000000000 trials with results of 4e\+03 TB|take .* of memory"):
+        with pytest.raises(
+            ValueError, match="1000000000 trials with results of 4 GB take 20 GB of memory, 1 GB are free"
+        ):
             sweep(lambda key, x: x, range(1000), axes={"x": range(10**6)})
         assert tracemalloc.get_traced_memory()[1] < 10**8
     finally:

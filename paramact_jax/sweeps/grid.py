@@ -111,7 +111,11 @@ def check_seeds(seeds: Iterable[int]) -> Seeds:
         found += np.uint32(seeds.start)
         return found
     try:
-        found = np.fromiter((_check_seed(seed) for seed in seeds), np.uint32)
+        if isinstance(seeds, np.ndarray) and seeds.dtype.kind in "iu" and seeds.ndim == 1 and seeds.size:
+            _check_seed(seeds.min()), _check_seed(seeds.max())
+            found = seeds.astype(np.uint32)
+        else:
+            found = np.fromiter((_check_seed(seed) for seed in seeds), np.uint32)
     except TypeError as error:
         check_concrete("seeds", seeds)
         raise ValueError(f"expected seeds as a range or a list of integers, got {seeds!r}") from error

@@ -84,10 +84,10 @@ def test_what_never_fits_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("seeds", "options"),
     [
-        (range(1_000_000), {}),
-        (range(1_000_000), {"chunk": 200_000}),
-        (range(2_000), {"axes": {"x": range(500)}}),
-        (np.arange(1_000_000, dtype=np.uint32)[::-1], {}),
+        (range(200_000), {}),
+        (range(200_000), {"chunk": 50_000}),
+        (range(400), {"axes": {"x": range(500)}}),
+        (np.arange(200_000, dtype=np.uint32)[::-1], {}),
     ],
     ids=["range", "chunks", "axes", "array"],
 )
@@ -98,7 +98,7 @@ def test_a_plan_is_what_the_host_uses(seeds, options):
         return jax.random.key_data(key)[0] + x
 
     plans = []
-    sweep(cheap, seeds[:8], **options)  # what stays when it is compiled is no part of a plan
+    sweep(cheap, seeds, **options)  # compiles, which is no part of a plan
     tracemalloc.start()
     try:
         sweep(cheap, seeds, on_plan=plans.append, **options)
@@ -114,7 +114,9 @@ def test_seeds_that_do_not_fit_are_refused_before_they_are_made(monkeypatch):
     try:
         with pytest.raises(ValueError, match=r"4294967296 seeds take 85.9 GB of memory, 1 GB are free; sweep fewer"):
             sweep(wide, range(2**32))
-        with pytest.raises(ValueError, match=r"1000000000000 trials with results of 4e\+03 TB|take .* of memory"):
+        with pytest.raises(
+            ValueError, match="1000000000 trials with results of 4 GB take 20 GB of memory, 1 GB are free"
+        ):
             sweep(lambda key, x: x, range(1000), axes={"x": range(10**6)})
         assert tracemalloc.get_traced_memory()[1] < 10**8
     finally:

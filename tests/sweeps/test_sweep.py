@@ -188,7 +188,11 @@ def test_a_function_of_any_names_takes_them():
 
 
 @pytest.mark.parametrize(
-    "seeds", [[], range(0), [-1], [2**32], range(2**32 - 1, 2**32 + 1), [1.5], ["1"], [True], 5, [3, 4, 3]]
+    "seeds",
+    [
+        *([], range(0), [-1], [2**32], range(2**32 - 1, 2**32 + 1), [1.5], ["1"], [True], 5, [3, 4, 3]),
+        *(np.array(seeds) for seeds in ([], [3, -1], [3, 2**32], [3, 4, 3], [[3, 4]], [1.5], [True])),
+    ],
 )
 def test_bad_seeds_are_refused(seeds):
     with pytest.raises(ValueError, match=r"expected .*seed"):

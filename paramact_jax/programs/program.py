@@ -87,6 +87,7 @@ class Program:
 def trace(function: Callable[..., Any], *arguments: Any) -> Program:
     """Returns the program of a function for arguments of these shapes. Nothing is computed.
 
+    Operations that no result needs are left out, but for those within loops, branches and calls.
     JAX keeps what it traced of a loop's body or a jitted function within; see `afresh`.
 
     Args:
@@ -102,7 +103,18 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
       (True, False)
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    return Program(closed, dict(zip(_names(function, len(arguments)), arguments, strict=True)), out)
+    return Program(_needed(closed), dict(zip(_names(function, len(arguments)), arguments, strict=True)), out)
+
+
+def _needed(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
+    """The program without operations that neither the results nor the world outside need."""
+    needed = {atom for atom in closed.jaxpr.outvars if not isinstance(atom, core.Literal)}
+    kept = []
+    for equation in reversed(closed.jaxpr.eqns):
+        if equation.effects or not needed.isdisjoint(equation.outvars):
+            kept.append(equation)
+            needed.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
+    return core.ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
 
 
 def _names(function: Callable[..., Any], count: int) -> list[str]:

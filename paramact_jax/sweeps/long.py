@@ -194,7 +194,8 @@ class _Programs:
         marks: Sequence[int],
     ) -> None:
         self._grid, self._marks = grid, marks
-        drawing = dataclasses.replace(form, layout="alone", kernel=False)  # compiles in half the time
+        # drawing random numbers compiles in half the time for a trial at a time
+        drawing = Form("alone", 1) if mesh.devices.flat[0].platform == "cpu" else form
         self._over = {
             name: over_trials(program, drawing if name == "init" else form, mesh)
             for name, program in traced.items()
@@ -206,9 +207,8 @@ class _Programs:
 
     def bytes_for(self, trials: int) -> int:
         """Bytes on each device while so many trials run: of the programs the one that takes most."""
-        init = self._over["init"]
-        started = init.blocks_of(self._grid.one(), trials)
-        standing = init.blocks_of({"state": self._state, "axes": self._grid.one()["axes"]}, trials)
+        started = self._over["init"].blocks_of(self._grid.one(), trials)
+        standing = self._over["advance"].blocks_of({"state": self._state, "axes": self._grid.one()["axes"]}, trials)
         shared = {"advance": (self._settings, np.int32(0), np.int32(0))}
         return max(
             over.memory(started if name == "init" else standing, shared.get(name, self._settings))
@@ -219,14 +219,14 @@ class _Programs:
         """Results of a part of the trials."""
         part, trials = call.part, len(call.part)
         init = self._over["init"]
-        started = init.place(self._grid.part(part.start, part.stop), room=call.room)
+        first = self._grid.part(part.start, part.stop)
         noted: list[Arrays] = []
         if call.begun is None:
-            done, state = 0, init(started, self._settings, trials=trials)
+            done, state = 0, OverTrials.collect(init(init.place(first, room=call.room), self._settings), trials)
         else:
-            saved, noted = from_named(call.begun.state, self._state)
-            done, state = call.begun.iteration, init.place(saved, room=call.room)
-        standing = {"state": state, "axes": started["axes"]}
+            state, noted = from_named(call.begun.state, self._state)
+            done = call.begun.iteration
+        standing = self._over["advance"].place({"state": state, "axes": first["axes"]}, room=call.room)
 
         def gather() -> Arrays:
             return to_named(OverTrials.collect(standing["state"], trials), noted)
@@ -281,15 +281,24 @@ def _trace(
 
 
 def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any]) -> Program:
-    """The repetition of a step from one iteration to another."""
+    """The repetition of a step from one iteration to another. Parts of the state that it leaves alone stay outside."""
+    structure = jax.tree.structure(step.outputs)
+    given = step.closed.jaxpr.invars[len(jax.tree.leaves(one["axes"])) :]  # "axes" come before "state"
+    changes = [before is not after for before, after in zip(given, step.closed.jaxpr.outvars, strict=False)]
 
     def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
         settings, begin, end = shared
+        leaves = jax.tree.leaves(trial["state"])
 
-        def again(iteration: jax.Array, state: Any) -> Any:
-            return step(trial | {"state": state}, settings, iteration)
+        def whole(changed: Sequence[Any]) -> Any:
+            rest = iter(changed)
+            return jax.tree.unflatten(structure, [next(rest) if c else x for c, x in zip(changes, leaves, strict=True)])
 
-        return lax.fori_loop(begin, end, again, trial["state"])
+        def again(iteration: jax.Array, changed: Sequence[Any]) -> list[Any]:
+            after = jax.tree.leaves(step(trial | {"state": whole(changed)}, settings, iteration))
+            return [x for c, x in zip(changes, after, strict=True) if c]
+
+        return whole(lax.fori_loop(begin, end, again, [x for c, x in zip(changes, leaves, strict=True) if c]))
 
     number = jax.ShapeDtypeStruct((), np.int32)
     return trace(advance, {"state": step.outputs, "axes": one["axes"]}, (shapes_of(settings), number, number))

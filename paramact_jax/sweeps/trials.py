@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from paramact_jax.programs.program import Program, trace
 from paramact_jax.programs.trials_last import trials_last
 from paramact_jax.sweeps.compiler import cpu_options, loops_as_kernels
-from paramact_jax.sweeps.devices import TRIALS, trial_mesh
+from paramact_jax.sweeps.devices import TRIALS, check_mesh
 from paramact_jax.sweeps.distributed import fetch, put
 from paramact_jax.sweeps.forms import FORMS, Form
 
@@ -38,7 +38,7 @@ class OverTrials:
       block: trials in a block. 1 for trials that are large themselves (matrices of hundreds of rows, images): on a CPU
         a device then works through its trials one after another, so that a `jax.lax.cond` of a trial stays a branch,
         and few trials are not padded to many.
-      mesh: one-dimensional mesh over the devices to use, by default all of the default backend.
+      mesh: mesh of one axis over the devices to use, by default all of the default backend.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -55,7 +55,7 @@ class OverTrials:
         form: Form = FORMS["batched"],
         mesh: Mesh | None = None,
     ) -> None:
-        self.mesh = trial_mesh() if mesh is None else mesh
+        self.mesh = check_mesh(mesh)
         self.form = form
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
         kernel = form.kernel and on_cpu

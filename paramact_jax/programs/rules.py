@@ -71,13 +71,12 @@ def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
     def one(*values: Any) -> tuple[Any, ...]:
         return tuple(apply(equation.primitive, equation.params, values))
 
-    arrays = [x.array if is_own else x for x, is_own in zip(inputs, own, strict=True)]
-    if any(is_own and dtypes.issubdtype(x.dtype, dtypes.prng_key) for x, is_own in zip(arrays, own, strict=True)):
-        # the bits that some generators draw for an array of keys depend on the order of its axes
+    # the bits that some generators draw for an array of keys depend on the order of its axes
+    first = any(dtypes.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
+    arrays = [x.array if isinstance(x, Trials) else x for x in inputs]
+    if first:
         arrays = [jnp.moveaxis(x, -1, 0) if is_own else x for x, is_own in zip(arrays, own, strict=True)]
-        axes = tuple(0 if is_own else None for is_own in own)
-    else:
-        axes = tuple(x.ndim - 1 if is_own else None for x, is_own in zip(arrays, own, strict=True))
+    axes = tuple((0 if first else x.ndim - 1) if is_own else None for x, is_own in zip(arrays, own, strict=True))
     outputs = equation.outvars
     made = jax.vmap(one, in_axes=axes, out_axes=tuple(len(var.aval.shape) for var in outputs))(*arrays)
     return [Trials(x) for x in made]

@@ -25,12 +25,12 @@ FLOAT = [
 BETWEEN_0_AND_1 = [
     *(lax.sqrt, lax.rsqrt, lax.log, lax.log1p, lax.asin, lax.acos, lax.atanh, lax.erf_inv, lax.lgamma, lax.digamma),
     lambda x: lax.acosh(1 + x),
-    lambda x: jnp.log2(x),
+    jnp.log2,
 ]
 BINARY = [
     *(lax.add, lax.sub, lax.mul, lax.div, lax.rem, lax.max, lax.min, lax.atan2, lax.nextafter, lax.pow),
     *(lax.eq, lax.ne, lax.lt, lax.le, lax.gt, lax.ge, lax.complex, lax.igamma, lax.igammac),
-    *(lax.random_gamma_grad, lambda x, y: lax.igamma_grad_a(x, y), lambda x, y: lax.zeta(1.5 + x, y)),
+    *(lax.random_gamma_grad, lax.igamma_grad_a, lambda x, y: lax.zeta(1.5 + x, y)),
     *(lambda x, y: lax.betainc(x, y, 0.3 * x / x), lambda x, y: lax.polygamma(1.0 + 0 * x, y)),
 ]
 INTEGER = [
@@ -70,7 +70,7 @@ def test_every_elementwise_primitive_of_jax_is_tried():
     x = jnp.ones(3)
     programs = [trace(all_of(FLOAT + BETWEEN_0_AND_1), x), trace(all_of(BINARY), x, x), trace(all_of(COMPLEX), x + 1j)]
     programs.append(trace(all_of(INTEGER), jnp.arange(3), jnp.arange(3)))
-    programs.append(trace(lambda x: jax.grad(lambda x: (x * x + jnp.sin(x)).sum())(x), x))
+    programs.append(trace(jax.grad(lambda x: (x * x + jnp.sin(x)).sum()), x))
     tried = {operation.name for program in programs for operation in walk(program)}
     assert rules.ELEMENTWISE - tried <= {"copy", "copy_p", "add_any", "one_minus_square", "log2", "not"}
 
@@ -166,7 +166,7 @@ SHAPES = [
         lambda x: x[:1].squeeze(0),
         lambda x: x[::-1, ::2],
         lambda x: x[1, 2:, -1],
-        lambda x: jnp.flip(x),
+        jnp.flip,
     ),
     *(lambda x: jnp.pad(x, ((1, 0), (0, 2), (0, 0))), lambda x: lax.pad(x, x[0, 0, 0], ((1, -1, 1),) * 3)),
     *(lambda x: jnp.split(x, [1, 3], 1), lambda x: jnp.concatenate([x, jnp.ones((2, 1, 12)), x], 1)),
@@ -177,9 +177,9 @@ SHAPES = [
         lambda x: jnp.roll(x, 1, 1),
     ),
     *(lambda x: lax.cumsum(x, 2), lambda x: lax.cummax(x, 1, reverse=True), lambda x: lax.cumlogsumexp(x, 0)),
-    *(lambda x: lax.cumprod(x, 1), lambda x: lax.cummin(x), lambda x: lax.reduce_precision(x, 5, 5)),
+    *(lambda x: lax.cumprod(x, 1), lax.cummin, lambda x: lax.reduce_precision(x, 5, 5)),
     *(lambda x: jnp.sort(x, 1), lambda x: jnp.argsort(x, 0), lambda x: lax.sort((x, jnp.ones_like(x)), dimension=1)),
-    *(lambda x: lax.top_k(x, 2), lambda x: jnp.median(x, 0), lambda x: jnp.std(x), lambda x: jnp.linalg.norm(x)),
+    *(lambda x: lax.top_k(x, 2), lambda x: jnp.median(x, 0), jnp.std, jnp.linalg.norm),
     *(lambda x: lax.sort((jnp.ones((2, 5, 12)), x), dimension=1, num_keys=2), lambda x: jax.nn.softmax(x, 1)),
     *(
         lambda x: lax.reduce(x, -jnp.inf, lax.max, (1,)),
@@ -241,7 +241,7 @@ def test_random_numbers_have_the_same_bits(implementation):
 
 
 def test_random_numbers_of_a_shared_key_and_by_rejection():
-    check(lambda key, x: list(draw(key))[:6] + [x], jax.random.key(3), normal(2, TRIALS), own=[False, True], exact=True)
+    check(lambda key, x: [*list(draw(key))[:6], x], jax.random.key(3), normal(2, TRIALS), own=[False, True], exact=True)
     check(lambda key: (jax.random.gamma(key, 2.0), jax.random.poisson(key, 3.0), jax.random.beta(key, 2, 2)), keys())
     raw = jax.vmap(jax.random.key_data, in_axes=-1, out_axes=-1)(keys())
     check(lambda key: (jax.random.normal(key, 3), jax.random.split(key)), raw, exact=True)
@@ -279,7 +279,7 @@ def test_a_primitive_that_is_not_known_is_left_to_its_own_batching_rule():
 
     batching.primitive_batchers[half] = batched
     for own in OWN:
-        check(lambda x, y: half.bind(x, y), *(of_shape(o, 4) for o in own), own=own)
+        check(half.bind, *(of_shape(o, 4) for o in own), own=own)
 
 
 def test_callbacks(capfd):
@@ -300,7 +300,7 @@ def test_rules_of_other_people():
     def rule(size, batched, x, y):
         return 3 * x + jnp.expand_dims(y, tuple(range(1 - batched[1]))), True
 
-    check(lambda x, y: doubled(x, y), normal(3, TRIALS), normal(3), own=[True, False])
+    check(doubled, normal(3, TRIALS), normal(3), own=[True, False])
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))

@@ -29,8 +29,8 @@ class Program:
     """A pure function for arguments of fixed shapes, as JAX traced it. Made by `trace`.
 
     Called, it does what the function did then, whatever has become of globals meanwhile. Two programs are equal if
-    their operations, constants, structures and names of parameters are. One whose constants have been changed in place since then is equal
-    to no other, nor to itself.
+    their operations, constants, structures and names of parameters are. One whose constants have been changed in place
+    since then is equal to no other, nor to itself.
 
     Attributes:
       closed: the operations, with the constants that the function holds.

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import dtypes, lax
 
 from paramact_jax.programs.products import product, sum_over
 from paramact_jax.programs.program import apply, name_of
@@ -71,8 +71,12 @@ def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
     def one(*values: Any) -> tuple[Any, ...]:
         return tuple(apply(equation.primitive, equation.params, values))
 
-    arrays = [x.array if is_own else x for x, is_own in zip(inputs, own, strict=True)]
-    axes = tuple(x.ndim - 1 if is_own else None for x, is_own in zip(arrays, own, strict=True))
+    # the bits that some generators draw for an array of keys depend on the order of its axes
+    first = any(dtypes.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
+    arrays = [x.array if isinstance(x, Trials) else x for x in inputs]
+    if first:
+        arrays = [jnp.moveaxis(x, -1, 0) if is_own else x for x, is_own in zip(arrays, own, strict=True)]
+    axes = tuple((0 if first else x.ndim - 1) if is_own else None for x, is_own in zip(arrays, own, strict=True))
     outputs = equation.outvars
     made = jax.vmap(one, in_axes=axes, out_axes=tuple(len(var.aval.shape) for var in outputs))(*arrays)
     return [Trials(x) for x in made]
@@ -191,7 +195,8 @@ def _dynamic_slice(params: Any, inputs: Sequence[Any], count: int) -> Any:
     if any(isinstance(start, Trials) for start in starts) or len(starts) != x.array.ndim - 1:
         return None
     zero = jnp.zeros((), starts[0].dtype if starts else jnp.int32)
-    return [Trials(lax.dynamic_slice(x.array, (*starts, zero), (*params["slice_sizes"], count)))]
+    sizes = (*params["slice_sizes"], count)  # what starts are negative, the primitive takes for 0
+    return [Trials(lax.dynamic_slice(x.array, (*starts, zero), sizes, allow_negative_indices=False))]
 
 
 def _dynamic_update_slice(params: Any, inputs: Sequence[Any], count: int) -> Any:
@@ -199,7 +204,8 @@ def _dynamic_update_slice(params: Any, inputs: Sequence[Any], count: int) -> Any
     if any(isinstance(start, Trials) for start in starts):
         return None
     zero = jnp.zeros((), starts[0].dtype if starts else jnp.int32)
-    return [Trials(lax.dynamic_update_slice(full(x, count), full(update, count), (*starts, zero)))]
+    arrays = full(x, count), full(update, count)
+    return [Trials(lax.dynamic_update_slice(*arrays, (*starts, zero), allow_negative_indices=False))]
 
 
 def _sort(params: Any, inputs: Sequence[Any], count: int) -> Any:

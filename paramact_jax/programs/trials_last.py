@@ -47,6 +47,9 @@ def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
     Returns:
       A function of the program's arguments. Every array that it returns has a last axis of trials.
 
+    Raises:
+      ValueError: in the call, if no array has trials, or not all have the same number of them.
+
     Examples:
       >>> from paramact_jax.programs import trace
       >>> program = trace(lambda w, x: w @ x, jnp.zeros((2, 3)), jnp.zeros(3))
@@ -57,7 +60,10 @@ def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         leaves = jax.tree.leaves(arguments)
-        count = next(x.shape[-1] for x, is_own in zip(leaves, own, strict=True) if is_own)
+        counts = {x.shape[-1] for x, is_own in zip(leaves, own, strict=True) if is_own}
+        if len(counts) != 1:
+            raise ValueError(f"expected trials on the last axis, in equal number everywhere, got {sorted(counts)}")
+        (count,) = counts
         values = [Trials(x) if is_own else x for x, is_own in zip(leaves, own, strict=True)]
         made = _TrialsLast(count).run(program.closed, values)
         return program.rebuilt(lambda *_: [rules.full(x, count) for x in made], arguments)
@@ -113,7 +119,9 @@ class _TrialsLast:
                 return after
             runs = go_on(carry).array  # a trial that has ended stays as it is
             return tuple(
-                Trials(jnp.where(runs, new.array, old.array)) if isinstance(new, Trials) else new
+                Trials(lax.select(jnp.broadcast_to(runs, new.array.shape), new.array, old.array))
+                if isinstance(new, Trials)
+                else new
                 for new, old in zip(after, carry, strict=True)
             )
 

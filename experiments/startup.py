@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
+import threading
+from collections.abc import Iterator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +48,14 @@ def start(processes: Processes | None = None) -> bool:
     if processes is not None and processes.distributed:
         initialise_distributed(processes.coordinator, processes.processes, processes.process)
     return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def importing(*modules: str) -> Iterator[None]:
+    """Import modules in another thread meanwhile: what compiles does not need Python, and pandas takes a second."""
+    thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in modules])
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from paramact_jax.statistics import PairedComparison, paired_comparison
 
@@ -49,6 +48,8 @@ class Sample:
         return self._around(1 + 1 / self.seeds) if self.seeds > 1 else None
 
     def _around(self, variance: float) -> tuple[float, float]:
+        from scipy import stats
+
         half = float(stats.t.ppf((1 + LEVEL) / 2, self.seeds - 1)) * self.deviation * math.sqrt(variance)
         return self.mean - half, self.mean + half
 
@@ -81,6 +82,8 @@ def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     Returns:
       Mean, lower and upper end, each (steps,): NaN where fewer than 1 seed, or 2 for the ends, has a finite value.
     """
+    from scipy import stats
+
     finite = np.isfinite(values)
     n = finite.sum(axis=0).astype(np.float64)
     enough, several = np.where(n > 0, n, np.nan), np.where(n > 1, n, np.nan)

@@ -87,10 +87,9 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
     """The work; without a directory, that of a process that does not write."""
     import sys
 
-    from experiments import run_directory
     from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.xor10 import gradients, records, report
+    from experiments.startup import importing
+    from experiments.xor10 import gradients
     from experiments.xor10.train import model, train
     from paramact_jax.networks import params_of
     from paramact_jax.training import start
@@ -108,11 +107,16 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
             compilation[activation] = seconds
             progress.compiled(activation, seconds)
 
-        trained = train(
-            protocol, gradients_every=gradients_every, on_compiled=on_compiled, on_progress=progress.advanced
-        )
+        with importing("experiments.xor10.records", "experiments.xor10.report"):
+            trained = train(
+                protocol, gradients_every=gradients_every, on_compiled=on_compiled, on_progress=progress.advanced
+            )
     if out is None:
         return
+    from experiments import run_directory
+    from experiments.reporting.files import finish
+    from experiments.xor10 import records, report
+
     run = run_directory.write(
         out,
         records.to_dataset(protocol, trained, gradients_every=gradients_every),

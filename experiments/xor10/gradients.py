@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
-from matplotlib.figure import Figure
 
 from experiments.reporting.tables import Table
 from paramact_jax.datasets import xor
-from paramact_jax.figures import DepthCurve, gradient_against_depth, layer_histograms
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import MLP, params_of, with_params
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from paramact_jax.figures import DepthCurve
 
 _AFFINE, _HIDDEN = ("affine_map",), ("layer",)
 _VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -155,6 +158,8 @@ def figures(records: xr.Dataset, label: Callable[[str], str]) -> dict[str, Figur
     """
     if "look" not in records.dims:
         return {}
+    from paramact_jax.figures import DepthCurve, gradient_against_depth, layer_histograms
+
     names = [str(name) for name in records["activation"].values]
     curves: dict[str, list[DepthCurve]] = {}
     histograms = {}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from paramact_jax.statistics.checks import at_least, check_confidence, finite_numbers
 
@@ -56,6 +55,8 @@ def bootstrap_interval(
       >>> bootstrap_interval([2.0, 2.0, 2.0], np.median)
       (2.0, 2.0)
     """
+    from scipy import stats
+
     x = finite_numbers(values, "values")
     if x.ndim == 0 or len(x) < 2:
         raise ValueError(f"expected at least 2 observations along the first axis, got an array of shape {x.shape}")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from paramact_jax.statistics.checks import check_confidence, whole_number
 
@@ -35,6 +34,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
       >>> print(f"{low:.4f} {high:.4f}")
       0.7161 0.7701
     """
+    from scipy import stats
+
     successes, trials = _count(successes, trials)
     confidence = check_confidence(confidence)
     interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
@@ -65,6 +66,8 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
       >>> two_proportion_p_value(0, 1000, 0, 1000)
       1.0
     """
+    from scipy import stats
+
     successes_1, trials_1 = _count(successes_1, trials_1)
     successes_2, trials_2 = _count(successes_2, trials_2)
     pooled = (successes_1 + successes_2) / (trials_1 + trials_2)
@@ -106,6 +109,8 @@ def predictive_log_likelihood(successes: int, trials: int, other_successes: int,
       >>> print(f"{predictive_log_likelihood(0, 100, 1, 100):.2f}")
       -1.73
     """
+    from scipy import stats
+
     successes, trials = _count(successes, trials)
     other_successes, other_trials = _count(other_successes, other_trials)
     posterior = (successes + 0.5, trials - successes + 0.5)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from paramact_jax.statistics.bootstrap import bootstrap_interval
 from paramact_jax.statistics.checks import check_confidence, finite_numbers, whole_number
@@ -86,6 +85,8 @@ def paired_comparison(
       >>> paired_comparison([0.31, 0.28, 0.35], [0.30, 0.24, 0.32], [0, 1, 2], [0, 1, 2]).test
       'paired t test'
     """
+    from scipy import stats
+
     pairs = _in_order_of_seeds(first, first_seeds, "first"), _in_order_of_seeds(second, second_seeds, "second")
     (x, x_seeds), (y, y_seeds) = pairs
     if different := set(x_seeds.tolist()) ^ set(y_seeds.tolist()):
@@ -136,6 +137,8 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
       >>> mcnemar_p_value(0, 0)
       1.0
     """
+    from scipy import stats
+
     b, c = whole_number(only_first), whole_number(only_second)
     if b is None or c is None or min(b, c) < 0:
         raise ValueError(f"expected whole numbers of pairs >= 0, got {only_first} and {only_second}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
 
 from paramact_jax.statistics.checks import at_least, real_number
 from paramact_jax.statistics.counts import two_proportion_p_value
@@ -44,6 +43,8 @@ def seeds_to_tell(p1: float, p2: float, power: float = 0.8, level: float = 0.05)
       >>> seeds_to_tell(0.0, 0.03)
       267
     """
+    from scipy import stats
+
     given = p1, p2
     p1, p2 = real_number(p1), real_number(p2)
     if not (0 <= p1 <= 1 and 0 <= p2 <= 1) or p1 == p2:
@@ -76,6 +77,8 @@ def power_to_tell(p1: float, p2: float, trials: int, level: float = 0.05) -> flo
       >>> print(f"{power_to_tell(0.0, 0.03, 267):.3f}")
       0.814
     """
+    from scipy import stats
+
     if not (0 <= real_number(p1) <= 1 and 0 <= real_number(p2) <= 1):
         raise ValueError(f"expected proportions within [0, 1], got {p1!r} and {p2!r}")
     p1, p2, trials = real_number(p1), real_number(p2), at_least("trials", trials, 1)
@@ -111,6 +114,8 @@ def seeds_to_tell_means(difference: float, power: float = 0.8, level: float = 0.
       >>> seeds_to_tell_means(0.5, paired=True)
       34
     """
+    from scipy import stats
+
     given, difference = difference, real_number(difference)
     if not (math.isfinite(difference) and difference != 0):
         raise ValueError(f"expected a finite difference other than 0, got {given!r}")
@@ -125,6 +130,8 @@ def seeds_to_tell_means(difference: float, power: float = 0.8, level: float = 0.
 
 
 def _power_of_t(difference: float, trials: int, level: float, paired: bool) -> float:
+    from scipy import stats
+
     freedom, noncentrality = (
         (trials - 1, difference * math.sqrt(trials)) if paired else (2 * trials - 2, difference * math.sqrt(trials / 2))
     )
@@ -133,6 +140,8 @@ def _power_of_t(difference: float, trials: int, level: float, paired: bool) -> f
 
 
 def _likely_counts(p: float, trials: int) -> np.ndarray:
+    from scipy import stats
+
     low, high = stats.binom.ppf(_NEGLIGIBLE, trials, p), stats.binom.isf(_NEGLIGIBLE, trials, p)
     return np.arange(max(low, 0), high + 1)
 

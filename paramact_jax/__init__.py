@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paramact_jax import layers as layers
     from paramact_jax import networks as networks
     from paramact_jax import papers as papers
+    from paramact_jax import programs as programs
     from paramact_jax import statistics as statistics
     from paramact_jax import sweeps as sweeps
     from paramact_jax import training as training
@@ -49,6 +50,7 @@ __all__ = [
     "papers",
     "parametric",
     "parametrise",
+    "programs",
     "statistics",
     "sweep",
     "sweeps",

@@ -22,22 +22,18 @@ from paramact_jax.sweeps.forms import FORMS, Form
 class OverTrials:
     """`fn(trial, shared)` of one trial, as a compiled function of all trials.
 
-    `jax.vmap` over a block of trials, `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap` over them
-    too), `jax.shard_map` over the devices. Every block has the same shape, the last one padded, and runs the same
+    A block of trials in one of the forms of `Form`; `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap`
+    over them); `jax.shard_map` over the devices. Every block has the same shape, the last one padded, and runs the same
     machine code: on one kind of CPU a trial's result is bit for bit the same whatever the number of trials or devices.
+    Forms are rounded differently: each code generator turns other products and sums into one operation. So the bits of
+    one form are to be compared with those of the same form.
 
     Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., block), trials on the
-    last axis, where small arrays are fast. Results of one OverTrials are arguments of the next.
+    last axis, where small arrays are fast. Results of one OverTrials are arguments of the next with as large blocks.
 
     Args:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
-      fused: compile for many small arrays on a CPU, a block's whole computation as one kernel. For networks whose
-        layers have few nodes; slower where there are real matrix products, and not for sorts or linear algebra.
-        Ignored on accelerators. A fused program is rounded in its own way: other code generators turn other products
-        and sums into one operation, so its bits are to be compared with those of fused programs.
-      block: trials in a block. 1 for trials that are large themselves (matrices of hundreds of rows, images): on a CPU
-        a device then works through its trials one after another, so that a `jax.lax.cond` of a trial stays a branch,
-        and few trials are not padded to many.
+      form: how a block is carried out; `choose` finds the fastest. By default batched, by `jax.vmap`.
       mesh: mesh of one axis over the devices to use, by default all of the default backend.
 
     Examples:

@@ -3,7 +3,7 @@
 from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
-from paramact_jax.sweeps.forms import BLOCK
+from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
 from paramact_jax.sweeps.long import Training, long_sweep
 from paramact_jax.sweeps.memory import Plan
@@ -14,11 +14,14 @@ from paramact_jax.sweeps.trials import OverTrials
 
 __all__ = [
     "BLOCK",
+    "FORMS",
     "DirectoryRefusedError",
+    "Form",
     "OverTrials",
     "Plan",
     "Progress",
     "Training",
+    "choose",
     "initialise_distributed",
     "long_sweep",
     "run_in_chunks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from paramact_jax.programs.program import (
 Replacement = Callable[..., Sequence[Any]]
 """Maps the values of an operation's inputs, as arguments, to a value for each of its outputs."""
 
+_NUMBER = re.compile(r":\d+$")
+
 
 def replace(program: Program, which: Callable[[Operation], Replacement | None]) -> Callable[..., Any]:
     """Returns the function of a program with some of its operations replaced.
@@ -40,6 +43,10 @@ def replace(program: Program, which: Callable[[Operation], Replacement | None]) 
       program: as `trace` made it.
       which: gives the replacement of an operation, or None for one that stays. It is asked for a call, loop or branch
         before the operations within, which are not asked for if the whole is replaced. It may be asked several times.
+
+    Raises:
+      ValueError: in the call, if a replacement gives more or fewer values than the operation has outputs, or for an
+        operation within one that holds programs and is no call, loop or branch.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -108,6 +115,8 @@ class _Rewriting:
         operation = Operation(equation, within)
         if (replacement := self._which(operation)) is not None:
             outputs = list(replacement(*inputs))
+            if len(outputs) != (expected := len(equation.outvars)):
+                raise ValueError(f"expected {expected} values instead of {operation.name!r}, got {len(outputs)}")
         elif self._concerned(operation):
             outputs = self._entered(equation, inputs, (*within, equation))
         else:
@@ -117,8 +126,8 @@ class _Rewriting:
         return outputs
 
     def _keep(self, name: str, value: Any) -> None:
-        name = name.partition(":")[0]
-        number = sum(key.partition(":")[0] == name for key in self._seen)
+        name = _NUMBER.sub("", name)
+        number = sum(_NUMBER.sub("", key) == name for key in self._seen)
         self._seen[f"{name}:{number}" if number else name] = value
 
     def _concerned(self, operation: Operation) -> bool:

@@ -83,6 +83,12 @@ def model(
     )
 
 
+def initial_params(record: Activation, key: jax.Array, std: Mapping[str, Any], starts: Mapping[str, Any]) -> Params:
+    """Initial params of a trial under an activation, all traced; `std` and `starts` are those of `settings_for`."""
+    drawn = model("identity", key, weight_std=std["weight"], bias_std=std["bias"])
+    return with_activation(params_of(drawn), record, starts)
+
+
 def settings_of(protocol: Protocol) -> Settings:
     """The protocol's numbers as the training takes them, traced."""
     return Settings(
@@ -111,8 +117,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
     advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor())
 
     def init(key: jax.Array, std: Any, starts: Any) -> dict[str, Any]:
-        drawn = model("identity", key, weight_std=std["weight"], bias_std=std["bias"])
-        params = with_activation(params_of(drawn), record, starts)
+        params = initial_params(record, key, std, starts)
         return {"initial": params, "now": start(params)}
 
     def step(state: dict[str, Any], settings: Settings) -> dict[str, Any]:

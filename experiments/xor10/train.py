@@ -138,7 +138,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
 
 def settings_for(protocol: Protocol, record: Activation) -> dict[str, Any]:
     """The numbers of the protocol that the training of an activation takes, traced."""
-    starts = dict(record.params) | start_values(record, protocol.initial_a)
+    starts = {**record.params, **start_values(record, protocol.initial_a)}
     return {
         "settings": settings_of(protocol),
         "std": {"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)},
@@ -210,7 +210,7 @@ def _iterations(progress: Progress, trials: int) -> dict[str, int]:
 
 def _trained(found: xr.Dataset, seconds: float) -> Trained:
     def tree(prefix: str) -> Params:
-        params: Params = {}
+        params: dict[Any, Any] = {}
         for name, values in found.items():
             first, *path = str(name).split(".")
             if first == prefix:

@@ -30,7 +30,7 @@ def one_after_another(
     on_compiled: Callable[[Name, float], None] = lambda name, seconds: None,
     on_progress: Callable[[Name, Progress], None] = lambda name, progress: None,
 ) -> dict[Name, Result]:
-    """Results of all sweeps by name; as many compile at once as there are cores, one runs at a time, on all devices.
+    """Results of all sweeps by name; as many compile at once as there are cores, one at a time runs on all devices.
 
     With several processes, which have to run the same sweeps in the same order, each compiles when its turn comes.
 

@@ -75,7 +75,7 @@ inputs, targets = pa.datasets.xor()
 def trial_of(activation):
     """The function that trains one network under this activation."""
     advance = pa.training.gradient_descent(
-        lambda params, inputs: pa.networks.forward(params, inputs, activation), inputs, targets, trials_last=True
+        lambda params, inputs: pa.networks.forward(params, inputs, activation), inputs, targets
     )
 
     def train_one(key, settings):

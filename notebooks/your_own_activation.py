@@ -136,7 +136,7 @@ print(model(jnp.ones((2, 4))).shape)
 # %%
 inputs, targets = pa.datasets.xor()
 advance = pa.training.gradient_descent(
-    lambda params, inputs: pa.networks.forward(params, inputs, parametric_arsinh), inputs, targets, trials_last=True
+    lambda params, inputs: pa.networks.forward(params, inputs, parametric_arsinh), inputs, targets
 )
 
 

@@ -28,6 +28,7 @@ from paramact_jax.networks import Params
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.forms import FORMS
 from paramact_jax.sweeps.storage.state import pack, unpack
 from paramact_jax.training import Classifier, Schedule
 
@@ -191,7 +192,7 @@ def _project(
         own = {name: x for name, x in settings.items() if name not in ("weight_scale", "initial_a")}
         return lax.fori_loop(begin, end, lambda i, state: pack(three.step(unpack(state), i, **own)), state)
 
-    over, start = OverTrials(advance, block=1, mesh=mesh), OverTrials(init, block=1, mesh=mesh)
+    over, start = (OverTrials(fn, form=FORMS["a trial at a time"], mesh=mesh) for fn in (advance, init))
     settings = over.share(as_arrays(images.settings() | conditions(protocol)))
     state = start(start.place(protocol.first_seed + np.arange(seeds, dtype=np.uint32)), settings)
     begin = time.perf_counter()

@@ -13,10 +13,10 @@ from experiments.bench import project, usual, yardstick
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.yardstick import Yardstick
 from experiments.xor10.protocol import Protocol
-from experiments.xor10.train import initial_states
+from experiments.xor10.train import settings_for, training
 from paramact_jax.activations import Activation
-from paramact_jax.networks import Params, with_activation
-from paramact_jax.sweeps import OverTrials
+from paramact_jax.networks import Params
+from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.devices import trial_mesh
 
 _USUAL_SHORTER = 5
@@ -103,8 +103,11 @@ class Lineup:
         )
 
     def _initial(self, record: Activation) -> Params:
-        blocks = initial_states(self.protocol, trial_mesh(self.cpus)).params
-        return with_activation(OverTrials.collect(blocks, self.protocol.trials), record)
+        init = training(record).init
+        over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["initial"], mesh=trial_mesh(self.cpus))
+        seeds = np.arange(self.protocol.trials, dtype=np.uint32) + np.uint32(self.protocol.first_seed)
+        given = {name: value for name, value in settings_for(self.protocol, record).items() if name != "settings"}
+        return OverTrials.collect(over(over.place(seeds), given), self.protocol.trials)
 
 
 def without_pytorch(asked_for: bool) -> str | None:

@@ -21,6 +21,7 @@ from paramact_jax.datasets import Digits
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
+from paramact_jax.sweeps.forms import FORMS
 from paramact_jax.sweeps.storage.state import pack, unpack
 from paramact_jax.training import Classifier, Schedule, State
 
@@ -151,10 +152,9 @@ class Lineup:
             settings, begin, end = shared
             return lax.fori_loop(begin, end, lambda i, state: pack(functions.step(unpack(state), i, **settings)), state)
 
-        over = OverTrials(advance, block=1, mesh=mesh)
+        over, start = (OverTrials(fn, form=FORMS["a trial at a time"], mesh=mesh) for fn in (advance, init))
         settings = over.share(as_arrays(images_of(self.digits) | rates_of(self.protocol)))
         of_seeds = self.protocol.first_seed + np.arange(seeds, dtype=np.uint32)
-        start = OverTrials(init, block=1, mesh=mesh)
         state = start(start.place(of_seeds), settings)
         begin = time.perf_counter()
         program = over.compile(state, (settings, np.int32(0), np.int32(0)), trials=seeds)

@@ -43,13 +43,7 @@ def measure(*, sizes: Sequence[int], rounds: int, on_progress: Callable[[str], N
 
             def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> float:
                 begin = time.perf_counter()
-                sweep(
-                    logistic_regression,
-                    range(trials),
-                    learning_rate=0.1,
-                    mesh=mesh,
-                    on_plan=plans.append,
-                )
+                sweep(logistic_regression, range(trials), learning_rate=0.1, mesh=mesh, on_plan=plans.append)
                 return time.perf_counter() - begin
 
             once()

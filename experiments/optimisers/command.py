@@ -63,7 +63,7 @@ class OptimisersXor10:
             return run(protocol, on_compiled=progress.compiled, on_progress=progress.advanced)
 
         config = dataclasses.asdict(protocol)
-        return lambda: _run(out, "optimisers-xor10", protocol, config, protocol.steps, train, contextlib.nullcontext())
+        return lambda: _run(out, "optimisers-xor10", protocol, config, train, contextlib.nullcontext())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +117,8 @@ class OptimisersMnist:
 
             return run(protocol, digits, directory=run_directory.kept(out), progress=progress)
 
-        iterations = protocol.steps * protocol.seeds * len(protocol.rates)
         unfinished = run_directory.unfinished(out, config)
-        return lambda: _run(out, "optimisers-mnist", protocol, config, iterations, train, unfinished)
+        return lambda: _run(out, "optimisers-mnist", protocol, config, train, unfinished)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +153,6 @@ def _run(
     experiment: str,
     protocol: Protocol,
     config: dict[str, Any],
-    iterations: int,
     train: Callable[[SweepProgress], xr.Dataset],
     unfinished: AbstractContextManager[Any],
 ) -> None:
@@ -167,6 +165,7 @@ def _run(
     start()
     begin = time.perf_counter()
     cells = len(protocol.activations) * len(protocol.optimisers)
+    iterations = protocol.steps * protocol.seeds * len(protocol.rates)
     with unfinished, SweepProgress(cells, iterations) as progress:
         records = train(progress).assign_attrs(choosing=protocol.choosing)
         run = run_directory.write(

@@ -83,6 +83,12 @@ def model(
     )
 
 
+def initial_params(record: Activation, key: jax.Array, std: Mapping[str, Any], starts: Mapping[str, Any]) -> Params:
+    """Initial params of a trial under an activation, all traced; `std` and `starts` are those of `settings_for`."""
+    drawn = model("identity", key, weight_std=std["weight"], bias_std=std["bias"])
+    return with_activation(params_of(drawn), record, starts)
+
+
 def settings_of(protocol: Protocol) -> Settings:
     """The protocol's numbers as the training takes them, traced."""
     return Settings(
@@ -111,8 +117,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
     advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor())
 
     def init(key: jax.Array, std: Any, starts: Any) -> dict[str, Any]:
-        drawn = model("identity", key, weight_std=std["weight"], bias_std=std["bias"])
-        params = with_activation(params_of(drawn), record, starts)
+        params = initial_params(record, key, std, starts)
         return {"initial": params, "now": start(params)}
 
     def step(state: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -133,7 +138,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
 
 def settings_for(protocol: Protocol, record: Activation) -> dict[str, Any]:
     """The numbers of the protocol that the training of an activation takes, traced."""
-    starts = dict(record.params) | start_values(record, protocol.initial_a)
+    starts = {**record.params, **start_values(record, protocol.initial_a)}
     return {
         "settings": settings_of(protocol),
         "std": {"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)},
@@ -205,7 +210,7 @@ def _iterations(progress: Progress, trials: int) -> dict[str, int]:
 
 def _trained(found: xr.Dataset, seconds: float) -> Trained:
     def tree(prefix: str) -> Params:
-        params: Params = {}
+        params: dict[Any, Any] = {}
         for name, values in found.items():
             first, *path = str(name).split(".")
             if first == prefix:

@@ -106,7 +106,7 @@ def _run(command: Xor10Figures, protocol: Protocol, out: Path) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     swept = time.perf_counter()
-    histories = history.retrain(protocol, seed, command.every)
+    histories = history.retrain(protocol, trained, seed, command.every)
     combined = xr.merge(
         [sweep, history.to_dataset(histories, seed=seed, every=command.every)], combine_attrs="no_conflicts"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +15,10 @@ from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protoco
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import layer_jacobians, parameter_gradients
-from paramact_jax.networks import forward, with_activation, with_params
+from paramact_jax.networks import forward, params_of, with_params
 from paramact_jax.sweeps import BLOCK, OverTrials
-from paramact_jax.training import gradient_descent, history_bytes, with_history
+from paramact_jax.sweeps.forms import FORMS
+from paramact_jax.training import gradient_descent, history_bytes, start, with_history
 from paramact_jax.training.history import Observe
 
 _RECORDS_A_CALL = 1_000
@@ -83,11 +83,10 @@ def observer(record: Activation, protocol: Protocol) -> Observe:
 
 def memory(protocol: Protocol, every: int) -> str:
     """What the histories will take, in words. Nothing is computed."""
-    blank = jax.eval_shape(lambda: train.one_state(0, protocol.weight_std, protocol.bias_std))
     numbers = 0
     for record in protocol.records().values():
-        state = blank._replace(params=jax.eval_shape(lambda p, record=record: with_activation(p, record), blank.params))
-        numbers += history_bytes(observer(record, protocol), state)
+        params = params_of(train.model(record, 0, weight_std=1.0, bias_std=0.0))
+        numbers += history_bytes(observer(record, protocol), start(params))
     records = protocol.iterations // every + 1
     on_device = numbers * min(_RECORDS_A_CALL, records) * BLOCK
     return (
@@ -97,20 +96,24 @@ def memory(protocol: Protocol, every: int) -> str:
     )
 
 
-def retrain(protocol: Protocol, seed: int, every: int) -> dict[str, dict[str, np.ndarray]]:
+def retrain(
+    protocol: Protocol, trained: Mapping[str, train.Trained], seed: int, every: int
+) -> dict[str, dict[str, np.ndarray]]:
     """The trial's history under every activation of the protocol: variable -> array with a leading axis of records.
 
-    Record i is of the state after i * every updates, i = 0 .. iterations // every.
+    Record i is of the state after i * every updates, i = 0 .. iterations // every. The trial begins as it did in the
+    sweep, whose results are given.
     """
-    own = dataclasses.replace(protocol, trials=1, first_seed=seed)
-    blank, settings = train.initial_states(own), train.settings_of(own)
+    settings = train.settings_of(protocol)
     wanted = protocol.iterations // every + 1
     calls = -(-wanted // _RECORDS_A_CALL)
-    records = -(-wanted // calls)
     histories = {}
     for name, record in protocol.records().items():
-        run = _program(record, own, every, records)
-        state = blank._replace(params=with_activation(blank.params, record, train.start_values(record, own.initial_a)))
+        advance = gradient_descent(lambda params, inputs, record=record: forward(params, inputs, record), *xor())
+        noting = with_history(advance, observer(record, protocol), every=every, records=-(-wanted // calls))
+        run = OverTrials(noting, form=FORMS["trials last"])
+        initial = jax.tree.map(lambda x: x[[seed - protocol.first_seed]], trained[name].initial)
+        state = run.place(jax.vmap(start)(initial))
         parts = []
         for _ in range(calls):
             state, observed = run(state, settings)
@@ -150,8 +153,3 @@ def same_as_in_the_sweep(records: xr.Dataset) -> bool:
         np.array_equal(at_end[f"history_{name}"].values, trial[f"learned_{name}"].values, equal_nan=True)
         for name in ("weight", "output_weight", "a", "b")
     )
-
-
-def _program(record: Activation, protocol: Protocol, every: int, records: int) -> OverTrials:
-    advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor(), trials_last=True)
-    return OverTrials(with_history(advance, observer(record, protocol), every=every, records=records))

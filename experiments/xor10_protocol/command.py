@@ -101,21 +101,22 @@ def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
     from experiments.xor10_protocol.grid import programs
     from experiments.xor10_protocol.progress import SearchProgress
     from experiments.xor10_protocol.search import Effort, search
-    from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of, trials_of
+    from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of
 
     start()
     begin = time.perf_counter()
     grid, kinds = command.grid(), programs(command.grid())
     known = len(kept)
     with SearchProgress(len(kinds), command.iterations) as progress:
-        most_trials = max(command.final_trials, command.trials * len(grid.conditions()) // len(grid.batches))
-        trainer = Trainer(kinds, most_trials=most_trials, on_compiled=progress.compiled)
+        at_first = command.trials * len(grid.conditions()) // len(grid.batches)
+        trainer = Trainer(max(at_first, command.finalists * command.final_trials))
+        trainer.compile(kinds, progress.compiled)
         compiled = time.perf_counter()
 
         def count(kind: Kind, jobs: Sequence[Job]) -> list[Count]:
             losses = trainer.losses(
                 kind,
-                trials_of(jobs),
+                jobs,
                 iterations=command.iterations,
                 on_progress=lambda iterations: progress.advanced(f"{kind[0]}, {kind[1]}", iterations),
             )

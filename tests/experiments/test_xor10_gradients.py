@@ -11,10 +11,11 @@ from experiments.__main__ import main
 from experiments.run_directory import read
 from experiments.xor10 import gradients, records
 from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import model, one_state, train
+from experiments.xor10.train import model, train
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
-from paramact_jax.networks import with_params
+from paramact_jax.networks import params_of, with_params
+from paramact_jax.training import start
 
 SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=70, iterations=50, activations=("ppns", "relu"))
 
@@ -86,7 +87,7 @@ def test_memory_is_said_before(looked):
     trained, _ = looked
     kept = sum(values.nbytes for result in trained.values() for values in result.gradients.values())
     models = {name: model(name, 0, weight_std=1.0, bias_std=0.0) for name in SHORT.activations}
-    words = gradients.memory(models, one_state(0, 1.0, 0.0), 50, 20, 70)
+    words = gradients.memory(models, start(params_of(models["relu"])), 50, 20, 70)
     assert words == f"gradients: 4 looks at 140 networks, {kept / 1e6:.1f} MB"
 
 

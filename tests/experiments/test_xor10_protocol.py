@@ -1,8 +1,11 @@
 import dataclasses
+import functools
 import json
 import math
 from typing import ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,8 +20,9 @@ from experiments.xor10_protocol.kept import Kept
 from experiments.xor10_protocol.ranking import margins, ranking
 from experiments.xor10_protocol.scores import log_likelihoods, posterior, rows_matched
 from experiments.xor10_protocol.search import MOST_ROUNDS, Effort, search, tallies_of
-from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, trials_of
+from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, training
 from experiments.xor10_protocol.work import Count, Job
+from paramact_jax.activations import catalogue
 from paramact_jax.papers import ko2021
 
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
@@ -59,14 +63,14 @@ def test_gradient_scales_are_those_of_the_losses():
 
 @pytest.fixture(scope="module")
 def trainer():
-    return Trainer([("tanh", "full"), ("tanh", "point"), ("parametric_tanh", "full")], most_trials=600)
+    return Trainer(600)
 
 
 def test_a_trial_is_that_of_xor10_bit_for_bit(trainer):
     """Conditions mixed in one call, more trials than a call takes, chunks of another size; the training is chaotic."""
     recovered, literal = (Conditions(FAN_IN, 0.0, 1 / 4, "full"), Conditions(NORMAL, 0.0, 1 / 2, "full"))
     jobs = [Job(recovered, 0, 300), Job(literal, 40, 500), Job(recovered, 7, 5)]
-    losses = trainer.losses(("parametric_tanh", "full"), trials_of(jobs), iterations=300, chunk=130)
+    losses = trainer.losses(("parametric_tanh", "full"), jobs, iterations=300, chunk=130)
     assert trainer.trials_at_once < 805
 
     def alone(protocol, job):
@@ -86,7 +90,7 @@ def test_a_trial_is_that_of_xor10_bit_for_bit(trainer):
 def test_the_gradient_scale_is_the_factor_of_the_error(trainer, gradient_scale, batch):
     """With weights of nearly 0 only the output's bias moves: b <- b - rate * c * (b - t), for the sum or each point."""
     job = Job(Conditions(Scale("1e-9", 1e-9, 1e-9), 0.0, gradient_scale, batch), 0, 3)
-    losses = trainer.losses(("tanh", batch), trials_of([job]), iterations=20)
+    losses = trainer.losses(("tanh", batch), [job], iterations=20)
     bias = 0.0
     for _ in range(20):
         if batch == "full":
@@ -97,14 +101,16 @@ def test_the_gradient_scale_is_the_factor_of_the_error(trainer, gradient_scale, 
     np.testing.assert_allclose(losses, np.mean([(bias - t) ** 2 for t in (0, 1, 1, 0)]), rtol=1e-5)
 
 
-def test_initial_weights_have_their_layers_deviations(trainer):
+def test_initial_weights_have_their_layers_deviations():
     """The same draws under any scale, the output layer with a deviation of its own."""
     scales = [Scale("fan-in", 0.7, 0.7), Scale("wide output", 0.7, 1.4)]
     outcomes = []
     for scale in scales:
         job = Job(Conditions(scale, 0.3, 1 / 4, "full"), 0, 100)
-        state, _ = trainer._begin("tanh", trials_of([job]))
-        outcomes.append(state.params)
+        trials = jax.tree.map(jnp.asarray, train._trials_of([job], 100))
+        init = functools.partial(training(catalogue.get("tanh"), "full").init, trials=trials, starts={})
+        states = jax.vmap(init, in_axes=(None, 0))(jax.random.key(0), jnp.arange(100))
+        outcomes.append(states["now"].params)
     for i in range(10):
         np.testing.assert_array_equal(
             outcomes[0]["hidden"][i]["linear"]["kernel"], outcomes[1]["hidden"][i]["linear"]["kernel"]
@@ -343,16 +349,21 @@ class QuickTrainer:
     calls: ClassVar = []
     fatal = 0
 
-    def __init__(self, kinds, *, most_trials, on_compiled):
+    def __init__(self, most_trials):
+        pass
+
+    def compile(self, kinds, on_compiled):
         for _ in kinds:
             on_compiled()
 
-    def losses(self, kind, trials, *, iterations, on_progress):
+    def losses(self, kind, jobs, *, iterations, on_progress):
         self.calls.append(kind)
         if len(self.calls) == self.fatal:
             raise KeyboardInterrupt
-        on_progress(iterations * len(trials.seed))
-        return (trials.seed % 97) * trials.settings.loss_scale * 1e-4
+        number = sum(job.trials for job in jobs)
+        on_progress(iterations * number)
+        trials = train._trials_of(jobs, number)
+        return (trials["seed"] % 97) * trials["loss_scale"] * 1e-4
 
 
 def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, monkeypatch):

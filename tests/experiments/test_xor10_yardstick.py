@@ -10,18 +10,16 @@ not for 94 % of their trials after 10,000 iterations, on 99.9 % and more for the
 import os
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.bench import yardstick
+from experiments.bench.project import program as project
 from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS
-from experiments.xor10.train import settings_of, trainer
+from experiments.xor10.train import settings_of
 from paramact_jax.activations import catalogue
 from paramact_jax.statistics import two_proportion_p_value
 from paramact_jax.sweeps import OverTrials
-from paramact_jax.training import final, start
 
 RECORDED = Path(__file__).parents[1] / "data" / "xor10_yardstick.npz"
 PROGRAM = Path(os.environ.get("PARAMACT_YARDSTICK", Path(__file__).parents[3] / "shared" / "reference"))
@@ -30,15 +28,13 @@ PLAIN = ("sigmoid", "tanh", "relu")
 
 def our_losses(kind, rows, *iterations):
     """Losses (trials,) after each number of iterations, from the yardstick's initial params."""
-    over = trainer(kind)
-    params = yardstick.to_params(rows, parametric=bool(catalogue.get(kind).params))
-    begin = over.place(jax.vmap(start)(params))
+    record = catalogue.get(kind)
+    over, begin = project(record, yardstick.to_params(rows, parametric=bool(record.params)))
     settings = settings_of(PROTOCOLS["recovered"])
     losses = []
     for n in iterations:
-        state = over(begin, (settings, jnp.int32(n)))
-        state = final(state, over(state, (settings, jnp.int32(1))))
-        losses.append(OverTrials.collect(state.loss, len(rows)))
+        later = over(over(begin, (settings, np.int32(n))), (settings, np.int32(1)))
+        losses.append(OverTrials.collect(later["now"].loss, len(rows)))
     return losses
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -31,18 +30,19 @@ class Traced:
       outputs: tree of the shapes that it returns.
 
     Examples:
-      >>> x = jax.ShapeDtypeStruct((2,), "float32")
-      >>> Traced(lambda x: 2 * x, x) == Traced(lambda y: 2 * y, x), Traced(lambda x: 2 * x, x) == Traced(lambda x: 3 * x, x)
-      (True, False)
+      >>> shape = jax.ShapeDtypeStruct((2,), "float32")
+      >>> Traced(lambda x: 2 * x, shape) == Traced(lambda y: 2 * y, shape)
+      True
+      >>> Traced(lambda x: 2 * x, shape) == Traced(lambda x: 3 * x, shape)
+      False
     """
 
     def __init__(self, fn: Callable[..., Any], *args: Any) -> None:
         with _afresh():
             self._closed, out = jax.make_jaxpr(fn, return_shape=True)(*args)
         self.outputs = shapes_of(out)
-        named = zip(inspect.signature(fn).parameters, args, strict=True)
-        self._names = [path for name, arg in named for path in _paths({name: arg})], _paths(out)
-        self._trees = jax.tree.structure(args), jax.tree.structure(out)
+        self._names = [path for arg in args for path in _paths(arg)], _paths(out)
+        self._trees: tuple[Any, Any] = jax.tree.structure(args), jax.tree.structure(out)
         self.identity = self._describe()
 
     def __call__(self, *args: Any) -> Any:
@@ -55,7 +55,10 @@ class Traced:
         return hash(self.identity.digest)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Traced) or (self.identity.digest, self._trees) != (other.identity.digest, other._trees):
+        if not isinstance(other, Traced) or (self.identity.digest, self._trees) != (
+            other.identity.digest,
+            other._trees,
+        ):
             return False
         return all(x._describe().digest == x.identity.digest for x in (self, other))
 

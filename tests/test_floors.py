@@ -116,6 +116,7 @@ def test_a_circle_on_one_floor_is_seen():
     ("part", "never"),
     [
         ("activations", {"flax", "optax", "scipy"}),
+        ("programs", {"flax", "optax", "scipy"}),
         ("statistics", {"jax", "flax", "optax"}),
     ],
 )

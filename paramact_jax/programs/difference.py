@@ -18,9 +18,8 @@ def difference(stored: Sequence[str], now: Sequence[str], where: Callable[[int],
       where: gives the place in the source of a line of the other.
 
     Examples:
-      >>> stored, now = (["input v0:f32[]", f"v1:f32[] = mul v0 {factor}:f32[]"] for factor in (0.1, 0.2))
-      >>> difference(stored, now)
-      'operation 1 of 1, `mul`: 0.1:f32[] stored, 0.2:f32[] now'
+      >>> difference(["v1:f32[] = mul v0 0.1:f32[]"], ["v1:f32[] = mul v0 0.2:f32[]"])
+      'operation 1 of 1, `mul`: 0.1 stored, 0.2 now'
     """
     pairs = itertools.zip_longest(stored, now, fillvalue="")
     line, (before, after) = next(((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1]), (0, ("", "")))
@@ -39,7 +38,8 @@ def difference(stored: Sequence[str], now: Sequence[str], where: Callable[[int],
             changed = [(x, y) for x, y in zip(*primitives, strict=True) if x != y] or [
                 (x, y) for x, y in zip(*words, strict=True) if x != y
             ]
-            before, after = (" ".join(x[i] for x in changed[:_MOST_WORDS]) for i in (0, 1))
+            changed = [_without_type(*pair) for pair in changed[:_MOST_WORDS]]
+            before, after = (" ".join(pair[i] for pair in changed) for i in (0, 1))
             return _said(named, _short(before), _short(after), where(line), grown if number else "")
     return _said(named, f"`{_short(before)}`", f"`{_short(after)}`", where(line), grown if number else "")
 
@@ -54,6 +54,12 @@ def _is_operation(line: str) -> bool:
 
 def _after_equals(words: Sequence[str]) -> Sequence[str]:
     return words[words.index("=") + 1 :] if "=" in words else words
+
+
+def _without_type(before: str, after: str) -> tuple[str, str]:
+    """Two operands, without the type that they share."""
+    (x, _, type_x), (y, _, type_y) = before.rpartition(":"), after.rpartition(":")
+    return (x, y) if x and y and type_x == type_y else (before, after)
 
 
 def _short(text: str) -> str:

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from paramact_jax.programs.values import checksum, describe_value
+from paramact_jax.programs.values import checksum, describe_value, is_array
 
 _DEEPEST = 8
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic, np.dtype, jax.Array)
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.dtype)
 
 
 def describe_function(fn: Any) -> str:
@@ -54,7 +53,7 @@ class _Parts:
         self._seen: dict[int, tuple[int, Any]] = {}  # the values too: an id is only theirs while they live
 
     def add(self, name: str, value: Any, depth: int) -> None:
-        if isinstance(value, _PLAIN):
+        if isinstance(value, _PLAIN) or is_array(value):
             self.found.append(f"{name} {describe_value(value)}")
         elif id(value) in self._seen:
             self.found.append(f"{name} again {self._seen[id(value)][0]}")
@@ -87,7 +86,7 @@ def _within(value: Any) -> Iterable[tuple[str, Any]]:
         slots = getattr(type(value), "__slots__", ())
         attributes = {name: getattr(value, name, None) for name in ((slots,) if isinstance(slots, str) else slots)}
     attributes |= getattr(value, "__dict__", {})
-    method = getattr(type(value), "__call__", None)
+    method = inspect.getattr_static(type(value), "__call__", None)
     return [*sorted(attributes.items()), *([("call", method)] if isinstance(method, types.FunctionType) else [])]
 
 

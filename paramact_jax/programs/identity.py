@@ -8,14 +8,14 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+from urllib.parse import quote
 
-import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import Literal
 
 from paramact_jax.programs.functions import describe_function
-from paramact_jax.programs.values import describe_value, without_addresses
+from paramact_jax.programs.values import describe_value, is_array, without_addresses
 
 _DERIVATIVES = ("custom_jvp_call", "custom_vjp_call")  # their rules are not evaluated any more
 _SILENT = {"np_printoptions", "logging_record", "donated_invars", "keep_unused", "inline"}  # compute nothing
@@ -53,19 +53,21 @@ class Identity:
         return f"{own[0].file_name.rpartition('/')[2]}:{own[0].start_line}" if own else ""
 
 
-def describe(closed: ClosedJaxpr, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Identity:
+def describe(closed: Any, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Identity:
     """Read what a traced program computes.
 
     Names of functions and lines of the source do not count. Of Python functions that the program calls while it runs,
     see `describe_function`.
 
     Args:
-      closed: of `jax.make_jaxpr`.
+      closed: a ClosedJaxpr, as `jax.make_jaxpr` gives it.
       inputs: names of the inputs, to be part of what the program is.
       outputs: names of the outputs, likewise.
 
     Examples:
-      >>> print(*describe(jax.make_jaxpr(lambda x: 2 * x + 1)(1.0)).lines, sep="\\n")
+      >>> import jax
+      >>> for line in describe(jax.make_jaxpr(lambda x: 2 * x + 1)(1.0)).lines:
+      ...     print(line)
       input v0:f32[]~
       v1:f32[]~ = mul 2.0:f32[]~ v0
       v2:f32[]~ = add v1 1.0:f32[]~
@@ -133,9 +135,9 @@ class _Reader:
         def use(atom: Any) -> str:
             if not isinstance(atom, Literal):
                 return known[atom] if atom in known else names[atom]
-            if np.ndim(atom.val) or not isinstance(atom.val, np.generic | bool | int | float | complex | np.ndarray):
-                return self._constant(atom.val)
-            return f"{np.asarray(atom.val, atom.aval.dtype)[()]!s}:{_type(atom.aval)}"
+            value, aval = atom.val, cast(Any, atom.aval)
+            number = isinstance(aval.dtype, np.dtype) and not np.shape(value)
+            return f"{np.asarray(value, aval.dtype)[()] if number else self._constant(value)}:{_type(aval)}"
 
         known: dict[Any, str] = {}
         open_ = list(jaxpr.constvars)
@@ -173,7 +175,7 @@ class _Reader:
             return "program"
         if isinstance(value, enum.Enum):
             return str(value)
-        if isinstance(value, np.ndarray | np.generic | jax.Array):
+        if is_array(value):
             return self._constant(value)
         if isinstance(value, type) or value is None:
             return getattr(value, "__name__", "None")
@@ -218,7 +220,7 @@ def _context(eqn: Any) -> list[str]:
 
 
 def _label(names: Sequence[str], i: int) -> str:
-    return f"{_word(names[i])} " if i < len(names) else ""
+    return f"{quote(names[i])} " if i < len(names) else ""
 
 
 def _word(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -39,12 +38,11 @@ class Program:
       identity: what the program is, in words and as a digest.
     """
 
-    def __init__(self, closed: Any, inputs: dict[str, Any], outputs: Any) -> None:
-        """Takes the traced operations, the arguments by the names of their parameters, and the result's shapes."""
+    def __init__(self, closed: core.ClosedJaxpr, arguments: tuple[Any, ...], outputs: Any) -> None:
+        """Takes the traced operations, and the shapes of the arguments and of the result."""
         self.closed = closed
-        self.in_tree: Any = jax.tree.structure(tuple(inputs.values()))
-        self.out_tree: Any = jax.tree.structure(outputs)
-        self._names = paths(inputs), paths(outputs)
+        self.in_tree, self.out_tree = jax.tree.structure(arguments), jax.tree.structure(outputs)
+        self._names = [path for argument in arguments for path in paths(argument)], paths(outputs)
 
     def __call__(self, *arguments: Any) -> Any:
         """Returns what the function returns."""
@@ -103,7 +101,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
       (True, False)
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    return Program(_needed(closed), dict(zip(_names(function, len(arguments)), arguments, strict=True)), out)
+    return Program(_needed(closed), arguments, out)
 
 
 def _needed(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
@@ -115,17 +113,6 @@ def _needed(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
             kept.append(equation)
             needed.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
     return core.ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
-
-
-def _names(function: Callable[..., Any], count: int) -> list[str]:
-    """Names of a function's parameters; numbers where they are not known."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    if len(parameters) == count and not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-        return [parameter.name for parameter in parameters]
-    return [str(i) for i in range(count)]
 
 
 def shapes_of(tree: Any) -> Any:

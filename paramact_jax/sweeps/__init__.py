@@ -8,7 +8,7 @@ from paramact_jax.sweeps.grid import trial_key
 from paramact_jax.sweeps.long import Training, long_sweep
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.stepwise import Progress, run_in_chunks
-from paramact_jax.sweeps.storage.store import DirectoryRefusedError
+from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import OverTrials
 

@@ -8,6 +8,7 @@ from tests.mutants.faults import Mutant, faults, plant
 
 PARTS = [
     "activations",
+    "programs",
     "layers",
     "networks",
     "gradients",

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from paramact_jax.sweeps import Training, long_sweep, use_compilation_cache
 from paramact_jax.sweeps.storage import atomic
 
-STEPS = 45  # of writing in one run: before and in the midst of each write, before each flush, renaming and removal
+STEPS = 48  # of writing in one run: before and in the midst of each write, before each flush, renaming and removal
 TIMES = 20  # kill points by chance
 
 NOISY = Training(
@@ -142,7 +142,9 @@ def main():
         _, digest = in_child(lambda path=path: run(path))
         if digest != expected:
             print(f"{kind} {n}: expected {expected}, got {digest}")
-        if left := [p.name for p in Path(path).iterdir() if not p.name.startswith(("trials-", "sweep", "lock"))]:
+        if left := [
+            p.name for p in Path(path).iterdir() if not p.name.startswith(("trials-", "sweep", "program", "lock"))
+        ]:
             print(f"{kind} {n}: left {left}")
     print(f"killed {killed} of {steps}")
 

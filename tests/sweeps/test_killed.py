@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and no SIGKILL")
 def test_killed_at_every_step_of_writing_and_at_random_times(tmp_path):
-    """45 steps of writing (before and within each write, before each flush, renaming, removal) and 20 random times."""
+    """48 steps of writing (before and within each write, before each flush, renaming, removal) and 20 random times."""
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.sweeps.killed", str(tmp_path), str(first), "2"],
@@ -32,6 +32,6 @@ def test_killed_at_every_step_of_writing_and_at_random_times(tmp_path):
             worker.kill()
     lines = [out.splitlines() for out, _ in said]
     assert [line[:-1] for line in lines] == [[], []], said
-    counts = [re.fullmatch(r"killed (\d+) of 45", line[-1]) for line in lines]
+    counts = [re.fullmatch(r"killed (\d+) of 48", line[-1]) for line in lines]
     assert all(counts), said
-    assert sum(int(count[1]) for count in counts) == 45 + 20
+    assert sum(int(count[1]) for count in counts) == 48 + 20

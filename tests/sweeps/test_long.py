@@ -65,17 +65,12 @@ def test_no_iterations_summarise_the_start():
     assert (results["scaled"] == -np.inf).all()
 
 
-def test_other_values_and_iterations_do_not_trace_again():
-    traces = []
-
-    def counted(state, rate):
-        traces.append(1)
-        return step(state, rate)
-
-    training = dataclasses.replace(NOISY, step=counted)
-    for rate, iterations in ((3.7, 5), (3.8, 70)):
-        long_sweep(training, range(10), iterations=iterations, rate=rate)
-    assert len(traces) == 1
+def test_other_values_and_iterations_do_not_compile_again(compiled):
+    training = dataclasses.replace(NOISY, step=lambda state, rate: step(state, rate) | {"count": state["count"] + 3})
+    long_sweep(training, range(10), iterations=5, rate=3.7)
+    assert compiled() > 0
+    assert (long_sweep(training, range(10), iterations=70, rate=3.8)["count"] == 210).all()
+    assert compiled() == 0
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def compare(
         )
     names = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
     if names:
+        names.sort(key=lambda name: name in programs)  # last, as a change of other things shows in programs too
         changes = "; ".join(f"{name}: {_change(name, stored, now, texts, programs)}" for name in names)
         raise DirectoryRefusedError(
             f"directory: {directory} holds a sweep that differs in {changes}. Make the call as it was stored to go on "

@@ -10,9 +10,8 @@ from flax import nnx
 from paramact_jax.activations import catalogue, parametric, ppns, tanh
 from paramact_jax.activations.hexpo import hexpo_of_layer
 from paramact_jax.networks import MLP, forward, forward_with_values, params_of, with_activation, with_params
-from paramact_jax.networks.affine import affine
 
-WIDE = [9, 20]  # with 3 inputs: sums of at most 8 terms, of 8 + 1 and of 8 + 8 + 4
+WIDE = [9, 20]
 
 
 def mlp(activation, seed=0, widths=WIDE):
@@ -20,10 +19,6 @@ def mlp(activation, seed=0, widths=WIDE):
     model = MLP(3, widths, 2, activation, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
     random = np.random.default_rng(seed)
     return with_params(model, jax.tree.map(lambda p: p + random.normal(0, 0.1, p.shape), params_of(model)))
-
-
-def stack_last(trees):
-    return jax.tree.map(lambda *x: jnp.stack(x, -1), *trees)
 
 
 def assert_close(actual, expected):
@@ -40,7 +35,7 @@ def x(x64):
     "record", [*map(catalogue.get, catalogue.names()), parametric(jnp.arctan)], ids=lambda f: f.name
 )
 def test_model_and_pure_function_agree(record, x):
-    models = [mlp(record, seed) for seed in range(3)]
+    model = mlp(record)
 
     @nnx.jit
     def of_model(model):
@@ -50,38 +45,15 @@ def test_model_and_pure_function_agree(record, x):
     def of_params(params):
         return forward(params, x, record), jax.grad(lambda p: (forward(p, x, record) ** 2).sum())(params)
 
-    expected = [(z, nnx.to_pure_dict(gradient)) for z, gradient in map(of_model, models)]
-    params = [params_of(model) for model in models]
-    chex.assert_shape(expected[0][0], (4, 2))
-    assert_close(of_params(params[0]), expected[0])
-    assert_close(of_params(stack_last(params)), stack_last(expected))
+    z, gradient = of_model(model)
+    chex.assert_shape(z, (4, 2))
+    assert_close(of_params(params_of(model)), (z, nnx.to_pure_dict(gradient)))
 
 
 @pytest.mark.parametrize("widths", [[], [1], [8, 8]], ids=str)
 def test_model_and_pure_function_agree_at_other_depths(widths, x):
-    models = [mlp(ppns, seed, widths) for seed in range(2)]
-    expected = jnp.stack([model(x) for model in models], -1)
-    actual = jax.jit(forward, static_argnums=2)(stack_last(map(params_of, models)), x, ppns)
-    assert_close(actual, expected)
-
-
-@pytest.mark.parametrize(("points", "fan_in", "fan_out"), [(4, 1, 2), (4, 8, 9), (9, 20, 17), (70, 70, 3)])
-def test_affine_of_many_trials_equals_einsum(points, fan_in, fan_out, x64):
-    random = np.random.default_rng(0)
-    shapes = [(points, fan_in, 5), (fan_in, fan_out, 5), (fan_out, 5), (points, fan_out, 5)]
-    *args, weights = (jnp.asarray(random.normal(size=shape)) for shape in shapes)
-
-    def plain(z, kernel, bias):
-        return jnp.einsum("pit,iot->pot", z, kernel) + bias[None]
-
-    def value_and_gradients(fn):
-        z, pull_back = jax.vjp(fn, *args)
-        return z, pull_back(weights)
-
-    compiled = jax.jit(value_and_gradients, static_argnums=0)
-    assert_close(compiled(affine), compiled(plain))
-    of_one_trial = affine(*(x[..., 0] for x in args))
-    assert_close(of_one_trial, affine(*args)[..., 0])
+    model = mlp(ppns, 0, widths)
+    assert_close(jax.jit(forward, static_argnums=2)(params_of(model), x, ppns), model(x))
 
 
 def test_with_params_puts_params_into_a_copy():

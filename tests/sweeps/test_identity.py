@@ -217,8 +217,8 @@ CALLS = [
         },
         "train_one: operation",
     ),
-    ("fused", DRAW, DRAW | {"fused": True}, "fused: False stored, True now"),
-    ("block", DRAW, DRAW | {"block": 32}, "block: 64 stored, 32 now"),
+    ("fused", DRAW, DRAW | {"fused": False}, "form: one kernel, trials last, blocks of 64 stored, trials last, blocks"),
+    ("block", DRAW, DRAW | {"block": 32}, "blocks of 64 stored, .* blocks of 32 now"),
 ]
 PLACES = [
     ("global of a loop's body", LOOP, lambda: changed(globals(), "RATE", 0.2), "`mul`: 0.1 stored, 0.2 now"),

@@ -35,7 +35,7 @@ def test_a_plan_tells_what_will_run():
     assert plan.bytes_of_results == 1000 * ROW * 4
     assert plan.bytes_on_host == (1000 + 2 * 400) * ROW * 4 + 1000 * 4
     assert plan.bytes_per_device >= 2 * BLOCK * ROW * 4
-    assert str(plan).startswith("1000 trials in 3 calls of at most 400 on 4 devices; ")
+    assert str(plan).startswith("1000 trials in 3 calls of at most 400 on 4 devices, one kernel, trials last, ")
 
 
 def test_memory_grows_with_the_trials_of_a_call_and_not_with_all():

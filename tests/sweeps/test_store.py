@@ -214,7 +214,7 @@ def scaled(factor):
             r"train_one: operation \d+ of \d+, `mul`: 2.0 stored, 3.0 now \(test_store.py:\d+\)",
         ),
         ({"train_one": draw}, r"train_one: operation \d+ of \d+, "),
-        ({"fused": True}, "fused: False stored, True now"),
+        ({"fused": False}, "form: one kernel, trials last, blocks of 64 stored, trials last, blocks of 64 now"),
     ],
 )
 def test_a_changed_sweep_is_refused_by_what_changed(tmp_path, change, says):

@@ -10,8 +10,7 @@ from paramact_jax.datasets import xor
 from paramact_jax.layers import parameter_labels
 from paramact_jax.networks import MLP, forward, params_of, with_activation
 from paramact_jax.papers import ko2021
-from paramact_jax.sweeps import OverTrials, trial_key
-from paramact_jax.sweeps.mlp import Form, choose_form, mlp_trainer
+from paramact_jax.sweeps import FORMS, OverTrials, trial_key
 from paramact_jax.training import NOT_REACHED, Settings, final, gradient_descent, start
 
 ACTIVATIONS = [row.activation for row in ko2021.TABLE_5]
@@ -25,6 +24,13 @@ def settings(dtype):
 
 def initial(seed, activation, depth=10, width=2, dtype=jnp.float32):
     return params_of(MLP(2, [width] * depth, 1, activation, param_dtype=dtype, rngs=nnx.Rngs(params=trial_key(seed))))
+
+
+def trainer_of(name, form="one kernel"):
+    """Makes `(state, (settings, steps)) -> state` of all trials."""
+    record = catalogue.get(name)
+    advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), INPUTS, TARGETS)
+    return OverTrials(lambda state, shared: advance(state, *shared), form=FORMS[form])
 
 
 def numpy_activation(name, y, a, b):
@@ -90,7 +96,7 @@ def test_float64_training_equals_a_plain_numpy_loop(name, x64):
     trials, iterations, stretch = 128, 200, 10
     init = OverTrials(lambda seed, _: start(initial(seed, name, dtype=jnp.float64)))
     state = init(init.place(np.arange(trials, dtype=np.uint32)), None)
-    trainer = mlp_trainer(catalogue.get(name), [2] * 10, INPUTS, TARGETS)
+    trainer = trainer_of(name)
 
     def params(state, factor=1.0):
         return jax.tree.map(lambda x: np.array(x) * factor, OverTrials.collect(state.params, trials))
@@ -122,9 +128,7 @@ def test_a_trial_is_an_ordinary_flax_training(name, x64):
 
     losses = [float(step(model, optimizer)) for _ in range(100)]
 
-    advance = gradient_descent(
-        lambda params, inputs: forward(params, inputs, catalogue.get(name)), INPUTS, TARGETS, trials_last=True
-    )
+    advance = gradient_descent(lambda params, inputs: forward(params, inputs, catalogue.get(name)), INPUTS, TARGETS)
     state = advance(start(params), settings(jnp.float64), 100)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-13), state.params, params_of(model))
     assert float(state.loss) == pytest.approx(losses[-1], rel=1e-9)
@@ -132,15 +136,12 @@ def test_a_trial_is_an_ordinary_flax_training(name, x64):
 
 def test_the_forms_give_the_same_training():
     trials = 100
-    record = catalogue.get("parametric_tanh")
     init = OverTrials(lambda seed, _: start(initial(seed, "parametric_tanh", depth=3, width=5)))
     state = init(init.place(np.arange(trials, dtype=np.uint32)), None)
     losses = []
-    for trials_last in (False, True):
-        for fused in (False, True):
-            trainer = mlp_trainer(record, [5] * 3, INPUTS, TARGETS, form=Form(trials_last, fused))
-            after = trainer(state, (settings(jnp.float32), jnp.int32(50)))
-            losses.append(OverTrials.collect(after.loss, trials))
+    for form in ("batched", "trials last", "one kernel"):
+        after = trainer_of("parametric_tanh", form)(state, (settings(jnp.float32), jnp.int32(50)))
+        losses.append(OverTrials.collect(after.loss, trials))
     for other in losses[1:]:
         assert np.isclose(other, losses[0], rtol=1e-3).mean() >= 0.97  # a trial at a bifurcation may fork by rounding
 
@@ -152,22 +153,16 @@ def test_one_kernel_is_an_optimisation_only(monkeypatch):
     results = []
     for setting in ("1", "0"):
         monkeypatch.setenv("PARAMACT_JAX_ONE_KERNEL", setting)
-        trainer = mlp_trainer(catalogue.get("tanh"), [2] * 4, INPUTS, TARGETS, form=Form(True, True))
-        results.append(OverTrials.collect(trainer(state, (settings(jnp.float32), jnp.int32(50))), trials))
+        results.append(OverTrials.collect(trainer_of("tanh")(state, (settings(jnp.float32), jnp.int32(50))), trials))
     np.testing.assert_allclose(results[0].loss, results[1].loss, rtol=1e-4)
     np.testing.assert_array_equal(results[0].iteration, results[1].iteration)
-
-
-def test_form_follows_the_widest_layer():
-    assert choose_form([2, 2, 2, 1]) == Form(trials_last=True, fused=True)
-    assert choose_form([2, 128, 1]) == Form(trials_last=False, fused=False)
 
 
 def test_reached_at_is_the_first_iteration_below_the_threshold():
     """Against the loss of every iteration, and not disturbed by chunks or by a later rise."""
     params = initial(1, "ppns")
     network = lambda params, inputs: forward(params, inputs, catalogue.get("ppns"))  # noqa: E731
-    advance = jax.jit(gradient_descent(network, INPUTS, TARGETS, trials_last=True))
+    advance = jax.jit(gradient_descent(network, INPUTS, TARGETS))
     losses, state = [], start(params)
     for _ in range(300):
         losses.append(float(jnp.mean((network(state.params, INPUTS) - TARGETS) ** 2)))
@@ -188,7 +183,7 @@ def test_reached_at_is_the_first_iteration_below_the_threshold():
 def test_final_measures_the_params_arrived_at():
     params = initial(3, "tanh")
     network = lambda params, inputs: forward(params, inputs, catalogue.get("tanh"))  # noqa: E731
-    advance = jax.jit(gradient_descent(network, INPUTS, TARGETS, trials_last=True))
+    advance = jax.jit(gradient_descent(network, INPUTS, TARGETS))
     state = advance(start(params), settings(jnp.float32), 20)
     done = final(state, advance(state, settings(jnp.float32), 1))
     expected = float(jnp.mean((network(state.params, INPUTS) - TARGETS) ** 2))
@@ -202,7 +197,7 @@ def test_settings_may_differ_from_trial_to_trial():
     """A learning rate of each trial's own, as a vmapped axis, equals separate trainings."""
     params = initial(5, "ppns", depth=3)
     network = lambda params, inputs: forward(params, inputs, catalogue.get("ppns"))  # noqa: E731
-    advance = gradient_descent(network, INPUTS, TARGETS, trials_last=True)
+    advance = gradient_descent(network, INPUTS, TARGETS)
     rates = jnp.array([0.01, 0.05, 0.2])
     axes = Settings(learning_rate=0, activation_learning_rate=None, loss_scale=None, threshold=None)
     swept = jax.vmap(advance, in_axes=(None, axes, None))(
@@ -213,11 +208,8 @@ def test_settings_may_differ_from_trial_to_trial():
         assert float(swept.loss[i]) == pytest.approx(float(alone.loss), rel=1e-4)
 
 
-@pytest.mark.parametrize("trials_last", [False, True])
-def test_settings_may_be_plain_numbers(trials_last):
-    advance = gradient_descent(
-        lambda params, inputs: forward(params, inputs, catalogue.get("ppns")), INPUTS, TARGETS, trials_last=trials_last
-    )
+def test_settings_may_be_plain_numbers():
+    advance = gradient_descent(lambda params, inputs: forward(params, inputs, catalogue.get("ppns")), INPUTS, TARGETS)
     states = jax.tree.map(lambda *x: jnp.stack(x), *(start(initial(seed, "ppns", depth=2)) for seed in range(3)))
     numbers = Settings(LEARNING_RATE, ACTIVATION_LEARNING_RATE, LOSS_SCALE, THRESHOLD)
     plain, arrays = (
@@ -228,12 +220,9 @@ def test_settings_may_be_plain_numbers(trials_last):
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("trials_last", [False, True])
-def test_training_keeps_the_dtype_of_the_params(dtype, trials_last):
+def test_training_keeps_the_dtype_of_the_params(dtype):
     params = jax.tree.map(lambda p: p.astype(dtype), initial(2, "ppns", depth=2))
-    advance = gradient_descent(
-        lambda params, inputs: forward(params, inputs, catalogue.get("ppns")), INPUTS, TARGETS, trials_last=trials_last
-    )
+    advance = gradient_descent(lambda params, inputs: forward(params, inputs, catalogue.get("ppns")), INPUTS, TARGETS)
     stacked = jax.tree.map(lambda x: jnp.stack([x] * 3), start(params))
     after = jax.vmap(advance, in_axes=(0, None, None))(stacked, settings(jnp.float32), 20)
     assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype(dtype)}
@@ -247,15 +236,7 @@ def test_training_keeps_the_dtype_of_the_params(dtype, trials_last):
 )
 def test_points_of_wrong_shapes_are_refused(inputs, targets):
     with pytest.raises(ValueError, match=r"expected inputs \(points, in_features\)"):
-        gradient_descent(lambda params, inputs: inputs, inputs, targets, trials_last=True)
-
-
-def test_steps_of_each_trial_are_refused():
-    advance = gradient_descent(
-        lambda params, inputs: forward(params, inputs, catalogue.get("tanh")), INPUTS, TARGETS, trials_last=True
-    )
-    with pytest.raises(ValueError, match="in_axes=None"):
-        jax.vmap(advance, in_axes=(None, None, 0))(start(initial(0, "tanh")), settings(jnp.float32), jnp.arange(3))
+        gradient_descent(lambda params, inputs: inputs, inputs, targets)
 
 
 def test_every_activation_starts_from_the_same_weights():

@@ -13,7 +13,7 @@ from paramact_jax.training import Settings, gradient_descent, history_bytes, sta
 
 RECORD = catalogue.get("ppns")
 SETTINGS = Settings(jnp.float32(0.05), jnp.float32(0.05), jnp.float32(0.5), jnp.float32(1e-3))
-ADVANCE = gradient_descent(lambda params, inputs: forward(params, inputs, RECORD), *xor(), trials_last=True)
+ADVANCE = gradient_descent(lambda params, inputs: forward(params, inputs, RECORD), *xor())
 
 
 def state_of(seed):

@@ -7,7 +7,7 @@ from flax import nnx
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import MLP, forward, params_of
-from paramact_jax.sweeps import OverTrials, trial_key
+from paramact_jax.sweeps import FORMS, OverTrials, trial_key
 from paramact_jax.training import NOT_REACHED, Settings, final, gradient_descent, start
 
 INPUTS, TARGETS = xor()
@@ -45,9 +45,8 @@ def passes(name, params, number):
 
 
 @pytest.mark.parametrize("name", ["ppns", "tanh", "relu_from_right"])
-@pytest.mark.parametrize("trials_last", [False, True])
-def test_it_updates_after_each_point_in_their_order(name, trials_last, x64):
-    advance = gradient_descent(network(name), INPUTS, TARGETS, trials_last=trials_last, point_by_point=True)
+def test_it_updates_after_each_point_in_their_order(name, x64):
+    advance = gradient_descent(network(name), INPUTS, TARGETS, point_by_point=True)
     states = [start(initial(seed, name, jnp.float64)) for seed in range(3)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *states)
     after = jax.jit(jax.vmap(advance, in_axes=(0, None, None)))(stacked, settings(jnp.float64), 25)
@@ -61,9 +60,9 @@ def test_it_updates_after_each_point_in_their_order(name, trials_last, x64):
 
 def test_the_order_of_the_points_matters_and_a_full_batch_is_another_training():
     params = initial(0, "tanh")
-    backwards = gradient_descent(network("tanh"), INPUTS[::-1], TARGETS[::-1], trials_last=True, point_by_point=True)
-    forwards = gradient_descent(network("tanh"), INPUTS, TARGETS, trials_last=True, point_by_point=True)
-    full = gradient_descent(network("tanh"), INPUTS, TARGETS, trials_last=True)
+    backwards = gradient_descent(network("tanh"), INPUTS[::-1], TARGETS[::-1], point_by_point=True)
+    forwards = gradient_descent(network("tanh"), INPUTS, TARGETS, point_by_point=True)
+    full = gradient_descent(network("tanh"), INPUTS, TARGETS)
     weights = [a(start(params), settings(), 5).params["out"]["kernel"] for a in (forwards, backwards, full)]
     assert not np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
@@ -74,7 +73,7 @@ def test_small_steps_on_each_point_add_up_to_one_on_all():
     params = initial(1, "ppns")
     tiny = settings()._replace(learning_rate=jnp.float32(1e-3), activation_learning_rate=jnp.float32(1e-3))
     both = [
-        gradient_descent(network("ppns"), INPUTS, TARGETS, trials_last=True, point_by_point=each)(
+        gradient_descent(network("ppns"), INPUTS, TARGETS, point_by_point=each)(
             start(params), tiny._replace(loss_scale=jnp.float32(scale)), 1
         ).params
         for each, scale in ((True, 0.25), (False, 1.0))
@@ -87,7 +86,7 @@ def test_small_steps_on_each_point_add_up_to_one_on_all():
 
 def test_reached_at_counts_passes_and_final_measures_the_params_arrived_at():
     params = initial(3, "tanh")
-    advance = jax.jit(gradient_descent(network("tanh"), INPUTS, TARGETS, trials_last=True, point_by_point=True))
+    advance = jax.jit(gradient_descent(network("tanh"), INPUTS, TARGETS, point_by_point=True))
     _, losses = passes("tanh", params, 41)
     middle = (losses[19] + losses[20]) / 2
     watched = settings()._replace(threshold=jnp.float32(middle))
@@ -102,9 +101,9 @@ def test_reached_at_counts_passes_and_final_measures_the_params_arrived_at():
 def test_one_kernel_trains_the_same():
     init = OverTrials(lambda seed, _: start(initial(seed, "tanh")))
     states = init(init.place(np.arange(64, dtype=np.uint32)), None)
-    advance = gradient_descent(network("tanh"), INPUTS, TARGETS, trials_last=True, point_by_point=True)
+    advance = gradient_descent(network("tanh"), INPUTS, TARGETS, point_by_point=True)
     losses = []
-    for fused in (False, True):
-        over = OverTrials(lambda state, shared: advance(state, *shared), fused=fused)
+    for form in ("batched", "one kernel"):
+        over = OverTrials(lambda state, shared: advance(state, *shared), form=FORMS[form])
         losses.append(over.collect(over(states, (settings(), jnp.int32(50))).loss, 64))
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)

@@ -137,7 +137,8 @@ class _Reader:
                 return known[atom] if atom in known else names[atom]
             value, aval = atom.val, cast(Any, atom.aval)
             number = isinstance(aval.dtype, np.dtype) and not np.shape(value)
-            return f"{np.asarray(value, aval.dtype)[()] if number else self._constant(value)}:{_type(aval)}"
+            text = str(np.asarray(value, aval.dtype)[()]) if number else self._constant(value)  # exact, and short
+            return f"{text}:{_type(aval)}"
 
         known: dict[Any, str] = {}
         open_ = list(jaxpr.constvars)

@@ -155,6 +155,16 @@ def test_what_changes_results_changes_the_text(pair):
     assert [text(fn) for fn in pair] == [before, after]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, jnp.bfloat16])
+def test_numbers_are_written_exactly(dtype):
+    numbers = (
+        np.random.default_rng(0).integers(0, 256, (50, np.dtype(dtype).itemsize)).astype(np.uint8).view(dtype)[:, 0]
+    )
+    for number in numbers[np.isfinite(numbers.astype(np.float32))]:
+        (line,) = [line for line in text(lambda x, number=number: x[0].astype(dtype) + number) if "= add" in line]
+        assert np.dtype(dtype).type(float(line.split()[-1].partition(":")[0])) == number
+
+
 def test_a_key_is_read_by_its_data_and_its_kind():
     keys = [jax.random.key(0), jax.random.key(1), jax.random.key(0, impl="rbg"), jax.random.key(0)]
     texts = [text(lambda x, key=key: jax.random.uniform(key, (3,)) + x) for key in keys]

@@ -42,7 +42,7 @@ def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tup
     def advance(state: Any, shared: tuple[Settings, jax.Array]) -> Any:
         return jax.lax.fori_loop(0, shared[1], lambda _, state: step(state, shared[0]), state)
 
-    states = {"initial": params, "now": jax.vmap(start)(params)}
+    states = {"now": jax.vmap(start)(params)}
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states)
     traced = trace(advance, one, shapes_of((settings_of(PROTOCOLS["recovered"]), np.int32(0))))
     over = OverTrials(traced, form=choose([traced], mesh.devices.flat[0].platform), mesh=mesh)

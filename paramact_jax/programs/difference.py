@@ -10,7 +10,7 @@ _MOST_WORDS = 3
 
 
 def difference(stored: Sequence[str], now: Sequence[str], where: Callable[[int], str] = lambda line: "") -> str:
-    """Name the first line in which two programs differ, as well as it can be named.
+    """Names the first line in which two programs differ, as well as it can be named.
 
     Args:
       stored: the lines of one program.

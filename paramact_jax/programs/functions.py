@@ -22,7 +22,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.dtype)
 
 
 def describe_function(fn: Any) -> str:
-    """Give the name of a function, and a checksum of all that its results depend on, as far as it can be seen.
+    """Returns the name of a function, and a checksum of all that its results depend on, as far as it can be seen.
 
     Looked at are its bytecode, its default arguments, the values in its closure, the object that it is a method of,
     the attributes of a callable object, and the globals and functions of modules that it uses, all in the same way. Of

@@ -42,7 +42,7 @@ class Identity:
         return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
 
     def where(self, line: int) -> str:
-        """Give file and line of the source that a line comes from, of the user's own if there is one, or nothing."""
+        """Returns file and line of the source that a line comes from, of the user's own if there is one, or nothing."""
         try:
             from jax._src.source_info_util import user_frames
 
@@ -54,7 +54,7 @@ class Identity:
 
 
 def describe(closed: Any, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Identity:
-    """Read what a traced program computes.
+    """Returns what a traced program computes.
 
     Names of functions and lines of the source do not count. Of Python functions that the program calls while it runs,
     see `describe_function`.
@@ -115,7 +115,7 @@ class _Reader:
         self.sources.append(source)
 
     def read(self, program: Any, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> _Program:
-        """Read a program, closed or with variables for its constants."""
+        """Reads a program, closed or with variables for its constants."""
         if id(program) not in self._read:
             lines = tuple(self._lines(program, inputs, outputs))
             digest = hashlib.sha256()

@@ -15,7 +15,7 @@ SHORT = 8
 
 
 def describe_value(value: Any) -> str:
-    """Give a value in one short line: itself where that is short, else type, shape and checksum.
+    """Returns a value in one short line: itself where that is short, else type, shape and checksum.
 
     Examples:
       >>> describe_value(np.arange(3))
@@ -32,12 +32,12 @@ def describe_value(value: Any) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """Tell whether it has numbers, as an array of NumPy or JAX or of a kind that JAX keeps constants as."""
+    """Returns whether it has numbers, as an array of NumPy or JAX or of a kind that JAX keeps constants as."""
     return not isinstance(value, type) and all(hasattr(value, name) for name in ("dtype", "shape", "__array__"))
 
 
 def checksum(content: bytes | memoryview) -> str:
-    """Give the first sixteen digits of the SHA-256."""
+    """Returns the first sixteen digits of the SHA-256."""
     return f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"
 
 

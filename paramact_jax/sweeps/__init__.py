@@ -7,7 +7,7 @@ from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
 from paramact_jax.sweeps.long import Training, long_sweep
 from paramact_jax.sweeps.memory import Plan
-from paramact_jax.sweeps.stepwise import Progress, run_in_chunks
+from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import OverTrials
@@ -24,7 +24,6 @@ __all__ = [
     "choose",
     "initialise_distributed",
     "long_sweep",
-    "run_in_chunks",
     "sweep",
     "trial_key",
     "use_all_cores",

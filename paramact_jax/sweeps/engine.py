@@ -20,7 +20,7 @@ from paramact_jax.sweeps.devices import check_mesh
 from paramact_jax.sweeps.forms import Form, choose
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.memory import Plan, bytes_of, bytes_on_host, check_memory
-from paramact_jax.sweeps.stepwise import Progress
+from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.checkpoints import Begun, Checkpoints, open_checkpoints
 from paramact_jax.sweeps.storage.configuration import Configuration

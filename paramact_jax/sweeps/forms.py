@@ -64,7 +64,8 @@ def choose(programs: Sequence[Program], platform: str, *, fused: bool | None = N
 
     What counts is the largest product of arrays in the programs' loops, or in all of them if there is no loop:
 
-    - on a CPU a convolution, or more than `LARGEST_BATCHED` multiplications: a trial at a time;
+    - on a CPU a convolution, more than `LARGEST_BATCHED` multiplications, or an array that is changed in place
+      (`jax.new_ref`), which `jax.vmap` refuses: a trial at a time;
     - up to `LARGEST_LAST` multiplications: trials last, and on a CPU one kernel, unless an operation is slow there;
     - between the two, and for all larger ones on an accelerator: batched.
 
@@ -112,8 +113,9 @@ def choose(programs: Sequence[Program], platform: str, *, fused: bool | None = N
 
 
 def _multiplications(operation: Operation) -> float:
-    """Of a product of arrays; infinite for a convolution, which trials last or batched make slow on a CPU."""
-    if operation.name == "conv_general_dilated":
+    """Of a product of arrays; infinite for what has to be done for a trial at a time on a CPU."""
+    changed_in_place = any(hasattr(var.aval, "inner_aval") for var in operation.equation.invars)
+    if operation.name == "conv_general_dilated" or changed_in_place:
         return math.inf
     if operation.name != "dot_general":
         return 0

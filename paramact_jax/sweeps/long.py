@@ -19,7 +19,7 @@ from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
-from paramact_jax.sweeps.stepwise import Progress
+from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack

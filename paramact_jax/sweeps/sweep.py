@@ -15,7 +15,7 @@ from paramact_jax.sweeps.dataset import check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
-from paramact_jax.sweeps.stepwise import Progress
+from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep
 from paramact_jax.sweeps.trials import over_trials

@@ -99,25 +99,10 @@ class OverTrials:
         """
         return self._program(blocks, shared, _count(trials))
 
-    def compiler(
-        self, blocks: Any, shared: Any, *, trials: int | None = None
-    ) -> Callable[[], Callable[[Any, Any], Any]]:
-        """A function that compiles for arguments of these shapes, in any thread.
-
-        Tracing is done here and now: it obeys JAX's settings of this thread, 64-bit numbers for instance. `trials` is
-        as in a call.
-        """
-        lowered = self._program.lower(blocks, shared, _count(None))
-
-        def compile_it() -> Callable[[Any, Any], Any]:
-            program = lowered.compile()
-            return lambda blocks, shared: program(blocks, shared, _count(trials))
-
-        return compile_it
-
     def compile(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Callable[[Any, Any], Any]:
         """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
-        return self.compiler(blocks, shared, trials=trials)()
+        program = self._program.lower(blocks, shared, _count(None)).compile()
+        return lambda blocks, shared: program(blocks, shared, _count(trials))
 
     def memory(self, blocks: Any, shared: Any) -> int:
         """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""
@@ -128,24 +113,12 @@ class OverTrials:
             used.argument_size_in_bytes + used.output_size_in_bytes + used.temp_size_in_bytes - used.alias_size_in_bytes
         )
 
-    def outputs(self, blocks: Any, shared: Any) -> Any:
-        """Shapes of the results in blocks, from arguments of these shapes: traced, not compiled."""
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding),
-            self._program.lower(blocks, shared, _count(None)).out_info,
-        )
-
     def blocks_of(self, one: Any, trials: int) -> Any:
         """Shapes of what `place` makes of so many trials of these shapes."""
         blocks = self._padded(trials) // self.form.block
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, self.form.block), x.dtype, sharding=self._sharding), one
         )
-
-    @staticmethod
-    def one_of(blocks: Any) -> Any:
-        """Shapes of one trial, from those of blocks."""
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:-1], x.dtype), blocks)
 
     def place(self, trials: Any, *, room: int = 0) -> Any:
         """Arrays with a leading axis of trials, in blocks on the devices; padded with copies of the last trial.

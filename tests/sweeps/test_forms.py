@@ -105,6 +105,24 @@ def test_the_form_is_recorded_with_plan_and_results():
     assert "one kernel, trials last, blocks of 64; " in str(plans[0])
 
 
+@pytest.mark.skipif(not hasattr(jax, "new_ref"), reason="this JAX has no arrays that are changed in place")
+def test_a_program_that_changes_arrays_in_place_is_carried_out_for_a_trial_at_a_time():
+    def train_one(key):
+        kept = jax.new_ref(jnp.zeros(3))
+
+        def step(i, carry):
+            kept[...] += jax.random.normal(jax.random.fold_in(key, i), (3,))
+            return carry
+
+        lax.fori_loop(0, 4, step, 0)
+        return kept[...]
+
+    results = sweep(train_one, range(5))
+    assert results.attrs["form"] == "a trial at a time"
+    draw = lambda i: jax.random.normal(jax.random.fold_in(trial_key(3), i), (3,))  # noqa: E731
+    np.testing.assert_allclose(results["result"].sel(seed=3), sum(draw(i) for i in range(4)), rtol=1e-5)
+
+
 IN_KERNELS = {
     "random": lambda x: x * 0.5 + jax.random.uniform(jax.random.fold_in(jax.random.key(0), x.sum().astype(int)), (4,)),
     "gather": lambda x: x[jnp.argsort(jnp.arange(4) * -1)] + x[jnp.argmax(x)],

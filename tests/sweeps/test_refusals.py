@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from paramact_jax.sweeps import Training, long_sweep, run_in_chunks, sweep
+from paramact_jax.sweeps import Training, long_sweep, sweep
 
 
 def same(key, x):
@@ -135,7 +135,6 @@ def test_what_is_no_function_is_refused():
 @both
 def test_no_callback_is_none(run):
     assert run(same, range(3), x=1.0, on_plan=None, on_progress=None)["result"].sum() == 3
-    assert run_in_chunks(lambda x, _: x + 1, 0, None, iterations=4, chunk=2, on_progress=None) == 2
 
 
 @dataclasses.dataclass

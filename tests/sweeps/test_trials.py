@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paramact_jax.sweeps import BLOCK, OverTrials, Progress, compiler, run_in_chunks
+from paramact_jax.sweeps import BLOCK, OverTrials, compiler
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.forms import FORMS
 
@@ -87,29 +87,6 @@ def test_unknown_compiler_options_are_left_out(monkeypatch):
     compiler.cpu_options.cache_clear()
     assert set(compiler.cpu_options(small=True)) == known & {"xla_cpu_prefer_vector_width"}
     compiler.cpu_options.cache_clear()
-
-
-def test_chunks_do_not_change_the_result_and_report_progress():
-    over = OverTrials(logistic_map, form=FORMS["one kernel"])
-    x = np.random.default_rng(1).random((10, 3), dtype=np.float32)
-    seen: list[Progress] = []
-    results = [
-        over.collect(
-            run_in_chunks(over, over.place(x), jnp.float32(3.9), iterations=250, chunk=chunk, on_progress=seen.append),
-            10,
-        )
-        for chunk in (250, 100, 1000)
-    ]
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
-    assert [(p.done, p.total) for p in seen] == [(250, 250), (100, 250), (200, 250), (250, 250), (250, 250)]
-    assert seen[1].seconds < seen[2].seconds < seen[3].seconds
-
-
-@pytest.mark.parametrize(("iterations", "chunk"), [(-1, 10), (10, 0)])
-def test_impossible_chunks_are_refused(iterations, chunk):
-    with pytest.raises(ValueError, match="expected iterations >= 0 and chunk >= 1"):
-        run_in_chunks(lambda state, shared: state, 0, None, iterations=iterations, chunk=chunk)
 
 
 def test_changed_settings_do_not_recompile():

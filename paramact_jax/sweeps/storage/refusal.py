@@ -54,12 +54,12 @@ def compare(
 
 
 def pack_programs(programs: Mapping[str, Identity]) -> bytes:
-    """Give the lines of programs as the content of a file."""
+    """Returns the lines of programs as the content of a file."""
     return gzip.compress(json.dumps({name: program.lines for name, program in programs.items()}).encode(), mtime=0)
 
 
 def read_programs(path: Path) -> Texts:
-    """Read the lines of programs; nothing, if the file is not there or damaged."""
+    """Reads the lines of programs; nothing, if the file is not there or damaged."""
     try:
         found: Texts = json.loads(gzip.decompress(path.read_bytes()))
         return {name: [str(line) for line in lines] for name, lines in found.items()}

@@ -72,7 +72,7 @@ def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
         return tuple(apply(equation.primitive, equation.params, values))
 
     # the bits that some generators draw for an array of keys depend on the order of its axes
-    first = any(dtypes.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
+    first = any(jnp.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
     arrays = [x.array if isinstance(x, Trials) else x for x in inputs]
     if first:
         arrays = [jnp.moveaxis(x, -1, 0) if is_own else x for x, is_own in zip(arrays, own, strict=True)]

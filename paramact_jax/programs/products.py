@@ -27,11 +27,16 @@ def _sum_over_one(x: jax.Array, axis: int) -> jax.Array:
     size = x.shape[axis]
     if size <= UNROLLED:
         return x.sum(axis, dtype=x.dtype)
-    chunks = [
-        lax.slice_in_dim(x, start, min(start + UNROLLED, size), axis=axis).sum(axis, dtype=x.dtype)
-        for start in range(0, size, UNROLLED)
-    ]
-    return _sum_over_one(jnp.stack(chunks), 0)
+    if size <= UNROLLED**2:
+        chunks = [
+            lax.slice_in_dim(x, start, min(start + UNROLLED, size), axis=axis).sum(axis, dtype=x.dtype)
+            for start in range(0, size, UNROLLED)
+        ]
+        return _sum_over_one(jnp.stack(chunks), 0)
+    whole = size - size % UNROLLED  # a program of so many slices would take long to compile
+    in_chunks = (*x.shape[:axis], whole // UNROLLED, UNROLLED, *x.shape[axis + 1 :])
+    made = _sum_over_one(lax.slice_in_dim(x, 0, whole, axis=axis).reshape(in_chunks).sum(axis + 1, dtype=x.dtype), axis)
+    return made if whole == size else made + lax.slice_in_dim(x, whole, size, axis=axis).sum(axis, dtype=x.dtype)
 
 
 def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.Array | None:

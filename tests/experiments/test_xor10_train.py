@@ -8,9 +8,11 @@ from flax import nnx
 from experiments import run_directory as runs
 from experiments.xor10 import records
 from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Protocol
-from experiments.xor10.train import model, train
+from experiments.xor10.train import initial_params, model, train
+from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
-from paramact_jax.networks import with_params
+from paramact_jax.networks import params_of, with_params
+from paramact_jax.sweeps import trial_key
 from paramact_jax.sweeps.devices import trial_mesh
 
 CHAOTIC = ("ppns", "parametric_tanh")
@@ -56,6 +58,15 @@ def test_a_trial_is_the_flax_model_of_its_seed(thousand):
         learned = with_params(flax_model, records.params_of_trial(run, "ppns", seed))
         loss = float(np.mean((np.asarray(learned(inputs)) - targets) ** 2))
         assert loss == pytest.approx(float(run["final_loss"].sel(activation="ppns", seed=seed)), rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ppns", "tanh"])
+def test_initial_params_are_those_that_flax_draws(name):
+    record, std = catalogue.get(name), {"weight": np.float32(0.7), "bias": np.float32(0.3)}
+    for seed in (0, 999):
+        ours = initial_params(record, trial_key(seed), std, record.params)
+        flax_model = model(name, seed, weight_std=std["weight"], bias_std=std["bias"])
+        jax.tree.map(np.testing.assert_array_equal, ours, params_of(flax_model))
 
 
 def test_every_activation_starts_from_the_same_weights_and_its_own_a():

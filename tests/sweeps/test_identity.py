@@ -15,6 +15,7 @@ import pytest
 from flax import nnx
 
 from paramact_jax.sweeps import Training, long_sweep, sweep
+from paramact_jax.sweeps.devices import trial_mesh
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -103,12 +104,18 @@ JITTED = {"train_one": lambda key: decayed(jax.random.normal(key))}
 DRAW = {"train_one": draw}
 
 
-def called_back(factor):
+def called_back(function):
+    """On one device, and with NumPy only, since JAX may wait for ever for what it computes within a callback."""
+
     def train_one(key):
         x = jax.random.normal(key)
-        return jax.pure_callback(lambda x: np.float32(factor) * x, x, x, vmap_method="sequential")
+        return jax.pure_callback(lambda x: function(np.asarray(x)), x, x, vmap_method="sequential")
 
-    return {"train_one": train_one}
+    return {"train_one": train_one, "mesh": trial_mesh(jax.devices()[:1])}
+
+
+def times(factor):
+    return lambda x: np.float32(factor) * x
 
 
 def vmapped(factor):
@@ -165,7 +172,12 @@ CALLS = [
     ("steps of a scan", trained(optax.sgd(0.1)), trained(optax.sgd(0.1), 4), "length=3 stored, length=4 now"),
     ("activation", network(), network(nnx.tanh), "train_one: operation"),
     ("dropout", network(), network(dropout=0.2), r"0.9\d* stored, 0.8\d* now"),
-    ("callback", called_back(2), called_back(3), r"train_one: operation \d+ of \d+, `pure_callback`: callback="),
+    (
+        "callback",
+        called_back(times(2)),
+        called_back(times(3)),
+        r"train_one: operation \d+ of \d+, `pure_callback`: callback=",
+    ),
     ("rule of vmap", vmapped(2), vmapped(3), "train_one: operation"),
     ("branch", where(False), where(True), "train_one: operation"),
     ("closure", closing(2.0), closing(3.0), "2.0 stored, 3.0 now"),
@@ -238,14 +250,7 @@ PLACES = [
     ),
     (
         "function of a module in a callback",
-        {
-            "train_one": lambda key: jax.pure_callback(
-                lambda x: mylib.f(x) + 0,
-                jax.ShapeDtypeStruct((), np.float32),
-                jax.random.normal(key),
-                vmap_method="sequential",
-            )
-        },
+        called_back(lambda x: mylib.f(x) + 0),
         lambda: changed(mylib, "f", lambda x: 3 * x),
         "`pure_callback`: callback=",
     ),
@@ -369,7 +374,7 @@ def first_name():
         (first_name, renamed),
         (lambda: closing(ONES.copy()), lambda: closing(JAX_ONES)),
         (lambda: {"train_one": Unhashable(0.7)}, lambda: {"train_one": Trainer(0.7).train}),
-        (lambda: called_back(5), lambda: called_back(5)),
+        (lambda: called_back(times(5)), lambda: called_back(times(5))),
     ],
     ids=["optimiser", "network", "names", "arrays", "callables", "callbacks"],
 )
@@ -383,11 +388,12 @@ def test_an_equal_call_goes_on_and_does_not_compile_again(tmp_path, compiled, ma
 
 def test_another_process_goes_on(tmp_path):
     script = (
-        "import optax, sys, jax, jax.numpy as jnp; from paramact_jax.sweeps import sweep\n"
+        "import numpy as np, optax, sys, jax; from paramact_jax.sweeps import sweep\n"
         "optimiser = optax.adam(0.1)\n"
         "def train_one(key):\n"
         "    w = jax.random.normal(key, (2,))\n"
-        "    return jax.pure_callback(abs, w, optimiser.update(w, optimiser.init(w))[0], vmap_method='sequential')\n"
+        "    updates, _ = optimiser.update(w, optimiser.init(w))\n"
+        "    return jax.pure_callback(np.asarray, w, updates, vmap_method='sequential')\n"
         "print(sweep(train_one, range(3), directory=sys.argv[1], on_plan=print)['result'].values.tobytes().hex())\n"
     )
     said = [

@@ -19,7 +19,7 @@ class BenchSweeps:
 
     The numbers of trials are 128 to 102,400, those of devices 1 and 2. The trainings are written as users write them,
     and the default of pa.sweep is compared with jit(vmap), jit(lax.map) and every form of a sweep. On the default
-    backend; about 10 minutes on 2 cores. Prints tables, and writes nothing but the file that --json names. Example:
+    backend. About 10 minutes on 2 cores. Prints tables, and writes nothing but the file that --json names. Example:
     python -m experiments bench sweeps --parts trainings --trainings deep CNN --rounds 5
     """
 

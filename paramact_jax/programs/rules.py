@@ -32,7 +32,7 @@ _EXPONENTIAL = ("exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "tan
 _TRIGONOMETRIC = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "asinh", "acosh", "atanh")
 _SPECIAL = ("erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma", "zeta", "bessel_i0e", "bessel_i1e")
 _INCOMPLETE = ("igamma", "igammac", "igamma_grad_a", "regularized_incomplete_beta", "one_minus_square")
-_KINDS = ("real", "imag", "complex", "conj", "convert_element_type", "copy", "copy_p")
+_KINDS = ("name", "real", "imag", "complex", "conj", "convert_element_type", "copy", "copy_p")
 
 ELEMENTWISE = frozenset[str]().union(
     *(_ARITHMETIC, _SIGNS, _COMPARISONS, _BITS, _SHIFTS),
@@ -172,6 +172,18 @@ def _pad(params: Any, inputs: Sequence[Any], count: int) -> Any:
     return [Trials(lax.pad(x.array, value, [*params["padding_config"], (0, 0, 0)]))]
 
 
+def _stack(params: Any, inputs: Sequence[Any], count: int) -> Any:
+    return [Trials(jnp.stack([full(x, count) for x in inputs], params["axis"]))]
+
+
+def _unstack(params: Any, inputs: Sequence[Any], count: int) -> Any:
+    return [Trials(x) for x in jnp.unstack(inputs[0].array, axis=params["axis"])]
+
+
+def _tile(params: Any, inputs: Sequence[Any], count: int) -> Any:
+    return [Trials(jnp.tile(inputs[0].array, (*params["reps"], 1)))]
+
+
 def _slice(params: Any, inputs: Sequence[Any], count: int) -> Any:
     strides = params["strides"]
     return [
@@ -255,6 +267,9 @@ _RULES: dict[str, Callable[[Any, Sequence[Any], int], Any]] = {
     "sort": _sort,
     "split": _split,
     "squeeze": _squeeze,
+    "stack": _stack,
+    "tile": _tile,
     "transpose": _transpose,
+    "unstack": _unstack,
 }
 """Rules by name of the primitive; one returns None for what `jax.vmap` is left to do."""

@@ -34,7 +34,7 @@ _IN_KERNELS = frozenset(
         *("random_wrap", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_precision"),
         *("reduce_prod", "reduce_sum", "reduce_window", "reduce_window_max", "reduce_window_min"),
         *("reduce_window_sum", "reduce_xor", "reshape", "rev", "rng_bit_generator", "select_n", "slice", "split"),
-        *("squeeze", "stop_gradient", "threefry2x32", "transpose"),
+        *("device_put", "squeeze", "stack", "stop_gradient", "threefry2x32", "tile", "transpose", "unstack"),
     )
 )
 """Operations that XLA's CPU compiler was seen to put in one kernel.

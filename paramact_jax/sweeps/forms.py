@@ -52,9 +52,11 @@ LARGEST_LAST = products.LARGEST
 Measured for networks of 4 to 32 nodes and 4 to 256 points: at 4,096 as fast as batched products to twice as fast, below
 that up to 50 times, above 9,000 about half as fast.
 """
-LARGEST_BATCHED = 32_768
-"""The same for batched products. Above, a block's arrays no longer fit into the caches, and a trial at a time is the
-fastest: twice and more with the state of an optimiser."""
+LARGEST_BATCHED = 131_072
+"""The same for batched products: at 65,536 a tenth faster than a trial at a time, at 262,144 a sixth slower.
+
+Above that a block's arrays no longer fit into the caches.
+"""
 SLOW_IN_KERNELS = frozenset({"atan", "lgamma"})
 """Operations that a kernel computes one number at a time, 2 to 10 times slower."""
 

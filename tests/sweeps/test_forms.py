@@ -14,7 +14,7 @@ from paramact_jax.sweeps.forms import FORMS, Form, choose
 CHOSEN = {
     "deep narrow network": "one kernel",
     "logistic regression": "one kernel",
-    "MLP of 32 nodes with Adam": "a trial at a time",
+    "MLP of 32 nodes with Adam": "batched",
     "shuffled minibatches": "one kernel",
     "small CNN": "a trial at a time",
     "recurrent network": "one kernel",
@@ -54,8 +54,8 @@ def descent(points, nodes):
         (4, 2, "one kernel", "trials last"),
         (4, 32, "one kernel", "trials last"),
         (16, 17, "batched", "batched"),
-        (32, 32, "batched", "batched"),
-        (33, 32, "a trial at a time", "batched"),
+        (128, 32, "batched", "batched"),
+        (129, 32, "a trial at a time", "batched"),
     ],
 )
 def test_products_in_loops_decide(points, nodes, on_cpu, elsewhere):
@@ -65,7 +65,7 @@ def test_products_in_loops_decide(points, nodes, on_cpu, elsewhere):
 
 
 def test_what_is_asked_for_is_done():
-    small, large = descent(4, 2), descent(64, 64)
+    small, large = descent(4, 2), descent(64, 64)  # 262,144 multiplications
     assert choose([small], "cpu", fused=False) == FORMS["trials last"]
     assert choose([large], "cpu", fused=True) == FORMS["one kernel"]
     assert choose([small], "cpu", block=16) == Form("last", 16, kernel=True)
@@ -134,6 +134,7 @@ IN_KERNELS = {
     "window": lambda x: x * 0.5 + lax.reduce_window(x, -jnp.inf, lax.max, (2,), (1,), "SAME") * 0.1,
     "solve": lambda x: lax.custom_linear_solve(lambda v: 2 * v, x, solve=lambda f, b: b / 2) + 0.1,
     "bfloat16": lambda x: jnp.tanh(x.astype(jnp.bfloat16)).astype(jnp.float32),
+    "stack": lambda x: jnp.tanh(jnp.stack([x, x[::-1]]).sum(0) + jnp.tile(x[:2], 2)),
     "product": lambda x: jnp.tanh(x @ jnp.arange(16.0).reshape(4, 4) * 0.01 + 0.1),
     "gamma": lambda x: jnp.tanh(jax.random.gamma(jax.random.key(1), 1.0 + jnp.abs(x))),
 }

@@ -11,7 +11,8 @@ from paramact_jax.sweeps.forms import Form
 
 
 def train_one(key, rate):
-    w = jax.random.normal(key, (40, 30))
+    """Products of 180,000 multiplications."""
+    w = jax.random.normal(key, (60, 50))
     return {"w": jax.lax.fori_loop(0, 20, lambda _, w: w - rate * jnp.tanh(w @ w.T @ w), w), "used": rate}
 
 

@@ -38,10 +38,11 @@ class Program:
       identity: what the program is, in words and as a digest.
     """
 
-    def __init__(self, closed: core.ClosedJaxpr, arguments: tuple[Any, ...], outputs: Any) -> None:
+    def __init__(self, closed: Any, arguments: tuple[Any, ...], outputs: Any) -> None:
         """Takes the traced operations, and the shapes of the arguments and of the result."""
         self.closed = closed
-        self.in_tree, self.out_tree = jax.tree.structure(arguments), jax.tree.structure(outputs)
+        self.in_tree: Any = jax.tree.structure(arguments)
+        self.out_tree: Any = jax.tree.structure(outputs)
         self._names = [path for argument in arguments for path in paths(argument)], paths(outputs)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -104,7 +105,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
     return Program(_needed(closed), arguments, out)
 
 
-def _needed(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
+def _needed(closed: Any) -> Any:
     """The program without operations that neither the results nor the world outside need."""
     needed = {atom for atom in closed.jaxpr.outvars if not isinstance(atom, core.Literal)}
     kept = []
@@ -112,7 +113,7 @@ def _needed(closed: core.ClosedJaxpr) -> core.ClosedJaxpr:
         if equation.effects or not needed.isdisjoint(equation.outvars):
             kept.append(equation)
             needed.update(atom for atom in equation.invars if not isinstance(atom, core.Literal))
-    return core.ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
+    return closed.replace(jaxpr=closed.jaxpr.replace(eqns=kept[::-1]))
 
 
 def shapes_of(tree: Any) -> Any:

@@ -106,7 +106,7 @@ def gradient_descent(
     def update(params: Params, settings: Settings, points: tuple[jax.Array, jax.Array]) -> tuple[Params, jax.Array]:
         def objective(params: Params) -> tuple[jax.Array, jax.Array]:
             error = squared_error(params, points)
-            return settings.loss_scale * error, error
+            return jnp.asarray(settings.loss_scale * error), error
 
         gradient, loss = jax.grad(objective, has_aux=True)(params)
         rates = {ACTIVATION: settings.activation_learning_rate}

@@ -86,14 +86,14 @@ def to_named(state: Any, noted: Sequence[Arrays] = ()) -> Arrays:
 
 def from_named(arrays: Arrays, like: Any) -> tuple[Any, list[Arrays]]:
     """The state of `to_named`, as a tree like another, and what was noted."""
-    structure = jax.tree.structure(like)
+    leaves, structure = jax.tree.flatten(like)
     noted: list[Arrays] = []
     for key, x in arrays.items():
         i, separator, name = key.partition(":")
         if separator:
             noted.extend({} for _ in range(int(i) + 1 - len(noted)))
             noted[int(i)][name] = x
-    return jax.tree.unflatten(structure, [arrays[str(i)] for i in range(structure.num_leaves)]), noted
+    return jax.tree.unflatten(structure, [arrays[str(i)] for i in range(len(leaves))]), noted
 
 
 def _name(path: Any) -> str:

@@ -142,8 +142,9 @@ def long_sweep(
     marks = _marks(training, iterations, observe_every)
     shared = as_arrays(settings)
     traced = _trace(functions, grid.one(), shapes_of(shared))
-    form = options.form([traced["step"]])
-    programs = _Programs(traced, grid, shared, form, options.mesh, marks)
+    advance = _repeated(traced["step"], grid.one(), shared)
+    form = options.form([advance])
+    programs = _Programs(traced, advance, grid, shared, form, options.mesh, marks)
     results = traced["summarise"].outputs
     seen = traced["observe"].outputs if marks else {}
     check_results(results, seen, grid.dims)
@@ -187,6 +188,7 @@ class _Programs:
     def __init__(
         self,
         traced: Mapping[str, Program],
+        advance: Program,
         grid: Grid,
         settings: Mapping[str, Any],
         form: Form,
@@ -201,7 +203,7 @@ class _Programs:
             for name, program in traced.items()
             if name != "step"
         }
-        self._over["advance"] = over_trials(_repeated(traced["step"], grid.one(), settings), form, mesh)
+        self._over["advance"] = over_trials(advance, form, mesh)
         self._settings = self._over["init"].share(settings)
         self._state = traced["init"].outputs
 

@@ -8,7 +8,7 @@ from jax import lax
 
 from experiments.bench.trainings import TRAININGS
 from paramact_jax.programs import trace
-from paramact_jax.sweeps import OverTrials, sweep, trial_key
+from paramact_jax.sweeps import OverTrials, Training, long_sweep, sweep, trial_key
 from paramact_jax.sweeps.forms import FORMS, Form, choose
 
 CHOSEN = {
@@ -62,6 +62,17 @@ def test_products_in_loops_decide(points, nodes, on_cpu, elsewhere):
     program = descent(points, nodes)
     assert choose([program], "cpu") == FORMS[on_cpu]
     assert choose([program], "gpu") == FORMS[elsewhere]
+
+
+def test_all_of_a_step_counts_in_a_long_sweep():
+    """Its product lies outside of the step's own loop, but the step is repeated."""
+
+    def step(w):
+        w = w - 0.1 * jnp.tanh(w @ w @ jnp.ones((60, 60)) / 60)
+        return lax.fori_loop(0, 2, lambda _, w: 0.5 * w, w)
+
+    training = Training(lambda key: jax.random.normal(key, (60, 60)), step, lambda w: w.sum())
+    assert long_sweep(training, range(3), iterations=2).attrs["form"] == "a trial at a time"
 
 
 def test_what_is_asked_for_is_done():

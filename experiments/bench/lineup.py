@@ -104,7 +104,7 @@ class Lineup:
 
     def _initial(self, record: Activation) -> Params:
         init = training(record).init
-        over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["initial"], mesh=trial_mesh(self.cpus))
+        over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["now"].params, mesh=trial_mesh(self.cpus))
         seeds = np.arange(self.protocol.trials, dtype=np.uint32) + np.uint32(self.protocol.first_seed)
         given = {name: value for name, value in settings_for(self.protocol, record).items() if name != "settings"}
         return OverTrials.collect(over(over.place(seeds), given), self.protocol.trials)

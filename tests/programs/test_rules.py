@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
@@ -71,8 +72,17 @@ def test_every_elementwise_primitive_of_jax_is_tried():
     programs = [trace(all_of(FLOAT + BETWEEN_0_AND_1), x), trace(all_of(BINARY), x, x), trace(all_of(COMPLEX), x + 1j)]
     programs.append(trace(all_of(INTEGER), jnp.arange(3), jnp.arange(3)))
     programs.append(trace(jax.grad(lambda x: (x * x + jnp.sin(x)).sum()), x))
+    programs.append(trace(lambda x: checkpoint_name(x, "kept"), x))
     tried = {operation.name for program in programs for operation in walk(program)}
     assert rules.ELEMENTWISE - tried <= {"copy", "copy_p", "add_any", "one_minus_square", "log2", "not"}
+
+
+@each_own
+def test_arrays_that_are_stacked_tiled_and_named(own):
+    def function(x, y):
+        return jnp.stack([x, y], 1), jnp.tile(x, (2, 1, 3)), jnp.unstack(y, axis=1), checkpoint_name(x, "kept") + y
+
+    check(function, *(of_shape(o, 3, 2) for o in own), own=own, exact=True)
 
 
 @each_own

@@ -165,7 +165,13 @@ def test_the_trial_itself_decides(run, name):
     assert spread.holds == (name == "learned_a")
 
 
-@pytest.mark.parametrize("arguments", [["--iterations", "600"], ["--iterations", "1600", "--seed", "NOT CONVERGED"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--iterations", "600"], marks=pytest.mark.slow),
+        ["--iterations", "1600", "--seed", "NOT CONVERGED"],
+    ],
+)
 def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, arguments, tmp_path, capsys):
     converged = run.records["converged"].sel(activation="ppns")
     loser = str(int(converged["seed"][~converged.values][0]))

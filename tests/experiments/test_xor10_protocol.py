@@ -191,7 +191,7 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("kill_at", [1, 2, 9, 16, 17, 30])
+@pytest.mark.parametrize("kill_at", [1, *(pytest.param(call, marks=pytest.mark.slow) for call in (2, 9, 30)), 16, 17])
 def test_a_killed_search_goes_on_to_the_same_tallies(kill_at, tmp_path):
     """Killed while a program trains; again in the second run; the third finishes."""
     grid, effort = Grid(), Effort(50, 400, 6)

@@ -71,12 +71,18 @@ def train(seeds=range(100), **options):
 def trained(name, seeds, **options):
     """One of the eight trainings that `bench sweeps` times, in the form that it is given by default."""
     training = TRAININGS[name]
-    return sweep(training.make(3), seeds, **training.settings, **options)
+    with jax.numpy_rank_promotion("allow"):  # as users have it
+        return sweep(training.make(3), seeds, **training.settings, **options)
+
+
+def trainings(directory):
+    """Digests of the same ten seeds of each of the eight trainings."""
+    return {name: rows(trained(name, range(30, 120), chunk=50)) for name in TRAININGS}
 
 
 def same_trials(directory):
     """Digests of the same ten seeds in one company of each kind."""
-    return {name: rows(trained(name, range(30, 120), chunk=50)) for name in TRAININGS} | {
+    return {
         "network": rows(sweep(network, range(200), axes=RATES, chunk=150)),
         "network, fused": rows(sweep(network, range(60), axes=RATES, fused=True)),
         "training": rows(train(chunk=77, iterations_per_call=7)),
@@ -122,7 +128,14 @@ def main():
     if distributed:
         coordinator, processes, process = distributed
         initialise_distributed(coordinator, int(processes), int(process), timeout=60)
-    found = {"same": same_trials, "whole": whole, "interrupted": interrupted, "refused": refused}[task](directory)
+    tasks = {
+        "same": same_trials,
+        "trainings": trainings,
+        "whole": whole,
+        "interrupted": interrupted,
+        "refused": refused,
+    }
+    found = tasks[task](directory)
     print(json.dumps({"devices": jax.device_count(), "processes": jax.process_count(), **found}), flush=True)
 
 

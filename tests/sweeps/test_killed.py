@@ -26,7 +26,7 @@ def test_killed_at_every_step_of_writing_and_at_random_times(tmp_path):
         for first in range(2)
     ]
     try:
-        said = [worker.communicate(timeout=400) for worker in workers]
+        said = [worker.communicate(timeout=900) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -29,7 +29,7 @@ def run(task, directory, *, devices=1, processes=1, status=0):
         for own in several
     ]
     try:
-        said = [process.communicate(timeout=400) for process in started]
+        said = [process.communicate(timeout=900) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -42,6 +42,13 @@ def run(task, directory, *, devices=1, processes=1, status=0):
 def reference(tmp_path_factory):
     """One process with one device."""
     (found,) = run("same", tmp_path_factory.mktemp("unused"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    """The same for the eight trainings of the bench."""
+    (found,) = run("trainings", tmp_path_factory.mktemp("unused"))
     return found
 
 
@@ -66,9 +73,15 @@ def test_a_trial_does_not_depend_on_its_company(reference, name, sweeps):
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_trial_of_any_training_does_not_depend_on_its_company(reference, name):
+def test_a_trial_of_any_training_does_not_depend_on_its_company(trainings, name):
     for options in ({"seeds": range(40, 50)}, {"seeds": range(130)}, {"seeds": range(35, 50), "chunk": 7}):
-        assert layouts.rows(layouts.trained(name, **options)) == reference[name], options
+        assert layouts.rows(layouts.trained(name, **options)) == trainings[name], options
+
+
+@pytest.mark.parametrize(("devices", "processes"), [(8, 1), (2, 2)])
+def test_a_trial_of_any_training_does_not_depend_on_devices_and_processes(trainings, tmp_path, devices, processes):
+    for found in run("trainings", tmp_path, devices=devices, processes=processes):
+        assert found == trainings | {"devices": devices * processes, "processes": processes}
 
 
 @pytest.mark.parametrize(("devices", "processes"), [(2, 1), (4, 1), (8, 1), (2, 2), (1, 4)])

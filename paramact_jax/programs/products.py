@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,22 @@ def _sum_over_one(x: jax.Array, axis: int) -> jax.Array:
     return made if whole == size else made + lax.slice_in_dim(x, whole, size, axis=axis).sum(axis, dtype=x.dtype)
 
 
+def multiplications(left: Sequence[int], right: Sequence[int], numbers: Any) -> int:
+    """Returns the number of multiplications in `jax.lax.dot_general` of arrays of these shapes.
+
+    Args:
+      left: shape of an array.
+      right: shape of another.
+      numbers: dimension numbers of `dot_general`.
+
+    Examples:
+      >>> multiplications((4, 2), (2, 3), (((1,), (0,)), ((), ())))
+      24
+    """
+    (_, summed), (_, batch) = numbers
+    return math.prod(left) * math.prod(size for i, size in enumerate(right) if i not in (*summed, *batch))
+
+
 def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.Array | None:
     """Returns the product of two arrays as `jax.lax.dot_general`, with a last axis of trials, or of size 1, on both.
 
@@ -53,18 +70,13 @@ def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.
     """
     if not jnp.issubdtype(left.dtype, jnp.floating) or not jnp.issubdtype(right.dtype, jnp.floating):
         return None
+    if multiplications(left.shape[:-1], right.shape[:-1], numbers) > LARGEST:
+        return None
     (left_summed, right_summed), (left_batch, right_batch) = numbers
     result = jnp.dtype(dtype) if dtype is not None else jnp.promote_types(left.dtype, right.dtype)
     computed = jnp.promote_types(result, jnp.float32) if jnp.finfo(result).bits < 32 else result
     pairs = [*zip(left_batch, right_batch, strict=True), *zip(left_summed, right_summed, strict=True)]
     order, names = _order(left.ndim - 1, right.ndim - 1, pairs)
-    sizes = {names[0, i]: left.shape[i] for i in range(left.ndim - 1)}
-    sizes |= {names[1, i]: right.shape[i] for i in range(right.ndim - 1)}
-    multiplications = 1
-    for size in sizes.values():
-        multiplications *= size
-    if multiplications > LARGEST:
-        return None
     both = _laid_out(left.astype(computed), 0, order, names) * _laid_out(right.astype(computed), 1, order, names)
     summed = [order.index(names[0, i]) for i in left_summed]
     made = sum_over(both, summed)

@@ -42,7 +42,7 @@ ELEMENTWISE = frozenset[str]().union(
 
 _CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 _REDUCTIONS = ("argmax", "argmin", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
-_AXES_STAY = frozenset((*_CUMULATIVE, *_REDUCTIONS, "expand_dims", "reduce_precision", "rev"))
+AXES_STAY = frozenset((*_CUMULATIVE, *_REDUCTIONS, "expand_dims", "reduce_precision", "rev"))
 """Primitives of one array whose params name axes from the front: one more at the end changes nothing."""
 
 
@@ -57,7 +57,7 @@ def carry_out(equation: Any, inputs: Sequence[Any], count: int) -> Sequence[Any]
     name = name_of(equation)
     if name in ELEMENTWISE:
         return [_elementwise(equation, inputs, count)]
-    if name in _AXES_STAY:
+    if name in AXES_STAY:
         return [Trials(apply(equation.primitive, equation.params, [inputs[0].array])[0])]
     rule = _RULES.get(name)
     made = rule(equation.params, inputs, count) if rule else None

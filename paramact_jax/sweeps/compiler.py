@@ -18,23 +18,18 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 from paramact_jax.programs.program import CALLS, CUSTOM, LOOPS, REMAT, Operation, Program, apply, programs_of, walk
 from paramact_jax.programs.rewrite import replace
-from paramact_jax.programs.rules import ELEMENTWISE
+from paramact_jax.programs.rules import AXES_STAY, ELEMENTWISE
 
 _IN_KERNELS = frozenset(
     (
-        *ELEMENTWISE,
-        *CALLS,
-        *REMAT,
-        *CUSTOM,
-        *LOOPS,
-        *("argmax", "argmin", "bitcast_convert_type", "broadcast_in_dim", "clamp", "concatenate", "cond"),
-        *("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "custom_linear_solve", "dot_general"),
-        *("dynamic_slice", "dynamic_update_slice", "expand_dims", "gather", "iota", "optimization_barrier", "pad"),
+        *(ELEMENTWISE | AXES_STAY | CALLS | REMAT | CUSTOM | LOOPS),
+        *("bitcast_convert_type", "broadcast_in_dim", "clamp", "concatenate", "cond", "custom_linear_solve"),
+        *("device_put", "dot_general", "dynamic_slice", "dynamic_update_slice", "gather", "iota"),
+        *("optimization_barrier", "pad", "reduce", "reduce_sum", "reduce_window", "reduce_window_max"),
+        *("reduce_window_min", "reduce_window_sum", "reshape", "rng_bit_generator", "select_n", "slice", "split"),
+        *("squeeze", "stack", "stop_gradient", "threefry2x32", "tile", "transpose", "unstack"),
         *("random_bits", "random_fold_in", "random_gamma", "random_seed", "random_split", "random_unwrap"),
-        *("random_wrap", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_precision"),
-        *("reduce_prod", "reduce_sum", "reduce_window", "reduce_window_max", "reduce_window_min"),
-        *("reduce_window_sum", "reduce_xor", "reshape", "rev", "rng_bit_generator", "select_n", "slice", "split"),
-        *("device_put", "squeeze", "stack", "stop_gradient", "threefry2x32", "tile", "transpose", "unstack"),
+        *("random_wrap",),
     )
 )
 """Operations that XLA's CPU compiler was seen to put in one kernel.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 ITERATION = "iteration"
-"""Name of the dim that what is observed on the way has."""
+"""Name of the dim that what is observed on the way has, and of the parameter that tells a step its number."""
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 RESULT = "result"
 """Variable that holds what a function returns that returns one bare array."""

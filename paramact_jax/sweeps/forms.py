@@ -122,8 +122,7 @@ def _multiplications(operation: Operation) -> float:
     if operation.name != "dot_general":
         return 0
     left, right = (var.aval.shape for var in operation.equation.invars)
-    (_, summed), (_, batch) = operation.equation.params["dimension_numbers"]
-    return math.prod(left) * math.prod(size for i, size in enumerate(right) if i not in (*summed, *batch))
+    return products.multiplications(left, right, operation.equation.params["dimension_numbers"])
 
 
 def _check_kernels(operations: Sequence[Operation]) -> None:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import check_results, named
+from paramact_jax.sweeps.dataset import ITERATION, check_results, named
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOST_ITERATIONS = 2**31 - 1
-ITERATION = "iteration"
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 

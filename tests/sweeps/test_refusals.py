@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh
 
 from paramact_jax.sweeps import Training, long_sweep, sweep
 
@@ -89,8 +89,9 @@ def test_infinite_values_of_axes_stay():
 @both
 def test_a_mesh_of_one_axis_is_taken_by_whatever_name(run):
     devices = np.array(jax.devices()[:2])
+    explicit = jax.make_mesh((2,), ("trials",), devices=list(devices), axis_types=(AxisType.Explicit,))
     plans = []
-    for mesh in (Mesh(devices, ("i",)), jax.make_mesh((2,), ("trials",), devices=list(devices))):
+    for mesh in (Mesh(devices, ("i",)), explicit):
         assert run(same, range(3), x=1.0, mesh=mesh, on_plan=plans.append).identical(run(same, range(3), x=1.0))
     assert [plan.devices for plan in plans] == [2, 2]
 

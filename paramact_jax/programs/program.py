@@ -144,6 +144,15 @@ def afresh() -> contextlib.AbstractContextManager[Any]:
     return pgle_profiling_runs(2**20 + next(_TRACES))
 
 
+def settings() -> Any:
+    """Returns what of JAX's settings decides how a function is traced: precision, dtypes and the like."""
+    try:
+        from jax._src.config import trace_context
+    except ImportError:
+        return ()
+    return trace_context()
+
+
 @dataclasses.dataclass(frozen=True)
 class Operation:
     """One operation of a program.
@@ -151,15 +160,22 @@ class Operation:
     Attributes:
       equation: as JAX traced it.
       within: the calls, loops and branches that it lies in, the outermost first.
+      steps: what `replace` hands to the step of each scan that it lies in, the outermost first; only while it runs.
     """
 
     equation: Any
     within: tuple[Any, ...]
+    steps: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of the primitive."""
         return name_of(self.equation)
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """Tells its place from all others while the program lives, also where a program is called twice."""
+        return *map(id, self.within), id(self.equation)
 
     @property
     def in_loop(self) -> bool:
@@ -232,8 +248,8 @@ def opened(program: Any) -> tuple[Any, Sequence[Any]]:
     return getattr(program, "jaxpr", program), getattr(program, "consts", ())
 
 
-Rule = Callable[[Any, list[Any]], Sequence[Any]]
-"""Maps an equation and the values of its inputs to a value for each of its outputs."""
+Rule = Callable[[Any, Callable[[Any], Any]], Sequence[Any]]
+"""Maps an equation, and a function that gives the value of a variable or literal, to a value for each output."""
 
 
 def evaluate(jaxpr: Any, consts: Sequence[Any], values: Sequence[Any], rule: Rule | None = None) -> list[Any]:
@@ -252,10 +268,14 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], values: Sequence[Any], rule: Rul
         return atom.val if isinstance(atom, core.Literal) else env[atom]
 
     for equation in jaxpr.eqns:
-        inputs = [read(atom) for atom in equation.invars]
-        made = apply(equation.primitive, equation.params, inputs) if rule is None else rule(equation, inputs)
+        made = rule(equation, read) if rule else apply(equation.primitive, equation.params, inputs_of(equation, read))
         env.update(zip(equation.outvars, made, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def inputs_of(equation: Any, read: Callable[[Any], Any]) -> list[Any]:
+    """Returns the value of each input."""
+    return [read(atom) for atom in equation.invars]
 
 
 def apply(primitive: core.Primitive, params: Mapping[str, Any], inputs: Sequence[Any]) -> Sequence[Any]:

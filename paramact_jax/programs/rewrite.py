@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -18,6 +18,7 @@ from paramact_jax.programs.program import (
     apply,
     called_by,
     evaluate,
+    inputs_of,
     name_of,
     opened,
     parts_of_scan,
@@ -29,10 +30,30 @@ from paramact_jax.programs.program import (
 Replacement = Callable[..., Sequence[Any]]
 """Maps the values of an operation's inputs, as arguments, to a value for each of its outputs."""
 
+
+class Instead(NamedTuple):
+    """What takes the place of several operations of one program, for a function that is written out in it.
+
+    Attributes:
+      equations: the operations that no longer run, the last of which is the one that this stands for.
+      reads: variables and literals of the same program; their values are the replacement's arguments.
+      by: the replacement.
+    """
+
+    equations: Sequence[Any]
+    reads: Sequence[Any]
+    by: Replacement
+
+
 _NUMBER = re.compile(r":\d+$")
 
 
-def replace(program: Program, which: Callable[[Operation], Replacement | None]) -> Callable[..., Any]:
+Which = Callable[[Operation], Replacement | Instead | None]
+
+
+def replace(
+    program: Program, which: Which, *, along: Callable[[Operation], Any] = lambda _: None
+) -> Callable[..., Any]:
     """Returns the function of a program with some of its operations replaced.
 
     The function works under jit, vmap and grad. Loops, branches and rematerialisation stay what they are. A function
@@ -43,6 +64,8 @@ def replace(program: Program, which: Callable[[Operation], Replacement | None]) 
       program: as `trace` made it.
       which: gives the replacement of an operation, or None for one that stays. It is asked for a call, loop or branch
         before the operations within, which are not asked for if the whole is replaced. It may be asked several times.
+      along: gives a scan a tree of arrays with a leading axis of its steps, or None. The operations within find their
+        step's part in `operation.steps`.
 
     Raises:
       ValueError: in the call, if a replacement gives more or fewer values than the operation has outputs, or for an
@@ -58,7 +81,8 @@ def replace(program: Program, which: Callable[[Operation], Replacement | None]) 
     """
 
     def call(*arguments: Any) -> Any:
-        return program.rebuilt(lambda *values: _Rewriting(which, None).run(program.closed, values, ()), arguments)
+        rewriting = _Rewriting(which, along=along)
+        return program.rebuilt(lambda *values: rewriting.run(program.closed, values, Place()), arguments)
 
     return call
 
@@ -87,12 +111,25 @@ def tap(program: Program, which: Callable[[Operation], str | None]) -> Callable[
 
     def call(*arguments: Any) -> tuple[Any, dict[str, Any]]:
         seen: dict[str, Any] = {}
-        result = program.rebuilt(
-            lambda *values: _Rewriting(lambda _: None, which, seen).run(program.closed, values, ()), arguments
-        )
-        return result, seen
+        rewriting = _Rewriting(lambda _: None, which, seen)
+        return program.rebuilt(lambda *values: rewriting.run(program.closed, values, Place()), arguments), seen
 
     return call
+
+
+class Place(NamedTuple):
+    """Where a program lies in another: the calls, loops and branches around it, and the step's part of the scans."""
+
+    within: tuple[Any, ...] = ()
+    steps: tuple[Any, ...] = ()
+
+    def operation(self, equation: Any) -> Operation:
+        """Returns an equation of the program as an operation of the whole."""
+        return Operation(equation, self.within, self.steps)
+
+    def inside(self, equation: Any) -> Place:
+        """Returns the place of a program that the equation holds."""
+        return Place((*self.within, equation), self.steps)
 
 
 class _Rewriting:
@@ -100,25 +137,43 @@ class _Rewriting:
 
     def __init__(
         self,
-        which: Callable[[Operation], Replacement | None],
-        named: Callable[[Operation], str | None] | None,
+        which: Which,
+        named: Callable[[Operation], str | None] | None = None,
         seen: dict[str, Any] | None = None,
+        along: Callable[[Operation], Any] = lambda _: None,
     ) -> None:
-        self._which, self._named = which, named
+        self._which, self._named, self._along = which, named, along
         self._seen: dict[str, Any] = {} if seen is None else seen
 
-    def run(self, program: Any, values: Sequence[Any], within: tuple[Any, ...]) -> list[Any]:
+    def run(self, program: Any, values: Sequence[Any], place: Place) -> list[Any]:
         """Returns the outputs of a program for these inputs."""
-        return evaluate(*opened(program), values, rule=lambda equation, inputs: self._rule(equation, inputs, within))
+        jaxpr, consts = opened(program)
+        answers = {id(equation): self._which(place.operation(equation)) for equation in jaxpr.eqns}
+        insteads = [answer for answer in answers.values() if isinstance(answer, Instead)]
+        idle = {id(equation) for instead in insteads for equation in instead.equations[:-1]}
 
-    def _rule(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> Sequence[Any]:
-        operation = Operation(equation, within)
-        if (replacement := self._which(operation)) is not None:
-            outputs = list(replacement(*inputs))
-            if len(outputs) != (expected := len(equation.outvars)):
-                raise ValueError(f"expected {expected} values instead of {operation.name!r}, got {len(outputs)}")
-        elif self._concerned(operation):
-            outputs = self._entered(equation, inputs, (*within, equation))
+        def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[Any]:
+            if id(equation) in idle:
+                return [None] * len(equation.outvars)
+            answer = answers[id(equation)]
+            if isinstance(answer, Instead):
+                return self._replaced(equation, answer.by, [read(atom) for atom in answer.reads])
+            if answer is not None:
+                return self._replaced(equation, answer, inputs_of(equation, read))
+            return self._kept(equation, inputs_of(equation, read), place)
+
+        return evaluate(jaxpr, consts, values, rule)
+
+    def _replaced(self, equation: Any, by: Replacement, inputs: Sequence[Any]) -> list[Any]:
+        outputs = list(by(*inputs))
+        if len(outputs) != (expected := len(equation.outvars)):
+            raise ValueError(f"expected {expected} values instead of {name_of(equation)!r}, got {len(outputs)}")
+        return outputs
+
+    def _kept(self, equation: Any, inputs: list[Any], place: Place) -> list[Any]:
+        operation = place.operation(equation)
+        if self._concerned(operation):
+            outputs = self._entered(equation, inputs, place)
         else:
             outputs = list(apply(equation.primitive, equation.params, inputs))
         if self._named is not None and (name := self._named(operation)) is not None:
@@ -139,47 +194,49 @@ class _Rewriting:
             for inner in walk(program, within)
         )
 
-    def _entered(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
-        name, params = name_of(equation), equation.params
+    def _entered(self, equation: Any, inputs: list[Any], place: Place) -> list[Any]:
+        name, params, inside = name_of(equation), equation.params, place.inside(equation)
         if name in REMAT and self._named is None:
             body = jax.checkpoint(
-                lambda *values: self.run(called_by(equation), values, within),
+                lambda *values: self.run(called_by(equation), values, inside),
                 prevent_cse=params["prevent_cse"],
                 policy=params["policy"],
             )
             return list(body(*inputs))
         if name in CALLS | CUSTOM | REMAT:
-            return self.run(called_by(equation), inputs, within)
+            return self.run(called_by(equation), inputs, inside)
         if name == "scan":
-            return self._scan(equation, inputs, within)
+            return self._scan(equation, inputs, place)
         if self._named is not None:
             raise ValueError(
                 f"expected operations outside of while loops and branches to look at, got one within {name!r}; "
                 f"a scan keeps the values of every step"
             )
         if name == "while":
-            return self._while(equation, inputs, within)
+            return self._while(equation, inputs, inside)
         if name == "cond":
             index, *operands = inputs
             branches = [
-                lambda *values, branch=branch: tuple(self.run(branch, values, within)) for branch in params["branches"]
+                lambda *values, branch=branch: tuple(self.run(branch, values, inside)) for branch in params["branches"]
             ]
             return list(lax.switch(index, branches, *operands))
         raise ValueError(f"expected operations within calls, loops and branches, got one within {name!r}")
 
-    def _scan(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
+    def _scan(self, equation: Any, inputs: list[Any], place: Place) -> list[Any]:
         params = equation.params
         consts, carry, xs = parts_of_scan(equation, inputs)
+        along = self._along(place.operation(equation))
 
         def body(carry: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-            inner = _Rewriting(self._which, self._named)
-            outputs = inner.run(params["jaxpr"], [*consts, *carry, *x], within)
+            inner = _Rewriting(self._which, self._named, along=self._along)
+            inside = Place((*place.within, equation), (*place.steps, x[1]))
+            outputs = inner.run(params["jaxpr"], [*consts, *carry, *x[0]], inside)
             return tuple(outputs[: len(carry)]), (outputs[len(carry) :], inner._seen)
 
         final, (ys, seen) = lax.scan(
             body,
             tuple(carry),
-            tuple(xs),
+            (tuple(xs), along),
             length=params["length"],
             reverse=params["reverse"],
             unroll=params["unroll"],
@@ -188,13 +245,13 @@ class _Rewriting:
             self._keep(name, value)
         return [*final, *ys]
 
-    def _while(self, equation: Any, inputs: list[Any], within: tuple[Any, ...]) -> list[Any]:
+    def _while(self, equation: Any, inputs: list[Any], inside: Place) -> list[Any]:
         params = equation.params
         condition, body, carry = parts_of_while(equation, inputs)
         return list(
             lax.while_loop(
-                lambda carry: self.run(params["cond_jaxpr"], [*condition, *carry], within)[0],
-                lambda carry: tuple(self.run(params["body_jaxpr"], [*body, *carry], within)),
+                lambda carry: self.run(params["cond_jaxpr"], [*condition, *carry], inside)[0],
+                lambda carry: tuple(self.run(params["body_jaxpr"], [*body, *carry], inside)),
                 tuple(carry),
             )
         )

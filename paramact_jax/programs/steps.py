@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from paramact_jax.programs.program import CALLS, CUSTOM, REMAT, apply, called_by, evaluate, name_of, opened
+from paramact_jax.programs.program import CALLS, CUSTOM, REMAT, apply, called_by, evaluate, inputs_of, name_of, opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +103,8 @@ def flatten(program: Any) -> FlatProgram:
         flat.literals.add(new)
         return new
 
-    def rule(equation: Any, values: Sequence[Any]) -> Sequence[int]:
-        inputs = tuple(map(of, equation.invars, values))
+    def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[int]:
+        inputs = tuple(map(of, equation.invars, inputs_of(equation, read)))
         if name_of(equation) in CALLS | REMAT:
             return run(called_by(equation), inputs)
         outputs = tuple(map(number, equation.outvars))

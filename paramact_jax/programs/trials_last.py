@@ -22,6 +22,7 @@ from paramact_jax.programs.program import (
     apply,
     called_by,
     evaluate,
+    inputs_of,
     name_of,
     opened,
     parts_of_scan,
@@ -86,7 +87,8 @@ class _TrialsLast:
         """Returns the outputs of a program."""
         return evaluate(*opened(program), values, rule=self._rule)
 
-    def _rule(self, equation: Any, inputs: list[Any]) -> Sequence[Any]:
+    def _rule(self, equation: Any, read: Callable[[Any], Any]) -> Sequence[Any]:
+        inputs = inputs_of(equation, read)
         name = name_of(equation)
         called = called_by(equation)
         if not any(isinstance(x, Trials) for x in inputs) and name not in LOOPS and called is None:

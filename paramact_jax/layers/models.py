@@ -1,0 +1,213 @@
+"""What can be made trainable: nnx modules, linen modules and functions, each as one kind of call."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+from flax import linen, nnx
+
+from paramact_jax.layers.nnx import ActivationParam
+from paramact_jax.layers.rewritten import Call, Rewritten, Values
+
+KEY = "activations"
+"""Where the values of a and b lie in variables: among linen's params, or beside the params of a function."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NnxCall:
+    """Calls a method of an nnx module that is put together from its parts."""
+
+    graphdef: Any
+    method: str
+
+    def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """Returns the result, the module's graph after the call, and its variables that the call changed.
+
+        A call that adds variables, as `sow` does, has another graph; then all variables are returned.
+        """
+        model = nnx.merge(self.graphdef, params, rest, copy=True)
+        before = {path: variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(model))}
+        with _scopes(model):
+            result = getattr(model, self.method)(*args, **kwargs)
+        graphdef, state = nnx.split(model)
+        if graphdef == self.graphdef:
+            after = nnx.to_flat_state(state)
+            state = nnx.from_flat_state([(p, v) for p, v in after if v.get_value() is not before[p]])
+        return result, graphdef, state
+
+
+class Parametrised(nnx.Module):
+    """An nnx module whose activations are a f(y - b). Made by `parametrise`.
+
+    Attributes:
+      model: a copy of the module, as it was written. Its parameters are trained through this module.
+      activations: the learned ones of a and b of each activation by its name, in `ActivationParam`.
+    """
+
+    def __init__(self, model: nnx.Module, values: Values, rewritten: Rewritten) -> None:
+        """Takes the module, the values of a and b, and what is changed."""
+        self.model = model
+        self.activations = nnx.Dict(
+            {name: nnx.Dict({p: ActivationParam(x) for p, x in own.items()}) for name, own in values.items()}
+        )
+        self._rewritten = rewritten
+
+    def __call__(self, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
+        """Returns what the module returns, with its activations as they are trained.
+
+        Args:
+          *args: as the module takes them.
+          method: name of the method to call.
+          **kwargs: as the module takes them.
+
+        Raises:
+          ValueError: for a call that reaches an activation that the example did not.
+        """
+        result, graphdef, state = self._rewritten(
+            nnx_call(self.model, method, args, kwargs), nnx.to_pure_dict(nnx.state(self.activations))
+        )
+        if graphdef != nnx.split(self.model)[0]:
+            self.model = nnx.merge(graphdef, state)
+        elif jax.tree.leaves(state):
+            nnx.update(self.model, state)
+        return result
+
+
+def nnx_call(model: nnx.Module, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """Returns a call of a module's method."""
+    graphdef, state = nnx.split(model)
+    params, rest = nnx.split_state(state, nnx.Param, ...)
+    return Call(NnxCall(graphdef, method), params, rest, args, kwargs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Apply:
+    """Calls a linen module or a function whose activations are a f(y - b). Made by `parametrise`.
+
+    Attributes:
+      call: calls the module or function as it was written, with its variables in two trees.
+      rewritten: what is changed.
+    """
+
+    call: LinenCall | FunctionCall
+    rewritten: Rewritten
+
+    def __call__(self, variables: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Returns what the module or function returns, with its activations as they are trained.
+
+        Args:
+          variables: as `parametrise` made them, trained or not.
+          *args: as the module or function takes them, after its variables.
+          **kwargs: the same; a linen module's `method`, `rngs` and `mutable` too.
+
+        Raises:
+          ValueError: for variables without those of the activations, or a call that reaches an activation that the
+            example did not.
+        """
+        own, values = self.call.parted(variables)
+        return self.rewritten(self.call.of(own, args, kwargs), values)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinenCall:
+    """Calls a linen module."""
+
+    module: linen.Module
+
+    def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns what `module.apply` returns."""
+        return self.module.apply({"params": params, **rest}, *args, **kwargs)
+
+    def of(self, variables: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Returns a call with these variables."""
+        rest = {name: collection for name, collection in variables.items() if name != "params"}
+        return Call(self, variables.get("params", {}), rest, args, kwargs)
+
+    def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
+        """Returns the module's own variables, and those of the activations."""
+        params = dict(_member(variables, "params"))
+        values = _member(params, KEY)
+        del params[KEY]
+        return {**variables, "params": params}, values
+
+    @staticmethod
+    def scope(scope: str) -> str:
+        """Returns the path of a module, without the whole module's name in front."""
+        return ".".join(scope.split("/")[1:])
+
+    def joined(self, variables: Mapping[str, Any], values: Values) -> dict[str, Any]:
+        """Returns variables with those of the activations among the params."""
+        return {**variables, "params": {**variables.get("params", {}), KEY: values}}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FunctionCall:
+    """Calls a function of params and arguments."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns what the function returns."""
+        del rest
+        return self.function(params, *args, **kwargs)
+
+    def of(self, params: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Returns a call with these params."""
+        return Call(self, params, (), args, kwargs)
+
+    def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
+        """Returns the function's params, and those of the activations."""
+        return _member(variables, "params"), _member(variables, KEY)
+
+    @staticmethod
+    def scope(scope: str) -> str:
+        """Returns the named scopes around."""
+        return scope.replace("/", ".")
+
+    def joined(self, params: Any, values: Values) -> dict[str, Any]:
+        """Returns params with those of the activations beside them."""
+        return {"params": params, KEY: values}
+
+
+def _member(variables: Any, key: str) -> Any:
+    if not isinstance(variables, Mapping) or key not in variables:
+        got = ", ".join(map(str, variables)) if isinstance(variables, Mapping) else type(variables).__name__
+        raise ValueError(
+            f"expected variables like those that parametrise returned, a dict with {key!r}, got {got or 'an empty one'}"
+        )
+    return variables[key]
+
+
+@contextlib.contextmanager
+def _scopes(model: nnx.Module) -> Iterator[None]:
+    """Within, what a module within the model computes is traced in a scope of the module's path."""
+    names = {
+        id(module): ".".join(map(str, path))
+        for path, module in nnx.iter_graph(model)
+        if isinstance(module, nnx.Module) and path
+    }
+    classes = {type(module) for _, module in nnx.iter_graph(model) if isinstance(module, nnx.Module)}
+    with contextlib.ExitStack() as stack:
+        for cls in classes:
+            if any("__call__" in vars(base) for base in cls.__mro__):
+                _scope_calls(cls, names, stack)
+        yield
+
+
+def _scope_calls(cls: Any, names: Mapping[int, str], stack: contextlib.ExitStack) -> None:
+    before = cls.__call__
+    own = "__call__" in vars(cls)
+
+    @functools.wraps(before)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        name = names.get(id(self))
+        with jax.named_scope(name) if name else contextlib.nullcontext():
+            return before(self, *args, **kwargs)
+
+    cls.__call__ = call
+    stack.callback(setattr, cls, "__call__", before) if own else stack.callback(delattr, cls, "__call__")

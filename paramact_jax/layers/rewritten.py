@@ -1,0 +1,273 @@
+"""A function whose activations are a f(y - b): traced at every new shape, its activations found and replaced."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paramact_jax.activations.record import Function
+from paramact_jax.layers.sharing import Kind
+from paramact_jax.programs import Operation, Program, replace, trace, walk
+from paramact_jax.programs.marks import marked
+from paramact_jax.programs.naming import is_activation
+from paramact_jax.programs.places import is_differentiated
+from paramact_jax.programs.program import opened, programs_of, settings
+from paramact_jax.programs.rewrite import Instead
+from paramact_jax.programs.sites import Site, sites
+
+Values = Mapping[str, Mapping[str, Any]]
+"""Name of an activation -> its a and b."""
+
+
+class Call(NamedTuple):
+    """The arguments of one call, and how to call with them.
+
+    Attributes:
+      call: maps (learned, held, args, kwargs) to a result.
+      learned: tree of the learned parameters.
+      held: tree of what else belongs to the model.
+      args: positional arguments. What is no array in them is as it is, so that flags stay flags.
+      kwargs: named arguments.
+    """
+
+    call: Callable[..., Any]
+    learned: Any
+    held: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+class Reading(NamedTuple):
+    """What a call does, as a program.
+
+    Attributes:
+      program: of the arrays among the arguments.
+      found: its sites, by what tells each from the others at any shape of the arguments.
+    """
+
+    program: Program
+    found: list[tuple[Hashable, Site]]
+
+
+def read(call: Call, also: Sequence[Function]) -> Reading:
+    """Traces a call and finds the activations in it. Nothing is computed."""
+    function, arrays = _of_arrays(call)
+    own = _arrays_and_rest(call.learned)[0]
+    learned = [jnp.issubdtype(x.dtype, jnp.inexact) for x in own] + [False] * (len(arrays) - len(own))
+    program = trace(function, arrays)
+    marks = any(map(is_differentiated, walk(program)))
+    if marks:
+        with marked(is_activation):
+            program = trace(function, arrays)
+    found = sites(program, learned, also=also)
+    return Reading(program, list(_told_apart(found, marks)))
+
+
+def _told_apart(found: Sequence[Site], marks: bool) -> Iterator[tuple[Hashable, Site]]:
+    """Sites with what they are known by: place and function, and their number among equals.
+
+    Where a program takes derivatives it applies one activation several times, in the function and in its derivatives.
+    They share a and b, so all of one function that depend on the same parameters are one.
+    """
+    seen: collections.Counter[Hashable] = collections.Counter()
+    for site in found:
+        if marks:
+            yield (site.function, site.origin.learned), site
+            continue
+        known = (site.place.scope, site.place.own_lines, site.function)
+        yield (*known, seen[known]), site
+        seen[known] += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainable:
+    """How an activation got its a and b.
+
+    Attributes:
+      name: under which they are kept.
+      sharing: who shares one value.
+      features: shape of a and b, without the axes of layers.
+      layers: lengths of the scans over layers around it, each step of which has values of its own; empty: none.
+      frozen: values of a and b that are not learned.
+    """
+
+    name: str
+    sharing: Kind
+    features: tuple[int, ...]
+    layers: tuple[int, ...]
+    frozen: tuple[tuple[str, float], ...]
+
+    def aligned(self, value: Any, site: Site, like: jax.Array) -> jax.Array:
+        """Returns a or b with the rank and dtype of an input, along the axis that its entries belong to.
+
+        Raises:
+          ValueError: if the input has another number of features.
+        """
+        shape = like.shape
+        if not self.features:
+            to = (1,) * len(shape)
+        elif self.sharing == "element":
+            to = (1, *self.features)
+        else:
+            axis = site.axis if site.axis is not None else len(shape) - 1
+            to = (*(1,) * axis, *self.features, *(1,) * (len(shape) - axis - 1))
+        if any(n not in (1, m) for n, m in zip(to, shape, strict=True)) or len(to) != len(shape):
+            raise ValueError(
+                f"{self.name}: expected an input with features {self.features}, as in the example, got shape {shape}"
+            )
+        return jnp.asarray(value).astype(like.dtype).reshape(to)
+
+
+class Rewritten:
+    """A call whose activations have been replaced. Equal if they replace the same in the same way.
+
+    Attributes:
+      trainable: how each activation that the example reached is changed, by what tells it apart; None: left.
+      also: as in `parametrise`.
+    """
+
+    def __init__(self, trainable: Mapping[Hashable, Trainable | None], also: tuple[Function, ...]) -> None:
+        """Takes what became of the activations of an example."""
+        self.trainable = dict(trainable)
+        self.also = also
+        self._traced: dict[Any, Reading] = {}
+
+    def __call__(self, call: Call, values: Values) -> Any:
+        """Returns the call's result with these a and b.
+
+        Raises:
+          ValueError: if the call reaches an activation that the example did not, or one with other features.
+        """
+        program, found = self._read(call)
+        return _replaced(program, self._changes(found), values)(_of_arrays(call)[1])
+
+    def _read(self, call: Call) -> Reading:
+        """What the call does; of the calls that differ in their arrays' values only, the first is traced."""
+        arrays, fixed = _arrays_and_rest((call.learned, call.held, call.args, call.kwargs))
+        key = (_Static(call.call, fixed).key, tuple(map(jax.typeof, arrays)), settings())
+        try:
+            hash(key)
+        except TypeError:
+            return read(call, self.also)
+        if key not in self._traced:
+            reading = read(call, self.also)
+            if _holds_traced(reading.program):
+                return reading
+            while len(self._traced) >= _KEPT:
+                del self._traced[next(iter(self._traced))]
+            self._traced[key] = reading
+        return self._traced[key]
+
+    def _changes(self, found: Sequence[tuple[Hashable, Site]]) -> list[tuple[Site, Trainable]]:
+        unknown = [site for known, site in found if known not in self.trainable and not site.why and not site.gate]
+        if unknown:
+            where = "; ".join(f"{site.function} at {site.place}, input {site.shape}" for site in unknown[:3])
+            raise ValueError(
+                f"expected a call that reaches the activations of the example only, got one that reaches {where}; "
+                f"call parametrise with an example that reaches it"
+            )
+        chosen = ((site, self.trainable.get(known)) for known, site in found)
+        return [(site, how) for site, how in chosen if how is not None]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rewritten) and (self.trainable, self.also) == (other.trainable, other.also)
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.trainable.items()), self.also))
+
+    def __reduce__(self) -> Any:
+        return Rewritten, (self.trainable, self.also)
+
+
+def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], values: Values) -> Callable[..., Any]:
+    """The program's function with a f(y - b) for every f that is to be changed."""
+    by_operation = {site.operation.key: (site, how) for site, how in changes}
+    in_scan: dict[tuple[int, ...], set[str]] = {}
+    for site, how in changes:
+        for scan in site.layer_scans if how.layers else ():
+            in_scan.setdefault(scan, set()).add(how.name)
+
+    def current(name: str, operation: Operation) -> Mapping[str, Any]:
+        """The values of this step of the scans around."""
+        steps = (step for step in reversed(operation.steps) if step is not None and name in step)
+        return next(steps, values).get(name, {})
+
+    def which(operation: Operation) -> Instead | None:
+        if (change := by_operation.get(operation.key)) is None:
+            return None
+        site, how = change
+
+        def by(y: jax.Array, *held: Any) -> list[jax.Array]:
+            parameters = {**dict(how.frozen), **current(how.name, operation)}
+            if "b" in parameters:
+                y = y - how.aligned(parameters["b"], site, y)
+            z = site.value(y, *held)
+            return [how.aligned(parameters["a"], site, z) * z if "a" in parameters else z]
+
+        return Instead(site.equations, (site.y, *site.held), by)
+
+    def along(operation: Operation) -> Any:
+        return {name: current(name, operation) for name in sorted(in_scan.get(operation.key, ()))} or None
+
+    return replace(program, which, along=along)
+
+
+_KEPT = 32
+"""How many programs of one model are kept, for calls that differ in shapes or flags."""
+
+
+def _holds_traced(program: Program) -> bool:
+    """Whether a program holds values of a trace that ends before the program does."""
+    closed = [program.closed, *(inner for operation in walk(program) for inner in programs_of(operation.equation))]
+    return any(isinstance(value, jax.core.Tracer) for one in closed for value in opened(one)[1])
+
+
+class _Static:
+    """What is no array in a call."""
+
+    def __init__(self, call: Callable[..., Any], fixed: Any) -> None:
+        self.call, self.fixed = call, fixed
+
+    @property
+    def key(self) -> Any:
+        leaves, tree = self.fixed
+        return self.call, tuple((type(leaf), leaf) for leaf in leaves), tree
+
+    def restored(self, arrays: Sequence[Any]) -> Call:
+        leaves, tree = self.fixed
+        rest = iter(arrays)
+        return Call(self.call, *jax.tree.unflatten(tree, [next(rest) if x is _ARRAY else x for x in leaves]))
+
+
+class _Array:
+    """Stands where an array was."""
+
+
+_ARRAY = _Array()
+
+
+def _arrays_and_rest(tree: Any) -> tuple[list[Any], Any]:
+    leaves, structure = jax.tree.flatten(tree)
+    arrays = [x for x in leaves if _is_array(x)]
+    return arrays, (tuple(_ARRAY if _is_array(x) else x for x in leaves), structure)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (jax.Array, np.ndarray, np.generic))
+
+
+def _of_arrays(call: Call) -> tuple[Callable[[list[Any]], Any], list[Any]]:
+    """The call as a function of its arrays alone, and these."""
+    arrays, fixed = _arrays_and_rest((call.learned, call.held, call.args, call.kwargs))
+
+    def function(arrays: list[Any]) -> Any:
+        restored = _Static(call.call, fixed).restored(arrays)
+        return restored.call(restored.learned, restored.held, *restored.args, **restored.kwargs)
+
+    return function, arrays

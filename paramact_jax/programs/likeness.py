@@ -1,0 +1,89 @@
+"""Which known activation a function is, told by its values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paramact_jax.activations import catalogue
+from paramact_jax.activations.record import Function
+
+_Y = np.concatenate([np.linspace(-6, 6, 95), [-0.0, -30.0, 30.0, 100.0, -100.0]]).astype(np.float32)
+"""Where functions are compared."""
+
+_TOLERANCE = 1e-4
+"""Relative to 1 or to the value, whichever is larger: formulas for one function round differently."""
+
+
+def values_of(function: Callable[..., Any], shape: tuple[int, ...], dtype: Any, y: np.ndarray = _Y) -> np.ndarray:
+    """Returns f(y) of an elementwise function that takes arrays of one shape only."""
+    size = int(np.prod(shape))
+    blocks = -(-len(y) // size)
+    padded = np.pad(y, (0, blocks * size - len(y)), mode="edge").reshape(blocks, *shape)
+    with jax.ensure_compile_time_eval():  # the caller may be traced
+        inputs = jnp.asarray(padded, dtype)
+        values = jax.jit(jax.vmap(function))(inputs)
+    return np.asarray(values, np.float64).reshape(-1)[: len(y)]
+
+
+def known_as(values: np.ndarray, dtype: Any = jnp.float32) -> str | None:
+    """Returns the name of the activation that has these values, at the numbers where `values_of` computes them.
+
+    Known are the functions of `jax.nn` and of the catalogue, sine, cosine, the square of ReLU, and the families of
+    leaky ReLU, ELU and CELU with any slope or alpha. A constant or affine function is none.
+    """
+    return next((name for name, known in _known() if alike(values, known, dtype)), None) or _family(values, dtype)
+
+
+def is_affine(values: np.ndarray, dtype: Any = jnp.float32) -> bool:
+    """Tells whether the values are those of c y + d."""
+    y = _Y.astype(np.float64)
+    slope = (values[0] - values[94]) / (y[0] - y[94])
+    return alike(values, values[95] + slope * y, dtype)
+
+
+def alike(values: np.ndarray, others: np.ndarray, dtype: Any = jnp.float32) -> bool:
+    """Tells whether values that were computed in a dtype are these others, where they are finite."""
+    finite = np.isfinite(values)
+    if np.count_nonzero(finite) < 0.9 * len(values):
+        return False
+    tolerance = max(_TOLERANCE, 8 * float(jnp.finfo(dtype).eps))
+    difference = np.abs(values[finite] - others[finite])
+    return bool(np.all(difference <= tolerance * np.maximum(1, np.abs(others[finite]))))
+
+
+def _family(values: np.ndarray, dtype: Any) -> str | None:
+    y = _Y.astype(np.float64)
+    slope, floor = values[0] / y[0], -values[-1]  # of a leaky ReLU; of ELU and CELU, whose value at -100 this is
+    candidates = {"leaky_relu": np.where(y > 0, y, slope * y)}
+    if np.isfinite(floor) and floor > 0:
+        candidates["elu"] = np.where(y > 0, y, floor * np.expm1(np.minimum(y, 0)))
+        candidates["celu"] = np.where(y > 0, y, floor * np.expm1(np.minimum(y, 0) / floor))
+    return next((name for name, others in candidates.items() if alike(values, others, dtype)), None)
+
+
+@functools.cache
+def _known() -> list[tuple[str, np.ndarray]]:
+    """The functions by the names that `jax.nn` gives them, each with its values."""
+    renamed = {"gelu_tanh": "gelu", "softsign": "soft_sign", "leaky_relu_tenth": "leaky_relu"}
+    records = [record for record in map(catalogue.get, catalogue.names()) if not record.params]
+    functions: list[tuple[str, Function]] = [
+        *((renamed.get(record.name, record.name), record.fn) for record in records if record.name not in _NONE),
+        *((name, getattr(jax.nn, name)) for name in ("hard_tanh", "sparse_plus", "sparse_sigmoid")),
+        *(("sin", jnp.sin), ("cos", jnp.cos), ("relu_squared", lambda y: jax.nn.relu(y) ** 2)),
+    ]
+    return [(name, values_of(function, (len(_Y),), jnp.float32)) for name, function in functions]
+
+
+_NONE = ("identity", "relu_from_right", "step", "sgn")
+"""Of the catalogue, what is no activation or has the values of another."""
+
+
+def values_like(function: Function) -> np.ndarray:
+    """Returns the values of an elementwise function of arrays of any shape."""
+    return values_of(function, (len(_Y),), jnp.float32)

@@ -1,0 +1,262 @@
+"""Which elementwise operations of a program together are an activation, and which one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jax.extend import core
+
+from paramact_jax.activations.record import Function
+from paramact_jax.programs import likeness
+from paramact_jax.programs.chains import Chains, Piece, is_elementwise_program, is_float
+from paramact_jax.programs.marks import mark_p
+from paramact_jax.programs.program import apply, called_by, inputs_of, name_of, opened, walk
+
+_STRONG = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin", "cos": "cos", "erf": "erf", "erfc": "erfc"} | {
+    "atan": "arctan",
+    "asinh": "arcsinh",
+}
+"""Primitives that make a function an activation, by the names of their functions."""
+
+NAMES = frozenset(
+    [
+        "celu",
+        "elu",
+        "gelu",
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_swish",
+        "hard_tanh",
+        "leaky_relu",
+        "log_sigmoid",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "soft_sign",
+        "softplus",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "squareplus",
+        "swish",
+        "tanh",
+        "identity",
+    ]
+) - {"identity"}
+"""Functions of `jax.nn` and Flax that are activations wherever a program calls them."""
+
+_LINEAR = frozenset(("add", "sub", "add_any", "neg", "convert_element_type", "copy", "reduce_precision", "copy_p"))
+_SCALING = frozenset(("mul", "div"))
+_CORNERS = frozenset(("max", "min", "clamp", "select_n", "abs", "sign"))
+"""Primitives with a kink: alone they may be a known activation, as max(y, 0) is."""
+
+
+def is_strong(equation: Any) -> bool:
+    """Tells whether an operation is an activation by its name, or calls one."""
+    if equation.primitive is mark_p or name_of(equation) in _STRONG:
+        return True
+    called = called_by(equation)
+    return called is not None and (
+        _name_of_call(equation) in NAMES or any(is_strong(inner.equation) for inner in walk(called))
+    )
+
+
+def is_activation(program: Any, name: str) -> bool:
+    """Tells whether a function of this name is an activation as a whole, from its program."""
+    return is_elementwise_program(program) and (name in NAMES or any(is_strong(o.equation) for o in walk(program)))
+
+
+class Naming:
+    """Finds the activations among the elementwise operations of a program."""
+
+    def __init__(self, also: Sequence[Function]) -> None:
+        """Takes functions that are activations too."""
+        names = (str(getattr(getattr(f, "func", f), "__name__", getattr(f, "name", type(f).__name__))) for f in also)
+        self._also = [(name, likeness.values_like(f)) for name, f in zip(names, also, strict=True)]
+        self._values: dict[Any, np.ndarray] = {}
+
+    def pieces(self, chains: Chains) -> Iterator[Piece]:
+        """Yields the nonlinear pieces of a program, the last first: no operation is in two."""
+        taken: set[int] = set()
+        for equation in reversed(chains.equations):
+            v = equation.outvars[0] if len(equation.outvars) == 1 else None
+            if v is None or id(equation) in taken:
+                continue
+            if equation.primitive is mark_p:
+                yield Piece((equation,), equation.invars[0], _plain_name(equation))
+                continue
+            if v in chains.parent and is_float(v):
+                piece = self._ending_with(equation, chains, taken)
+            elif chains.alone(equation) and not chains.data(equation) and _is_nonlinear(equation, chains):
+                piece = Piece((equation,), equation.invars[0], _plain_name(equation), "of parameters alone")
+            else:
+                continue
+            if piece is not None and not isinstance(piece.y, core.Literal):
+                taken.update(map(id, piece.equations))
+                if chains.is_smooth(piece.y):
+                    yield piece
+
+    def _ending_with(self, equation: Any, chains: Chains, taken: set[int]) -> Piece | None:
+        (v,) = equation.outvars
+        segment, start = chains.segment(v), chains.parent[v]
+        if taken & set(map(id, segment)) or not chains.closed(segment):
+            return None
+        piece = Piece(tuple(segment), start)
+        if any(map(is_strong, segment)):
+            piece = _with_scaling(piece, chains, taken)
+            return piece._replace(function=self._strong_name(piece, chains))
+        if len(segment) == 1 and not _is_nonlinear(equation, chains):
+            return None
+        longest = list(self._lengthened(piece, chains, taken))
+        for longer in reversed(longest):
+            if (name := self._known(longer, chains)) is not None:
+                why = "keeps a value from 0 before a root, logarithm or quotient" if chains.guards(v) else ""
+                return longer._replace(function=name, why=why if name == "relu" else "")
+        if (
+            len(segment) > 1
+            and (values := self._values_of(piece, chains)) is not None
+            and likeness.is_affine(values, v.aval.dtype)
+        ):
+            return None
+        name = _plain_name(equation) if len(segment) == 1 else ""
+        return piece._replace(function=name, why="not known as an activation; if it is one here, name it in also=(...)")
+
+    def _lengthened(self, piece: Piece, chains: Chains, taken: set[int]) -> Iterator[Piece]:
+        """Yields a piece, then with one more segment in front each time, while nothing else needs what is between."""
+        yield piece
+        while (before := _in_front(piece, chains, taken)) is not None and not any(map(is_strong, before.equations)):
+            piece = Piece((*before.equations, *piece.equations), before.y)
+            yield piece
+
+    def _strong_name(self, piece: Piece, chains: Chains) -> str:
+        strong = next(equation for equation in reversed(piece.equations) if is_strong(equation))
+        call = _name_of_call(strong)
+        is_one = len([e for e in piece.equations if not _is_scaling_by_number(e)]) == 1
+        if is_one and (call in NAMES or name_of(strong) in _STRONG):
+            return _plain_name(strong)
+        known = self._known(piece, chains)
+        return known or (call if call and not call.startswith("_") else f"function of {_plain_name(strong)}")
+
+    def _known(self, piece: Piece, chains: Chains) -> str | None:
+        nonlinear = [e for e in piece.equations if _is_nonlinear(e, chains) or len(chains.data(e)) > 1]
+        dtype = piece.equations[-1].outvars[0].aval.dtype
+        if len(nonlinear) == 1 and not self._also and not _may_be_known(nonlinear[0]):
+            return None
+        if (values := self._values_of(piece, chains)) is None or likeness.is_affine(values, dtype):
+            return None
+        own = next((name for name, others in self._also if likeness.alike(values, others, dtype)), None)
+        return own or likeness.known_as(values, dtype)
+
+    def _values_of(self, piece: Piece, chains: Chains) -> np.ndarray | None:
+        before = chains.fixed(piece)
+        if before is None:
+            return None
+        equations = [*before, *piece.equations]
+        key = _text(equations, piece.y)
+        if key not in self._values:
+            self._values[key] = likeness.values_of(
+                lambda y: run_equations(equations, {piece.y: y}), piece.y.aval.shape, piece.y.aval.dtype
+            )
+        return self._values[key]
+
+
+def _in_front(piece: Piece, chains: Chains, taken: set[int]) -> Piece | None:
+    """The segment that makes y of its parent, if only this piece needs y."""
+    if piece.y not in chains.parent:
+        return None
+    segment = chains.segment(piece.y)
+    users = {id(equation) for equation in piece.equations}
+    closed = chains.closed([*segment, *piece.equations]) and not taken & {*map(id, segment)}
+    return Piece(tuple(segment), chains.parent[piece.y]) if closed and users else None
+
+
+def _with_scaling(piece: Piece, chains: Chains, taken: set[int]) -> Piece:
+    """The piece with a multiplication by a number right before it, such as the frequency in sin(30 y)."""
+    before = _in_front(piece, chains, taken)
+    if before is not None and len(before.equations) == 1 and _is_scaling_by_number(before.equations[0]):
+        return Piece((*before.equations, *piece.equations), before.y)
+    return piece
+
+
+def _is_scaling_by_number(equation: Any) -> bool:
+    return name_of(equation) in _SCALING and any(isinstance(atom, core.Literal) for atom in equation.invars)
+
+
+def _is_nonlinear(equation: Any, chains: Chains) -> bool:
+    """Whether an operation of one array is not linear in it."""
+    name = name_of(equation)
+    if (called := called_by(equation)) is not None:
+        return any(_never_linear(inner.equation) for inner in walk(called))
+    if name == "mul":
+        return equation.invars[0] is equation.invars[1]
+    if name == "div":
+        return not isinstance(equation.invars[1], core.Literal) and equation.invars[1] in (
+            chains.data(equation) or equation.invars
+        )
+    if name == "select_n":
+        return equation.invars[0] in chains.data(equation)
+    return _never_linear(equation)
+
+
+def _never_linear(equation: Any) -> bool:
+    name = name_of(equation)
+    return (
+        called_by(equation) is None
+        and is_float(equation.outvars[0])
+        and name
+        not in (_LINEAR | _SCALING | {"select_n", "broadcast_in_dim", "reshape", "stop_gradient", "real", "squeeze"})
+    )
+
+
+def _may_be_known(equation: Any) -> bool:
+    called = called_by(equation)
+    return called is not None or name_of(equation) in _CORNERS
+
+
+def _name_of_call(equation: Any) -> str:
+    """The name of the function that an operation calls, or that the one call within it calls."""
+    if equation.primitive is mark_p:
+        return str(equation.params["name"])
+    if (called := called_by(equation)) is None:
+        return ""
+    if name := equation.params.get("name"):
+        return str(name)
+    inner = opened(called)[0].eqns
+    return _name_of_call(inner[0]) if len(inner) == 1 else ""
+
+
+def _plain_name(equation: Any) -> str:
+    name = _name_of_call(equation) or name_of(equation)
+    return _STRONG.get(name, name)
+
+
+def run_equations(equations: Sequence[Any], env: Mapping[Any, Any]) -> Any:
+    """Returns what the last of some operations makes, of the values of variables that none of them makes."""
+    values = dict(env)
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+    for equation in equations:
+        made = apply(equation.primitive, equation.params, inputs_of(equation, read))
+        values.update(zip(equation.outvars, made, strict=True))
+    return values[equations[-1].outvars[0]]
+
+
+def _text(equations: Sequence[Any], y: Any) -> str:
+    """The operations as text with their variables renamed, equal for the same function written again."""
+    names = {y: "y"}
+    lines = [str((y.aval.shape, y.aval.dtype))]
+    for equation in equations:
+        inputs = [
+            repr(atom.val) if isinstance(atom, core.Literal) else names.setdefault(atom, f"v{len(names)}")
+            for atom in equation.invars
+        ]
+        names.update({v: f"v{len(names)}" for v in equation.outvars})
+        params = [(key, value) for key, value in sorted(equation.params.items()) if not callable(value)]
+        lines.append(f"{name_of(equation)} {params} {inputs}")
+    return "\n".join(lines)

@@ -1,0 +1,169 @@
+"""What the values of a program come from: learned parameters, inputs, or neither, and along which axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from paramact_jax.programs.program import name_of
+
+
+class Origin(NamedTuple):
+    """What an array depends on.
+
+    Attributes:
+      learned: numbers of the learned parameters.
+      inputs: whether it depends on inputs, integers and random keys among them.
+      smooth: whether it depends on inputs of a float dtype.
+      axes: for each axis, whether its entries differ by parameters, as those of nodes and channels do. The entries
+        along the other axes are samples, times or places of an input.
+    """
+
+    learned: frozenset[int] = frozenset()
+    inputs: bool = False
+    smooth: bool = False
+    axes: tuple[bool, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Whether a derivative by parameters or inputs can reach it."""
+        return self.smooth or bool(self.learned)
+
+
+def constant(shape: Sequence[int]) -> Origin:
+    """Returns the origin of an array that depends on nothing."""
+    return Origin(axes=(False,) * len(shape))
+
+
+def parameter(number: int, shape: Sequence[int]) -> Origin:
+    """Returns the origin of a learned parameter."""
+    return Origin(frozenset({number}), axes=(True,) * len(shape))
+
+
+def an_input(shape: Sequence[int], dtype: Any) -> Origin:
+    """Returns the origin of an input."""
+    return Origin(inputs=True, smooth=bool(jnp.issubdtype(dtype, jnp.inexact)), axes=(False,) * len(shape))
+
+
+def union(*origins: Origin) -> Origin:
+    """Returns the origin of a value that may come from any of these, which have one number of axes."""
+    return Origin(
+        frozenset().union(*(o.learned for o in origins)),
+        any(o.inputs for o in origins),
+        any(o.smooth for o in origins),
+        tuple(map(any, zip(*(o.axes for o in origins), strict=True))),
+    )
+
+
+def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
+    """Returns the origins of what an operation makes, one that holds no programs."""
+    axes = _AXES.get(name_of(equation), _same_rank)(equation, [o.axes for o in inputs])
+    outputs = []
+    for number, variable in enumerate(equation.outvars):
+        made = union(*(o._replace(axes=()) for o in inputs)) if inputs else Origin()
+        if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):  # no derivative passes
+            made = made._replace(learned=frozenset(), smooth=False)
+        outputs.append(
+            made._replace(axes=axes if number == 0 else _same_rank(equation, [o.axes for o in inputs], number))
+        )
+    return outputs
+
+
+Axes = tuple[bool, ...]
+
+
+def _same_rank(equation: Any, axes: Sequence[Axes], output: int = 0) -> Axes:
+    """Axes that stay where they are; for an unknown operation that moves them, as if the last were the features."""
+    rank = len(equation.outvars[output].aval.shape)
+    alike = [a for a in axes if len(a) == rank]
+    if alike:
+        return tuple(map(any, zip(*alike, strict=True)))
+    return tuple(bool(axes) and any(map(any, axes)) and axis == rank - 1 for axis in range(rank))
+
+
+def _of_dot(equation: Any, axes: Sequence[Axes]) -> Axes:
+    (contracted_left, contracted_right), (batch_left, batch_right) = equation.params["dimension_numbers"]
+    left, right = axes
+    shared = tuple(left[i] or right[j] for i, j in zip(batch_left, batch_right, strict=True))
+    free_left = (x for i, x in enumerate(left) if i not in (*contracted_left, *batch_left))
+    free_right = (x for i, x in enumerate(right) if i not in (*contracted_right, *batch_right))
+    return (*shared, *free_left, *free_right)
+
+
+def _of_convolution(equation: Any, axes: Sequence[Axes]) -> Axes:
+    numbers = equation.params["dimension_numbers"]
+    image, kernel = axes
+    made = [False] * len(image)
+    for left, out in zip(numbers.lhs_spec, numbers.out_spec, strict=True):
+        made[out] = image[left]
+    made[numbers.out_spec[1]] = kernel[numbers.rhs_spec[0]]
+    return tuple(made)
+
+
+def _of_broadcast(equation: Any, axes: Sequence[Axes]) -> Axes:
+    made = [False] * len(equation.params["shape"])
+    sizes = equation.invars[0].aval.shape
+    for axis, target in enumerate(equation.params["broadcast_dimensions"]):
+        made[target] = axes[0][axis] and sizes[axis] == equation.params["shape"][target]
+    return tuple(made)
+
+
+def _of_transpose(equation: Any, axes: Sequence[Axes]) -> Axes:
+    return tuple(axes[0][axis] for axis in equation.params["permutation"])
+
+
+def _of_squeeze(equation: Any, axes: Sequence[Axes]) -> Axes:
+    return tuple(x for axis, x in enumerate(axes[0]) if axis not in equation.params["dimensions"])
+
+
+def _of_reduction(equation: Any, axes: Sequence[Axes]) -> Axes:
+    return tuple(x for axis, x in enumerate(axes[0]) if axis not in equation.params["axes"])
+
+
+def _of_reshape(equation: Any, axes: Sequence[Axes]) -> Axes:
+    """An axis of the result has the axes of the input that the same run of elements is made of."""
+    before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    made: list[bool] = []
+    i = 0
+    while len(made) < len(after):
+        start, size, sizes = i, 1, after[len(made)]
+        group = 1
+        while size != sizes:
+            if size < sizes and i < len(before):
+                size, i = size * before[i], i + 1
+            elif size > sizes and len(made) + group < len(after):
+                sizes, group = sizes * after[len(made) + group], group + 1
+            else:  # an array without elements
+                return _same_rank(equation, axes)
+        learned = any(x for x, n in zip(axes[0][start:i], before[start:i], strict=True) if n > 1)
+        made += [learned and after[len(made) + k] > 1 for k in range(group)]
+    return tuple(made)
+
+
+def _of_gather(equation: Any, axes: Sequence[Axes]) -> Axes:
+    numbers = equation.params["dimension_numbers"]
+    operand, indices = axes[0], iter(axes[1][:-1])
+    kept = iter(
+        axis
+        for axis in range(len(operand))
+        if axis not in (*numbers.collapsed_slice_dims, *getattr(numbers, "operand_batching_dims", ()))
+    )
+    rank = len(equation.outvars[0].aval.shape)
+    return tuple(operand[next(kept)] if axis in numbers.offset_dims else next(indices) for axis in range(rank))
+
+
+_AXES: dict[str, Callable[..., Axes]] = {
+    "dot_general": _of_dot,
+    "conv_general_dilated": _of_convolution,
+    "broadcast_in_dim": _of_broadcast,
+    "transpose": _of_transpose,
+    "squeeze": _of_squeeze,
+    "reshape": _of_reshape,
+    "gather": _of_gather,
+    **dict.fromkeys(
+        ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin"),
+        _of_reduction,
+    ),
+}

@@ -1,0 +1,294 @@
+"""Where a program applies an activation: every elementwise nonlinear function of one array, and what it is."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from paramact_jax.activations.record import Function, find_steepest_slope
+from paramact_jax.programs import likeness
+from paramact_jax.programs.chains import Chains, is_elementwise
+from paramact_jax.programs.marks import mark_p
+from paramact_jax.programs.naming import Naming, is_strong, run_equations
+from paramact_jax.programs.origins import Origin, an_input, constant, parameter, through, union
+from paramact_jax.programs.places import Place, place_of
+from paramact_jax.programs.program import (
+    Operation,
+    Program,
+    called_by,
+    inputs_of,
+    name_of,
+    opened,
+    parts_of_scan,
+    parts_of_while,
+    programs_of,
+    walk,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Site:
+    """One place where a program applies an elementwise nonlinear function z = f(y).
+
+    Attributes:
+      operation: the last of its operations, which makes z.
+      equations: its operations in order, of one program.
+      y: the variable that the function is applied to.
+      held: variables that the function reads too, which depend on no input: slopes and other parameters.
+      before: operations that make these of numbers; None: they are made of other values.
+      function: name of the function.
+      place: where it was made.
+      origin: what y depends on.
+      why: why it is no activation to be made trainable; empty: it is one.
+      recurrent: whether a step that is repeated with its own results applies it.
+      multiplies: whether its value multiplies something else that depends on an input.
+      layers: lengths of the scans around it that run over layers, the outermost first.
+      layer_scans: keys of these scans, as `Operation.key` has them.
+      steps: lengths of all other scans around it.
+    """
+
+    operation: Operation
+    equations: tuple[Any, ...]
+    y: Any
+    held: tuple[Any, ...]
+    before: tuple[Any, ...] | None
+    function: str
+    place: Place
+    origin: Origin
+    why: str = ""
+    recurrent: bool = False
+    multiplies: bool = False
+    layers: tuple[int, ...] = ()
+    layer_scans: tuple[Any, ...] = ()
+    steps: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of y."""
+        return tuple(self.y.aval.shape)
+
+    @property
+    def axis(self) -> int | None:
+        """The axis of the nodes or channels: the last along which parameters differ; None: there is none."""
+        return max((axis for axis, learned in enumerate(self.origin.axes) if learned), default=None)
+
+    @property
+    def gate(self) -> bool:
+        """Whether it is a gate of a recurrent step: a sigmoid that multiplies something."""
+        return self.recurrent and self.multiplies and self.function in ("sigmoid", "hard_sigmoid")
+
+    @property
+    def order(self) -> int:
+        """Of the derivative, in a program that takes derivatives; 0: the function itself."""
+        return int(self.operation.equation.params["order"]) if self.operation.equation.primitive is mark_p else 0
+
+    def value(self, y: Any, *held: Any) -> Any:
+        """Returns f(y), with the values that the function holds."""
+        return run_equations(self.equations, {self.y: y} | dict(zip(self.held, held, strict=True)))
+
+    def steepest_slope(self) -> float | None:
+        """Returns max |f'| as found on a grid; inf: no bound was found; None: it depends on values that f holds."""
+        if (before := self.before) is None:
+            return None
+
+        def alone(y: Any) -> Any:
+            return run_equations([*before, *self.equations], {self.y: y})
+
+        def derivative(y: Any) -> Any:
+            return likeness.values_of(
+                lambda y: jax.jvp(alone, (y,), (jnp.ones_like(y),))[1], self.shape, self.y.aval.dtype, np.asarray(y)
+            )
+
+        return find_steepest_slope(derivative)
+
+
+def sites(program: Program, learned: Sequence[bool], *, also: Sequence[Function] = ()) -> list[Site]:
+    """Returns all places in order where a program applies an elementwise nonlinear function to one array.
+
+    Args:
+      program: as `trace` made it.
+      learned: for each array among its arguments, whether it is a learned parameter; all others are inputs.
+      also: elementwise functions that are activations too, told by their values.
+    """
+    origins = [
+        parameter(number, v.aval.shape) if is_learned else an_input(v.aval.shape, v.aval.dtype)
+        for number, (v, is_learned) in enumerate(zip(program.closed.jaxpr.invars, learned, strict=True))
+    ]
+    found = _Reading(Naming(also)).read(program.closed, origins, _Around())[1]
+    return _with_repeated_cells(found)
+
+
+class _Around(NamedTuple):
+    """What lies around a program: the operations, and the scans by what they run over."""
+
+    within: tuple[Any, ...] = ()
+    layers: tuple[int, ...] = ()
+    layer_scans: tuple[Any, ...] = ()
+    steps: tuple[int, ...] = ()
+    recurrent: bool = False
+
+    def inside(self, equation: Any) -> _Around:
+        return self._replace(within=(*self.within, equation))
+
+
+Found = tuple[list[Origin], list[Site]]
+
+
+class _Reading:
+    """Reads programs, those of loops, branches and calls within."""
+
+    def __init__(self, naming: Naming) -> None:
+        self._naming = naming
+
+    def read(self, program: Any, origins: Sequence[Origin], around: _Around) -> Found:
+        """Returns the origins of a program's outputs, and its sites."""
+        jaxpr, _ = opened(program)
+        env: dict[Any, Origin] = {v: constant(v.aval.shape) for v in jaxpr.constvars}
+        env.update(zip(jaxpr.invars, origins, strict=True))
+
+        def read(atom: Any) -> Origin:
+            return constant(np.shape(atom.val)) if isinstance(atom, core.Literal) else env[atom]
+
+        inner: dict[int, list[Site]] = {}
+        for equation in jaxpr.eqns:
+            made, inner[id(equation)] = self._of(equation, inputs_of(equation, read), around)
+            env.update(zip(equation.outvars, made, strict=True))
+        taken: set[int] = set()
+        for site in self._pieces(jaxpr, env, around):
+            taken.update(map(id, site.equations))
+            inner[id(site.operation.equation)] = [site]
+        for equation in jaxpr.eqns:
+            if id(equation) not in taken and is_elementwise(equation) and (called := called_by(equation)) is not None:
+                inner[id(equation)] = self.read(called, inputs_of(equation, read), around.inside(equation))[1]
+        found = [site for equation in jaxpr.eqns for site in inner[id(equation)]]
+        return [read(atom) for atom in jaxpr.outvars], found
+
+    def _of(self, equation: Any, origins: list[Origin], around: _Around) -> Found:
+        name, inside = name_of(equation), around.inside(equation)
+        if is_elementwise(equation):  # read as a whole first
+            return through(equation, origins), []
+        if (called := called_by(equation)) is not None:
+            return self.read(called, origins, inside)
+        if name == "scan":
+            return self._of_scan(equation, origins, inside)
+        if name == "while":
+            return self._of_while(equation, origins, inside)
+        if name == "cond":
+            return self._of_branches(equation, origins[1:], inside)
+        made = through(equation, origins)
+        if programs := programs_of(equation):
+            return made, [site for program in programs for site in _closed_to_us(program, inside, origins)]
+        return made, []
+
+    def _of_scan(self, equation: Any, origins: list[Origin], inside: _Around) -> Found:
+        consts, carry, xs = parts_of_scan(equation, origins)
+        over_layers = any(x.learned and not x.inputs for x in xs)
+        length = (equation.params["length"],)
+        inside = inside._replace(
+            layers=inside.layers + length * over_layers,
+            layer_scans=inside.layer_scans + (tuple(map(id, inside.within)),) * over_layers,
+            steps=inside.steps + length * (not over_layers),
+            recurrent=inside.recurrent or bool(carry and not over_layers),
+        )
+        step = [x._replace(axes=x.axes[1:]) for x in xs]
+        carry, (made, found) = _until_settled(
+            carry, lambda carry: self.read(equation.params["jaxpr"], [*consts, *carry, *step], inside)
+        )
+        return [*carry, *(y._replace(axes=(False, *y.axes)) for y in made[len(carry) :])], found
+
+    def _of_while(self, equation: Any, origins: list[Origin], inside: _Around) -> Found:
+        _, body, carry = parts_of_while(equation, origins)
+        inside = inside._replace(recurrent=True)
+        carry, (_, found) = _until_settled(
+            carry, lambda carry: self.read(equation.params["body_jaxpr"], [*body, *carry], inside)
+        )
+        return carry, found
+
+    def _of_branches(self, equation: Any, origins: list[Origin], inside: _Around) -> Found:
+        made, found = zip(*(self.read(b, origins, inside) for b in equation.params["branches"]), strict=True)
+        return [union(*o) for o in zip(*made, strict=True)], [site for of_one in found for site in of_one]
+
+    def _pieces(self, jaxpr: Any, env: Mapping[Any, Origin], around: _Around) -> Iterator[Site]:
+        """The sites whose operations are all of this program."""
+        chains = Chains(jaxpr, env)
+        for piece in self._naming.pieces(chains):
+            last = piece.equations[-1]
+            operation = Operation(last, around.within)
+            place, origin = place_of(operation), env[piece.y]
+            recurrent = around.recurrent or any("Cell" in line.function for line in place.lines)
+            yield Site(
+                operation,
+                piece.equations,
+                piece.y,
+                chains.held(piece),
+                chains.fixed(piece),
+                piece.function or _called(place) or name_of(last),
+                place,
+                origin,
+                _left_for(place, origin) or piece.why,
+                recurrent,
+                chains.multiplies(last.outvars[0]),
+                around.layers,
+                around.layer_scans,
+                around.steps,
+            )
+
+
+def _until_settled(carry: list[Origin], body: Callable[[list[Origin]], Found]) -> tuple[list[Origin], Found]:
+    """Follows what is carried through a loop until one more step adds nothing to what it depends on."""
+    while True:
+        found = body(carry)
+        after = [union(o, new) for o, new in zip(carry, found[0], strict=False)]
+        if after == carry:
+            return carry, found
+        carry = after
+
+
+def _closed_to_us(program: Any, inside: _Around, origins: Sequence[Origin]) -> Iterator[Site]:
+    """Activations within an operation that is neither a call, a loop nor a branch: seen, and left."""
+    origin = union(*(o._replace(axes=()) for o in origins)) if origins else Origin()
+    for operation in walk(program, inside.within):
+        if is_strong(operation.equation):
+            y = operation.equation.invars[0]
+            why = f"within {name_of(inside.within[-1])!r}, whose operations are not changed"
+            own = origin._replace(axes=(False,) * len(y.aval.shape))
+            place, name = place_of(operation), name_of(operation.equation)
+            yield Site(operation, (operation.equation,), y, (), None, name, place, own, why)
+
+
+def _left_for(place: Place, origin: Origin) -> str:
+    """Why what looks like an activation is none; empty: it is one."""
+    if (within := place.library) is not None:
+        return within
+    if not origin.inputs:
+        return "of parameters alone"
+    if not origin.learned:
+        return "before any parameter: of the inputs alone"
+    return ""
+
+
+def _called(place: Place) -> str | None:
+    """The name of the user's function that an activation is written out in, where it has one."""
+    for line in place.own_lines[:1]:
+        name = line.function.rsplit(".", 1)[-1]
+        if name.isidentifier() and not name.startswith("__"):
+            return name
+    return None
+
+
+def _with_repeated_cells(found: list[Site]) -> list[Site]:
+    """Marks as recurrent what a loop of Python applies at one line to the same parameters, again and again."""
+
+    def cell(site: Site) -> Any:
+        return site.place.own_lines, site.function, site.origin.learned
+
+    times = collections.Counter(map(cell, found))
+    again = {key for key, number in times.items() if number > 1 and key[0]}
+    return [dataclasses.replace(site, recurrent=site.recurrent or cell(site) in again) for site in found]

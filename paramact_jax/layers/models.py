@@ -82,7 +82,12 @@ def nnx_call(model: nnx.Module, method: str, args: tuple[Any, ...], kwargs: Mapp
     """Returns a call of a module's method."""
     graphdef, state = nnx.split(model)
     params, rest = nnx.split_state(state, nnx.Param, ...)
-    return Call(NnxCall(graphdef, method), params, rest, args, kwargs)
+    return Call(NnxCall(graphdef, method), _innermost, params, rest, args, kwargs)
+
+
+def _innermost(scope: str) -> str:
+    """The path of an nnx module, which every module within it has as a whole."""
+    return scope.rsplit("/", 1)[-1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +131,7 @@ class LinenCall:
     def of(self, variables: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Returns a call with these variables."""
         rest = {name: collection for name, collection in variables.items() if name != "params"}
-        return Call(self, variables.get("params", {}), rest, args, kwargs)
+        return Call(self, _below, variables.get("params", {}), rest, args, kwargs)
 
     def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
         """Returns the module's own variables, and those of the activations."""
@@ -134,11 +139,6 @@ class LinenCall:
         values = _member(params, KEY)
         del params[KEY]
         return {**variables, "params": params}, values
-
-    @staticmethod
-    def scope(scope: str) -> str:
-        """Returns the path of a module, without the whole module's name in front."""
-        return ".".join(scope.split("/")[1:])
 
     def joined(self, variables: Mapping[str, Any], values: Values) -> dict[str, Any]:
         """Returns variables with those of the activations among the params."""
@@ -158,20 +158,25 @@ class FunctionCall:
 
     def of(self, params: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Returns a call with these params."""
-        return Call(self, params, (), args, kwargs)
+        return Call(self, _joined, params, (), args, kwargs)
 
     def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
         """Returns the function's params, and those of the activations."""
         return _member(variables, "params"), _member(variables, KEY)
 
-    @staticmethod
-    def scope(scope: str) -> str:
-        """Returns the named scopes around."""
-        return scope.replace("/", ".")
-
     def joined(self, params: Any, values: Values) -> dict[str, Any]:
         """Returns params with those of the activations beside them."""
         return {"params": params, KEY: values}
+
+
+def _below(scope: str) -> str:
+    """The path of a linen module, without the whole module's name in front."""
+    return ".".join(scope.split("/")[1:])
+
+
+def _joined(scope: str) -> str:
+    """The named scopes around."""
+    return scope.replace("/", ".")
 
 
 def _member(variables: Any, key: str) -> Any:

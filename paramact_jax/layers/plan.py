@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from paramact_jax.activations import catalogue
 from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
 from paramact_jax.activations.record import Function
 from paramact_jax.layers.rewritten import Trainable
@@ -122,6 +123,8 @@ class Options:
         if self.start == "unchanged":
             return dict(_STARTS), ""
         slope = site.steepest_slope()
+        if slope == math.inf and site.function in catalogue.names():  # written out so that it overflows
+            slope = catalogue.get(site.function).steepest_slope
         if slope is None:
             return dict(_STARTS), "a starts at 1: its steepest slope depends on parameters"
         if not 0 < slope < math.inf:

@@ -109,12 +109,12 @@ def parametrise(
     options = Options(sharing, trainable, start, tuple(also), only, except_, gates, per_layer, jnp.dtype(param_dtype))
     if isinstance(model, nnx.Module):
         model = nnx.clone(model)
-        plan = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs), options, _innermost)
+        plan = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs), options)
         parametrised = Parametrised(model, plan.values(), Rewritten(plan.trainable, options.also))
         return Retrofit(parametrised, None, None, plan.changed, plan.untouched)
     call = _call_of(model, args)
     variables, *rest = args
-    plan = _plan(call.of(variables, tuple(rest), kwargs), options, call.scope)
+    plan = _plan(call.of(variables, tuple(rest), kwargs), options)
     apply = Apply(call, Rewritten(plan.trainable, options.also))
     return Retrofit(None, apply, call.joined(variables, plan.values()), plan.changed, plan.untouched)
 
@@ -137,7 +137,7 @@ def _call_of(model: Any, args: tuple[Any, ...]) -> LinenCall | FunctionCall:
     return FunctionCall(model)
 
 
-def _plan(call: Call, options: Options, scope: Callable[[str], str]) -> Plan:
+def _plan(call: Call, options: Options) -> Plan:
     try:
         found = read(call, options.also).found
     except TypeError as error:
@@ -146,9 +146,4 @@ def _plan(call: Call, options: Options, scope: Callable[[str], str]) -> Plan:
         raise TypeError(
             f"expected an example of what the model is called with, parametrise(model, x): {error}"
         ) from error
-    return Plan(found, options, scope)
-
-
-def _innermost(scope: str) -> str:
-    """The path of an nnx module, which every module within it has as a whole."""
-    return scope.rsplit("/", 1)[-1]
+    return Plan(found, options, call.scope)

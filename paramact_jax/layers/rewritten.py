@@ -29,7 +29,8 @@ class Call(NamedTuple):
     """The arguments of one call, and how to call with them.
 
     Attributes:
-      call: maps (learned, held, args, kwargs) to a result.
+      call: maps (learned, held, *args, **kwargs) to a result.
+      scope: makes the path of a module of the scopes of a place.
       learned: tree of the learned parameters.
       held: tree of what else belongs to the model.
       args: positional arguments. What is no array in them is as it is, so that flags stay flags.
@@ -37,6 +38,7 @@ class Call(NamedTuple):
     """
 
     call: Callable[..., Any]
+    scope: Callable[[str], str]
     learned: Any
     held: Any
     args: tuple[Any, ...]
@@ -66,10 +68,10 @@ def read(call: Call, also: Sequence[Function]) -> Reading:
         with marked(is_activation):
             program = trace(function, arrays)
     found = sites(program, learned, also=also)
-    return Reading(program, list(_told_apart(found, marks)))
+    return Reading(program, list(_told_apart(found, marks, call.scope)))
 
 
-def _told_apart(found: Sequence[Site], marks: bool) -> Iterator[tuple[Hashable, Site]]:
+def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str]) -> Iterator[tuple[Hashable, Site]]:
     """Sites with what they are known by: place and function, and their number among equals.
 
     Where a program takes derivatives it applies one activation several times, in the function and in its derivatives.
@@ -80,7 +82,7 @@ def _told_apart(found: Sequence[Site], marks: bool) -> Iterator[tuple[Hashable, 
         if marks:
             yield (site.function, site.origin.learned), site
             continue
-        known = (site.place.scope, site.place.own_lines, site.function)
+        known = (scope(site.place.scope), site.place.own_lines[:1], site.function)
         yield (*known, seen[known]), site
         seen[known] += 1
 
@@ -110,7 +112,7 @@ class Trainable:
           ValueError: if the input has another number of features.
         """
         shape = like.shape
-        if not self.features:
+        if not self.features or not jnp.ndim(value):
             to = (1,) * len(shape)
         elif self.sharing == "element":
             to = (1, *self.features)
@@ -150,7 +152,7 @@ class Rewritten:
     def _read(self, call: Call) -> Reading:
         """What the call does; of the calls that differ in their arrays' values only, the first is traced."""
         arrays, fixed = _arrays_and_rest((call.learned, call.held, call.args, call.kwargs))
-        key = (_Static(call.call, fixed).key, tuple(map(jax.typeof, arrays)), settings())
+        key = (_Static(call, fixed).key, tuple(map(jax.typeof, arrays)), settings())
         try:
             hash(key)
         except TypeError:
@@ -231,18 +233,22 @@ def _holds_traced(program: Program) -> bool:
 class _Static:
     """What is no array in a call."""
 
-    def __init__(self, call: Callable[..., Any], fixed: Any) -> None:
+    def __init__(self, call: Call, fixed: Any) -> None:
         self.call, self.fixed = call, fixed
 
     @property
     def key(self) -> Any:
         leaves, tree = self.fixed
-        return self.call, tuple((type(leaf), leaf) for leaf in leaves), tree
+        return self.call.call, tuple((type(leaf), leaf) for leaf in leaves), tree
 
     def restored(self, arrays: Sequence[Any]) -> Call:
         leaves, tree = self.fixed
         rest = iter(arrays)
-        return Call(self.call, *jax.tree.unflatten(tree, [next(rest) if x is _ARRAY else x for x in leaves]))
+        return Call(
+            self.call.call,
+            self.call.scope,
+            *jax.tree.unflatten(tree, [next(rest) if x is _ARRAY else x for x in leaves]),
+        )
 
 
 class _Array:
@@ -267,7 +273,7 @@ def _of_arrays(call: Call) -> tuple[Callable[[list[Any]], Any], list[Any]]:
     arrays, fixed = _arrays_and_rest((call.learned, call.held, call.args, call.kwargs))
 
     def function(arrays: list[Any]) -> Any:
-        restored = _Static(call.call, fixed).restored(arrays)
+        restored = _Static(call, fixed).restored(arrays)
         return restored.call(restored.learned, restored.held, *restored.args, **restored.kwargs)
 
     return function, arrays

@@ -10,7 +10,7 @@ from jax.extend import core
 
 from paramact_jax.activations.record import Function
 from paramact_jax.programs import likeness
-from paramact_jax.programs.chains import Chains, Piece, is_elementwise_program, is_float
+from paramact_jax.programs.chains import Chains, Piece, is_elementwise, is_elementwise_program, is_float
 from paramact_jax.programs.marks import mark_p
 from paramact_jax.programs.program import apply, called_by, inputs_of, name_of, opened, walk
 
@@ -91,7 +91,7 @@ class Naming:
                 continue
             if v in chains.parent and is_float(v):
                 piece = self._ending_with(equation, chains, taken)
-            elif chains.alone(equation) and not chains.data(equation) and _is_nonlinear(equation, chains):
+            elif chains.alone(equation) and is_elementwise(equation) and _is_nonlinear(equation, chains):
                 piece = Piece((equation,), equation.invars[0], _plain_name(equation), "of parameters alone")
             else:
                 continue
@@ -122,7 +122,7 @@ class Naming:
             and likeness.is_affine(values, v.aval.dtype)
         ):
             return None
-        name = _plain_name(equation) if len(segment) == 1 else ""
+        name = _plain_name(equation) if len(segment) == 1 else _in_words(segment, chains)
         return piece._replace(function=name, why="not known as an activation; if it is one here, name it in also=(...)")
 
     def _lengthened(self, piece: Piece, chains: Chains, taken: set[int]) -> Iterator[Piece]:
@@ -162,6 +162,11 @@ class Naming:
                 lambda y: run_equations(equations, {piece.y: y}), piece.y.aval.shape, piece.y.aval.dtype
             )
         return self._values[key]
+
+
+def _in_words(segment: Sequence[Any], chains: Chains) -> str:
+    names = (_plain_name(e) for e in segment if _is_nonlinear(e, chains) or len(chains.data(e)) > 1)
+    return f"function of {', '.join(dict.fromkeys(names))}"
 
 
 def _in_front(piece: Piece, chains: Chains, taken: set[int]) -> Piece | None:

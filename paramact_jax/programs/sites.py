@@ -101,12 +101,14 @@ class Site:
         def alone(y: Any) -> Any:
             return run_equations([*before, *self.equations], {self.y: y})
 
-        def derivative(y: Any) -> Any:
-            return likeness.values_of(
-                lambda y: jax.jvp(alone, (y,), (jnp.ones_like(y),))[1], self.shape, self.y.aval.dtype, np.asarray(y)
-            )
+        def slope(y: Any) -> Any:
+            return jax.jvp(alone, (y,), (jnp.ones_like(y),))[1]
 
-        return find_steepest_slope(derivative)
+        def derivative(y: Any) -> Any:
+            return likeness.values_of(slope, self.shape, self.y.aval.dtype, np.asarray(y))
+
+        with jax.ensure_compile_time_eval():  # the caller may be traced
+            return find_steepest_slope(derivative)
 
 
 def sites(program: Program, learned: Sequence[bool], *, also: Sequence[Function] = ()) -> list[Site]:
@@ -229,7 +231,7 @@ class _Reading:
                 piece.y,
                 chains.held(piece),
                 chains.fixed(piece),
-                piece.function or _called(place) or name_of(last),
+                piece.function,
                 place,
                 origin,
                 _left_for(place, origin) or piece.why,
@@ -272,15 +274,6 @@ def _left_for(place: Place, origin: Origin) -> str:
     if not origin.learned:
         return "before any parameter: of the inputs alone"
     return ""
-
-
-def _called(place: Place) -> str | None:
-    """The name of the user's function that an activation is written out in, where it has one."""
-    for line in place.own_lines[:1]:
-        name = line.function.rsplit(".", 1)[-1]
-        if name.isidentifier() and not name.startswith("__"):
-            return name
-    return None
 
 
 def _with_repeated_cells(found: list[Site]) -> list[Site]:

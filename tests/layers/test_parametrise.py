@@ -1,0 +1,444 @@
+"""parametrise: the activations of any model become trainable, and its outputs stay."""
+
+import copy
+import functools
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+
+import paramact_jax as pa
+from paramact_jax.layers import parametrise
+from tests.zoo import of_functions, of_linen, of_nnx
+from tests.zoo.case import normal, weight
+
+ZOO = {build.__name__: build for build in (*of_nnx.CASES, *of_linen.CASES, *of_functions.CASES)}
+
+
+@pytest.fixture(autouse=True)
+def ranks_as_users_have_them():
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def retrofitted(case, **options):
+    return parametrise(case.model, *case.example, **case.kwargs, **options)
+
+
+def call(retrofit, kwargs):
+    """The changed model as a function of its trained variables and arguments, and these variables."""
+    kwargs = dict(kwargs)
+    if retrofit.model is None:
+        return (lambda variables, *args: retrofit.apply(variables, *args, **kwargs)), retrofit.variables
+    graphdef, params, rest = nnx.split(retrofit.model, nnx.Param, ...)
+    return lambda params, *args: nnx.merge(graphdef, params, rest, copy=True)(*args, **kwargs), params
+
+
+def own(tree):
+    """The a and b in variables or their gradients, by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {name: x for path, x in leaves if "activations" in (name := jax.tree_util.keystr(path))}
+
+
+def equal(got, expected, tolerance=0.0):
+    """Asserts equal trees; the tolerance is relative to the largest number of an array."""
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for x, y in zip(map(numbers, jax.tree.leaves(got)), map(numbers, jax.tree.leaves(expected)), strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * np.abs(y).max(initial=0))
+
+
+def numbers(x):
+    x = jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    return np.asarray(x, np.float64) if jnp.issubdtype(x.dtype, jnp.floating) else np.asarray(x)
+
+
+COMPILED = {"own_cell", "energy", "branches", "layers", "scanned", "stacked", "reader", "lstm"}
+"""Cases with a loop or a jitted derivative: JAX compiles it as a whole, and a product with 1 more may round anew."""
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_model_of_the_zoo(name):
+    """Sites as counted, outputs bit for bit, other sizes, gradients in every a and b, and training."""
+    case = ZOO[name]()
+    retrofit = retrofitted(case)
+    assert [change.function for change in retrofit.changed] == case.activations
+    assert sum(left.times for left in retrofit.untouched if "gate" in left.why) == case.gates
+    function, variables = call(retrofit, case.kwargs)
+    tolerance = 1e-6 if name in COMPILED else 0.0
+    equal(function(variables, *case.args), case.run(), tolerance)
+    if case.batched:
+        few = [x[:3] for x in case.args]
+        equal(function(variables, *few), case.run(*few), tolerance)
+
+    @jax.jit
+    def step(variables):
+        loss, gradient = jax.value_and_grad(lambda v: case.loss(function(v, *case.args)))(variables)
+        rate = 0.01 / (1 + optax.tree.norm(gradient))
+        return loss, gradient, jax.tree.map(lambda v, g: v - (rate * g).astype(v.dtype), variables, gradient)
+
+    losses = []
+    for _ in range(3):
+        loss, gradient, variables = step(variables)
+        losses.append(float(loss))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[2] < losses[0]
+    gradients = own(gradient)
+    assert len(gradients) == 2 * len(case.activations)
+    for path, g in gradients.items():
+        assert np.isfinite(g).all(), path
+        assert g.any() or "relu6" in path, path  # in a branch that is not taken
+
+
+@pytest.mark.parametrize("name", ["inline", "layers", "physics", "columns"])
+def test_under_vmap_over_models(name):
+    case = ZOO[name]()
+    function, variables = call(retrofitted(case), case.kwargs)
+    many = jax.tree.map(lambda v: jnp.stack([v, 0.9 * v + 0.1]), variables)
+    got = jax.jit(jax.vmap(function, in_axes=(0, None)))(many, *case.args)
+    for i in range(2):
+        one = function(jax.tree.map(lambda v, i=i: v[i], many), *case.args)
+        np.testing.assert_allclose(got[i], one, rtol=2e-4, atol=1e-5)
+
+
+# ---- what the changed model computes once a and b have moved
+
+
+def moved(variables, scale=0.3):
+    """The same variables with other a and b."""
+    number = iter(range(1000))
+
+    def move(path, x):
+        ours = "activations" in jax.tree_util.keystr(path)
+        return x + scale * normal(next(number), *x.shape).astype(x.dtype) if ours else x
+
+    return jax.tree_util.tree_map_with_path(move, variables)
+
+
+def test_values_are_those_of_the_formula():
+    case = of_functions.layers()
+    retrofit = retrofitted(case)
+    variables = moved(retrofit.variables)
+    relu, tanh, p, (x,) = (*variables["activations"].values(), variables["params"], case.args)
+    h = relu["a"] * jax.nn.relu(x @ p["first"] - relu["b"])
+    for i in range(4):
+        y = h @ p["layers"]["w"][i] + p["layers"]["b"][i]
+        h = h + 0.5 * tanh["a"][i] * jnp.tanh(y - tanh["b"][i])
+    np.testing.assert_allclose(retrofit.apply(variables, x), h @ p["last"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_axis_of_nodes_is_found_where_the_weight_stands_on_the_left():
+    case = of_functions.columns()
+    retrofit = retrofitted(case)
+    variables = moved(retrofit.variables)
+    first, second = variables["activations"].values()
+    w, x = variables["params"], case.args[0].T
+    h = first["a"][:, None] * jnp.sin(20 * (w[0] @ x - first["b"][:, None]))
+    h = second["a"][:, None] * jnp.sin(20 * (w[1] @ h - second["b"][:, None]))
+    np.testing.assert_allclose(retrofit.apply(variables, *case.args), (w[2] @ h).T, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_within_a_program_are_those_of_the_changed_function():
+    case = of_functions.physics()
+    retrofit = retrofitted(case)
+    variables = moved(retrofit.variables)
+
+    def network(x):
+        for (w, b), act in zip(variables["params"][:-1], variables["activations"].values(), strict=True):
+            x = act["a"] * jnp.tanh(w @ x + b - act["b"])
+        return (variables["params"][-1][0] @ x + variables["params"][-1][1])[0]
+
+    def residual(x):
+        return jax.grad(network)(x)[0] + network(x) - 0.1 * jax.hessian(network)(x)[1, 1]
+
+    got = retrofit.apply(variables, *case.args)
+    np.testing.assert_allclose(got, jax.vmap(residual)(*case.args), rtol=1e-4, atol=1e-5)
+    by_hand = jax.grad(lambda x: jax.vmap(residual)(x).sum())(*case.args)
+    ours = jax.grad(lambda x: retrofit.apply(variables, x).sum())(*case.args)
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-3, atol=1e-4)
+
+
+def test_one_a_and_b_for_all_layers_of_a_scan():
+    case = of_functions.layers()
+    retrofit = retrofitted(case, per_layer=False)
+    assert {k: v["a"].shape for k, v in retrofit.variables["activations"].items()} == {"relu": (6,), "tanh": (6,)}
+    apart = retrofitted(case)
+    shared = moved(retrofit.variables)
+    same = shared["activations"] | {
+        "tanh": jax.tree.map(lambda x: jnp.broadcast_to(x, (4, 6)), shared["activations"]["tanh"])
+    }
+    equal(retrofit.apply(shared, *case.args), apart.apply({**shared, "activations": same}, *case.args))
+
+
+# ---- options
+
+
+def test_starts():
+    case = of_functions.written_out()
+    steepest = retrofitted(case, start="steepest")
+    a = {change.function: change.a for change in steepest.changed}
+    expected = {"gelu": 1.5 / 1.128993, "softplus": 1.5, "leaky_relu": 1.5, "soft_sign": 1.5, "elu": 1.5}
+    for name, value in expected.items():
+        assert a[name] == pytest.approx(value, rel=1e-3)
+    assert a["function of sin"] == 1
+    assert "a starts at 1: its steepest slope depends on parameters" in str(steepest)
+    given = retrofitted(case, start={"a": 2.0, "b": 0.5})
+    assert all(
+        float(p["a"].mean()) == 2 and float(p["b"].mean()) == 0.5 for p in given.variables["activations"].values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("sharing", "shapes"),
+    [("node", [(6,), (5,)]), ("channel", [(6,), (5,)]), ("layer", [(), ()]), ("element", [(6, 6, 6), (6, 6, 5)])],
+)
+def test_sharing(sharing, shapes):
+    case = of_nnx.classifier()
+    retrofit = retrofitted(case, sharing=sharing)
+    assert [change.features for change in retrofit.changed] == shapes
+    equal(retrofit.model(*case.args), case.run())
+
+
+def test_trainable():
+    case = of_nnx.inline()
+    only_a = retrofitted(case, trainable="a")
+    assert {path.rsplit("['", 1)[-1][:1] for path in own(nnx.to_pure_dict(nnx.state(only_a.model)))} == {"a"}
+    held = retrofitted(case, trainable=["b"], start={"a": 2.0})
+    plain = retrofitted(case, start={"a": 2.0})
+    equal(held.model(*case.args), plain.model(*case.args))
+
+
+def test_only_and_except():
+    case = of_linen.resnet()
+    names = lambda **options: [change.name for change in retrofitted(case, **options).changed]  # noqa: E731
+    assert names(only="Residual_1") == ["Residual_1.relu", "Residual_1.relu_1"]
+    assert names(only="*.relu", except_=["Residual_0"]) == ["Residual_1.relu"]
+    line = next(change.place for change in retrofitted(case).changed).split(", ")[1].split(" ")[0]
+    assert names(only=line) == ["Residual_0.relu", "Residual_1.relu"]
+    left = retrofitted(case, only="Residual_1").untouched
+    assert sum(u.times for u in left if u.why == "not chosen by only and except_") == 2
+    with pytest.raises(ValueError, match=r"expected patterns that match .*, got \['Rezidual'\]; there are Residual_0"):
+        retrofitted(case, only=["Rezidual", "*"])
+
+
+def test_gates_of_a_cell_when_asked_for():
+    case = of_functions.own_cell()
+    retrofit = retrofitted(case, gates=True)
+    assert [change.function for change in retrofit.changed] == ["sigmoid", "tanh", "relu"]
+    equal(retrofit.apply(retrofit.variables, *case.args), case.run(), 1e-6)
+
+
+def test_functions_named_in_also():
+    def f(params, x):
+        return jnp.exp(-((x @ params) ** 4)) @ jnp.ones((3, 1))
+
+    with pytest.raises(ValueError, match=r"found to change: none; seen: left: .*name your own in also=\(...\)"):
+        parametrise(f, weight(0, 4, 3), normal(1, 5, 4))
+
+    def bump(y):
+        return jnp.exp(-(y**4))
+
+    retrofit = parametrise(f, weight(0, 4, 3), normal(1, 5, 4), also=[bump])
+    assert [(change.function, change.features) for change in retrofit.changed] == [("bump", (3,))]
+
+
+def test_param_dtype():
+    retrofit = retrofitted(of_nnx.attention(), param_dtype=jnp.bfloat16)
+    assert retrofit.model.activations["silu"]["a"].dtype == jnp.bfloat16
+
+
+# ---- nnx: state, transforms, optimisers, copies
+
+
+def test_state_of_an_nnx_model_moves_on():
+    model = of_nnx.Classifier(nnx.Rngs(4))
+    retrofit = parametrise(model, normal(5, 8, 6, 6, 2))
+    for _ in range(2):
+        equal(
+            retrofit.model(normal(6, 8, 6, 6, 2)), model(normal(6, 8, 6, 6, 2))
+        )  # the same dropout, the same averages
+    equal(nnx.state(retrofit.model.model), nnx.state(model))
+    retrofit.model.eval()
+    model.eval()
+    equal(retrofit.model(normal(6, 2, 6, 6, 2)), model(normal(6, 2, 6, 6, 2)))
+
+
+def test_training_with_an_nnx_optimiser():
+    case = of_nnx.classifier()
+    model = retrofitted(case).model
+    optimiser = nnx.Optimizer(model, optax.adam(1e-2), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimiser):
+        loss, gradient = nnx.value_and_grad(lambda model: case.loss(model(*case.args)))(model)
+        optimiser.update(model, gradient)
+        return loss
+
+    before = copy.deepcopy(model)
+    losses = [float(step(model, optimiser)) for _ in range(4)]
+    assert losses[3] < losses[0]
+    for p in ("a", "b"):
+        assert (model.activations["units.0.relu"][p][...] != before.activations["units.0.relu"][p][...]).any()
+    equal(before(*case.args), case.run())
+
+
+def test_copies_and_pickles():
+    case = of_nnx.inline()
+    model = retrofitted(case).model
+    for other in (copy.deepcopy(model), nnx.clone(model), pickle.loads(pickle.dumps(model))):
+        equal(other(*case.args), case.run())
+    linen_case = of_linen.resnet()
+    retrofit = retrofitted(linen_case)
+    apply = pickle.loads(pickle.dumps(retrofit.apply))
+    equal(apply(retrofit.variables, *linen_case.args, train=False), linen_case.run())
+
+
+class Sowing(nnx.Module):
+    def __init__(self, rngs):
+        self.linear = nnx.Linear(3, 4, rngs=rngs)
+
+    def __call__(self, x):
+        y = nnx.relu(self.linear(x))
+        self.sow(nnx.Intermediate, "hidden", y)
+        return y
+
+
+@pytest.mark.filterwarnings("ignore:Using 'Module.sow:DeprecationWarning")
+def test_a_model_that_adds_variables_when_it_is_called():
+    model, x = Sowing(nnx.Rngs(0)), normal(1, 5, 3)
+    changed = parametrise(model, x).model
+    equal(changed(x), model(x))
+    equal(nnx.state(changed.model, nnx.Intermediate), nnx.state(model, nnx.Intermediate))
+
+
+# ---- linen and functions
+
+
+def test_linen_collections_that_a_call_changes():
+    case = of_linen.resnet()
+    options = {"train": True, "mutable": ["batch_stats"]}
+    retrofit = parametrise(case.model, case.variables, *case.args, **options)
+    equal(
+        retrofit.apply(retrofit.variables, *case.args, **options),
+        case.model.apply(case.variables, *case.args, **options),
+    )
+    assert set(retrofit.variables["params"]) == {*case.variables["params"], "activations"}
+
+
+def test_a_call_that_reaches_other_activations():
+    case = of_nnx.coder()
+    model = parametrise(case.model, *case.args, method="encode", scale=1.0).model
+    with pytest.raises(ValueError, match=r"expected a call that reaches the activations .* of_nnx"):
+        model(*case.args)
+    both = parametrise(case.model, *case.args).model
+    equal(both(*case.args, method="encode", scale=0.5)["code"], case.run()["code"])
+
+
+def test_params_of_any_kind_and_objects_as_functions():
+    class Net:
+        def __call__(self, params, x, *, power):
+            return jax.nn.relu(x @ params["w"]) ** power / params["steps"]
+
+    params = {"w": weight(0, 3, 4), "steps": np.int32(3), "none": None}
+    for function in (Net(), Net().__call__, functools.partial(Net(), power=2)):
+        options = {} if isinstance(function, functools.partial) else {"power": 2}
+        retrofit = parametrise(function, params, np.ones((5, 3), np.float32), **options)
+        equal(
+            retrofit.apply(retrofit.variables, np.ones((5, 3), np.float32), **options),
+            Net()(params, jnp.ones((5, 3)), power=2),
+        )
+
+
+def test_models_are_changed_within_a_trace_too():
+    case = of_functions.layers()
+
+    @jax.jit
+    def f(variables, x):
+        retrofit = parametrise(case.model, variables, x, start="steepest")
+        return retrofit.apply(retrofit.variables, x)
+
+    retrofit = retrofitted(case, start="steepest")
+    np.testing.assert_allclose(f(case.variables, *case.args), retrofit.apply(retrofit.variables, *case.args), rtol=1e-5)
+
+
+def test_settings_of_jax_are_not_mixed_up():
+    case = of_functions.layers()
+    retrofit = retrofitted(case)
+    plain = retrofit.apply(retrofit.variables, *case.args)
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), retrofit.variables)
+        assert retrofit.apply(double, jnp.asarray(case.args[0], jnp.float64)).dtype == jnp.float64
+    equal(retrofit.apply(retrofit.variables, *case.args), plain)
+
+
+def test_changed_models_are_changed_no_further():
+    case = of_nnx.inline()
+    with pytest.raises(ValueError, match="trainable already"):
+        parametrise(retrofitted(case).model, *case.args)
+    layers = nnx.Sequential(nnx.Linear(4, 3, rngs=nnx.Rngs(0)), pa.nnx.Parametric("tanh", 3), nnx.relu)
+    retrofit = parametrise(layers, jnp.ones((2, 4)))
+    assert [change.function for change in retrofit.changed] == ["relu"]
+    assert [(left.function, left.why) for left in retrofit.untouched] == [("tanh", "trainable already")]
+
+
+# ---- the report, and what is refused
+
+
+def test_the_report_names_everything():
+    report = str(retrofitted(of_linen.generator()))
+    assert "silu: silu at Generator, of_linen.py:" in report
+    assert "input (8, 7), a and b of shape (7,)" in report
+    assert "left: exp at Generator" in report
+    assert "not known as an activation; if it is one here, name it in also=(...)" in report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "says"),
+    [
+        ((of_nnx.Inline,), {}, TypeError, "expected an nnx module, a linen module or a function .* got Inline"),
+        ((3,), {}, TypeError, "got int"),
+        ((linen.Dense(3),), {}, TypeError, "expected the variables of the linen module after it, .* got none"),
+        ((lambda p: p,), {}, TypeError, "expected the params of the function after it, .* got none"),
+        ((of_nnx.Inline(nnx.Rngs(0)),), {}, TypeError, "expected an example of what the model is called with"),
+        (
+            (jnp.tanh, jnp.ones(3)),
+            {"sharing": "all"},
+            ValueError,
+            "expected sharing to be one of node, layer, .* 'all'",
+        ),
+        (
+            (jnp.tanh, jnp.ones(3)),
+            {"start": "flat"},
+            ValueError,
+            "expected start to be 'unchanged', 'steepest' or a dict",
+        ),
+        ((jnp.tanh, jnp.ones(3)), {"start": {"c": 1.0}}, ValueError, "expected start to be"),
+        ((jnp.tanh, jnp.ones(3)), {"start": {"a": np.inf}}, ValueError, "expected finite start values"),
+        (
+            (jnp.tanh, jnp.ones(3)),
+            {"trainable": ["c"]},
+            ValueError,
+            r"expected trainable to name some of a, b, got \['c'\]",
+        ),
+        ((jnp.tanh, jnp.ones(3)), {"param_dtype": int}, TypeError, "expected param_dtype to be a float dtype, got int"),
+        ((jnp.tanh, jnp.ones(3)), {"also": ["tanh"]}, TypeError, "expected functions in also=.* got str"),
+        ((jnp.tanh, jnp.ones(3)), {}, ValueError, "found to change: none; seen: left: tanh .* of parameters alone"),
+    ],
+)
+def test_refusals(arguments, options, error, says):
+    with pytest.raises(error, match=says):
+        parametrise(*arguments, **options)
+
+
+def test_variables_without_activations_are_refused():
+    case = of_functions.layers()
+    retrofit = retrofitted(case)
+    with pytest.raises(ValueError, match=r"expected variables like those that parametrise returned, .*'params'"):
+        retrofit.apply(case.variables, *case.args)
+    wide = parametrise(lambda p, x: jax.nn.relu(x @ p), weight(40, 5, 4), *case.args)
+    with pytest.raises(ValueError, match=r"relu: expected an input with features \(4,\), as in the example, got shape"):
+        wide.apply({**wide.variables, "params": weight(40, 5, 6)}, *case.args)

@@ -163,16 +163,15 @@ moves_together(
 #
 # ## A model that exists already
 #
-# `parametrise` replaces the activations of a model and leaves its outputs as they are: here $a$ starts at $1$. Then $a$
-# and $b$ can have learning rates of their own.
+# `parametrise` finds the activations in what a model computes, however it is written, and leaves its outputs as they
+# are: here $a$ starts at $1$. Then $a$ and $b$ can have learning rates of their own.
 
 # %%
 rngs = nnx.Rngs(0)
 existing = nnx.Sequential(nnx.Linear(4, 8, rngs=rngs), nnx.relu, nnx.Linear(8, 1, rngs=rngs))
-retrofit = pa.parametrise(existing)
-print(retrofit)
-
 x = jnp.linspace(-1, 1, 12).reshape(3, 4)
+retrofit = pa.parametrise(existing, x)
+print(retrofit)
 print("outputs changed by at most", float(jnp.abs(retrofit.model(x) - existing(x)).max()))
 
 # %%

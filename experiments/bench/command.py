@@ -71,8 +71,9 @@ class BenchXor10:
 class BenchActivations:
     """Time activation functions per element, relative to ReLU, and parametric ones beside their base functions.
 
-    Forward, and forward with backward, on 64 x 128 and 4096 x 4096. About a minute on 2 cores; writes nothing but the
-    JSON asked for. Example: python -m experiments bench activations --rounds 9
+    Forward, and forward with backward, on 64 x 128 and 4096 x 4096; and a gradient step of two models before and after
+    `parametrise`. About a minute on 2 cores; writes nothing but the JSON asked for. Example: python -m experiments
+    bench activations --rounds 9
     """
 
     json: Path | None = None
@@ -88,6 +89,7 @@ class BenchActivations:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
+        from experiments.bench import retrofitted
         from experiments.bench.activations import BASES, measure, render
         from paramact_jax.activations import catalogue
 
@@ -97,7 +99,8 @@ class BenchActivations:
 
         def work() -> None:
             result = measure(rounds=self.rounds, bases=self.functions or BASES, on_progress=say)
-            show(render(result), result, self.json)
+            result["models"] = retrofitted.measure(rounds=self.rounds, on_progress=say)
+            show(f"{render(result)}\n{retrofitted.table(result['models']).plain()}", result, self.json)
 
         return work
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -76,6 +77,8 @@ def marked(wanted: Wanted) -> Iterator[None]:
             _hook(stack, getattr(primitives, name), "bind", _bind_elementwise)
         _hook(stack, primitives.jit_p, "bind", _bind_call)
         _hook(stack, jax.custom_jvp, "__call__", _call_with_rule)
+        stack.callback(setattr, jax.nn.gelu, "__code__", jax.nn.gelu.__code__)
+        jax.nn.gelu.__code__ = _gelu_hook.__code__
         stack.enter_context(afresh())
         _MARKING.wanted = wanted
         stack.callback(setattr, _MARKING, "wanted", None)
@@ -130,6 +133,22 @@ def _call_with_rule(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         return mark_p.bind(args[0], jaxpr=function, name=name, order=0)
 
     return hooked
+
+
+def _gelu_hook(x: Any, approximate: bool = True) -> Any:
+    """Takes the place of the code of `jax.nn.gelu`, which is no jitted function; its aliases are not to be found."""
+    import importlib
+
+    return importlib.import_module("paramact_jax.programs.marks")._gelu(x, approximate)
+
+
+_GELU = types.FunctionType(jax.nn.gelu.__code__, jax.nn.gelu.__globals__, "gelu", jax.nn.gelu.__defaults__)
+
+
+def _gelu(x: Any, approximate: bool) -> Any:
+    if _MARKING.wanted is None or not _is_traced(x):
+        return _GELU(x, approximate)
+    return mark_p.bind(x, jaxpr=_unmarked(lambda y: _GELU(y, approximate), x), name="gelu", order=0)
 
 
 def _is_traced(x: Any) -> bool:

@@ -112,7 +112,9 @@ class Naming:
         if len(segment) == 1 and not _is_nonlinear(equation, chains):
             return None
         longest = list(self._lengthened(piece, chains, taken))
-        for longer in reversed(longest):
+        after = chains.only_user(v)
+        scaled = [after] if after is not None and _is_scaling_by_number(after) else []
+        for longer in [p._replace(equations=(*p.equations, *end)) for p in reversed(longest) for end in ([], scaled)]:
             if (name := self._known(longer, chains)) is not None:
                 why = "keeps a value from 0 before a root, logarithm or quotient" if chains.guards(v) else ""
                 return longer._replace(function=name, why=why if name == "relu" else "")
@@ -144,7 +146,8 @@ class Naming:
     def _known(self, piece: Piece, chains: Chains) -> str | None:
         nonlinear = [e for e in piece.equations if _is_nonlinear(e, chains) or len(chains.data(e)) > 1]
         dtype = piece.equations[-1].outvars[0].aval.dtype
-        if len(nonlinear) == 1 and not self._also and not _may_be_known(nonlinear[0]):
+        single = len(nonlinear) == 1 and len(chains.data(nonlinear[0])) == 1
+        if single and not self._also and not _may_be_known(nonlinear[0]):
             return None
         if (values := self._values_of(piece, chains)) is None or likeness.is_affine(values, dtype):
             return None

@@ -63,6 +63,8 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
     outputs = []
     for number, variable in enumerate(equation.outvars):
         made = union(*(o._replace(axes=()) for o in inputs)) if inputs else Origin()
+        if name_of(equation) in _PRODUCTS and any(not o.learned for o in inputs):
+            made = made._replace(inputs=made.inputs or bool(made.learned))
         if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):  # no derivative passes
             made = made._replace(learned=frozenset(), smooth=False)
         outputs.append(
@@ -70,6 +72,9 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
         )
     return outputs
 
+
+_PRODUCTS = ("dot_general", "conv_general_dilated")
+"""Where parameters meet numbers that are held fixed, such as the points of a grid: these are inputs then."""
 
 Axes = tuple[bool, ...]
 

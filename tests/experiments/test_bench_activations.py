@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from experiments.bench import retrofitted
 from experiments.bench.activations import measure, render
 
 
@@ -43,3 +44,12 @@ def test_bad_arguments_are_refused():
         measure(rounds=0)
     with pytest.raises(ValueError, match="unknown activation"):
         measure(rounds=1, bases=("nonsense",))
+
+
+def test_a_changed_model_beside_itself():
+    small = retrofitted.Model("small", retrofitted.ResNet(8, 1), (2, 4, 4, 3))
+    (row,) = retrofitted.measure(rounds=2, models=[small])
+    assert (row["model"], row["activations"]) == ("small", 2)
+    assert row["plain"] > 0 < row["changed"]
+    assert row["met"] == (row["ratio"] <= retrofitted.TARGET)
+    assert "small" in retrofitted.table([row]).plain()

@@ -1,0 +1,138 @@
+"""What a training step of an existing model costs once its activations are trainable."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from experiments.reporting.tables import Table
+from paramact_jax.layers import parametrise
+
+TARGET = 1.3
+"""A step of the changed model is to take at most this many times as long as one of the model as it was."""
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions behind norms and activations, around which the input goes."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the block's output."""
+        y = x
+        for _ in range(2):
+            y = nn.Conv(self.features, (3, 3), use_bias=False)(nn.relu(nn.GroupNorm(8)(y)))
+        return x + y
+
+
+class ResNet(nn.Module):
+    """A stem and residual blocks."""
+
+    features: int
+    blocks: int = 2
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the block's output."""
+        x = nn.Conv(self.features, (3, 3))(x)
+        for _ in range(self.blocks):
+            x = ResidualBlock(self.features)(x)
+        return nn.Dense(10)(x.mean((1, 2)))
+
+
+class TransformerBlock(nn.Module):
+    """Attention and two dense layers, each behind a norm."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the block's output."""
+        x = x + nn.MultiHeadDotProductAttention(4)(nn.LayerNorm()(x))
+        return x + nn.Dense(self.features)(nn.gelu(nn.Dense(4 * self.features)(nn.LayerNorm()(x))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model and an input."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
+
+
+MODELS = (
+    Model("ResNet, 2 blocks of 64 channels", ResNet(64), (32, 16, 16, 3)),
+    Model("transformer block of 256", TransformerBlock(256), (16, 64, 256)),
+)
+
+
+def measure(
+    *, rounds: int, models: Sequence[Model] = MODELS, on_progress: Callable[[str], None] = lambda message: None
+) -> list[dict[str, Any]]:
+    """Returns milliseconds of a gradient step of each model, as it was and with trainable activations.
+
+    Both take turns. Compilation is not counted, nor is tracing.
+
+    Args:
+      rounds: measured steps of each.
+      models: what is measured.
+      on_progress: called with a line for people for each model.
+    """
+    rows = []
+    for model in models:
+        on_progress(f"{model.name}, before and after parametrise")
+        x = jax.random.normal(jax.random.key(0), model.shape)
+        variables = model.module.init(jax.random.key(1), x)
+        retrofit = parametrise(model.module, variables, x)
+        runs = {
+            "plain": _step(model.module.apply, variables, x),
+            "changed": _step(retrofit.apply, retrofit.variables, x),
+        }
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        for run in runs.values():
+            run()
+        for _ in range(rounds):
+            for name, run in runs.items():
+                begin = time.perf_counter()
+                run()
+                times[name].append(1e3 * (time.perf_counter() - begin))
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        ratio = statistics.median(b / a for a, b in zip(times["plain"], times["changed"], strict=True))
+        row = {"model": model.name, "activations": len(retrofit.changed), **medians, "ratio": ratio}
+        rows.append({**row, "met": ratio <= TARGET})
+    return rows
+
+
+def _step(apply: Any, variables: Any, x: jax.Array) -> Callable[[], Any]:
+    def loss(variables: Any) -> jax.Array:
+        return jnp.mean(apply(variables, x) ** 2)
+
+    def step(variables: Any) -> Any:
+        return jax.tree.map(lambda v, g: v - 1e-3 * g, variables, jax.grad(loss)(variables))
+
+    compiled = jax.jit(step).lower(variables).compile()
+    return functools.partial(lambda variables: jax.block_until_ready(compiled(variables)), variables)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Returns the rows of `measure` for people."""
+    cells = [
+        [row["model"], str(row["activations"]), f"{row['plain']:.1f}", f"{row['changed']:.1f}", f"{row['ratio']:.2f}"]
+        for row in rows
+    ]
+    return Table(
+        title="A gradient step of a model",
+        columns=["model", "activations", "as it was, ms", "parametrised, ms", "ratio"],
+        rows=cells,
+        note=f"Compiled; the ratio is to be at most {TARGET:g}.",
+    )

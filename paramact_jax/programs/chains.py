@@ -15,7 +15,7 @@ from paramact_jax.programs.program import called_by, name_of, opened
 from paramact_jax.programs.rules import ELEMENTWISE
 
 _ELEMENTWISE = ELEMENTWISE | {"select_n", "clamp", "reduce_precision", "stop_gradient"}
-_LAYING_OUT = ("broadcast_in_dim", "reshape")
+LAYING_OUT = ("broadcast_in_dim", "reshape")
 
 
 class Piece(NamedTuple):
@@ -96,7 +96,7 @@ class Chains:
         pending = list(self.held(piece))
         while pending:
             atom = pending.pop()
-            if (equation := self.maker.get(atom)) is None or name_of(equation) not in _ELEMENTWISE | {*_LAYING_OUT}:
+            if (equation := self.maker.get(atom)) is None or name_of(equation) not in _ELEMENTWISE | {*LAYING_OUT}:
                 return None
             if id(equation) not in found:
                 found[id(equation)] = equation
@@ -160,7 +160,7 @@ def is_elementwise(equation: Any) -> bool:
         return False
     if name_of(equation) in _ELEMENTWISE or equation.primitive is mark_p:
         return True
-    if name_of(equation) in _LAYING_OUT:
+    if name_of(equation) in LAYING_OUT:
         return equation.invars[0].aval.shape in ((), equation.outvars[0].aval.shape)
     called = called_by(equation)
     return called is not None and is_elementwise_program(called)
@@ -190,7 +190,7 @@ def _is_elementwise(key: _ById) -> bool:
         return False
     uniform = {v for v in (*key.jaxpr.invars, *key.jaxpr.constvars) if v.aval.shape == ()}
     for equation in key.jaxpr.eqns:
-        if uniform.issuperset(_variables(equation)) and name_of(equation) in _ELEMENTWISE | {*_LAYING_OUT}:
+        if uniform.issuperset(_variables(equation)) and name_of(equation) in _ELEMENTWISE | {*LAYING_OUT}:
             uniform.update(equation.outvars)  # one number everywhere, whatever its shape
         elif not is_elementwise(equation):
             return False

@@ -20,15 +20,10 @@ _TOLERANCE = 1e-4
 """Relative to 1 or to the value, whichever is larger: formulas for one function round differently."""
 
 
-def values_of(function: Callable[..., Any], shape: tuple[int, ...], dtype: Any, y: np.ndarray = _Y) -> np.ndarray:
-    """Returns f(y) of an elementwise function that takes arrays of one shape only."""
-    size = int(np.prod(shape))
-    blocks = -(-len(y) // size)
-    padded = np.pad(y, (0, blocks * size - len(y)), mode="edge").reshape(blocks, *shape)
+def values_of(function: Callable[..., Any], dtype: Any = jnp.float32, y: np.ndarray = _Y) -> np.ndarray:
+    """Returns f(y), computed in a dtype, of a function of arrays of one axis."""
     with jax.ensure_compile_time_eval():  # the caller may be traced
-        inputs = jnp.asarray(padded, dtype)
-        values = jax.jit(jax.vmap(function))(inputs)
-    return np.asarray(values, np.float64).reshape(-1)[: len(y)]
+        return np.asarray(jax.jit(function)(jnp.asarray(y, dtype)), np.float64)
 
 
 def known_as(values: np.ndarray, dtype: Any = jnp.float32) -> str | None:
@@ -77,13 +72,8 @@ def _known() -> list[tuple[str, np.ndarray]]:
         *((name, getattr(jax.nn, name)) for name in ("hard_tanh", "sparse_plus", "sparse_sigmoid")),
         *(("sin", jnp.sin), ("cos", jnp.cos), ("relu_squared", lambda y: jax.nn.relu(y) ** 2)),
     ]
-    return [(name, values_of(function, (len(_Y),), jnp.float32)) for name, function in functions]
+    return [(name, values_of(function)) for name, function in functions]
 
 
 _NONE = ("identity", "relu_from_right", "step", "sgn")
 """Of the catalogue, what is no activation or has the values of another."""
-
-
-def values_like(function: Function) -> np.ndarray:
-    """Returns the values of an elementwise function of arrays of any shape."""
-    return values_of(function, (len(_Y),), jnp.float32)

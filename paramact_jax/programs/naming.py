@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from paramact_jax.activations.record import Function
 from paramact_jax.programs import likeness
 from paramact_jax.programs.chains import Chains, Piece, is_elementwise, is_elementwise_program, is_float
 from paramact_jax.programs.marks import mark_p
-from paramact_jax.programs.program import apply, called_by, inputs_of, name_of, opened, walk
+from paramact_jax.programs.pointwise import UnevenError, pointwise
+from paramact_jax.programs.program import called_by, name_of, opened, walk
 
 _STRONG = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin", "cos": "cos", "erf": "erf", "erfc": "erfc"} | {
     "atan": "arctan",
@@ -76,7 +77,7 @@ class Naming:
     def __init__(self, also: Sequence[Function]) -> None:
         """Takes functions that are activations too."""
         names = (str(getattr(getattr(f, "func", f), "__name__", getattr(f, "name", type(f).__name__))) for f in also)
-        self._also = [(name, likeness.values_like(f)) for name, f in zip(names, also, strict=True)]
+        self._also = [(name, likeness.values_of(f)) for name, f in zip(names, also, strict=True)]
         self._values: dict[Any, np.ndarray] = {}
 
     def pieces(self, chains: Chains) -> Iterator[Piece]:
@@ -161,9 +162,11 @@ class Naming:
         equations = [*before, *piece.equations]
         key = _text(equations, piece.y)
         if key not in self._values:
-            self._values[key] = likeness.values_of(
-                lambda y: run_equations(equations, {piece.y: y}), piece.y.aval.shape, piece.y.aval.dtype
-            )
+            try:
+                values = likeness.values_of(lambda y: pointwise(equations, piece.y, y), piece.y.aval.dtype)
+            except UnevenError:
+                return None
+            self._values[key] = values
         return self._values[key]
 
 
@@ -242,23 +245,10 @@ def _plain_name(equation: Any) -> str:
     return _STRONG.get(name, name)
 
 
-def run_equations(equations: Sequence[Any], env: Mapping[Any, Any]) -> Any:
-    """Returns what the last of some operations makes, of the values of variables that none of them makes."""
-    values = dict(env)
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
-
-    for equation in equations:
-        made = apply(equation.primitive, equation.params, inputs_of(equation, read))
-        values.update(zip(equation.outvars, made, strict=True))
-    return values[equations[-1].outvars[0]]
-
-
 def _text(equations: Sequence[Any], y: Any) -> str:
     """The operations as text with their variables renamed, equal for the same function written again."""
     names = {y: "y"}
-    lines = [str((y.aval.shape, y.aval.dtype))]
+    lines = [str(y.aval.dtype)]
     for equation in equations:
         inputs = [
             repr(atom.val) if isinstance(atom, core.Literal) else names.setdefault(atom, f"v{len(names)}")

@@ -16,9 +16,10 @@ from paramact_jax.activations.record import Function, find_steepest_slope
 from paramact_jax.programs import likeness
 from paramact_jax.programs.chains import Chains, is_elementwise
 from paramact_jax.programs.marks import mark_p
-from paramact_jax.programs.naming import Naming, is_strong, run_equations
+from paramact_jax.programs.naming import Naming, is_strong
 from paramact_jax.programs.origins import Origin, an_input, constant, parameter, through, union
 from paramact_jax.programs.places import Place, place_of
+from paramact_jax.programs.pointwise import UnevenError, pointwise, run_equations
 from paramact_jax.programs.program import (
     Operation,
     Program,
@@ -99,16 +100,19 @@ class Site:
             return None
 
         def alone(y: Any) -> Any:
-            return run_equations([*before, *self.equations], {self.y: y})
+            return pointwise([*before, *self.equations], self.y, y)
 
         def slope(y: Any) -> Any:
             return jax.jvp(alone, (y,), (jnp.ones_like(y),))[1]
 
         def derivative(y: Any) -> Any:
-            return likeness.values_of(slope, self.shape, self.y.aval.dtype, np.asarray(y))
+            return likeness.values_of(slope, self.y.aval.dtype, np.asarray(y))
 
-        with jax.ensure_compile_time_eval():  # the caller may be traced
-            return find_steepest_slope(derivative)
+        try:
+            with jax.ensure_compile_time_eval():  # the caller may be traced
+                return find_steepest_slope(derivative)
+        except UnevenError:
+            return None
 
 
 def sites(program: Program, learned: Sequence[bool], *, also: Sequence[Function] = ()) -> list[Site]:

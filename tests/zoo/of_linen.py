@@ -10,6 +10,11 @@ from flax import linen as nn
 from tests.zoo.case import Case, classes, mean_square, normal, to_ones
 
 
+def initial(model, *args, method="__call__", **kwargs):
+    """The variables of a model, made by one compiled program."""
+    return jax.jit(functools.partial(model.init, method=method))(*args, **kwargs)
+
+
 class Residual(nn.Module):
     features: int
     act: Callable = nn.relu
@@ -36,7 +41,7 @@ def resnet():
     model, x = ResNet(), normal(20, 8, 4, 4, 4)
     return Case(
         model=model,
-        variables=model.init(jax.random.key(21), x),
+        variables=initial(model, jax.random.key(21), x),
         args=(x,),
         kwargs={"train": False},
         activations=["relu"] * 4,
@@ -60,7 +65,7 @@ def generator():
     keys = {"params": jax.random.key(23), "draw": jax.random.key(24)}
     return Case(
         model=model,
-        variables=model.init(keys, x),
+        variables=initial(model, keys, x),
         args=(x,),
         kwargs={"rngs": {"draw": jax.random.key(25)}},
         activations=["silu", "tanh"],
@@ -85,7 +90,9 @@ class Scanned(nn.Module):
 def scanned():
     """A scan over layers that are computed again for the derivative; the square of a ReLU."""
     model, x = Scanned(), normal(26, 8, 5)
-    return Case(model=model, variables=model.init(jax.random.key(27), x), args=(x,), activations=["relu"], loss=to_ones)
+    return Case(
+        model=model, variables=initial(model, jax.random.key(27), x), args=(x,), activations=["relu"], loss=to_ones
+    )
 
 
 class Conditioned(nn.Module):
@@ -100,7 +107,7 @@ def conditioned():
     model, x, condition = Conditioned(), normal(28, 8, 5), normal(29, 8, 2)
     return Case(
         model=model,
-        variables=model.init(jax.random.key(30), x, condition=condition, method="score"),
+        variables=initial(model, jax.random.key(30), x, condition=condition, method="score"),
         args=(x,),
         kwargs={"condition": condition, "method": "score"},
         activations=["celu", "mish"],
@@ -120,7 +127,7 @@ def lstm():
     model, x = Lstm(), normal(31, 8, 4, 3)
     return Case(
         model=model,
-        variables=model.init(jax.random.key(32), x),
+        variables=initial(model, jax.random.key(32), x),
         args=(x,),
         activations=["tanh", "tanh"],
         gates=3,

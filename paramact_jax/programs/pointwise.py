@@ -1,0 +1,62 @@
+"""Operations of a program carried out on their own, whatever the shapes are that they were traced for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from paramact_jax.programs.chains import LAYING_OUT
+from paramact_jax.programs.program import apply, called_by, evaluate, inputs_of, name_of, opened
+
+
+def run_equations(equations: Sequence[Any], env: Mapping[Any, Any]) -> Any:
+    """Returns what the last of some operations makes, of the values of variables that none of them makes."""
+    values = dict(env)
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+    for equation in equations:
+        made = apply(equation.primitive, equation.params, inputs_of(equation, read))
+        values.update(zip(equation.outvars, made, strict=True))
+    return values[equations[-1].outvars[0]]
+
+
+class UnevenError(ValueError):
+    """Says that a function is not the same at all places: it holds an array."""
+
+
+def pointwise(equations: Sequence[Any], variable: Any, y: jax.Array) -> jax.Array:
+    """Returns what the last of some elementwise operations makes of an array of one axis, whatever shape they are for.
+
+    Args:
+      equations: operations that make an elementwise function of one variable, those of its numbers included.
+      variable: which.
+      y: its values.
+
+    Raises:
+      UnevenError: if the function is not the same at all places.
+    """
+
+    def spread(value: Any, dtype: Any) -> jax.Array:
+        if jnp.ndim(value) and jnp.shape(value) != y.shape:
+            raise UnevenError
+        return jnp.broadcast_to(jnp.asarray(value, dtype), y.shape)
+
+    def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[Any]:
+        inputs = [spread(read(atom), atom.aval.dtype) for atom in equation.invars]
+        if name_of(equation) in LAYING_OUT:
+            return inputs[:1]
+        if (called := called_by(equation)) is not None:
+            return evaluate(*opened(called), inputs, rule)
+        return apply(equation.primitive, equation.params, inputs)
+
+    values = {variable: y}
+    for equation in equations:
+        made = rule(equation, lambda atom: atom.val if isinstance(atom, core.Literal) else values[atom])
+        values.update(zip(equation.outvars, made, strict=True))
+    return values[equations[-1].outvars[0]]

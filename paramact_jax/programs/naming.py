@@ -52,6 +52,11 @@ NAMES = frozenset(
 
 _LINEAR = frozenset(("add", "sub", "add_any", "neg", "convert_element_type", "copy", "reduce_precision", "copy_p"))
 _SCALING = frozenset(("mul", "div"))
+_COMPARING = ("gt", "ge", "lt", "le", "eq", "ne")
+
+_LONGEST = 12
+"""How many functions in a row are tried as one: 1 / (1 + exp(-y)) is four."""
+
 _CORNERS = frozenset(("max", "min", "clamp", "select_n", "abs", "sign"))
 """Primitives with a kink: alone they may be a known activation, as max(y, 0) is."""
 
@@ -110,7 +115,7 @@ class Naming:
         if any(map(is_strong, segment)):
             piece = _with_scaling(piece, chains, taken)
             return piece._replace(function=self._strong_name(piece, chains))
-        if len(segment) == 1 and not _is_nonlinear(equation, chains):
+        if not any(_is_nonlinear(e, chains) for e in segment):
             return None
         longest = list(self._lengthened(piece, chains, taken))
         after = chains.only_user(v)
@@ -131,7 +136,10 @@ class Naming:
     def _lengthened(self, piece: Piece, chains: Chains, taken: set[int]) -> Iterator[Piece]:
         """Yields a piece, then with one more segment in front each time, while nothing else needs what is between."""
         yield piece
-        while (before := _in_front(piece, chains, taken)) is not None and not any(map(is_strong, before.equations)):
+        for _ in range(_LONGEST):
+            before = _in_front(piece, chains, taken)
+            if before is None or any(map(is_strong, before.equations)):
+                return
             piece = Piece((*before.equations, *piece.equations), before.y)
             yield piece
 
@@ -145,7 +153,7 @@ class Naming:
         return known or (call if call and not call.startswith("_") else f"function of {_plain_name(strong)}")
 
     def _known(self, piece: Piece, chains: Chains) -> str | None:
-        nonlinear = [e for e in piece.equations if _is_nonlinear(e, chains) or len(chains.data(e)) > 1]
+        nonlinear = [e for e in piece.equations if _is_nonlinear(e, chains)]
         dtype = piece.equations[-1].outvars[0].aval.dtype
         single = len(nonlinear) == 1 and len(chains.data(nonlinear[0])) == 1
         if single and not self._also and not _may_be_known(nonlinear[0]):
@@ -171,7 +179,7 @@ class Naming:
 
 
 def _in_words(segment: Sequence[Any], chains: Chains) -> str:
-    names = (_plain_name(e) for e in segment if _is_nonlinear(e, chains) or len(chains.data(e)) > 1)
+    names = (_plain_name(e) for e in segment if _is_nonlinear(e, chains))
     return f"function of {', '.join(dict.fromkeys(names))}"
 
 
@@ -198,12 +206,17 @@ def _is_scaling_by_number(equation: Any) -> bool:
 
 
 def _is_nonlinear(equation: Any, chains: Chains) -> bool:
-    """Whether an operation of one array is not linear in it."""
+    """Whether an operation is not linear in the arrays that depend on an input."""
     name = name_of(equation)
     if (called := called_by(equation)) is not None:
-        return any(_never_linear(inner.equation) for inner in walk(called))
+        inner = [operation.equation for operation in walk(called)]
+        selects = any(name_of(e) == "select_n" for e in inner)
+        by_value = any(not is_float(atom) for atom in chains.data(equation)) or any(
+            name_of(e) in _COMPARING for e in inner
+        )
+        return (selects and by_value) or any(map(_never_linear, inner))
     if name == "mul":
-        return equation.invars[0] is equation.invars[1]
+        return equation.invars[0] is equation.invars[1] or len(chains.data(equation)) > 1
     if name == "div":
         return not isinstance(equation.invars[1], core.Literal) and equation.invars[1] in (
             chains.data(equation) or equation.invars

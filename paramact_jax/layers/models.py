@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import linen, nnx
 
 from paramact_jax.layers.nnx import ActivationParam
-from paramact_jax.layers.rewritten import Call, Rewritten, Values
+from paramact_jax.layers.rewritten import Call, Rewritten, Values, as_arrays
 
 KEY = "activations"
 """Where the values of a and b lie in variables: among linen's params, or beside the params of a function."""
@@ -25,20 +25,64 @@ class NnxCall:
     graphdef: Any
     method: str
 
-    def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-        """Returns the result, the module's graph after the call, and its variables that the call changed.
+    def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any, list[Any]]:
+        """Returns the result, the module's graph after the call, and the variables that the call changed.
 
-        A call that adds variables, as `sow` does, has another graph; then all variables are returned.
+        These are the module's, and those of every nnx object among the arguments, such as a random stream. A call that
+        adds variables to the module, as `sow` does, has another graph; then all its variables are returned.
         """
         model = nnx.merge(self.graphdef, params, rest, copy=True)
-        before = {path: variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(model))}
+        (args, kwargs), objects = _whole((args, kwargs))
+        before = [_values_of(one) for one in (model, *objects)]
         with _scopes(model):
             result = getattr(model, self.method)(*args, **kwargs)
         graphdef, state = nnx.split(model)
         if graphdef == self.graphdef:
-            after = nnx.to_flat_state(state)
-            state = nnx.from_flat_state([(p, v) for p, v in after if v.get_value() is not before[p]])
-        return result, graphdef, state
+            state = _changed(model, before[0])
+        return result, graphdef, state, [_changed(one, old) for one, old in zip(objects, before[1:], strict=True)]
+
+
+class _Parts(NamedTuple):
+    """An nnx object among arguments, taken apart."""
+
+    graphdef: Any
+    state: Any
+
+
+def _apart(tree: Any) -> tuple[Any, list[Any]]:
+    """A tree with its nnx objects taken apart, and these."""
+    objects: list[Any] = []
+
+    def apart(x: Any) -> Any:
+        if not isinstance(x, nnx.Pytree):
+            return x
+        objects.append(x)
+        return _Parts(*nnx.split(x))
+
+    return jax.tree.map(apart, tree, is_leaf=lambda x: isinstance(x, nnx.Pytree)), objects
+
+
+def _whole(tree: Any) -> tuple[Any, list[Any]]:
+    """A tree with copies of the nnx objects that were taken apart, and these."""
+    objects: list[Any] = []
+
+    def whole(x: Any) -> Any:
+        if not isinstance(x, _Parts):
+            return x
+        objects.append(nnx.merge(x.graphdef, x.state, copy=True))
+        return objects[-1]
+
+    return jax.tree.map(whole, tree, is_leaf=lambda x: isinstance(x, _Parts)), objects
+
+
+def _values_of(one: Any) -> dict[Any, Any]:
+    return {path: variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(one))}
+
+
+def _changed(one: Any, before: Mapping[Any, Any]) -> Any:
+    """The variables of an object that have other values than before."""
+    after = nnx.to_flat_state(nnx.state(one))
+    return nnx.from_flat_state([(path, v) for path, v in after if v.get_value() is not before.get(path)])
 
 
 class Parametrised(nnx.Module):
@@ -68,9 +112,13 @@ class Parametrised(nnx.Module):
         Raises:
           ValueError: for a call that reaches an activation that the example did not.
         """
-        result, graphdef, state = self._rewritten(
+        (args, kwargs), objects = _apart((args, kwargs))
+        result, graphdef, state, changed = self._rewritten(
             nnx_call(self.model, method, args, kwargs), nnx.to_pure_dict(nnx.state(self.activations))
         )
+        for one, its_state in zip(objects, changed, strict=True):
+            if jax.tree.leaves(its_state):
+                nnx.update(one, its_state)
         if graphdef != nnx.split(self.model)[0]:
             self.model = nnx.merge(graphdef, state)
         elif jax.tree.leaves(state):
@@ -79,7 +127,8 @@ class Parametrised(nnx.Module):
 
 
 def nnx_call(model: nnx.Module, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-    """Returns a call of a module's method."""
+    """Returns a call of a module's method. Nnx objects among the arguments are taken apart first."""
+    (args, kwargs), _ = _apart((args, kwargs))
     graphdef, state = nnx.split(model)
     params, rest = nnx.split_state(state, nnx.Param, ...)
     return Call(NnxCall(graphdef, method), _innermost, params, rest, args, kwargs)
@@ -158,7 +207,7 @@ class FunctionCall:
 
     def of(self, params: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Returns a call with these params."""
-        return Call(self, _joined, params, (), args, kwargs)
+        return Call(self, _joined, as_arrays(params), (), args, kwargs)
 
     def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
         """Returns the function's params, and those of the activations."""

@@ -8,7 +8,7 @@ import fnmatch
 import math
 import pathlib
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from paramact_jax.activations import catalogue
 from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
 from paramact_jax.activations.record import Function
-from paramact_jax.layers.rewritten import Trainable
+from paramact_jax.layers.rewritten import Known, Trainable
 from paramact_jax.layers.sharing import Kind
 from paramact_jax.programs.sites import Site
 
@@ -141,7 +141,7 @@ class Plan:
       untouched: what is left, for people.
     """
 
-    def __init__(self, found: Sequence[tuple[Hashable, Site]], options: Options, scope: Callable[[str], str]) -> None:
+    def __init__(self, found: Sequence[tuple[Known, Site]], options: Options, scope: Callable[[str], str]) -> None:
         """Decides for each site.
 
         Args:
@@ -150,11 +150,11 @@ class Plan:
           scope: makes a module's path of the scopes of a place.
         """
         self._options, self._scope = options, scope
-        self.trainable: dict[Hashable, Trainable | None] = {}
+        self.trainable: dict[Known, Trainable | None] = {}
         self._start: dict[str, dict[str, float]] = {}
         changed: list[Change] = []
         left: collections.Counter[Untouched] = collections.Counter()
-        groups: dict[Hashable, list[Site]] = {}
+        groups: dict[Known, list[Site]] = {}
         for known, site in found:
             groups.setdefault(known, []).append(site)
         possible = [known for known, sites in groups.items() if not sites[0].why]
@@ -192,11 +192,11 @@ class Plan:
         function = re.sub(r"\W+", "_", site.function)
         return ".".join(part for part in (self._scope(site.place.scope), function) if part)
 
-    def _chosen(self, names: Mapping[Hashable, str], groups: Mapping[Hashable, list[Site]]) -> dict[Hashable, str]:
+    def _chosen(self, names: Mapping[Known, str], groups: Mapping[Known, list[Site]]) -> dict[Known, str]:
         """Why each is left; empty: it is changed."""
         matched: set[str] = set()
         only, except_ = _several(self._options.only), _several(self._options.except_)
-        why: dict[Hashable, str] = {}
+        why: dict[Known, str] = {}
         for known, sites in groups.items():
             if why.setdefault(known, sites[0].why):
                 continue

@@ -11,7 +11,7 @@ from flax import linen, nnx
 from jax.typing import DTypeLike
 
 from paramact_jax.activations.record import Function
-from paramact_jax.layers.models import KEY, Apply, FunctionCall, LinenCall, Parametrised, nnx_call
+from paramact_jax.layers.models import KEY, Apply, FunctionCall, LinenCall, NnxCall, Parametrised, nnx_call
 from paramact_jax.layers.plan import Change, Options, Plan, Start, Untouched
 from paramact_jax.layers.rewritten import Call, Rewritten, read
 from paramact_jax.layers.sharing import Kind
@@ -66,8 +66,15 @@ def parametrise(
     - functions of parameters alone or of inputs alone, and parts of norms, softmax and losses,
     - functions that are not known as activations: exponentials, powers, roots. `also` makes them known.
 
+    - what lies within a function with a derivative rule of its own, as in `odeint`: the rule would be lost.
+
     A program that takes derivatives of a network, as a physics-informed network does, uses an activation in the
-    function and in its derivatives. These share a and b, so that the derivatives stay those of the function.
+    function and in its derivatives. These share a and b, so that the derivatives stay those of the function. There,
+    activations are found where they are called; one that is written out in several operations is left, unless
+    `jax.jit` is put around it. All uses of one function that depend on the same parameters are one activation there.
+
+    A function that a program applies twice to one array, as tanh in an action and in the logarithm of its density, is
+    two activations, with an a and b each: leave them with `except_` where they have to stay one.
 
     [P]'s effect comes from its initial gain, 1.5 / max|f'|: pass start="steepest" for it.
 
@@ -87,7 +94,8 @@ def parametrise(
       gates: whether gates of recurrent cells are changed too.
       per_layer: whether an activation in a scan over layers has an a and b for each of them.
       param_dtype: dtype of a and b.
-      **kwargs: named arguments of the example. `method` names what is called instead of `__call__`, for nnx too.
+      **kwargs: named arguments of the example. `method` names what is called instead of `__call__`, for nnx too. An
+        argument of the model that has the name of an option above is given by `functools.partial`.
 
     Raises:
       TypeError: if `model` is no module and no function, or an argument of the example is missing.
@@ -121,11 +129,11 @@ def parametrise(
 
 def _call_of(model: Any, args: tuple[Any, ...]) -> LinenCall | FunctionCall:
     if isinstance(model, linen.Module):
-        if not args or not isinstance(args[0], Mapping):
-            raise TypeError(
-                "expected the variables of the linen module after it, parametrise(model, variables, x), got "
-                + (type(args[0]).__name__ if args else "none")
-            )
+        if not args or not isinstance(args[0], Mapping) or (args[0] and "params" not in args[0]):
+            got = "none" if not args else type(args[0]).__name__
+            if args and isinstance(args[0], Mapping):
+                got = f"a dict of {', '.join(map(str, args[0]))}"
+            raise TypeError(f"expected the variables of the linen module after it: {{'params': ..}}, then x, got {got}")
         if KEY in args[0].get("params", {}):
             raise ValueError(f"expected a linen module without params named {KEY!r}, got one; rename the module there")
         return LinenCall(model)
@@ -143,7 +151,6 @@ def _plan(call: Call, options: Options) -> Plan:
     except TypeError as error:
         if call.args or call.kwargs or "argument" not in str(error):
             raise
-        raise TypeError(
-            f"expected an example of what the model is called with, parametrise(model, x): {error}"
-        ) from error
+        shape = {NnxCall: "model, x", LinenCall: "model, variables, x"}.get(type(call.call), "f, params, x")
+        raise TypeError(f"expected an example of what is called, parametrise({shape}): {error}") from error
     return Plan(found, options, call.scope)

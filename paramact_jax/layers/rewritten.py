@@ -15,7 +15,7 @@ from paramact_jax.activations.record import Function
 from paramact_jax.layers.sharing import Kind
 from paramact_jax.programs import Operation, Program, replace, trace, walk
 from paramact_jax.programs.marks import marked
-from paramact_jax.programs.naming import is_activation
+from paramact_jax.programs.naming import Naming
 from paramact_jax.programs.places import is_differentiated
 from paramact_jax.programs.program import opened, programs_of, settings
 from paramact_jax.programs.rewrite import Instead
@@ -23,6 +23,11 @@ from paramact_jax.programs.sites import Site, sites
 
 Values = Mapping[str, Mapping[str, Any]]
 """Name of an activation -> its a and b."""
+
+
+Known = tuple[Hashable, ...]
+"""What tells a site from all others, whatever the shapes of a call. Where nothing is differentiated: the module's path,
+the line, the function, and its number among equals."""
 
 
 class Call(NamedTuple):
@@ -54,7 +59,7 @@ class Reading(NamedTuple):
     """
 
     program: Program
-    found: list[tuple[Hashable, Site]]
+    found: list[tuple[Known, Site]]
 
 
 def read(call: Call, also: Sequence[Function]) -> Reading:
@@ -65,26 +70,30 @@ def read(call: Call, also: Sequence[Function]) -> Reading:
     program = trace(function, arrays)
     marks = any(map(is_differentiated, walk(program)))
     if marks:
-        with marked(is_activation):
-            program = trace(function, arrays)
-    found = sites(program, learned, also=also)
+        with marked(Naming(also).called):
+            program = trace(function, arrays, idle=True)  # a function may be needed by its derivative only
+    found = sites(program, learned, also=also, marks=marks)
     return Reading(program, list(_told_apart(found, marks, call.scope)))
 
 
-def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str]) -> Iterator[tuple[Hashable, Site]]:
+def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str]) -> Iterator[tuple[Known, Site]]:
     """Sites with what they are known by: place and function, and their number among equals.
 
     Where a program takes derivatives it applies one activation several times, in the function and in its derivatives.
-    They share a and b, so all of one function that depend on the same parameters are one.
+    They share a and b, so all of one function and size that depend on the same parameters are one.
     """
-    seen: collections.Counter[Hashable] = collections.Counter()
+    seen: collections.Counter[Known] = collections.Counter()
     for site in found:
         if marks:
-            yield (site.function, site.origin.learned), site
+            yield (site.function, site.origin.learned, _size(site)), site
             continue
         known = (scope(site.place.scope), site.place.own_lines[:1], site.function)
         yield (*known, seen[known]), site
         seen[known] += 1
+
+
+def _size(site: Site) -> int | None:
+    return None if site.axis is None else site.shape[site.axis]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +143,7 @@ class Rewritten:
       also: as in `parametrise`.
     """
 
-    def __init__(self, trainable: Mapping[Hashable, Trainable | None], also: tuple[Function, ...]) -> None:
+    def __init__(self, trainable: Mapping[Known, Trainable | None], also: tuple[Function, ...]) -> None:
         """Takes what became of the activations of an example."""
         self.trainable = dict(trainable)
         self.also = also
@@ -166,8 +175,13 @@ class Rewritten:
             self._traced[key] = reading
         return self._traced[key]
 
-    def _changes(self, found: Sequence[tuple[Hashable, Site]]) -> list[tuple[Site, Trainable]]:
-        unknown = [site for known, site in found if known not in self.trainable and not site.why and not site.gate]
+    def _changes(self, found: Sequence[tuple[Known, Site]]) -> list[tuple[Site, Trainable]]:
+        changed = {known[:2] for known, how in self.trainable.items() if how is not None}
+        unknown = [
+            site
+            for known, site in found
+            if known not in self.trainable and (known[:2] in changed or (not site.why and not site.gate))
+        ]
         if unknown:
             where = "; ".join(f"{site.function} at {site.place}, input {site.shape}" for site in unknown[:3])
             raise ValueError(
@@ -208,7 +222,8 @@ def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], value
         def by(y: jax.Array, *held: Any) -> list[jax.Array]:
             parameters = {**dict(how.frozen), **current(how.name, operation)}
             if "b" in parameters:
-                y = y - how.aligned(parameters["b"], site, y)
+                b = how.aligned(parameters["b"], site, y)
+                y = y - (b if site.scale == 1 else site.scale * b)
             z = site.value(y, *held)
             return [how.aligned(parameters["a"], site, z) * z if "a" in parameters else z]
 
@@ -265,7 +280,14 @@ def _arrays_and_rest(tree: Any) -> tuple[list[Any], Any]:
 
 
 def _is_array(x: Any) -> bool:
-    return isinstance(x, (jax.Array, np.ndarray, np.generic))
+    return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
+
+
+def as_arrays(params: Any) -> Any:
+    """Returns a tree of parameters with arrays for its Python numbers, which may be learned as well."""
+    return jax.tree.map(
+        lambda x: jnp.asarray(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else x, params
+    )
 
 
 def _of_arrays(call: Call) -> tuple[Callable[[list[Any]], Any], list[Any]]:

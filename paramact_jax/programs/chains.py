@@ -41,9 +41,12 @@ class Chains:
     depends on two unrelated ones has no parent.
     """
 
-    def __init__(self, jaxpr: Any, origins: Mapping[Any, Origin]) -> None:
-        """Takes an open jaxpr, and the origin of each of its variables."""
-        self._origins = origins
+    def __init__(self, jaxpr: Any, origins: Mapping[Any, Origin], *, marks: bool = False) -> None:
+        """Takes an open jaxpr, the origin of each of its variables, and whether it takes derivatives.
+
+        Where it does, the derivative of a function needs what the function makes on the way.
+        """
+        self._origins, self._marks = origins, marks
         self.equations: list[Any] = list(jaxpr.eqns)
         self._position = {id(equation): i for i, equation in enumerate(self.equations)}
         self.maker = {v: equation for equation in self.equations for v in equation.outvars}
@@ -73,7 +76,7 @@ class Chains:
     def closed(self, segment: Sequence[Any]) -> bool:
         """Tells whether nothing else needs what the operations make on the way."""
         own = {id(equation) for equation in segment}
-        return all(
+        return self._marks or all(
             v not in self._results and all(id(user) in own for user in self._users.get(v, []))
             for equation in segment[:-1]
             for v in equation.outvars
@@ -103,6 +106,16 @@ class Chains:
                 pending += _variables(equation)
         return tuple(sorted(found.values(), key=lambda equation: self._position[id(equation)]))
 
+    def scale(self, v: Any) -> float:
+        """Returns the number that v is a multiple of another array by; 1 if it is not made in this way."""
+        equation = self.maker.get(v)
+        if equation is None or name_of(equation) not in ("mul", "div") or len(self.data(equation)) != 1:
+            return 1.0
+        number = next((atom.val for atom in equation.invars if isinstance(atom, core.Literal)), 1.0)
+        if name_of(equation) == "mul":
+            return float(number)
+        return 1 / float(number) if isinstance(equation.invars[1], core.Literal) else 1.0
+
     def multiplies(self, v: Any) -> bool:
         """Tells whether v, or 1 - v, multiplies another array that depends on an input."""
         for user in self._users.get(v, []):
@@ -116,8 +129,11 @@ class Chains:
         """Tells whether v goes into a root, logarithm or reciprocal, with at most a number added before."""
         user = self.only_user(v)
         while user is not None and name_of(user) in ("add", "convert_element_type", "broadcast_in_dim", "reshape"):
-            user = self.only_user(user.outvars[0])
-        return user is not None and name_of(user) in ("sqrt", "rsqrt", "log", "div")
+            v = user.outvars[0]
+            user = self.only_user(v)
+        return user is not None and (
+            name_of(user) in ("sqrt", "rsqrt", "log") or (name_of(user) == "div" and user.invars[1] is v)
+        )
 
     def is_smooth(self, atom: Any) -> bool:
         """Tells whether an array is of a float dtype and a derivative can reach it."""
@@ -129,7 +145,7 @@ class Chains:
         return is_float(equation.outvars[0]) and bool(origin.learned) and not origin.inputs
 
     def _join(self, equation: Any) -> None:
-        if not is_elementwise(equation) or equation.primitive is mark_p:  # a mark stands for itself
+        if not is_elementwise(equation):
             return
         (v,), data = equation.outvars, self.data(equation)
         if not data or any(atom.aval.shape != v.aval.shape for atom in data):

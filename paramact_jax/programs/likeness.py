@@ -55,7 +55,7 @@ def alike(values: np.ndarray, others: np.ndarray, dtype: Any = jnp.float32) -> b
 def _family(values: np.ndarray, dtype: Any) -> str | None:
     y = _Y.astype(np.float64)
     slope, floor = values[0] / y[0], -values[-1]  # of a leaky ReLU; of ELU and CELU, whose value at -100 this is
-    candidates = {"leaky_relu": np.where(y > 0, y, slope * y)}
+    candidates = {"leaky_relu": np.where(y > 0, y, slope * y)} if 0 < slope < 1 else {}
     if np.isfinite(floor) and floor > 0:
         candidates["elu"] = np.where(y > 0, y, floor * np.expm1(np.minimum(y, 0)))
         candidates["celu"] = np.where(y > 0, y, floor * np.expm1(np.minimum(y, 0) / floor))

@@ -22,8 +22,8 @@ from jax.interpreters import ad, batching, mlir
 
 from paramact_jax.programs.program import afresh
 
-Wanted = Callable[[Any, str], bool]
-"""Tells whether the jaxpr of a function, called by this name, is to be kept as one operation."""
+Wanted = Callable[[Any, str], str | None]
+"""Names the activation that a function is, from its jaxpr and the name it is called by; None: it is none."""
 
 mark_p = core.Primitive("activation")
 """Applies an elementwise function of one array.
@@ -35,8 +35,9 @@ mark_p.def_abstract_eval(lambda y, *, jaxpr, **_: jaxpr.out_avals[0])
 
 
 def _derivative(g: jax.Array, y: jax.Array, *, jaxpr: Any, name: str, order: int) -> jax.Array:
-    def slope(y: jax.Array) -> jax.Array:
-        return jax.jvp(lambda y: core.jaxpr_as_fun(jaxpr)(y)[0], (y,), (jnp.ones_like(y),))[1]
+    def slope(y: jax.Array) -> jax.Array:  # of a function with a rule for reverse mode too
+        z, pull_back = jax.vjp(lambda y: core.jaxpr_as_fun(jaxpr)(y)[0], y)
+        return pull_back(jnp.ones_like(z))[0]
 
     return lax.mul(g, mark_p.bind(y, jaxpr=_unmarked(slope, y), name=name, order=order + 1))
 
@@ -76,7 +77,8 @@ def marked(wanted: Wanted) -> Iterator[None]:
         for name in _PRIMITIVES:
             _hook(stack, getattr(primitives, name), "bind", _bind_elementwise)
         _hook(stack, primitives.jit_p, "bind", _bind_call)
-        _hook(stack, jax.custom_jvp, "__call__", _call_with_rule)
+        for kind in (jax.custom_jvp, jax.custom_vjp):
+            _hook(stack, kind, "__call__", _call_with_rule)
         stack.callback(setattr, jax.nn.gelu, "__code__", jax.nn.gelu.__code__)
         jax.nn.gelu.__code__ = _gelu_hook.__code__
         stack.enter_context(afresh())
@@ -107,14 +109,8 @@ def _bind_call(primitive: Any, bind: Callable[..., Any]) -> Callable[..., Any]:
     del primitive
 
     def hooked(*inputs: Any, **params: Any) -> Any:
-        wanted, traced = _MARKING.wanted, [i for i, x in enumerate(inputs) if isinstance(x, jax.core.Tracer)]
-        if wanted is None or len(traced) != 1 or not _is_traced(inputs[traced[0]]):
-            return bind(*inputs, **params)
-        name, (own,) = str(params.get("name")), traced
-        function = _unmarked(lambda y: bind(*inputs[:own], y, *inputs[own + 1 :], **params), inputs[own])
-        if not wanted(function, name):
-            return bind(*inputs, **params)
-        return [mark_p.bind(inputs[own], jaxpr=function, name=name, order=0)]
+        mark = _mark_of(inputs, lambda *inputs: bind(*inputs, **params), str(params.get("name")))
+        return bind(*inputs, **params) if mark is None else [mark]
 
     return hooked
 
@@ -122,17 +118,24 @@ def _bind_call(primitive: Any, bind: Callable[..., Any]) -> Callable[..., Any]:
 def _call_with_rule(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
     del owner
 
-    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        wanted = _MARKING.wanted
-        if wanted is None or len(args) != 1 or kwargs or not _is_traced(args[0]):
-            return call(self, *args, **kwargs)
+    def hooked(self: Any, *inputs: Any, **kwargs: Any) -> Any:
         name = str(getattr(self, "__name__", "function"))
-        function = _unmarked(lambda y: call(self, y), args[0])
-        if not wanted(function, name):
-            return call(self, *args, **kwargs)
-        return mark_p.bind(args[0], jaxpr=function, name=name, order=0)
+        mark = None if kwargs else _mark_of(inputs, lambda *inputs: call(self, *inputs), name)
+        return call(self, *inputs, **kwargs) if mark is None else mark
 
     return hooked
+
+
+def _mark_of(inputs: Sequence[Any], call: Callable[..., Any], name: str) -> Any | None:
+    """What a call makes, as one operation; None if it is no activation of the one array that is traced."""
+    wanted, traced = _MARKING.wanted, [i for i, x in enumerate(inputs) if isinstance(x, jax.core.Tracer)]
+    if wanted is None or len(traced) != 1 or not _is_traced(inputs[traced[0]]):
+        return None
+    (own,) = traced
+    function = _unmarked(lambda y: call(*inputs[:own], y, *inputs[own + 1 :]), inputs[own])
+    if (known := wanted(function, name)) is None:
+        return None
+    return mark_p.bind(inputs[own], jaxpr=function, name=known, order=0)
 
 
 def _gelu_hook(x: Any, approximate: bool = True) -> Any:

@@ -12,7 +12,7 @@ from paramact_jax.activations.record import Function
 from paramact_jax.programs import likeness
 from paramact_jax.programs.chains import Chains, Piece, is_elementwise, is_elementwise_program, is_float
 from paramact_jax.programs.marks import mark_p
-from paramact_jax.programs.pointwise import UnevenError, pointwise
+from paramact_jax.programs.pointwise import UnevenError, pointwise, pointwise_program
 from paramact_jax.programs.program import called_by, name_of, opened, walk
 
 _STRONG = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin", "cos": "cos", "erf": "erf", "erfc": "erfc"} | {
@@ -71,16 +71,18 @@ def is_strong(equation: Any) -> bool:
     )
 
 
-def is_activation(program: Any, name: str) -> bool:
-    """Tells whether a function of this name is an activation as a whole, from its program."""
-    return is_elementwise_program(program) and (name in NAMES or any(is_strong(o.equation) for o in walk(program)))
+WRITTEN_OUT = (
+    "written out in a program that takes derivatives, which would not follow; to change it, put jax.jit around the "
+    "function of y"
+)
 
 
 class Naming:
     """Finds the activations among the elementwise operations of a program."""
 
-    def __init__(self, also: Sequence[Function]) -> None:
-        """Takes functions that are activations too."""
+    def __init__(self, also: Sequence[Function], *, marks: bool = False) -> None:
+        """Takes functions that are activations too, and whether calls of activations are marked in the programs."""
+        self.marks = marks
         names = (str(getattr(getattr(f, "func", f), "__name__", getattr(f, "name", type(f).__name__))) for f in also)
         self._also = [(name, likeness.values_of(f)) for name, f in zip(names, also, strict=True)]
         self._values: dict[Any, np.ndarray] = {}
@@ -88,15 +90,23 @@ class Naming:
     def pieces(self, chains: Chains) -> Iterator[Piece]:
         """Yields the nonlinear pieces of a program, the last first: no operation is in two."""
         taken: set[int] = set()
+        parts: set[int] = set()
         for equation in reversed(chains.equations):
             v = equation.outvars[0] if len(equation.outvars) == 1 else None
             if v is None or id(equation) in taken:
                 continue
             if equation.primitive is mark_p:
-                yield Piece((equation,), equation.invars[0], _plain_name(equation))
+                why = WRITTEN_OUT if id(equation) in parts else ""
+                yield Piece((equation,), equation.invars[0], _plain_name(equation), why)
                 continue
             if v in chains.parent and is_float(v):
+                segment = chains.segment(v) if self.marks else []
+                if any(e.primitive is mark_p for e in segment):
+                    parts.update(_parts_of_one_function(segment, chains))
+                    continue
                 piece = self._ending_with(equation, chains, taken)
+                if self.marks and piece is not None:
+                    piece = piece._replace(why=piece.why or WRITTEN_OUT)
             elif chains.alone(equation) and is_elementwise(equation) and _is_nonlinear(equation, chains):
                 piece = Piece((equation,), equation.invars[0], _plain_name(equation), "of parameters alone")
             else:
@@ -105,6 +115,27 @@ class Naming:
                 taken.update(map(id, piece.equations))
                 if chains.is_smooth(piece.y):
                     yield piece
+
+    def called(self, program: Any, name: str) -> str | None:
+        """Returns the name of the activation that a function of one array is; None: it is none.
+
+        Args:
+          program: of the function.
+          name: by which it is called.
+        """
+        if not is_elementwise_program(program):
+            return None
+        if name in NAMES or any(is_strong(o.equation) for o in walk(program)):
+            return name
+        (y,), (z,) = opened(program)[0].invars, opened(program)[0].outvars
+        nonlinear = any(_never_linear(o.equation) or name_of(o.equation) == "select_n" for o in walk(program))
+        if not nonlinear or not is_float(z):
+            return None
+        try:
+            values = likeness.values_of(lambda x: pointwise_program(program, x), y.aval.dtype)
+        except UnevenError:
+            return None
+        return None if likeness.is_affine(values, z.aval.dtype) else self._named(values, z.aval.dtype)
 
     def _ending_with(self, equation: Any, chains: Chains, taken: set[int]) -> Piece | None:
         (v,) = equation.outvars
@@ -160,14 +191,14 @@ class Naming:
             return None
         if (values := self._values_of(piece, chains)) is None or likeness.is_affine(values, dtype):
             return None
+        return self._named(values, dtype)
+
+    def _named(self, values: np.ndarray, dtype: Any) -> str | None:
         own = next((name for name, others in self._also if likeness.alike(values, others, dtype)), None)
         return own or likeness.known_as(values, dtype)
 
     def _values_of(self, piece: Piece, chains: Chains) -> np.ndarray | None:
-        before = chains.fixed(piece)
-        if before is None:
-            return None
-        equations = [*before, *piece.equations]
+        equations = [*(chains.fixed(piece) or ()), *piece.equations]
         key = _text(equations, piece.y)
         if key not in self._values:
             try:
@@ -176,6 +207,14 @@ class Naming:
                 return None
             self._values[key] = values
         return self._values[key]
+
+
+def _parts_of_one_function(segment: Sequence[Any], chains: Chains) -> list[int]:
+    """The marks in a function that is written out in several operations; none for what a derivative is made of."""
+    marks = [e for e in segment if e.primitive is mark_p]
+    if any(mark.params["order"] for mark in marks) or not chains.closed(segment):
+        return []
+    return list(map(id, marks))
 
 
 def _in_words(segment: Sequence[Any], chains: Chains) -> str:

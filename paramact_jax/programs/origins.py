@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from paramact_jax.programs.program import name_of
 
+Axes = tuple[int, ...]
+
 
 class Origin(NamedTuple):
     """What an array depends on.
@@ -17,14 +19,15 @@ class Origin(NamedTuple):
       learned: numbers of the learned parameters.
       inputs: whether it depends on inputs, integers and random keys among them.
       smooth: whether it depends on inputs of a float dtype.
-      axes: for each axis, whether its entries differ by parameters, as those of nodes and channels do. The entries
-        along the other axes are samples, times or places of an input.
+      axes: for each axis, whether its entries differ by parameters, as those of nodes and channels do: 2 where the
+        last product with a kernel made the axis, 1 where earlier or added parameters did, 0 where the entries are
+        samples, times or places of an input.
     """
 
     learned: frozenset[int] = frozenset()
     inputs: bool = False
     smooth: bool = False
-    axes: tuple[bool, ...] = ()
+    axes: Axes = ()
 
     @property
     def moves(self) -> bool:
@@ -34,17 +37,17 @@ class Origin(NamedTuple):
 
 def constant(shape: Sequence[int]) -> Origin:
     """Returns the origin of an array that depends on nothing."""
-    return Origin(axes=(False,) * len(shape))
+    return Origin(axes=(0,) * len(shape))
 
 
 def parameter(number: int, shape: Sequence[int]) -> Origin:
     """Returns the origin of a learned parameter."""
-    return Origin(frozenset({number}), axes=(True,) * len(shape))
+    return Origin(frozenset({number}), axes=tuple(int(size > 1) for size in shape))
 
 
 def an_input(shape: Sequence[int], dtype: Any) -> Origin:
     """Returns the origin of an input."""
-    return Origin(inputs=True, smooth=bool(jnp.issubdtype(dtype, jnp.inexact)), axes=(False,) * len(shape))
+    return Origin(inputs=True, smooth=bool(jnp.issubdtype(dtype, jnp.inexact)), axes=(0,) * len(shape))
 
 
 def union(*origins: Origin) -> Origin:
@@ -53,13 +56,15 @@ def union(*origins: Origin) -> Origin:
         frozenset().union(*(o.learned for o in origins)),
         any(o.inputs for o in origins),
         any(o.smooth for o in origins),
-        tuple(map(any, zip(*(o.axes for o in origins), strict=True))),
+        tuple(map(max, zip(*(o.axes for o in origins), strict=True))),
     )
 
 
 def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
     """Returns the origins of what an operation makes, one that holds no programs."""
-    axes = _AXES.get(name_of(equation), _same_rank)(equation, [o.axes for o in inputs])
+    axes = [o.axes for o in inputs]
+    if name_of(equation) in _PRODUCTS:
+        axes = _near_the_kernel(inputs)
     outputs = []
     for number, variable in enumerate(equation.outvars):
         made = union(*(o._replace(axes=()) for o in inputs)) if inputs else Origin()
@@ -67,16 +72,24 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
             made = made._replace(inputs=made.inputs or bool(made.learned))
         if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):  # no derivative passes
             made = made._replace(learned=frozenset(), smooth=False)
-        outputs.append(
-            made._replace(axes=axes if number == 0 else _same_rank(equation, [o.axes for o in inputs], number))
-        )
+        rule = _AXES.get(name_of(equation)) if number == 0 else None
+        outputs.append(made._replace(axes=rule(equation, axes) if rule else _same_rank(equation, axes, number)))
     return outputs
+
+
+def _near_the_kernel(inputs: Sequence[Origin]) -> list[Axes]:
+    """The axes of the two inputs of a product: those of a kernel are nearer to its result than those of the other."""
+    kernels = [bool(o.learned) and not o.inputs for o in inputs]
+    if not any(kernels):
+        return [o.axes for o in inputs]
+    return [
+        tuple(2 * min(x, 1) if is_kernel else min(x, 1) for x in o.axes)
+        for o, is_kernel in zip(inputs, kernels, strict=True)
+    ]
 
 
 _PRODUCTS = ("dot_general", "conv_general_dilated")
 """Where parameters meet numbers that are held fixed, such as the points of a grid: these are inputs then."""
-
-Axes = tuple[bool, ...]
 
 
 def _same_rank(equation: Any, axes: Sequence[Axes], output: int = 0) -> Axes:
@@ -84,14 +97,14 @@ def _same_rank(equation: Any, axes: Sequence[Axes], output: int = 0) -> Axes:
     rank = len(equation.outvars[output].aval.shape)
     alike = [a for a in axes if len(a) == rank]
     if alike:
-        return tuple(map(any, zip(*alike, strict=True)))
-    return tuple(bool(axes) and any(map(any, axes)) and axis == rank - 1 for axis in range(rank))
+        return tuple(map(max, zip(*alike, strict=True)))
+    return tuple(int(any(map(any, axes)) and axis == rank - 1) for axis in range(rank))
 
 
 def _of_dot(equation: Any, axes: Sequence[Axes]) -> Axes:
     (contracted_left, contracted_right), (batch_left, batch_right) = equation.params["dimension_numbers"]
     left, right = axes
-    shared = tuple(left[i] or right[j] for i, j in zip(batch_left, batch_right, strict=True))
+    shared = tuple(max(left[i], right[j]) for i, j in zip(batch_left, batch_right, strict=True))
     free_left = (x for i, x in enumerate(left) if i not in (*contracted_left, *batch_left))
     free_right = (x for i, x in enumerate(right) if i not in (*contracted_right, *batch_right))
     return (*shared, *free_left, *free_right)
@@ -100,7 +113,7 @@ def _of_dot(equation: Any, axes: Sequence[Axes]) -> Axes:
 def _of_convolution(equation: Any, axes: Sequence[Axes]) -> Axes:
     numbers = equation.params["dimension_numbers"]
     image, kernel = axes
-    made = [False] * len(image)
+    made = [0] * len(image)
     for left, out in zip(numbers.lhs_spec, numbers.out_spec, strict=True):
         made[out] = image[left]
     made[numbers.out_spec[1]] = kernel[numbers.rhs_spec[0]]
@@ -108,10 +121,10 @@ def _of_convolution(equation: Any, axes: Sequence[Axes]) -> Axes:
 
 
 def _of_broadcast(equation: Any, axes: Sequence[Axes]) -> Axes:
-    made = [False] * len(equation.params["shape"])
+    made = [0] * len(equation.params["shape"])
     sizes = equation.invars[0].aval.shape
     for axis, target in enumerate(equation.params["broadcast_dimensions"]):
-        made[target] = axes[0][axis] and sizes[axis] == equation.params["shape"][target]
+        made[target] = axes[0][axis] * (sizes[axis] == equation.params["shape"][target])
     return tuple(made)
 
 
@@ -130,7 +143,7 @@ def _of_reduction(equation: Any, axes: Sequence[Axes]) -> Axes:
 def _of_reshape(equation: Any, axes: Sequence[Axes]) -> Axes:
     """An axis of the result has the axes of the input that the same run of elements is made of."""
     before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-    made: list[bool] = []
+    made: list[int] = []
     i = 0
     while len(made) < len(after):
         start, size, sizes = i, 1, after[len(made)]
@@ -142,8 +155,8 @@ def _of_reshape(equation: Any, axes: Sequence[Axes]) -> Axes:
                 sizes, group = sizes * after[len(made) + group], group + 1
             else:  # an array without elements
                 return _same_rank(equation, axes)
-        learned = any(x for x, n in zip(axes[0][start:i], before[start:i], strict=True) if n > 1)
-        made += [learned and after[len(made) + k] > 1 for k in range(group)]
+        nearest = max((x for x, n in zip(axes[0][start:i], before[start:i], strict=True) if n > 1), default=0)
+        made += [nearest * (after[len(made) + k] > 1) for k in range(group)]
     return tuple(made)
 
 

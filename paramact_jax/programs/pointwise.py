@@ -10,7 +10,10 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from paramact_jax.programs.chains import LAYING_OUT
-from paramact_jax.programs.program import apply, called_by, evaluate, inputs_of, name_of, opened
+from paramact_jax.programs.program import Rule, apply, called_by, evaluate, inputs_of, name_of, opened
+
+SAMPLE = 0.25
+"""What stands for a number that a function holds and that is not known."""
 
 
 def run_equations(equations: Sequence[Any], env: Mapping[Any, Any]) -> Any:
@@ -36,16 +39,39 @@ def pointwise(equations: Sequence[Any], variable: Any, y: jax.Array) -> jax.Arra
     Args:
       equations: operations that make an elementwise function of one variable, those of its numbers included.
       variable: which.
-      y: its values.
+      y: its values. Other variables that nothing here makes, such as a slope that is learned, are `SAMPLE`.
 
     Raises:
       UnevenError: if the function is not the same at all places.
     """
+    rule = _at_each_place(y.shape)
+    values = {variable: y}
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values.get(atom, SAMPLE)
+
+    for equation in equations:
+        made = rule(equation, read)
+        values.update(zip(equation.outvars, made, strict=True))
+    return values[equations[-1].outvars[0]]
+
+
+def pointwise_program(program: Any, y: jax.Array) -> jax.Array:
+    """Returns what the program of an elementwise function makes of an array of one axis.
+
+    Raises:
+      UnevenError: as `pointwise`.
+    """
+    return evaluate(*opened(program), [y], _at_each_place(y.shape))[0]
+
+
+def _at_each_place(shape: tuple[int, ...]) -> Rule:
+    """Carries out elementwise operations on arrays of one shape."""
 
     def spread(value: Any, dtype: Any) -> jax.Array:
-        if jnp.ndim(value) and jnp.shape(value) != y.shape:
+        if jnp.ndim(value) and jnp.shape(value) != shape:
             raise UnevenError
-        return jnp.broadcast_to(jnp.asarray(value, dtype), y.shape)
+        return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
 
     def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[Any]:
         inputs = [spread(read(atom), atom.aval.dtype) for atom in equation.invars]
@@ -55,8 +81,4 @@ def pointwise(equations: Sequence[Any], variable: Any, y: jax.Array) -> jax.Arra
             return evaluate(*opened(called), inputs, rule)
         return apply(equation.primitive, equation.params, inputs)
 
-    values = {variable: y}
-    for equation in equations:
-        made = rule(equation, lambda atom: atom.val if isinstance(atom, core.Literal) else values[atom])
-        values.update(zip(equation.outvars, made, strict=True))
-    return values[equations[-1].outvars[0]]
+    return rule

@@ -83,7 +83,7 @@ class Program:
         return describe(self.closed, inputs=self._names[0], outputs=self._names[1])
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> Program:
+def trace(function: Callable[..., Any], *arguments: Any, idle: bool = False) -> Program:
     """Returns the program of a function for arguments of these shapes. Nothing is computed.
 
     Operations that no result needs are left out, but for those within loops, branches and calls.
@@ -92,6 +92,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
     Args:
       function: a pure function of trees of arrays.
       arguments: trees of arrays or `jax.ShapeDtypeStruct`.
+      idle: whether operations that no result needs are kept after all.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -102,7 +103,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
       (True, False)
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    return Program(_needed(closed), arguments, out)
+    return Program(closed if idle else _needed(closed), arguments, out)
 
 
 def _needed(closed: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from paramact_jax.programs.origins import Origin, an_input, constant, parameter,
 from paramact_jax.programs.places import Place, place_of
 from paramact_jax.programs.pointwise import UnevenError, pointwise, run_equations
 from paramact_jax.programs.program import (
+    CUSTOM,
     Operation,
     Program,
     called_by,
@@ -50,6 +51,7 @@ class Site:
       why: why it is no activation to be made trainable; empty: it is one.
       recurrent: whether a step that is repeated with its own results applies it.
       multiplies: whether its value multiplies something else that depends on an input.
+      scale: what an input of the operations is multiplied by before, where that is an operation of its own.
       layers: lengths of the scans around it that run over layers, the outermost first.
       layer_scans: keys of these scans, as `Operation.key` has them.
       steps: lengths of all other scans around it.
@@ -66,6 +68,7 @@ class Site:
     why: str = ""
     recurrent: bool = False
     multiplies: bool = False
+    scale: float = 1.0
     layers: tuple[int, ...] = ()
     layer_scans: tuple[Any, ...] = ()
     steps: tuple[int, ...] = ()
@@ -77,8 +80,9 @@ class Site:
 
     @property
     def axis(self) -> int | None:
-        """The axis of the nodes or channels: the last along which parameters differ; None: there is none."""
-        return max((axis for axis, learned in enumerate(self.origin.axes) if learned), default=None)
+        """The axis of the nodes or channels: the last of those that are nearest to parameters; None: there is none."""
+        nearest = max(self.origin.axes, default=0)
+        return max((axis for axis, x in enumerate(self.origin.axes) if x and x == nearest), default=None)
 
     @property
     def gate(self) -> bool:
@@ -115,20 +119,24 @@ class Site:
             return None
 
 
-def sites(program: Program, learned: Sequence[bool], *, also: Sequence[Function] = ()) -> list[Site]:
+def sites(
+    program: Program, learned: Sequence[bool], *, also: Sequence[Function] = (), marks: bool = False
+) -> list[Site]:
     """Returns all places in order where a program applies an elementwise nonlinear function to one array.
 
     Args:
       program: as `trace` made it.
       learned: for each array among its arguments, whether it is a learned parameter; all others are inputs.
       also: elementwise functions that are activations too, told by their values.
+      marks: whether the program was traced with its activations marked, since it takes derivatives. What is written
+        out in several operations is left then.
     """
     origins = [
         parameter(number, v.aval.shape) if is_learned else an_input(v.aval.shape, v.aval.dtype)
         for number, (v, is_learned) in enumerate(zip(program.closed.jaxpr.invars, learned, strict=True))
     ]
-    found = _Reading(Naming(also)).read(program.closed, origins, _Around())[1]
-    return _with_repeated_cells(found)
+    found = _Reading(Naming(also, marks=marks)).read(program.closed, origins, _Around())[1]
+    return found if marks else _with_repeated_cells(found, opened(program.closed)[0])
 
 
 class _Around(NamedTuple):
@@ -181,7 +189,10 @@ class _Reading:
         if is_elementwise(equation):  # read as a whole first
             return through(equation, origins), []
         if (called := called_by(equation)) is not None:
-            return self.read(called, origins, inside)
+            made, found = self.read(called, origins, inside)
+            if name in CUSTOM:  # a replacement within would take the rule away
+                found = [dataclasses.replace(site, why=site.why or _RULE) for site in found]
+            return made, found
         if name == "scan":
             return self._of_scan(equation, origins, inside)
         if name == "while":
@@ -207,7 +218,7 @@ class _Reading:
         carry, (made, found) = _until_settled(
             carry, lambda carry: self.read(equation.params["jaxpr"], [*consts, *carry, *step], inside)
         )
-        return [*carry, *(y._replace(axes=(False, *y.axes)) for y in made[len(carry) :])], found
+        return [*carry, *(y._replace(axes=(0, *y.axes)) for y in made[len(carry) :])], found
 
     def _of_while(self, equation: Any, origins: list[Origin], inside: _Around) -> Found:
         _, body, carry = parts_of_while(equation, origins)
@@ -223,7 +234,7 @@ class _Reading:
 
     def _pieces(self, jaxpr: Any, env: Mapping[Any, Origin], around: _Around) -> Iterator[Site]:
         """The sites whose operations are all of this program."""
-        chains = Chains(jaxpr, env)
+        chains = Chains(jaxpr, env, marks=self._naming.marks)
         for piece in self._naming.pieces(chains):
             last = piece.equations[-1]
             operation = Operation(last, around.within)
@@ -241,10 +252,14 @@ class _Reading:
                 _left_for(place, origin) or piece.why,
                 recurrent,
                 chains.multiplies(last.outvars[0]),
+                chains.scale(piece.y) if last.primitive is mark_p else 1.0,
                 around.layers,
                 around.layer_scans,
                 around.steps,
             )
+
+
+_RULE = "within a function with a derivative rule of its own, which would be lost"
 
 
 def _until_settled(carry: list[Origin], body: Callable[[list[Origin]], Found]) -> tuple[list[Origin], Found]:
@@ -264,7 +279,7 @@ def _closed_to_us(program: Any, inside: _Around, origins: Sequence[Origin]) -> I
         if is_strong(operation.equation):
             y = operation.equation.invars[0]
             why = f"within {name_of(inside.within[-1])!r}, whose operations are not changed"
-            own = origin._replace(axes=(False,) * len(y.aval.shape))
+            own = origin._replace(axes=(0,) * len(y.aval.shape))
             place, name = place_of(operation), name_of(operation.equation)
             yield Site(operation, (operation.equation,), y, (), None, name, place, own, why)
 
@@ -280,12 +295,29 @@ def _left_for(place: Place, origin: Origin) -> str:
     return ""
 
 
-def _with_repeated_cells(found: list[Site]) -> list[Site]:
-    """Marks as recurrent what a loop of Python applies at one line to the same parameters, again and again."""
+def _with_repeated_cells(found: list[Site], jaxpr: Any) -> list[Site]:
+    """Marks as recurrent what a loop of Python applies at one line to its own results, with the same parameters."""
+    groups: dict[Any, list[Site]] = {}
+    for site in found:
+        if site.multiplies and site.place.own_lines:
+            groups.setdefault((site.place.own_lines, site.function), []).append(site)
+    recurrent: set[int] = set()
+    for group in groups.values():
+        for before, after in itertools.pairwise(group):
+            if before.origin.learned == after.origin.learned and _depends(jaxpr, after, before):
+                recurrent.update(id(s) for s in group if s.origin.learned <= after.origin.learned)
+    return [dataclasses.replace(site, recurrent=site.recurrent or id(site) in recurrent) for site in found]
 
-    def cell(site: Site) -> Any:
-        return site.place.own_lines, site.function, site.origin.learned
 
-    times = collections.Counter(map(cell, found))
-    again = {key for key, number in times.items() if number > 1 and key[0]}
-    return [dataclasses.replace(site, recurrent=site.recurrent or cell(site) in again) for site in found]
+def _depends(jaxpr: Any, after: Site, before: Site) -> bool:
+    """Whether one site depends on another, as far as the operations of the whole program tell."""
+    first, last = ((*site.operation.within, site.operation.equation)[0] for site in (before, after))
+    reached = set(first.outvars)
+    started = False
+    for equation in jaxpr.eqns:
+        if started and not reached.isdisjoint(a for a in equation.invars if not isinstance(a, core.Literal)):
+            if equation is last:
+                return True
+            reached.update(equation.outvars)
+        started = started or equation is first
+    return False

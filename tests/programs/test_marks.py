@@ -9,7 +9,7 @@ import pytest
 
 from paramact_jax.programs import trace, walk
 from paramact_jax.programs.marks import marked
-from paramact_jax.programs.naming import is_activation
+from paramact_jax.programs.naming import Naming
 
 W, X = jnp.linspace(-1, 1, 12).reshape(3, 4), jnp.array([0.3, -0.7, 1.1])
 
@@ -40,7 +40,7 @@ def names(program):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_marked_programs_compute_the_same(name):
     function = FUNCTIONS[name]
-    with marked(is_activation):
+    with marked(Naming(()).called):
         program = trace(function, W, X)
     assert set(names(program)) >= ({"tanh", "silu"} if name == "scan" else {"relu", "gelu", "tanh", "softplus"})
     expected = function(W, X)
@@ -56,14 +56,14 @@ def test_nothing_is_marked_afterwards_or_in_another_thread():
         with_thread.append(names(trace(FUNCTIONS["jit"], W, X)))
 
     with_thread = []
-    with marked(is_activation):
+    with marked(Naming(()).called):
         other = threading.Thread(target=in_thread)
         other.start()
         other.join()
         assert names(trace(FUNCTIONS["jit"], W, X))
     assert with_thread == [[]]
     assert names(trace(FUNCTIONS["jit"], W, X)) == []
-    with pytest.raises(ZeroDivisionError), marked(is_activation):
+    with pytest.raises(ZeroDivisionError), marked(Naming(()).called):
         raise ZeroDivisionError
     assert names(trace(FUNCTIONS["grad"], W, X)) == []
     assert "bind" not in vars(jax.extend.core.primitives.tanh_p)

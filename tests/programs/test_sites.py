@@ -174,3 +174,79 @@ def test_steepest_slopes():
     assert site.steepest_slope() == pytest.approx(3, rel=1e-4)
     (site,) = found(lambda w, x: (lambda y: y + jnp.sin(w[:1] * y))(x @ w))
     assert site.steepest_slope() is None
+
+
+def gated(w, x, h):
+    z = jax.nn.sigmoid(jnp.concatenate([h, x], -1) @ w["z"])
+    return (1 - z) * h + z * jnp.tanh(jnp.concatenate([z * h, x], -1) @ w["h"])
+
+
+def test_gates_of_the_first_step_are_gates_too():
+    def f(w, x):
+        h = jnp.zeros((2, 6))
+        for t in range(4):
+            h = gated(w, x[t], h)
+        return h
+
+    params = {"z": weight(5, 9, 6), "h": weight(6, 9, 6)}
+    found_gates = [s.gate for s in found(f, params, normal(7, 4, 2, 3)) if s.function == "sigmoid"]
+    assert found_gates == [True] * 4
+
+
+def test_one_network_on_two_inputs_is_no_recurrent_cell():
+    def encoder(w, x):
+        return (x @ w) * jax.nn.sigmoid(jnp.cos(x) @ w)
+
+    def f(w, x):
+        return encoder(w, x).sum() - encoder(w, 2 * x).sum()
+
+    assert [s.gate for s in found(f) if s.function == "sigmoid"] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("function", "params", "inputs", "axis"),
+    [
+        (
+            lambda w, x: jnp.tanh(lax.conv((x @ w["d"]).reshape(5, 2, 4, 3), w["k"], (1, 1), "SAME")),
+            {"d": weight(1, 4, 24), "k": normal(3, 6, 2, 3, 3)},
+            (X,),
+            1,
+        ),
+        (
+            lambda w, x: jnp.tanh(lax.conv(x, w["k"], (1, 1), "SAME") + w["p"]),
+            {"k": normal(3, 6, 2, 3, 3), "p": normal(4, 1, 1, 4, 4)},
+            (normal(4, 5, 2, 4, 4),),
+            1,
+        ),
+        (
+            lambda w, x: jnp.tanh(jnp.einsum("bcx,co->box", x, w["w"]) + w["p"]),
+            {"w": weight(5, 3, 6), "p": normal(6, 1, 6, 4)},
+            (normal(7, 5, 3, 4),),
+            1,
+        ),
+        (lambda w, x: jnp.tanh(w["w"] @ x + w["b"]), {"w": weight(5, 6, 4), "b": normal(6, 6, 1)}, (X.T,), 0),
+        (
+            lambda w, x: jnp.tanh(w["e"][x] + w["p"]),
+            {"e": normal(5, 9, 6), "p": normal(6, 1, 4, 6)},
+            (jnp.ones((5, 4), int),),
+            2,
+        ),
+    ],
+)
+def test_the_axis_of_nodes_is_made_by_the_last_kernel(function, params, inputs, axis):
+    (site,) = found(function, params, *inputs)
+    assert site.axis == axis
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda w, x: jnp.abs(x @ w), None),
+        (lambda w, x: jnp.maximum(x @ w, 0) / 2, "relu"),
+        (lambda w, x: jnp.where((y := x @ w) > 0, y, w[:1] * y), "leaky_relu"),
+        (lambda w, x: jnp.maximum(y := x @ w, 0) + w[:1] * jnp.minimum(y, 0), "leaky_relu"),
+    ],
+)
+def test_near_misses(function, name):
+    names = [site.function for site in found(function) if not site.why]
+    assert names == ([name] if name else [])

@@ -65,7 +65,7 @@ REFUSALS = [
         "--first-seed: expected an integer within 0..4294967293, got 4294967295",
     ),
     ("mnist --data synthetic --activations relu relu", "--activations: expected each name once, got relu relu"),
-    ("mnist --data synthetic --activations ppms", "unknown activation 'ppms': expected one of"),
+    ("mnist --data synthetic --activations ppms", "unknown activation 'ppms': did you mean ppns?"),
     ("mnist --data synthetic --data-dir somewhere", "--data-dir: expected none with --data synthetic, got somewhere"),
     ("cnn --learning-rate 0", "--learning-rate: expected a finite number > 0, got 0.0"),
     ("cnn --test-every 0", "--test-every: expected an integer >= 1, got 0"),

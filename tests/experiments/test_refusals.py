@@ -7,7 +7,7 @@ import pytest
 from experiments.__main__ import main
 
 REFUSALS = [
-    ("xor10 --activations swoosh", "unknown activation 'swoosh': expected one of identity, step"),
+    ("xor10 --activations swoosh", "unknown activation 'swoosh': did you mean swish? expected one of identity, step"),
     ("xor10 --activations ppn", "did you mean ppns?"),
     ("xor10 --trials -1", "--trials: expected an integer >= 1, got -1"),
     ("xor10 --learning-rate nan", "--learning-rate: expected a finite number > 0, got nan"),

@@ -106,7 +106,7 @@ def check(fn: Any, label: str) -> None:
     except ValueError:  # a function of C without a signature
         pass
     try:
-        result = jax.eval_shape(fn, _float32(_GRID.shape))
+        result = jax.eval_shape(functools.partial(_call, fn), _float32(_GRID.shape))
     except Exception as error:
         raise TypeError(
             f"activation {label!r}: expected a function JAX can trace, got {type(error).__name__} from it; "
@@ -169,6 +169,11 @@ def find_steepest_slope(derivative: Function) -> float:
 
 def _float32(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _call(fn: Any, y: jax.Array) -> Any:
+    """The value of fn, which JAX itself must not hold: it keeps weak references, and one to a ufunc crashes it."""
+    return fn(y)
 
 
 def _not_elementwise(label: str, shape: tuple[int, ...]) -> str:

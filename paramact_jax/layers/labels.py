@@ -142,7 +142,7 @@ def _map(fn: Callable[[_Leaf], Any], params: Any, where: Callable[[Path], bool] 
     dicts = _dicts(paths, [leaf for _, leaf in leaves])
     wrapped = dict(_wrapped_by_to_nnx(params)) if isinstance(params, nnx.Module) else {}
     bridged = {path for path in dicts if any(path[: len(root)] == root for root in wrapped)}
-    known = {path for paths in wrapped.values() for path in paths}
+    known = {path for found in wrapped.values() for path in found}
     collections = {path[0] for path in paths if path}
     is_whole = collections >= {"params", FROZEN_COLLECTION} or bool(collections & set(_OF_COLLECTIONS))
     typed = {path[:-1] for path, (_, leaf) in zip(paths, leaves, strict=True) if _is_variable(leaf)}

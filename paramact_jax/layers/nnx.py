@@ -58,8 +58,10 @@ class Parametric(nnx.Module):
 
     Raises:
       ValueError: for an unknown name, a parameter the record does not have, a start value or features of another
-        shape than the sharing's, an initialiser without `rngs`, or a call with another shape of the last axes.
-      TypeError: for a call with integers.
+        shape than the sharing's, an initialiser without `rngs`, a function that needs a start value of a, or a call
+        with another shape of the last axes.
+      TypeError: for what is no elementwise function (see `paramact_jax.activations.activation`), a Flax module among
+        them, since its parameters would be frozen; or for a call with integers.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -12,11 +12,8 @@ import pytest
 from paramact_jax.activations import (
     activation,
     catalogue,
-    hexpo_of_layer,
-    leaky_relu_of_slope,
     parametric,
     parametric_hexpo_of_layer,
-    tanh,
     thresholded_relu_at,
 )
 
@@ -27,13 +24,10 @@ def own(y):
 
 MADE = {
     "name": lambda: parametric("arctan", a=2.0, learned="a"),
-    "record": lambda: parametric(tanh, b=0.5, name="mine", source="here"),
     "twice": lambda: parametric(parametric("swish", a=2.0, learned=()), a=3.0),
     "own": lambda: parametric(own),
     "of JAX": lambda: parametric(activation(jax.nn.relu6), a=1.0),
-    "leaky": lambda: leaky_relu_of_slope(0.3),
     "thresholded": lambda: parametric(thresholded_relu_at(0.5)),
-    "hexpo": lambda: hexpo_of_layer(3),
     "parametric hexpo": lambda: parametric_hexpo_of_layer(3, name="third"),
 }
 

@@ -18,9 +18,10 @@ class Verify:
     """Check every closed form of the catalogue against autodiff, NumPy and finite differences; list the errata.
 
     Value, dz/dy and every parameter's partial, on a wide grid with kinks and extremes, in float64, float32, bfloat16
-    and float16, under jit, vmap and grad; then the largest error of each value in units in the last place; then each
-    formula printed wrong in the papers, with a counter-example. About 2 minutes on 2 cores; writes nothing; exit
-    status 1 if a check fails. Example: python -m experiments verify --activations ppns tanh
+    and float16, under jit, vmap and grad; at infinity and NaN, for whole numbers, and under strict promotion; then the
+    largest error of each value in units in the last place; then each formula printed wrong in the papers, with a
+    counter-example. About 2 minutes on 2 cores; writes nothing; exit status 1 if a check fails. Example: python -m
+    experiments verify --activations ppns tanh
     """
 
     activations: tuple[str, ...] = ()
@@ -41,7 +42,7 @@ class Verify:
 def _verify(records: Sequence[Activation]) -> int:
     import sys
 
-    from paramact_jax.activations import errata, verification
+    from paramact_jax.activations import edges, errata, verification
 
     checks: list[Check] = []
     accuracies: list[Accuracy] = []
@@ -49,6 +50,8 @@ def _verify(records: Sequence[Activation]) -> int:
         print(f"{record.name} ({i + 1} of {len(records)})", file=sys.stderr)
         for dtype in verification.DTYPES:
             checks += verification.check_against_autodiff(record, dtype)
+            checks += edges.check_edges(record, dtype)
+        checks += edges.check_whole_numbers(record)
         checks += verification.check_against_float64(record)
         accuracies += [verification.ulp_error(record, dtype) for dtype in verification.DTYPES if dtype != "float64"]
     findings = [erratum.check().confirmed for erratum in errata.ERRATA]
@@ -85,7 +88,7 @@ def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Tabl
         return f"{max(errors):.3g}" if errors else ""
 
     def autodiff(record: Activation, dtype: str) -> str:
-        ways = {c.against for c in checks if c.activation == record.name} - {"numpy", "differences"}
+        ways = {c.against for c in checks if c.activation == record.name} & {"forward", "grad", "jit", "vmap"}
         errors = [worst(record, dtype=dtype, against=way) for way in sorted(ways)]
         return max(errors, key=float)
 
@@ -97,14 +100,21 @@ def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Tabl
             *(autodiff(record, dtype) for dtype in DTYPES),
             worst(record, against="numpy"),
             worst(record, against="differences"),
+            *(worst(record, against=edge) for edge in ("infinity", "NaN", "whole numbers")),
             "passed" if all(check.passed for check in mine) else "FAILED",
         ]
 
     return Table(
         title="Closed forms: largest error in eps x max(1, |value|)",
-        columns=["activation", "checks", *(f"autodiff {d}" for d in DTYPES), "NumPy", "differences", "verdict"],
+        columns=[
+            *("activation", "checks", *(f"autodiff {d}" for d in DTYPES), "NumPy", "differences"),
+            *("infinity", "NaN", "whole numbers", "verdict"),
+        ],
         rows=[row(record) for record in records],
-        note="Autodiff: dz/dy and every partial, forward, reverse, jit, vmap, grad. NumPy, differences: float64.",
+        note=(
+            "Autodiff: dz/dy and every partial, forward, reverse, jit, vmap, grad. NumPy, differences: float64. "
+            "Infinity, NaN: all dtypes, under strict promotion; whole numbers: beside float32."
+        ),
     )
 
 

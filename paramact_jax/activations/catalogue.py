@@ -66,7 +66,7 @@ def get(name: str) -> Activation:
     """The record called `name`.
 
     Raises:
-      ValueError: if there is none; the message lists the names and the nearest one.
+      ValueError: if there is none; the message says the nearest names, then all.
 
     Examples:
       >>> get("ppns").params["a"]
@@ -74,9 +74,9 @@ def get(name: str) -> Activation:
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
-    near = difflib.get_close_matches(name, _BY_NAME, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(_BY_NAME)}{hint}")
+    near = difflib.get_close_matches(name, _BY_NAME)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ValueError(f"unknown activation {name!r}: {hint}expected one of {', '.join(_BY_NAME)}")
 
 
 def resolve(activation: str | Activation) -> Activation:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from paramact_jax.activations.exact import expm1, vanishing
 from paramact_jax.activations.parametric import parametric
 from paramact_jax.activations.record import Activation
 
@@ -28,7 +29,7 @@ def _sides(
 
 def _hexpo(y: ArrayLike, **shape: ArrayLike) -> jax.Array:
     height, _, u = _sides(y, **shape)
-    return -height * jnp.expm1(-u)
+    return -height * expm1(-u)
 
 
 def _hexpo_derivative(y: ArrayLike, **shape: ArrayLike) -> jax.Array:
@@ -42,7 +43,7 @@ def _by_height(y: ArrayLike, **shape: ArrayLike) -> jax.Array:
 
 def _by_width(y: ArrayLike, **shape: ArrayLike) -> jax.Array:
     height, width, u = _sides(y, **shape)
-    return -height / width * (u * jnp.exp(-u))
+    return -height / width * vanishing(jnp.exp(-u), u)
 
 
 def _by_positive_height(y: ArrayLike, **shape: ArrayLike) -> jax.Array:

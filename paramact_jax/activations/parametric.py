@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from paramact_jax.activations.record import Activation, Function, Kink, activation
+from paramact_jax.activations.record import TRACED, Activation, Function, Kink, activation, remember
 from paramact_jax.activations.zoo import pn_sigmoid, relu_from_right, sigmoid, tanh
 
 INITIAL_STEEPEST_SLOPE = 1.5
@@ -19,7 +19,7 @@ INITIAL_STEEPEST_SLOPE = 1.5
 
 
 def parametric(
-    f: Activation | Function,
+    f: str | Activation | Function,
     *,
     name: str | None = None,
     a: float | None = None,
@@ -33,8 +33,9 @@ def parametric(
     multiplied by a. A kink of f at u moves to y = u + b and keeps a times its slope.
 
     Args:
-      f: a record, or any elementwise function of one array (see `activation`). A record may have parameters of its
-        own; they stay parameters of the new one.
+      f: a record, its name in the catalogue, or any elementwise function of one array (see `activation`). A record may
+        have parameters of its own; they stay parameters of the new one. The name "relu" means `relu_from_right`, the
+        function under [P]'s Parametric ReLU.
       name: name of the new record; by default "parametric_" and the name of f.
       a: start value of a; by default 1.5 / max|f'|, which makes the steepest slope 1.5 [P, section 4.1].
       b: start value of b.
@@ -46,9 +47,10 @@ def parametric(
       A record with the learned ones of a and b as parameters, before those of f.
 
     Raises:
-      TypeError: if `f` is neither a record nor callable.
-      ValueError: if f already has parameters named a or b; if its slope is 0 everywhere or has no bound and `a` is
-        not given; if a or b is not finite; if `learned` names anything but a and b.
+      TypeError: if `f` is neither a name, a record nor an elementwise function of one array.
+      ValueError: for an unknown name; if f already has parameters named a or b; if its slope is 0 everywhere, has no
+        bound or depends on a value that JAX is tracing, and `a` is not given; if a or b is not finite; if `learned`
+        names anything but a and b.
 
     Warns:
       UserWarning: if b is learned and the slope of f is 0 everywhere: dz/db is then 0 too, and b keeps its start value.
@@ -65,7 +67,7 @@ def parametric(
       >>> dict(scaled.params), float(scaled(0.0, a=3.0))
       ({'a': 1.5}, 0.0)
     """
-    base = f if isinstance(f, Activation) else activation(f)
+    base, name = _base(f, name)
     learned = (learned,) if isinstance(learned, str) else tuple(learned)
     if unknown := set(learned) - {"a", "b"}:
         raise ValueError(f"parametric({base.name}): expected learned to name some of a, b; got {sorted(unknown)}")
@@ -73,6 +75,11 @@ def parametric(
         raise ValueError(
             f"parametric({base.name}): expected a function without parameters a, b of its own, "
             f"got one with {sorted(taken)}; it is parametric already"
+        )
+    if a is None and base.source == TRACED:
+        raise ValueError(
+            f"parametric({base.name}): the function depends on a value that JAX is tracing, so its steepest slope is "
+            f"not known; pass a start value, a=... or initial={{'a': ...}} of a layer"
         )
     if a is None and not 0 < base.steepest_slope < math.inf:
         raise ValueError(
@@ -93,7 +100,7 @@ def parametric(
     params = {p: starts[p] for p in ("a", "b") if p in learned}
     frozen = {p: value for p, value in starts.items() if p not in learned}
     forms = _with_frozen(_forms(base), frozen)
-    return Activation(
+    record = Activation(
         name=name or f"parametric_{base.name}",
         fn=forms["z"],
         derivative=forms["y"],
@@ -105,6 +112,16 @@ def parametric(
         formula=f"a * ({base.formula}) at y - b" + "".join(f", {p} = {value:g}" for p, value in frozen.items()),
         source=source or f"[P, eq. 7-12] over {base.source}",
     )
+    return remember(record, parametric, base, name=name, a=a, b=b, learned=learned, source=source)
+
+
+def _base(f: str | Activation | Function, name: str | None) -> tuple[Activation, str | None]:
+    """The record that f names, and the name of its parametric form."""
+    if not isinstance(f, str):
+        return (f if isinstance(f, Activation) else activation(f)), name
+    from paramact_jax.activations import catalogue  # which imports this file
+
+    return (relu_from_right if f == "relu" else catalogue.get(f)), name or f"parametric_{f}"
 
 
 def _forms(base: Activation) -> dict[str, Function]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-Function = Callable[..., jax.Array]
+from paramact_jax.activations import own_functions
+from paramact_jax.activations.exact import as_float
+from paramact_jax.activations.own_functions import Function as Function
+
+TRACED = "user, of a value that JAX traces"
+"""Source of the record of a function that depends on a traced value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +36,25 @@ class Kink:
     value: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class OfFloats:
+    """A function of floats, called with whole numbers too."""
+
+    fn: Function
+
+    def __call__(self, y: jax.typing.ArrayLike, **params: jax.typing.ArrayLike) -> jax.Array:
+        """The function at y, in JAX's default float dtype if y is whole."""
+        return self.fn(as_float(y), **params)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Activation:
     """One activation function z = fn(y, **params), elementwise, with what is known about it.
 
     Records are compared and hashed by identity, so they can be static attributes of Flax modules and static
-    arguments of jitted functions. Calling the record calls `fn`.
+    arguments of jitted functions. A copy, deep or not, is the record itself. Pickled, a record of the catalogue is its
+    name, and one that `parametric` or `activation` made is that call; a lambda cannot be pickled. Calling the record
+    calls `fn`. The record, its derivative and its partials take whole numbers too, as floats; `fn` takes floats.
 
     Attributes:
       name: the name it is found by in the catalogue.
@@ -49,8 +69,9 @@ class Activation:
       kinks: the points where the derivative jumps.
       formula: the function in plain text.
       source: where it is defined, with a citation key of `paramact_jax.papers` in brackets.
-      jax_nn: the function of `jax.nn` with these values (at the start values of the parameters), or None. It is
-        `fn` itself except where that one overflows in float16; accuracy is measured beside it.
+      jax_nn: the function of `jax.nn` with these values (at the start values of the parameters), or None; accuracy
+        is measured beside it.
+      recipe: the call that made the record, for pickle; None for a record written out.
 
     Raises:
       ValueError: if a partial is missing for a parameter or given for none, or the steepest slope is negative or
@@ -77,6 +98,7 @@ class Activation:
     params: Mapping[str, float] = dataclasses.field(default_factory=dict, repr=False)
     kinks: tuple[Kink, ...] = dataclasses.field(default=(), repr=False)
     jax_nn: Function | None = dataclasses.field(default=None, repr=False)
+    recipe: functools.partial[Activation] | None = dataclasses.field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if set(self.partials) != set(self.params):
@@ -86,12 +108,31 @@ class Activation:
             )
         if not self.steepest_slope >= 0:
             raise ValueError(f"activation {self.name!r}: expected a steepest slope >= 0, got {self.steepest_slope}")
-        object.__setattr__(self, "partials", MappingProxyType(dict(self.partials)))
+        partials = {name: _of_floats(partial) for name, partial in self.partials.items()}
+        object.__setattr__(self, "derivative", _of_floats(self.derivative))
+        object.__setattr__(self, "partials", MappingProxyType(partials))
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
 
     def __call__(self, y: jax.typing.ArrayLike, **params: jax.typing.ArrayLike) -> jax.Array:
         """Value at y; `params` as in `fn`."""
-        return self.fn(y, **params)
+        return self.fn(as_float(y), **params)
+
+    def __copy__(self) -> Activation:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
+        from paramact_jax.activations import catalogue  # which imports this file
+
+        if self.name in catalogue.names() and catalogue.get(self.name) is self:
+            return catalogue.get, (self.name,)
+        if self.recipe is None:
+            values = (getattr(self, field.name) for field in dataclasses.fields(self) if field.init)
+            return Activation, tuple(dict(x) if isinstance(x, MappingProxyType) else x for x in values)
+        call = functools.partial(self.recipe.func, **self.recipe.keywords)
+        return _made, (call, *map(_named, self.recipe.args))
 
     @property
     def zero_centred(self) -> bool:
@@ -100,18 +141,26 @@ class Activation:
         return low == -high
 
 
+def _of_floats(fn: Function) -> Function:
+    return fn if isinstance(fn, OfFloats) else OfFloats(fn)
+
+
 def activation(fn: Function, name: str | None = None) -> Activation:
     """Record of a user's own elementwise function of y, with derivative and steepest slope found for it.
 
-    The derivative is JAX's forward-mode derivative of `fn`; the steepest slope and the range are found numerically
-    on |y| <= 100 (see `find_steepest_slope`).
+    The derivative is JAX's forward-mode derivative of `fn` (reverse-mode where that alone is defined); the steepest
+    slope and the range are found numerically on |y| <= 100 (see `find_steepest_slope`). The value has the dtype of y:
+    where `fn` promotes it, it is cast back. All this works while JAX traces too. Where `fn` depends on a value that is
+    being traced, the steepest slope is taken to be inf, since it is not known.
 
     Args:
       fn: an elementwise function of one array.
-      name: a name for messages and plots; by default the function's own.
+      name: a name for messages and plots; by default the function's own, that of a partial's function, or that of an
+        object's class.
 
     Raises:
-      TypeError: if `fn` is not callable, or cannot be differentiated by JAX, as a NumPy function cannot.
+      TypeError: if `fn` is not callable with one array; is a Flax module, whose parameters would be frozen; cannot be
+        traced or differentiated by JAX, as a NumPy function cannot; or gives anything but one array of real numbers.
       ValueError: if `fn` is not elementwise.
 
     Examples:
@@ -120,55 +169,41 @@ def activation(fn: Function, name: str | None = None) -> Activation:
       >>> round(softsign.steepest_slope, 3)
       1.0
     """
-    if not callable(fn):
-        raise TypeError(f"expected an elementwise function of one array, got {type(fn).__name__}")
-    label = name or str(getattr(fn, "__name__", "user function"))
-
-    def derivative(y: jax.typing.ArrayLike) -> jax.Array:
-        y = jnp.asarray(y)
-        return jax.jvp(fn, (y,), (jnp.ones_like(y),))[1]
-
-    try:
-        jax.eval_shape(derivative, jax.ShapeDtypeStruct(_GRID.shape, jnp.float32))
-    except jax.errors.TracerArrayConversionError as error:
-        raise TypeError(f"activation {label!r}: expected a function JAX can trace; write it with jax.numpy") from error
-
-    values, alone = (np.asarray(fn(jnp.asarray(y, jnp.float32))) for y in (_GRID, _GRID[_SOME]))
-    if values.shape != _GRID.shape or not np.allclose(values[_SOME], alone, equal_nan=True):
-        raise ValueError(
-            f"activation {label!r}: expected an elementwise function, whose value at a y does not depend on the other "
-            f"elements; got one of shape {_GRID.shape} -> {values.shape} that is not"
-        )
-    return Activation(
+    label = name or own_functions.name_of(fn)
+    own_functions.check(fn, label)
+    values = own_functions.same_dtype(fn)
+    derivative = own_functions.derivative_of(values, label)
+    found = own_functions.measure(values, derivative, label)
+    record = Activation(
         name=label,
-        fn=fn,
+        fn=values,
         derivative=derivative,
-        steepest_slope=find_steepest_slope(derivative),
-        range=(float(values.min()), float(values.max())),
+        steepest_slope=found.steepest_slope if found else math.inf,
+        range=found.range if found else (-math.inf, math.inf),
         formula=f"{label}(y)",
-        source="user",
+        source="user" if found else TRACED,
     )
+    return remember(record, activation, fn, name)
 
 
-_GRID = np.sort(np.concatenate([np.sinh(np.linspace(-6, 6, 4001)) * (100 / np.sinh(6)), [0.0]]))
-_SOME = slice(701, 3301, 3)  # other ends, other neighbours, another number of elements
-_STILL_GROWING = 1.05  # how much steeper a slope without a bound is on twice the interval, at least
+def remember(record: Activation, make: Callable[..., Activation], *args: Any, **options: Any) -> Activation:
+    """Returns the record, which will be pickled as the call that made it."""
+    object.__setattr__(record, "recipe", functools.partial(make, *args, **options))
+    return record
 
 
-def find_steepest_slope(derivative: Function) -> float:
-    """Numerical max |f'(y)| on |y| <= 100: a grid dense at 0, then three refinements around its best point.
+class _Named(NamedTuple):
+    """A function of JAX, which pickle cannot name since it is wrapped by `jax.jit` or `jax.custom_jvp`."""
 
-    Returns inf where the derivative is not finite somewhere on the grid, or is still growing: more than 5 % steeper on
-    |y| <= 100 than on |y| <= 50.
-    """
-    grid, best = _GRID, 0.0
-    for _ in range(4):
-        slopes = np.abs(np.asarray(derivative(jnp.asarray(grid, jnp.float32)), np.float64))
-        if not np.isfinite(slopes).all():
-            return math.inf
-        if grid is _GRID and slopes.max() > _STILL_GROWING * slopes[np.abs(grid) <= 50].max():
-            return math.inf
-        i = int(slopes.argmax())
-        best = max(best, float(slopes[i]))
-        grid = np.linspace(grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)], 401)
-    return best
+    module: str
+    name: str
+
+
+def _named(value: Any) -> Any:
+    name = str(getattr(value, "__name__", "none"))
+    places = [module for module in (jax.nn, jnp, jax.lax) if getattr(module, name, ...) is value]
+    return _Named(places[0].__name__, name) if places else value
+
+
+def _made(recipe: Callable[..., Activation], *args: Any) -> Activation:
+    return recipe(*(getattr(importlib.import_module(x.module), x.name) if isinstance(x, _Named) else x for x in args))

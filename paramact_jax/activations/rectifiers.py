@@ -11,17 +11,29 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from paramact_jax.activations.record import Activation, Kink
+from paramact_jax.activations.exact import expm1
+from paramact_jax.activations.record import Activation, Kink, remember
 
 
 def _step(y: ArrayLike) -> jax.Array:
     y = jnp.asarray(y)
-    return (y > 0).astype(y.dtype)
+    return jnp.where(y <= 0, 0, jnp.sign(y))  # NaN stays NaN
 
 
 def _relu6_derivative(y: ArrayLike) -> jax.Array:
     y = jnp.asarray(y)
     return ((y > 0) & (y < 6)).astype(y.dtype)
+
+
+def elu_of_alpha(y: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
+    """Returns `jax.nn.elu(y, alpha)`, with a slope that keeps its digits for y < 0.
+
+    Examples:
+      >>> float(jax.grad(jax.nn.elu)(-20.0)), float(jax.grad(elu_of_alpha)(-20.0)) > 2e-9
+      (0.0, True)
+    """
+    y = jnp.asarray(y)
+    return jnp.where(y > 0, y, alpha * expm1(jnp.where(y > 0, 0, y)))
 
 
 def _elu_derivative(y: ArrayLike) -> jax.Array:
@@ -96,7 +108,7 @@ def leaky_relu_of_slope(negative_slope: float, name: str | None = None) -> Activ
         return jnp.where(y >= 0, 1, negative_slope).astype(y.dtype)
 
     plain = negative_slope == 0.01
-    return Activation(
+    record = Activation(
         name=name or f"leaky_relu_{negative_slope:g}",
         fn=jax.nn.leaky_relu if plain else fn,
         derivative=derivative,
@@ -107,6 +119,7 @@ def leaky_relu_of_slope(negative_slope: float, name: str | None = None) -> Activ
         kinks=(Kink(at=0.0, slope=1.0),),
         jax_nn=jax.nn.leaky_relu if plain else None,
     )
+    return remember(record, leaky_relu_of_slope, negative_slope, name)
 
 
 leaky_relu = leaky_relu_of_slope(0.01, name="leaky_relu")
@@ -131,7 +144,7 @@ Examples:
 
 elu = Activation(
     name="elu",
-    fn=jax.nn.elu,
+    fn=elu_of_alpha,
     derivative=_elu_derivative,
     steepest_slope=1.0,
     range=(-1.0, math.inf),
@@ -140,6 +153,8 @@ elu = Activation(
     jax_nn=jax.nn.elu,
 )
 """f(y) = y for y > 0, exp(y) - 1 for y <= 0; f' = 1 and exp(y): smooth at 0 [B1; R, no. 9]. `elu_alpha` learns alpha.
+
+Autodiff is told f', which `jax.nn.elu` computes as f + 1: 0 from y = -17 on in float32. The values are `jax.nn.elu`'s.
 
 Examples:
   >>> float(elu(2.0)), float(elu.derivative(0.0))
@@ -188,13 +203,13 @@ def thresholded_relu_at(theta: float, name: str | None = None) -> Activation:
 
     def fn(y: ArrayLike) -> jax.Array:
         y = jnp.asarray(y)
-        return jnp.where(y > theta, y, 0)
+        return jnp.where(y <= theta, 0, y)  # NaN stays NaN
 
     def derivative(y: ArrayLike) -> jax.Array:
         y = jnp.asarray(y)
-        return (y > theta).astype(y.dtype)
+        return jnp.logical_not(y <= theta).astype(y.dtype)
 
-    return Activation(
+    record = Activation(
         name=name or f"thresholded_relu_{theta:g}",
         fn=fn,
         derivative=derivative,
@@ -204,6 +219,7 @@ def thresholded_relu_at(theta: float, name: str | None = None) -> Activation:
         source="[R, no. 10]",
         kinks=(Kink(at=float(theta), slope=0.0, value=0.0 if theta else None),),
     )
+    return remember(record, thresholded_relu_at, theta, name)
 
 
 thresholded_relu = thresholded_relu_at(1.0, name="thresholded_relu")

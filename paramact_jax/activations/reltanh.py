@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from paramact_jax.activations.exact import vanishing
 from paramact_jax.activations.record import Activation
 from paramact_jax.activations.zoo import tanh
 
@@ -25,9 +26,12 @@ def _nearest(y: ArrayLike, low: jax.Array, high: jax.Array) -> jax.Array:
 
 
 def _reltanh(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> jax.Array:
+    # Where the line is taken, tanh does not see y, and where tanh is taken, the line does not: y may be infinite.
     _, low, high = _ordered(lambda_plus, lambda_minus)
-    at = _nearest(y, low, high)
-    return jnp.tanh(at) + tanh.derivative(at) * (y - at)
+    above, below = jnp.greater_equal(y, high), jnp.less_equal(y, low)
+    end = jnp.where(above, high, low)
+    line = jnp.tanh(end) + tanh.derivative(end) * (y - end)
+    return jnp.where(above | below, line, jnp.tanh(jnp.where(above | below, 0, y)))
 
 
 def _reltanh_derivative(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> jax.Array:
@@ -37,7 +41,7 @@ def _reltanh_derivative(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: A
 
 def _by_threshold(y: ArrayLike, at: ArrayLike) -> jax.Array:
     at = jnp.asarray(at, jnp.result_type(y, at))  # a threshold given as a number takes the dtype of y
-    return -2 * jnp.tanh(at) * (tanh.derivative(at) * (y - at))
+    return vanishing(-2 * jnp.tanh(at) * tanh.derivative(at), y - at)
 
 
 def _reltanh_by_plus(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> jax.Array:

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from paramact_jax.activations.exact import vanishing
 from paramact_jax.activations.record import Activation, Kink
+from paramact_jax.activations.rectifiers import elu_of_alpha
 from paramact_jax.activations.zoo import sigmoid
 
 
@@ -53,7 +55,7 @@ Examples:
 
 
 def _elu_alpha(y: ArrayLike, *, alpha: ArrayLike) -> jax.Array:
-    return jax.nn.elu(y, alpha)
+    return elu_of_alpha(y, alpha)
 
 
 def _elu_alpha_derivative(y: ArrayLike, *, alpha: ArrayLike) -> jax.Array:
@@ -88,27 +90,30 @@ Examples:
 
 
 @jax.custom_jvp
-def _sigmoid(u: jax.Array) -> jax.Array:
-    return jax.nn.sigmoid(u)
-
-
-# Autodiff's s (1 - s) is 0 or off by eps in the tail, and dz/dbeta multiplies it by y^2.
-_sigmoid.defjvps(lambda tangent, s, u: tangent * (s * jax.nn.sigmoid(-u)))
+def _swish_of(y: ArrayLike, beta: ArrayLike) -> jax.Array:
+    return vanishing(sigmoid.fn(jnp.multiply(beta, y)), y)
 
 
 def _swish(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
-    return jnp.multiply(y, _sigmoid(jnp.multiply(beta, y)))
+    return _swish_of(y, beta)
 
 
 def _swish_derivative(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
     u = jnp.multiply(beta, y)
-    return sigmoid.fn(u) * (1 + u * sigmoid.fn(-u))
+    return vanishing(sigmoid.fn(u), 1 + vanishing(sigmoid.fn(-u), u))
 
 
 def _swish_by_beta(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
     # From the left, so that y meets the vanishing slope before it is squared: y^2 overflows in float16.
-    y = jnp.asarray(y)
-    return y * (y * sigmoid.derivative(jnp.multiply(beta, y)))
+    slope = sigmoid.derivative(jnp.multiply(beta, y))
+    return vanishing(slope, y) * jnp.where(jnp.equal(slope, 0), jnp.sign(y), y)
+
+
+# Autodiff's s (1 - s) is 0 or off by eps in the tail, and dz/dbeta multiplies it by y^2.
+_swish_of.defjvps(
+    lambda tangent, _, y, beta: tangent * _swish_derivative(y, beta=beta),
+    lambda tangent, _, y, beta: tangent * _swish_by_beta(y, beta=beta),
+)
 
 
 swish = Activation(
@@ -125,8 +130,8 @@ swish = Activation(
 )
 """f(y) = y s, s = sigmoid(beta y), beta learned from 1, where it is `silu`.
 
-f' = s (1 + beta y (1 - s)), dz/dbeta = y^2 s (1 - s). Autodiff is told that s' = s(u) s(-u): left alone it computes
-s (1 - s), whose error in the tail y^2 would magnify.
+f' = s (1 + beta y (1 - s)), dz/dbeta = y^2 s (1 - s). Autodiff is told both, with 1 - s as s(-u): left alone it
+computes s (1 - s), whose error in the tail y^2 would magnify.
 
 Examples:
   >>> float(swish(2.0, beta=0.0)), float(swish.partials["beta"](2.0, beta=0.0))
@@ -157,7 +162,8 @@ def _isigmoid_by_threshold(y: ArrayLike, *, threshold: ArrayLike, alpha: ArrayLi
 
 
 def _isigmoid_by_alpha(y: ArrayLike, *, threshold: ArrayLike, alpha: ArrayLike) -> jax.Array:
-    beyond = jnp.sign(y) * jnp.maximum(jnp.abs(y) - jnp.abs(threshold), 0)
+    t = jnp.abs(threshold)
+    beyond = jnp.where(_outside(y, t), y - jnp.where(jnp.less(y, 0), -t, t), 0)
     return beyond + jnp.zeros_like(alpha)
 
 

@@ -1,6 +1,7 @@
 """What can be measured about a record: do its closed forms agree with autodiff and with float64, and how exactly.
 
-Three pure functions, for the tests and for a report alike. The first two give `Check`s, the third an `Accuracy`:
+Three pure functions, for the tests and for a report alike. The first two give `Check`s, the third an `Accuracy`; what
+happens at NaN and infinity, and with whole numbers, is measured in `edges`:
 
 - `check_against_autodiff(record, dtype)`: the closed forms of dz/dy and of every partial against autodiff, forward and
   reverse, plain, under jit and under vmap; finite and of the input's dtype.
@@ -36,8 +37,10 @@ class Check:
       activation: name of the record.
       dtype: dtype it was computed in.
       against: "forward" (`jax.jvp`, jitted), "grad" (`jax.grad`), "jit" (`jax.grad`, jitted), "vmap" (`jax.grad` of one
-        number, vmapped and jitted), "numpy" or "differences".
-      quantity: what was compared: "z", "dz/dy", or "dz/d" and the name of a parameter.
+        number, vmapped and jitted), "numpy", "differences", or what `edges` compares with: "infinity", "NaN",
+        "whole numbers", "strict promotion".
+      quantity: what was compared: "z", "dz/dy", or "dz/d" and the name of a parameter; in `edges` also
+        "dz/dy forward" and "dz/dy in reverse", those of autodiff.
       points: number of (y, parameters) compared.
       error: the largest difference, in units of the dtype's eps times max(1, |closed form|); inf where either side
         is not finite or not of the dtype of y.
@@ -103,7 +106,7 @@ def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> 
       >>> all(check.passed for check in checks)
       True
     """
-    name = _dtype_name(dtype, DTYPES)
+    name = dtype_name(dtype, DTYPES)
     with jax.enable_x64(name == "float64"):
         y, params = grid(record, name)
         args = {"y": y} | params
@@ -112,7 +115,7 @@ def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> 
         for way, slopes in _ways(record, args):
             for variable, slope in slopes.items():
                 rows.append(
-                    _compare(record, way, f"dz/d{variable}", args["y"], closed[variable], slope, _TOLERANCES[name])
+                    _compare(record, way, f"dz/d{variable}", args["y"], closed[variable], slope, TOLERANCES[name])
                 )
     return tuple(rows)
 
@@ -133,7 +136,7 @@ def check_against_float64(record: Activation) -> tuple[Check, ...]:
         rows = []
         if reference := VALUES.get(record.name):
             expected = reference(np.asarray(y), **{p: np.asarray(value) for p, value in params.items()})
-            rows.append(_compare(record, "numpy", "z", y, expected, record(y, **params), _TOLERANCES["float64"]))
+            rows.append(_compare(record, "numpy", "z", y, expected, record(y, **params), TOLERANCES["float64"]))
         closed = {"y": record.derivative} | dict(record.partials)
         for variable, form in closed.items():
             differences, kept = _central_differences(record, {"y": y} | params, variable)
@@ -158,7 +161,7 @@ def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
       >>> ulp_error(relu, "float16").error
       0.0
     """
-    name = _dtype_name(dtype, DTYPES[1:])
+    name = dtype_name(dtype, DTYPES[1:])
     y = numbers(name)
     with jax.enable_x64(True):
         exact = np.asarray(record(jnp.asarray(y, jnp.float64), **record.params))
@@ -175,7 +178,9 @@ def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
     )
 
 
-_TOLERANCES = {"float64": 32.0, "float32": 32.0, "bfloat16": 8.0, "float16": 8.0}
+TOLERANCES = {"float64": 32.0, "float32": 32.0, "bfloat16": 8.0, "float16": 8.0}
+"""The error in eps, by dtype, that is still taken for rounding."""
+
 _DIFFERENCE_TOLERANCE = 2e7  # a difference quotient of 64-bit numbers keeps 8 to 10 digits
 
 # Both zeros, the region where the functions bend, saturation, and what overflows a careless exp or square.
@@ -212,7 +217,8 @@ def grid(record: Activation, dtype: DTypeLike) -> tuple[jax.Array, dict[str, jax
     return jnp.asarray(ys, dtype), {p: jnp.asarray([row[p] for row in rows], dtype) for p in starts}
 
 
-def _dtype_name(dtype: DTypeLike, known: tuple[str, ...]) -> str:
+def dtype_name(dtype: DTypeLike, known: tuple[str, ...]) -> str:
+    """Returns the name of a dtype; raises ValueError if it is not among the `known` ones."""
     name = str(jnp.dtype(dtype))
     if name not in known:
         raise ValueError(f"expected one of the dtypes {', '.join(known)}, got {name}")

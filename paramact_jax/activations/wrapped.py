@@ -1,7 +1,9 @@
 """The functions of `jax.nn` that the sources do not name, each beside its closed-form derivative.
 
-`fn` is the function of `jax.nn` itself, with two exceptions that overflow in float16: `gelu_tanh` guards its argument,
-`squareplus` is computed another way. A model whose `jax.nn` function is replaced by one of these computes the same.
+The values are those of `jax.nn`, bit for bit, with two exceptions: at -inf, where a product such as y sigmoid(y) is
+NaN, they are the limits; and `squareplus`, which overflows in float16, is computed another way. A model whose `jax.nn`
+function is replaced by one of these computes the same. Where autodiff of `jax.nn` loses the digits of a slope, or gives
+NaN at infinity, it uses the closed form here.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from paramact_jax.activations.exact import expm1, finite, hypotenuse, vanishing, with_slope, zero_at_the_left
 from paramact_jax.activations.record import Activation, Function, Kink
-from paramact_jax.activations.zoo import hypotenuse
+from paramact_jax.activations.rectifiers import elu_of_alpha
 
 _sigmoid = jax.nn.sigmoid
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -41,21 +44,22 @@ def _wrap(
         formula=formula,
         source=f"jax.nn.{name.removesuffix('_tanh') if name.startswith('gelu') else name}",
         kinks=kinks,
-        jax_nn=jax_nn or fn,
+        jax_nn=jax_nn,
     )
 
 
 def _silu_derivative(y: ArrayLike) -> jax.Array:
-    return _sigmoid(y) * (1 + y * _sigmoid(jnp.negative(y)))
+    return vanishing(_sigmoid(y), 1 + vanishing(_sigmoid(jnp.negative(y)), y))
 
 
 silu = _wrap(
-    jax.nn.silu,
+    with_slope(functools.partial(zero_at_the_left, jax.nn.silu), _silu_derivative),
     _silu_derivative,
     "silu",
     1.0998393201288669,
     (-0.2784645427610738, math.inf),
     "y / (1 + exp(-y))",
+    jax_nn=jax.nn.silu,
 )
 """f(y) = y s, s = sigmoid(y); f' = s (1 + y (1 - s)). Steepest at y = 2.3994. `swish` with beta = 1.
 
@@ -68,16 +72,17 @@ Examples:
 def _gelu_derivative(y: ArrayLike) -> jax.Array:
     y = jnp.asarray(y)
     cdf = 0.5 * jax.lax.erfc(-y * math.sqrt(0.5))
-    return cdf + y * (jnp.exp(-0.5 * y * y) / math.sqrt(2 * math.pi))
+    return cdf + vanishing(jnp.exp(-0.5 * y * y) / math.sqrt(2 * math.pi), y)
 
 
 gelu = _wrap(
-    _gelu_exact,
+    with_slope(functools.partial(zero_at_the_left, _gelu_exact), _gelu_derivative),
     _gelu_derivative,
     "gelu",
     1.1289041451851549,
     (-0.1699712074799037, math.inf),
     "y Phi(y), Phi(y) = (1 + erf(y / sqrt(2))) / 2",
+    jax_nn=_gelu_exact,
 )
 """f(y) = y Phi(y), f' = Phi(y) + y phi(y), with the normal distribution's Phi and phi. Steepest at y = sqrt(2).
 
@@ -93,7 +98,7 @@ _GELU_GUARD = 10.0
 
 
 def _inside(y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    inside = jnp.abs(y) <= _GELU_GUARD
+    inside = jnp.logical_not(jnp.abs(y) > _GELU_GUARD)  # NaN too
     return inside, jnp.where(inside, y, 0)
 
 
@@ -113,7 +118,7 @@ def _gelu_tanh_derivative(y: ArrayLike) -> jax.Array:
 
 
 gelu_tanh = _wrap(
-    _gelu_tanh,
+    with_slope(_gelu_tanh, _gelu_tanh_derivative),
     _gelu_tanh_derivative,
     "gelu_tanh",
     1.128993068658772,
@@ -124,7 +129,7 @@ gelu_tanh = _wrap(
 """f(y) = y s(2u), u = sqrt(2 / pi) (y + 0.044715 y^3); f' = s(2u) (1 + 2 y s(-2u) u'). Steepest at y = 1.4185.
 
 The values of `jax.nn.gelu(y)`, whose gradient is NaN in float16 as soon as y^3 overflows: beyond |y| = 10, where
-tanh has long been 1, this is max(y, 0).
+tanh has long been 1, this is max(y, 0). Autodiff is told f', whose tail is lost where tanh rounds to -1.
 
 Examples:
   >>> float(gelu_tanh.derivative(0.0))
@@ -138,15 +143,18 @@ def _selu_derivative(y: ArrayLike) -> jax.Array:
 
 
 selu = _wrap(
-    jax.nn.selu,
+    lambda y: _SELU_SCALE * elu_of_alpha(y, _SELU_ALPHA),
     _selu_derivative,
     "selu",
     _SELU_SCALE * _SELU_ALPHA,
     (-_SELU_SCALE * _SELU_ALPHA, math.inf),
     "1.0507 y if y > 0 else 1.0507 * 1.6733 (exp(y) - 1)",
     kinks=(Kink(at=0.0, slope=_SELU_SCALE * _SELU_ALPHA),),
+    jax_nn=jax.nn.selu,
 )
 """f(y) = l y for y > 0, l alpha (exp(y) - 1) for y <= 0, l = 1.0507, alpha = 1.6733; slope l alpha at the kink y = 0.
+
+Autodiff keeps the digits of f' for y < 0, as `elu`'s does.
 
 Examples:
   >>> round(float(selu.derivative(0.0)), 4), round(float(selu.derivative(1.0)), 4)
@@ -157,16 +165,17 @@ Examples:
 def _mish_derivative(y: ArrayLike) -> jax.Array:
     soft = jax.nn.softplus(y)
     # sech^2 as a product of sigmoids, which keeps its digits where tanh rounds to 1.
-    return jnp.tanh(soft) + y * (4 * _sigmoid(2 * soft) * _sigmoid(-2 * soft)) * _sigmoid(y)
+    return jnp.tanh(soft) + vanishing(4 * _sigmoid(2 * soft) * _sigmoid(-2 * soft) * _sigmoid(y), y)
 
 
 mish = _wrap(
-    jax.nn.mish,
+    with_slope(functools.partial(zero_at_the_left, jax.nn.mish), _mish_derivative),
     _mish_derivative,
     "mish",
     1.088498161251728,
     (-0.30884341301725043, math.inf),
     "y tanh(log(1 + exp(y)))",
+    jax_nn=jax.nn.mish,
 )
 """f(y) = y tanh(w), w = softplus(y); f' = tanh(w) + y sech^2(w) sigmoid(y). Steepest at y = 1.4906.
 
@@ -176,14 +185,17 @@ Examples:
 """
 
 celu = _wrap(
-    jax.nn.celu,
+    lambda y: jnp.maximum(y, 0.0) + expm1(jnp.minimum(y, 0.0)),
     lambda y: jnp.exp(jnp.minimum(y, 0)),
     "celu",
     1.0,
     (-1.0, math.inf),
     "max(y, 0) + exp(min(y, 0)) - 1",
+    jax_nn=jax.nn.celu,
 )
 """f(y) = max(y, 0) + exp(min(y, 0)) - 1, f' = exp(min(y, 0)): `jax.nn.celu` with alpha = 1, the same function as `elu`.
+
+Autodiff keeps the digits of f' for y < 0, as `elu`'s does.
 
 Examples:
   >>> float(celu(2.0)), float(celu.derivative(0.0))
@@ -193,7 +205,7 @@ Examples:
 
 def _hard_tanh_derivative(y: ArrayLike) -> jax.Array:
     y = jnp.asarray(y)
-    return (jnp.abs(y) <= 1).astype(y.dtype)
+    return jnp.logical_not(jnp.abs(y) > 1).astype(y.dtype)
 
 
 hard_tanh = _wrap(
@@ -204,6 +216,7 @@ hard_tanh = _wrap(
     (-1.0, 1.0),
     "min(max(y, -1), 1)",
     kinks=(Kink(at=-1.0, slope=1.0), Kink(at=1.0, slope=1.0)),
+    jax_nn=jax.nn.hard_tanh,
 )
 """f(y) = min(max(y, -1), 1), f' = 1 for |y| <= 1 and 0 elsewhere: slope 1 at both kinks.
 
@@ -227,6 +240,7 @@ hard_sigmoid = _wrap(
     (0.0, 1.0),
     "min(max(y + 3, 0), 6) / 6",
     kinks=(Kink(at=-3.0, slope=0.0), Kink(at=3.0, slope=0.0)),
+    jax_nn=jax.nn.hard_sigmoid,
 )
 """f(y) = min(max(y + 3, 0), 6) / 6, f' = 1/6 for |y| < 3 and 0 elsewhere: slope 0 at both kinks.
 
@@ -237,17 +251,18 @@ Examples:
 
 
 def _hard_silu_derivative(y: ArrayLike) -> jax.Array:
-    return jax.nn.hard_sigmoid(y) + y * _hard_sigmoid_derivative(y)
+    return jax.nn.hard_sigmoid(y) + vanishing(_hard_sigmoid_derivative(y), y)
 
 
 hard_silu = _wrap(
-    jax.nn.hard_silu,
+    with_slope(functools.partial(zero_at_the_left, jax.nn.hard_silu), _hard_silu_derivative),
     _hard_silu_derivative,
     "hard_silu",
     1.5,
     (-0.375, math.inf),
     "y min(max(y + 3, 0), 6) / 6",
     kinks=(Kink(at=-3.0, slope=0.0), Kink(at=3.0, slope=1.0)),
+    jax_nn=jax.nn.hard_silu,
 )
 """f(y) = y h, h = hard_sigmoid(y); f' = h + y h': slope 0 at the kink y = -3 and 1 at y = 3, rising to 3/2 before it.
 
@@ -259,11 +274,13 @@ Examples:
 
 def _squareplus(y: ArrayLike) -> jax.Array:
     root = hypotenuse(y, 2.0)
-    return jnp.where(jnp.less(y, 0), 2 / (root - jnp.minimum(y, 0)), 0.5 * (y + root))
+    return jnp.where(jnp.less(y, 0), 2 / (root - jnp.minimum(y, 0)), 0.5 * y + 0.5 * root)
 
 
 def _squareplus_derivative(y: ArrayLike) -> jax.Array:
-    return _squareplus(y) / hypotenuse(y, 2.0)
+    y = finite(y)
+    root = hypotenuse(y, 2.0)
+    return jnp.where(y < 0, _squareplus(jnp.minimum(y, 0)) / root, 0.5 + 0.5 * (y / root))
 
 
 squareplus = _wrap(
@@ -292,6 +309,7 @@ log_sigmoid = _wrap(
     1.0,
     (-math.inf, 0.0),
     "-log(1 + exp(-y))",
+    jax_nn=jax.nn.log_sigmoid,
 )
 """f(y) = -log(1 + exp(-y)), f' = sigmoid(-y).
 

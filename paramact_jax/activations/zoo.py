@@ -1,7 +1,8 @@
 """The base functions f(y) of the sources that saturate or are smooth, each beside its closed-form derivative.
 
 The pieces of straight lines, and steps, are in `rectifiers`; what `jax.nn` adds is in `wrapped`. Every function keeps
-the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype.
+the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype. At +-inf value and slope are
+their limits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from paramact_jax.activations.exact import finite, hypotenuse
 from paramact_jax.activations.record import Activation, Kink
 
 
@@ -49,21 +51,11 @@ def _relu_from_right(y: ArrayLike) -> jax.Array:
 
 def _relu_from_right_derivative(y: ArrayLike) -> jax.Array:
     y = jnp.asarray(y)
-    return (y >= 0).astype(y.dtype)
+    return jnp.logical_not(y < 0).astype(y.dtype)
 
 
-def hypotenuse(y: ArrayLike, c: float) -> jax.Array:
-    """sqrt(y^2 + c^2) for c > 0, of the dtype of y: where y^2 would drown c^2 or overflow, it is |y|.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> float(hypotenuse(3.0, 4.0)), float(hypotenuse(jnp.float16(1e4), 1.0))
-      (5.0, 10000.0)
-    """
-    y = jnp.asarray(y)
-    # c^2 / (2 y^2) is below a quarter of eps from here on.
-    drowned = jnp.abs(y) > c * (8 / jnp.finfo(y.dtype).eps) ** 0.5
-    return jnp.where(drowned, jnp.abs(y), jnp.sqrt(jnp.where(drowned, 0, y) ** 2 + c**2))
+def _softsign(y: ArrayLike) -> jax.Array:
+    return jax.nn.soft_sign(finite(y))
 
 
 def _softsign_derivative(y: ArrayLike) -> jax.Array:
@@ -79,19 +71,26 @@ def _bent_identity(y: ArrayLike) -> jax.Array:
     # sqrt(y^2 + 1) - 1 = y^2 / (sqrt(y^2 + 1) + 1): the first cancels at y = 0, the second overflows far out.
     y = jnp.asarray(y)
     near, root = jnp.abs(y) <= 1, hypotenuse(y, 1.0)
-    return y + 0.5 * jnp.where(near, jnp.where(near, y, 0) ** 2 / (1 + root), root - 1)
+    z = y + 0.5 * jnp.where(near, jnp.where(near, y, 0) ** 2 / (1 + root), root - 1)
+    return jnp.where(y == -jnp.inf, 0.5 * y, z)
 
 
 def _bent_identity_derivative(y: ArrayLike) -> jax.Array:
-    return 1 + 0.5 * jnp.divide(y, hypotenuse(y, 1.0))
+    y = finite(y)
+    return 1 + 0.5 * (y / hypotenuse(y, 1.0))
+
+
+def _where_gaussian_is_not_0(y: ArrayLike) -> jax.Array:
+    y = jnp.asarray(y)
+    return jnp.where(jnp.abs(y) > 30, 30, y)
 
 
 def _gaussian(y: ArrayLike) -> jax.Array:
-    return jnp.exp(-jnp.square(y))
+    return jnp.exp(-jnp.square(_where_gaussian_is_not_0(y)))
 
 
 def _gaussian_derivative(y: ArrayLike) -> jax.Array:
-    return -2 * jnp.asarray(y) * _gaussian(y)
+    return -2 * _where_gaussian_is_not_0(y) * _gaussian(y)
 
 
 identity = Activation(
@@ -181,7 +180,7 @@ the input (0, 0) sits on the kink of every layer.
 
 softsign = Activation(
     name="softsign",
-    fn=jax.nn.soft_sign,
+    fn=_softsign,
     derivative=_softsign_derivative,
     steepest_slope=1.0,
     range=(-1.0, 1.0),

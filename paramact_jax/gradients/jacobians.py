@@ -8,6 +8,8 @@ the linear part) and dz^(m)/dy^(m-1) = diag(f'(y^(m-1))) (type 2, the activation
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from paramact_jax.activations import Activation
+from paramact_jax.activations import Activation, catalogue
 from paramact_jax.gradients.elementwise import Dependence, dependences
 from paramact_jax.gradients.layers import Layer, find_layers
 from paramact_jax.layers.nnx import Parametric
@@ -144,16 +146,22 @@ def _function(model: Model) -> Callable[[jax.Array], Any]:
 
 
 def _records_of(model: Model) -> Records:
-    """The records that an nnx model holds."""
+    """The records that an nnx model holds, and those of the catalogue as `jax.nn` computes them."""
     if not isinstance(model, nnx.Module):
-        return ()
+        return _of_jax_nn()
     found = []
     for _, node in nnx.iter_graph(model):
         if isinstance(node, Parametric):
             found.append(node.activation)
         elif isinstance(node, nnx.Module):
             found += [value for value in vars(node).values() if isinstance(value, Activation)]
-    return tuple(dict.fromkeys(found))
+    return (*dict.fromkeys(found), *_of_jax_nn())
+
+
+@functools.cache
+def _of_jax_nn() -> Records:
+    records = map(catalogue.get, catalogue.names())
+    return tuple(dataclasses.replace(r, fn=r.jax_nn) for r in records if r.jax_nn not in (None, r.fn) and not r.params)
 
 
 def _factor(

@@ -4,32 +4,88 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn.initializers import Initializer
+from flax import linen, nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from paramact_jax.activations import Activation, catalogue, parametric
-from paramact_jax.activations.record import Function
+from paramact_jax.activations import Activation, activation, catalogue, parametric
+from paramact_jax.activations.record import TRACED, Function
 from paramact_jax.layers.sharing import Sharing
+from paramact_jax.layers.starts import Start, map_value
 
-Start = ArrayLike | Initializer
+_OWN_NAMES = frozenset(
+    {"activation", "elementwise", "features", "f", "sharing", "channel_axis", "trainable", "initial", "dtype"}
+    | {"param_dtype", "name", "parent", "scope"}
+)
 
 
-@functools.cache  # two models built alike then share one record, and so one graphdef and one compilation
-def record_of(f: str | Activation | Function) -> Activation:
+def record_of(f: str | Activation | Function, *, has_start: bool = False) -> Activation:
     """The record with parameters that `f` names: itself if it has some, else a f(y - b).
 
     The name of a function that the catalogue has a parametric form of means that form: "relu" is [P]'s Parametric ReLU,
-    whose slope at the kink is a.
+    whose slope at the kink is a. Two models built alike share one record, and so one graphdef and one compilation:
+    the last 256 are kept, but none that depends on a value that JAX is tracing.
+
+    Args:
+      f: the name, the record or the function.
+      has_start: whether the layer has a start value of a, so that none has to be found.
     """
     if isinstance(f, str) and f"parametric_{f}" in catalogue.names():
         return catalogue.get(f"parametric_{f}")
-    record = catalogue.get(f) if isinstance(f, str) else f
-    return record if isinstance(record, Activation) and record.params else parametric(record)
+    base = catalogue.resolve(f) if isinstance(f, (str, Activation)) else _own(f)
+    if base.params:
+        return base
+    a = 1.0 if has_start and not 0 < base.steepest_slope < math.inf else None
+    return parametric(base, a=a) if TRACED in base.source else _kept_parametric(base, a)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_parametric(base: Activation, a: float | None) -> Activation:
+    return parametric(base, a=a)
+
+
+def _own(f: Function) -> Activation:
+    try:
+        hash(f)
+    except TypeError:
+        return activation(f)
+    try:
+        return _kept_own(f)
+    except _TracedError as traced:
+        return traced.record
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_own(f: Function) -> Activation:
+    record = activation(f)
+    if TRACED in record.source:
+        raise _TracedError(record)
+    return record
+
+
+class _TracedError(Exception):
+    """Leaves a function with a cache, which keeps what is returned."""
+
+    def __init__(self, record: Activation) -> None:
+        super().__init__()
+        self.record = record
+
+
+def stored_name(name: str) -> str:
+    """The name under which Flax holds a parameter: its own, or with "_" behind it where Flax has something so called.
+
+    Examples:
+      >>> stored_name("a"), stored_name("features"), stored_name("train")
+      ('a', 'features_', 'train_')
+    """
+    taken = name in _OWN_NAMES or any(hasattr(kind, name) for kind in (nnx.Module, linen.Module))
+    return f"{name}_" if taken else name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +126,20 @@ class Elementwise:
         trainable: Collection[str] | None = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        initial: Mapping[str, Start] | None = None,
     ) -> Elementwise:
         """The layer of a name, a record or a function; see the modules' Args."""
-        record = record_of(f)
+        record = record_of(f, has_start="a" in (initial or {}))
         if isinstance(trainable, str):
             raise TypeError(f"{record.name}: expected trainable to be a tuple of names, got {trainable!r}; add a comma")
         learned = frozenset(record.params if trainable is None else trainable)
         _refuse_unknown(record, learned, "trainable names among")
         return cls(record, sharing, learned, None if dtype is None else _float(dtype, "dtype"), _float(param_dtype))
 
-    def start_values(
-        self, initial: Mapping[str, Start] | None
-    ) -> dict[str, Callable[[Callable[[], jax.Array]], jax.Array]]:
+    def start_values(self, initial: Mapping[str, Start] | None) -> dict[str, Callable[[Callable[[], jax.Array]], Any]]:
         """For each parameter, a function from a source of random keys to the parameter's start value.
+
+        Where an initialiser names axes of a mesh, it is the value in Flax's box with those names.
 
         Raises:
           ValueError: for a parameter the record does not have, or a start value of another shape.
@@ -94,14 +151,16 @@ class Elementwise:
             for name, value in self.record.params.items()
         }
 
-    def _start(self, name: str, start: Start, key: Callable[[], jax.Array]) -> jax.Array:
+    def _start(self, name: str, start: Start, key: Callable[[], jax.Array]) -> Any:
         shape = self.sharing.shape
         if callable(start):
-            value = jnp.asarray(start(key(), shape, self.param_dtype), self.param_dtype)
-            allowed = [shape]
-        else:
-            value = jnp.asarray(start, self.param_dtype)
-            allowed = [(), shape]
+            return map_value(
+                start(key(), shape, self.param_dtype), lambda value: self._checked(name, value, allowed=[shape])
+            )
+        return self._checked(name, start, allowed=[(), shape])
+
+    def _checked(self, name: str, start: ArrayLike, allowed: list[tuple[int, ...]]) -> jax.Array:
+        value, shape = jnp.asarray(start, self.param_dtype), self.sharing.shape
         if value.shape not in allowed:
             shapes = " or ".join(str(s) for s in dict.fromkeys(allowed))
             raise ValueError(
@@ -113,6 +172,8 @@ class Elementwise:
     def __call__(self, y: jax.Array, params: Mapping[str, jax.Array]) -> jax.Array:
         """The value z, of the shape of y, in `dtype` or, where that is None, in the dtype of y.
 
+        A function that promotes it does not change that.
+
         Raises:
           ValueError: if the last axes of y are not the layer's features.
           TypeError: if y is not of a float dtype.
@@ -123,7 +184,7 @@ class Elementwise:
             raise TypeError(f"{self.record.name}: expected an input of a float dtype, got {y.dtype}; cast it first")
         y = y.astype(self.dtype or y.dtype)
         aligned = {name: self.sharing.align(p.astype(y.dtype), y.ndim) for name, p in params.items()}
-        return self.record.fn(y, **aligned)
+        return self.record.fn(y, **aligned).astype(y.dtype)
 
 
 def _refuse_unknown(record: Activation, names: Collection[str], what: str) -> None:

@@ -3,16 +3,17 @@
 How a leaf is told, the same for one model and for params stacked by `vmap`, whatever their number of axes:
 
 1. In an nnx module or an nnx state, by the type of its variable: `ActivationParam` and `FrozenParam` are what the
-   activation layers hold. Exact: names play no part in it.
+   activation layers hold. Exact: names play no part in it. In whole linen variables, by the collection: all under
+   "frozen" is frozen, and `nnx.bridge.to_linen` has collections "ActivationParam" and "FrozenParam".
 2. In a tree that has forgotten the types (linen params, plain dicts, the arrays an optimiser is updated with), by the
-   dict that holds it. It is an activation layer's if it holds arrays only and
-   - they are all named like parameters of activations in the catalogue: {a, b}, {a}, ..., or
-   - a and b are both among them: {a, b, and any of your own}, or
-   - its own name is "activation", "Parametric" or "Parametric_0", as linen numbers them,
-   and none is named as Flax names weights (kernel, bias, scale, embedding). A leaf a beside a kernel is a weight.
-   Where that is not how your layers look, say which dicts are: `where=lambda path: path[-1] == "my_activation"`.
-   Whole linen variables may be given too: all under "frozen", beside "params", is frozen.
-3. The slope of Flax's own PReLU counts as an activation's, in linen and in nnx.
+   dict that holds it. It is an activation layer's if it holds arrays only, all of one shape, none named as Flax names
+   weights (kernel, bias, scale, embedding), and its own name is "Parametric" or "activation", or one of these with a
+   number as in "Parametric_0", or it is held by a dict named "activations".
+   Where that is not how your layers look, say which dicts are: `where=lambda path: path[-1] == "my_activation"`. Then
+   `where` alone decides. A dict of another name with an a and a b of one shape is labelled as weights, with a warning.
+3. `nnx.bridge.ToNNX` makes plain `nnx.Param` of linen's params. A `Parametric` that it wraps, alone or as an attribute
+   of other modules (as in `linen.Sequential`), is told by its class; any other by the rule of 2.
+4. The slope of Flax's own PReLU counts as an activation's, in linen and in nnx.
 
 Labels and masks are plain (strings and bools), so those made once from an nnx model suit its states and arrays alike:
 prefer `optax.partition(rates, parameter_labels(model))` to handing the function over.
@@ -20,16 +21,19 @@ prefer `optax.partition(rates, parameter_labels(model))` to handing the function
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-from flax import nnx
+from flax import linen, nnx
 
 from paramact_jax.activations import catalogue
 from paramact_jax.layers.linen import FROZEN_COLLECTION
+from paramact_jax.layers.linen import Parametric as LinenParametric
 from paramact_jax.layers.nnx import ActivationParam, FrozenParam
 
 ACTIVATION = "activation"
@@ -46,7 +50,9 @@ FROZEN = "frozen"
 Path = tuple[str, ...]
 _FLAX_PRELU = "negative_slope"
 _FLAX_WEIGHTS = frozenset({"kernel", "bias", "scale", "embedding"})
-_LAYER_NAME = re.compile(r"activation|Parametric(_\d+)?")
+_LINEN_NAME = re.compile(r"Parametric(_\d+)?")
+_LAYER_NAME = re.compile(r"(activation|Parametric)(_\d+)?")
+_HOLDER_OF_LAYERS = "activations"
 
 
 def parameter_labels(params: Any, *, separate: bool = False, where: Callable[[Path], bool] | None = None) -> Any:
@@ -58,7 +64,11 @@ def parameter_labels(params: Any, *, separate: bool = False, where: Callable[[Pa
       params: an nnx module (its `nnx.Param` are labelled), an nnx state, linen params or variables, or a plain
         nested dict; the docstring of `paramact_jax.layers.labels` says how a leaf is told.
       separate: whether to tell "a", "b" and "shape" (the other parameters of activations) apart, by their names.
-      where: for trees without types: whether the dict at this path, a tuple of names, is an activation layer's.
+      where: for leaves without a type that tells: whether the dict at this path, a tuple of names, is an activation
+        layer's. It has the last word.
+
+    Warns:
+      UserWarning: for a dict that may be an activation layer's and is labelled as weights, because of its name.
 
     Examples:
       >>> from flax import nnx
@@ -93,7 +103,7 @@ def weight_decay_mask(params: Any, *, biases: bool = True, where: Callable[[Path
     Args:
       params: an nnx module, an nnx state, linen params, or a plain nested dict.
       biases: whether leaves named "bias" are decayed, as optax does without a mask.
-      where: as in `parameter_labels`.
+      where: as in `parameter_labels`, and so are the warnings.
 
     Examples:
       >>> import optax
@@ -117,40 +127,112 @@ class _Leaf(NamedTuple):
     of: str
 
 
+class _Dict(NamedTuple):
+    """The leaves that one dict holds itself."""
+
+    names: frozenset[str]
+    shapes: frozenset[tuple[int, ...]]
+    holds_dicts: bool
+
+
 def _map(fn: Callable[[_Leaf], Any], params: Any, where: Callable[[Path], bool] | None) -> Any:
     tree = nnx.state(params, nnx.Param) if isinstance(params, nnx.Module) else params
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_variable)
-    paths = [tuple(str(_name(entry)) for entry in path) for path, _ in leaves]
-    held: dict[Path, set[str]] = {}
-    holding_dicts: set[Path] = set()
-    for path in paths:
-        held.setdefault(path[:-1], set()).add(path[-1] if path else "")
-        holding_dicts.update(path[:depth] for depth in range(len(path) - 1))
-    layers = {path for path in set(held) - holding_dicts if (where or _looks_like_a_layer(held[path]))(path)}
-    is_variables = {path[0] for path in paths if len(path) > 1} >= {"params", FROZEN_COLLECTION}
+    paths = [_names(path) for path, _ in leaves]
+    dicts = _dicts(paths, [leaf for _, leaf in leaves])
+    wrapped = dict(_wrapped_by_to_nnx(params)) if isinstance(params, nnx.Module) else {}
+    bridged = {path for path in dicts if any(path[: len(root)] == root for root in wrapped)}
+    known = {path for found in wrapped.values() for path in found}
+    collections = {path[0] for path in paths if path}
+    is_whole = collections >= {"params", FROZEN_COLLECTION} or bool(collections & set(_OF_COLLECTIONS))
+    typed = {path[:-1] for path, (_, leaf) in zip(paths, leaves, strict=True) if _is_variable(leaf)}
+    layers = {
+        path
+        for path, held in dicts.items()
+        if path in known
+        or (where(path) if where else _is_layer(path, held, _LINEN_NAME if path in typed - bridged else _LAYER_NAME))
+    }
 
     def of(path: Path, leaf: Any) -> str:
-        if _is_variable(leaf):
-            is_prelu = isinstance(leaf, nnx.Param) and held[path[:-1]] == {_FLAX_PRELU}
-            if isinstance(leaf, FrozenParam):
-                return FROZEN
-            return ACTIVATION if isinstance(leaf, ActivationParam) or is_prelu else WEIGHTS
-        if is_variables and path[0] == FROZEN_COLLECTION:
+        if is_whole and path[0] in _OF_COLLECTIONS:
+            return _OF_COLLECTIONS[path[0]]
+        if isinstance(leaf, FrozenParam) or type(leaf).__name__ == FROZEN_COLLECTION:  # the latter by ToNNX
             return FROZEN
-        return ACTIVATION if path[:-1] in layers else WEIGHTS
+        if isinstance(leaf, ActivationParam):
+            return ACTIVATION
+        return (
+            ACTIVATION if path[:-1] in layers and (not _is_variable(leaf) or isinstance(leaf, nnx.Param)) else WEIGHTS
+        )
 
-    told = [fn(_Leaf(path, of(path, leaf))) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+    kinds = [of(path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+    if where is None:
+        of_no_type = {path[:-1] for path, kind in zip(paths, kinds, strict=True) if kind == WEIGHTS} - (typed - bridged)
+        _warn([path for path in dicts if path in of_no_type and _may_be_a_layer(dicts[path])])
+    told = [fn(_Leaf(path, kind)) for path, kind in zip(paths, kinds, strict=True)]
     return jax.tree.unflatten(structure, told)
 
 
-def _looks_like_a_layer(names: set[str]) -> Callable[[Path], bool]:
-    def looks(path: Path) -> bool:
-        if names & _FLAX_WEIGHTS:
-            return False
-        named = bool(path) and _LAYER_NAME.fullmatch(path[-1]) is not None
-        return named or names <= _catalogue_parameters() or names >= {SCALE_A, SHIFT_B}
+_OF_COLLECTIONS = {
+    FROZEN_COLLECTION: FROZEN,
+    ActivationParam.__name__: ACTIVATION,
+    FrozenParam.__name__: FROZEN,
+}
 
-    return looks
+
+def _dicts(paths: list[Path], leaves: list[Any]) -> dict[Path, _Dict]:
+    names: dict[Path, set[str]] = {}
+    shapes: dict[Path, set[tuple[int, ...]]] = {}
+    holding: set[Path] = set()
+    for path, leaf in zip(paths, leaves, strict=True):
+        names.setdefault(path[:-1], set()).add(path[-1] if path else "")
+        shapes.setdefault(path[:-1], set()).add(tuple(getattr(leaf, "shape", ())))
+        holding.update(path[:depth] for depth in range(len(path) - 1))
+    return {path: _Dict(frozenset(names[path]), frozenset(shapes[path]), path in holding) for path in names}
+
+
+def _is_layer(path: Path, held: _Dict, name: re.Pattern[str]) -> bool:
+    if held.holds_dicts or len(held.shapes) > 1 or held.names & _FLAX_WEIGHTS:
+        return False
+    by_name = bool(path) and name.fullmatch(path[-1]) is not None
+    by_holder = name is _LAYER_NAME and len(path) > 1 and path[-2] == _HOLDER_OF_LAYERS
+    return by_name or by_holder or held.names == {_FLAX_PRELU}
+
+
+def _may_be_a_layer(held: _Dict) -> bool:
+    return (
+        {SCALE_A, SHIFT_B} <= held.names <= _catalogue_parameters() and len(held.shapes) == 1 and not held.holds_dicts
+    )
+
+
+def _warn(paths: list[Path]) -> None:
+    if paths:
+        places = ", ".join("/".join(path) or "the root" for path in paths)
+        warnings.warn(
+            f"parameters a and b at {places} are labelled as weights, since no activation layer is called so; if they "
+            f"are an activation's, pass where=, a function of the path",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _wrapped_by_to_nnx(model: nnx.Module) -> Iterator[tuple[Path, list[Path]]]:
+    """The path of each linen module in an nnx model, and those of the layers in it that can be found by their class."""
+    for path, node in nnx.iter_graph(model):
+        if isinstance(node, nnx.bridge.ToNNX):
+            root = tuple(map(str, path))
+            yield root, [(*root, *inner) for inner in _linen_layers(node.to_nnx__module)]
+
+
+def _linen_layers(module: Any) -> Iterator[Path]:
+    if isinstance(module, LinenParametric):
+        yield ()
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name) if field.name != "parent" else None
+        entries = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
+        for number, entry in entries:
+            if isinstance(entry, linen.Module):
+                name = entry.name or (f"{field.name}_{number}" if number != "" else field.name)
+                yield from ((name, *inner) for inner in _linen_layers(entry))
 
 
 @functools.cache
@@ -163,5 +245,8 @@ def _is_variable(x: Any) -> bool:
     return isinstance(x, nnx.Variable)
 
 
-def _name(entry: Any) -> Any:
-    return getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", "")))
+def _names(path: tuple[Any, ...]) -> Path:
+    """The names on a path, without that of the value in a box with metadata, as Flax's `with_partitioning` puts it."""
+    boxed = bool(path) and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value"
+    entries = path[:-1] if boxed else path
+    return tuple(str(getattr(x, "key", getattr(x, "name", getattr(x, "idx", "")))) for x in entries)

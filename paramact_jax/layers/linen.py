@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from paramact_jax.activations import Activation
 from paramact_jax.activations.record import Function
-from paramact_jax.layers.elementwise import Elementwise, Start
+from paramact_jax.layers.elementwise import Elementwise, stored_name
 from paramact_jax.layers.maxout import check_sizes, initial_kernel, maxout
 from paramact_jax.layers.sharing import Features, Kind, Sharing
+from paramact_jax.layers.starts import Start, Starts
 
 FROZEN_COLLECTION = "frozen"
 """The collection of the parameters that are held fixed, beside "params"."""
@@ -54,6 +57,19 @@ class Parametric(nn.Module):
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike = jnp.float32
 
+    def __post_init__(self) -> None:
+        """Makes of lists, sets and dicts what can be hashed, as `jax.jit(layer.init)` needs it."""
+        features: Any = self.features
+        if np.ndim(features) > 0:
+            object.__setattr__(self, "features", tuple(features))
+        elif isinstance(features, np.ndarray):
+            object.__setattr__(self, "features", features.item())
+        if not isinstance(self.trainable, (str, tuple, type(None))):
+            object.__setattr__(self, "trainable", tuple(sorted(self.trainable)))
+        if isinstance(self.initial, Mapping):
+            object.__setattr__(self, "initial", Starts(self.initial))
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, y: jax.Array) -> jax.Array:
         """The value z, of the shape of y and, unless `dtype` is given, of its dtype."""
@@ -63,14 +79,15 @@ class Parametric(nn.Module):
             trainable=self.trainable,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
+            initial=self.initial,
         )
         params = {}
         for name, start in elementwise.start_values(self.initial).items():
             if name in elementwise.trainable:
-                params[name] = self.param(name, lambda key, start=start: start(lambda: key))
+                params[name] = self.param(stored_name(name), lambda key, start=start: start(lambda: key))
             else:
                 held = self.variable(
-                    FROZEN_COLLECTION, name, lambda start=start: start(lambda: self.make_rng("params"))
+                    FROZEN_COLLECTION, stored_name(name), lambda start=start: start(lambda: self.make_rng("params"))
                 )
                 params[name] = held.value
         return elementwise(y, params)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
+
+from paramact_jax.layers.starts import map_value
 
 
 def maxout(
@@ -51,9 +55,13 @@ def maxout(
 
 def initial_kernel(
     initializer: Initializer, key: jax.Array, in_features: int, pieces: int, features: int, dtype: DTypeLike
-) -> jax.Array:
-    """A kernel of shape (in_features, pieces, features), drawn so that each piece has the fan_in of an affine map."""
-    return initializer(key, (in_features, pieces * features), dtype).reshape(in_features, pieces, features)
+) -> Any:
+    """A kernel of shape (in_features, pieces, features), drawn so that each piece has the fan_in of an affine map.
+
+    If the initialiser names axes of a mesh, it is the kernel in Flax's box with the names of its three axes.
+    """
+    drawn = initializer(key, (in_features, pieces * features), dtype)
+    return map_value(drawn, lambda value: value.reshape(in_features, pieces, features), axes_before=2)
 
 
 def check_sizes(**sizes: int) -> None:

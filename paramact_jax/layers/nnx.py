@@ -12,9 +12,10 @@ from jax.typing import DTypeLike
 
 from paramact_jax.activations import Activation
 from paramact_jax.activations.record import Function
-from paramact_jax.layers.elementwise import Elementwise, Start
+from paramact_jax.layers.elementwise import Elementwise, stored_name
 from paramact_jax.layers.maxout import check_sizes, initial_kernel, maxout
 from paramact_jax.layers.sharing import Features, Kind, Sharing
+from paramact_jax.layers.starts import Start
 
 
 class ActivationParam(nnx.Param[jax.Array]):
@@ -34,6 +35,8 @@ class Parametric(nnx.Module):
 
     dz/dy = a f'(y - b), dz/da = f(y - b), dz/db = -dz/dy; the gradients of a and b are summed over whatever shares
     them. [P, eq. 7-12; A, eq. 17-24] have one a and one b per node, [A, eq. 9-16] one per element of a feature map.
+    Each parameter is an attribute of its own name; one that Flax or this class has an attribute of already has "_"
+    behind its name.
 
     Args:
       f: what to make parametric: a name in the catalogue ("tanh"), a record, or an elementwise function. A record
@@ -46,15 +49,19 @@ class Parametric(nnx.Module):
         (channels, height, width).
       trainable: names of the parameters that are learned, by default all. The others are held in `FrozenParam`.
       initial: start values by parameter name, each a number, an array of the parameter's shape, or an initialiser
-        (key, shape, dtype) -> array; by default those of the record: a = 1.5 / max|f'|, b = 0 [P, section 4.1].
+        (key, shape, dtype) -> array, with `nnx.with_partitioning` if you like; by default those of the record:
+        a = 1.5 / max|f'|, b = 0 [P, section 4.1]. A function whose steepest slope has no bound, or depends on a value
+        that JAX is tracing, needs one for a.
       dtype: dtype of the computation and the output; by default that of the input.
       param_dtype: dtype the parameters are held in.
       rngs: source of the keys for initialisers in `initial`; not needed otherwise.
 
     Raises:
       ValueError: for an unknown name, a parameter the record does not have, a start value or features of another
-        shape than the sharing's, an initialiser without `rngs`, or a call with another shape of the last axes.
-      TypeError: for a call with integers.
+        shape than the sharing's, an initialiser without `rngs`, a function that needs a start value of a, or a call
+        with another shape of the last axes.
+      TypeError: for what is no elementwise function (see `paramact_jax.activations.activation`), a Flax module among
+        them, since its parameters would be frozen; or for a call with integers.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -82,7 +89,12 @@ class Parametric(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ) -> None:
         self.elementwise = Elementwise.of(
-            f, Sharing(sharing, features, channel_axis), trainable=trainable, dtype=dtype, param_dtype=param_dtype
+            f,
+            Sharing(sharing, features, channel_axis),
+            trainable=trainable,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            initial=initial,
         )
 
         def key() -> jax.Array:
@@ -92,7 +104,7 @@ class Parametric(nnx.Module):
 
         for name, start in self.elementwise.start_values(initial).items():
             kind = ActivationParam if name in self.elementwise.trainable else FrozenParam
-            setattr(self, name, kind(start(key)))
+            setattr(self, stored_name(name), kind(start(key)))
 
     @property
     def activation(self) -> Activation:
@@ -106,7 +118,7 @@ class Parametric(nnx.Module):
 
     def __call__(self, y: jax.Array) -> jax.Array:
         """The value z, of the shape of y and, unless `dtype` is given, of its dtype."""
-        return self.elementwise(y, {name: getattr(self, name)[...] for name in self.activation.params})
+        return self.elementwise(y, {p: getattr(self, stored_name(p))[...] for p in self.activation.params})
 
 
 class Maxout(nnx.Module):
@@ -118,7 +130,8 @@ class Maxout(nnx.Module):
       in_features, features: sizes of the last axis of input and output.
       pieces: number of affine maps.
       use_bias: whether they have a w0.
-      kernel_init, bias_init: initialisers of W, as of one affine map (in_features, ...), and w0.
+      kernel_init, bias_init: initialisers of W, as of one affine map (in_features, ...), and w0. Names of mesh axes,
+        of `nnx.with_partitioning`, are those of the kernel's three axes, or of the first and the last.
       dtype: dtype of the computation and the output; by default that of the input.
       param_dtype: dtype of the params: kernel (in_features, pieces, features) and bias (pieces, features).
       rngs: source of the initial weights.

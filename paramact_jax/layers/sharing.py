@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import jax
+import numpy as np
 
 Kind = Literal["node", "layer", "channel", "element"]
 Features = int | tuple[int, ...] | None
@@ -125,10 +126,14 @@ class Sharing:
 def _checked(features: Features) -> Features:
     if features is None:
         return None
-    sizes = tuple(features) if isinstance(features, (tuple, list)) else (features,)
-    if any(isinstance(size, bool) or not hasattr(size, "__index__") for size in sizes):
+    several = isinstance(features, (tuple, list)) or np.ndim(features) > 0
+    sizes: tuple[Any, ...] = tuple(cast(Any, features)) if several else (features,)
+    try:
+        whole = tuple(map(operator.index, sizes))
+    except TypeError:
+        whole = None
+    if whole is None or any(isinstance(size, (bool, np.bool_)) for size in sizes):
         raise TypeError(f"expected features to be a whole number or a tuple of them, got {features!r}")
-    if not sizes or min(sizes) < 1:
+    if not whole or min(whole) < 1:
         raise ValueError(f"expected features of sizes 1 or more, got {features!r}")
-    whole = tuple(map(operator.index, sizes))
-    return whole if isinstance(features, (tuple, list)) else whole[0]
+    return whole if several else whole[0]

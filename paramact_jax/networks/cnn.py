@@ -13,6 +13,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
 from paramact_jax.activations import Activation, catalogue
+from paramact_jax.layers.elementwise import stored_name
 from paramact_jax.layers.nnx import Parametric
 from paramact_jax.networks.feature_maps import Padding, Pooling, convolve, margins, pool
 from paramact_jax.networks.mlp import HiddenLayer
@@ -76,7 +77,7 @@ class ConvolutionalLayer(nnx.Module):
         """The activation with its parameters laid along y: to transpose y instead would double a training step."""
         if not isinstance(self.activation, Parametric):
             return self.activation(y)
-        params = {name: getattr(self.activation, name)[...] for name in self.activation.activation.params}
+        params = {p: getattr(self.activation, stored_name(p))[...] for p in self.activation.activation.params}
         return self.activation.activation(y, **{name: _images_last(p, y.dtype) for name, p in params.items()})
 
 

@@ -130,7 +130,7 @@ def test_families_by_their_constant():
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"])
 def test_one_of_each_parameter_per_node_broadcasts(name, dtype):
     record, y = catalogue.get(name), jnp.linspace(-3, 3, 15).reshape(5, 3).astype(dtype)
     params = {p: jnp.full((1, 3), start, dtype) for p, start in record.params.items()}

@@ -87,6 +87,18 @@ def test_functions_of_jax_nn_are_computed_by_it(name):
         np.testing.assert_array_equal(record(y, **record.params), record.jax_nn(y))
 
 
+# Those with an own rule for the slope, or a guard at infinity.
+OWN_RULES = ("elu", "elu_alpha", "celu", "selu", "silu", "swish", "gelu", "gelu_tanh", "mish", "hard_silu", "softsign")
+
+
+@pytest.mark.parametrize("name", OWN_RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_own_rules_leave_every_bit_of_the_value(name, dtype):
+    record, y = catalogue.get(name), jnp.asarray(numbers(dtype))
+    z, expected = (np.asarray(jax.jit(f)(y)) + 0 for f in (lambda y: record(y, **record.params), record.jax_nn))
+    np.testing.assert_array_equal(z.view(np.uint16), expected.view(np.uint16))  # but for the sign of 0
+
+
 def test_float16_is_why_two_functions_are_not_jax_nns_own():
     far = jnp.float16(1e4)
     assert math.isinf(jax.nn.squareplus(far))

@@ -7,7 +7,7 @@ import pytest
 from experiments.__main__ import main
 
 REFUSALS = [
-    ("xor10 --activations swoosh", "unknown activation 'swoosh': expected one of identity, step"),
+    ("xor10 --activations swoosh", "unknown activation 'swoosh': did you mean swish? expected one of identity, step"),
     ("xor10 --activations ppn", "did you mean ppns?"),
     ("xor10 --trials -1", "--trials: expected an integer >= 1, got -1"),
     ("xor10 --learning-rate nan", "--learning-rate: expected a finite number > 0, got nan"),
@@ -65,7 +65,7 @@ REFUSALS = [
         "--first-seed: expected an integer within 0..4294967293, got 4294967295",
     ),
     ("mnist --data synthetic --activations relu relu", "--activations: expected each name once, got relu relu"),
-    ("mnist --data synthetic --activations ppms", "unknown activation 'ppms': expected one of"),
+    ("mnist --data synthetic --activations ppms", "unknown activation 'ppms': did you mean ppns?"),
     ("mnist --data synthetic --data-dir somewhere", "--data-dir: expected none with --data synthetic, got somewhere"),
     ("cnn --learning-rate 0", "--learning-rate: expected a finite number > 0, got 0.0"),
     ("cnn --test-every 0", "--test-every: expected an integer >= 1, got 0"),

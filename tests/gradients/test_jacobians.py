@@ -192,6 +192,18 @@ def bound_twin(rngs):
     return Twin().bind(Twin().init(jax.random.key(0), jnp.ones((1, 3))))
 
 
+@pytest.mark.parametrize(
+    ("f", "name", "y"), [(jax.nn.elu, "elu", -30.0), (jax.nn.selu, "selu", -30.0), (jax.nn.gelu, "gelu_tanh", -9.0)]
+)
+def test_functions_of_jax_nn_have_their_closed_forms(f, name, y):
+    model = nnx.Sequential(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), f)
+    model.layers[0].bias[...] = jnp.full(4, y)
+    x = jnp.zeros((2, 3))
+    (slopes,) = layer_jacobians(model, x).slopes
+    np.testing.assert_array_equal(slopes, pa.activations.get(name).derivative(model.layers[0](x)))
+    assert slopes.all()
+
+
 @jax.custom_vjp
 def reversed_gradient(y):
     return y

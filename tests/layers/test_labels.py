@@ -1,8 +1,11 @@
 """Optimisers that treat a and b apart from the weights."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from flax import linen as nn
@@ -13,6 +16,7 @@ from paramact_jax.activations import ppns
 from paramact_jax.layers import ACTIVATION, WEIGHTS, parameter_labels, weight_decay_mask
 from paramact_jax.networks import MLP, forward, params_of
 
+ROW = np.ones(3)
 LINEAR = {"bias": WEIGHTS, "kernel": WEIGHTS}
 EXPECTED = {
     "hidden": {i: {"activation": {"a": ACTIVATION, "b": ACTIVATION}, "linear": LINEAR} for i in range(2)},
@@ -142,9 +146,9 @@ def test_frozen_parameters_have_a_label_of_their_own():
     labels = nnx.to_pure_dict(parameter_labels(nnx.state(mixed()), separate=True))
     assert labels["layers"][4] == {"a": "a", "b": "frozen"}
     assert nnx.to_pure_dict(weight_decay_mask(nnx.state(mixed())))["layers"][4] == {"a": False, "b": False}
-    variables = {"params": {"layer": {"a": 1.0}}, "frozen": {"layer": {"b": 0.0}}}
+    variables = {"params": {"Parametric_0": {"a": 1.0}}, "frozen": {"layer": {"b": 0.0}}}
     assert parameter_labels(variables) == {
-        "params": {"layer": {"a": "activation"}},
+        "params": {"Parametric_0": {"a": "activation"}},
         "frozen": {"layer": {"b": "frozen"}},
     }
 
@@ -152,16 +156,27 @@ def test_frozen_parameters_have_a_label_of_their_own():
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
-        ({"a": 0, "b": 0}, True),
         ({"Parametric_3": {"slope_of_mine": 0}}, True),
-        ({"act": {"a": 0, "b": 0, "mine": 0}}, True),
-        ({"act": {"b": 0}}, True),
+        ({"Parametric": {"a": 0, "b": 0}}, True),
+        ({"activation": {"a": 0, "b": 0, "mine": 0}}, True),
+        ({"activation_12": {"b": 0}}, True),
+        ({"activations": {"relu_0": {"a": ROW, "b": ROW}, "tanh_0": {"a": ROW}}}, True),
+        ({"model": {"activations": {"relu_0": {"a": ROW, "b": ROW}}}}, True),
         ({"act": {"negative_slope": 0}}, True),
+        ({"act": {"b": 0}}, False),
+        ({"dense": {"alpha": 0, "beta": 0}}, False),
+        ({"lora": {"a": np.ones((8, 2)), "b": np.ones((2, 8))}}, False),
+        ({"activation": {"a": np.ones((8, 2)), "b": np.ones((2, 8))}}, False),
+        ({"activations": {"relu_0": {"a": ROW, "b": np.ones(4)}}}, False),
+        ({"activations": {"kernel_0": {"kernel": ROW}}}, False),
+        ({"norm": {"alpha": ROW, "b": ROW}}, False),
         ({"own": {"a": 0, "kernel": 0}}, False),
         ({"own": {"a": 0, "w": 0}}, False),
         ({"activation": {"kernel": 0, "bias": 0}}, False),
         ({"own": {"a": 0, "b": 0, "inner": {"kernel": 0}}}, False),
         ({"Parametric_x": {"mine": 0}}, False),
+        ({"Activation_0": {"mine": 0}}, False),
+        ({"activation_": {"mine": 0}}, False),
     ],
     ids=str,
 )
@@ -172,9 +187,24 @@ def test_leaves_without_types_are_told_by_the_dict_that_holds_them(params, expec
 
 
 def test_where_decides_for_leaves_without_types():
-    params = {"line": {"a": 0, "b": 0}, "f": {"mine": 0, "a": 0}}
-    expected = {"line": {"a": "weights", "b": "weights"}, "f": {"mine": "shape", "a": "a"}}
+    params = {"activation": {"a": 0, "b": 0}, "f": {"mine": 0, "a": ROW, "kernel": 0, "g": {"b": 0}}}
+    expected = {
+        "activation": {"a": "weights", "b": "weights"},
+        "f": {"mine": "shape", "a": "a", "kernel": "shape", "g": {"b": "weights"}},
+    }
     assert parameter_labels(params, separate=True, where=lambda path: path[-1] == "f") == expected
+    assert parameter_labels({"a": 0, "b": 0}, separate=True, where=lambda path: path == ()) == {"a": "a", "b": "b"}
+
+
+@pytest.mark.parametrize("params", [{"act": {"a": ROW, "b": ROW, "alpha": ROW}}, {"a": 0, "b": 0}], ids=str)
+@pytest.mark.parametrize("of", [parameter_labels, weight_decay_mask])
+def test_what_may_be_an_activation_is_a_weight_with_a_warning(params, of):
+    with pytest.warns(UserWarning, match=r"a and b at (act|the root) are labelled as weights.* pass where=") as caught:
+        told = of(params)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert set(jax.tree.leaves(told)) == {WEIGHTS if of is parameter_labels else True}
+    assert of(params, where=lambda path: False) == told  # no warning
 
 
 class LinenModel(nn.Module):
@@ -182,7 +212,7 @@ class LinenModel(nn.Module):
     def __call__(self, x):
         x = pa.linen.Parametric("sigmoid", (4, 4, 2), sharing="element")(nn.Conv(2, (2, 2))(x))
         x = pa.linen.Maxout(3)(x.reshape(x.shape[0], -1))
-        x = pa.linen.Parametric("tanh", 3, trainable=("a",), name="act")(x)
+        x = pa.linen.Parametric("tanh", 3, trainable=("a",), name="activation")(x)
         return nn.Dense(2)(x)
 
 
@@ -192,12 +222,66 @@ def test_linen_params_are_told_by_path():
         "Conv_0": WEIGHT,
         "Parametric_0": {"a": "a", "b": "b"},
         "Maxout_0": WEIGHT,
-        "act": {"a": "a"},
+        "activation": {"a": "a"},
         "Dense_0": WEIGHT,
     }
     assert parameter_labels(variables["params"], separate=True) == expected
     whole = parameter_labels(variables, separate=True)
-    assert whole == {"params": expected, "frozen": {"act": {"b": "frozen"}}}
+    assert whole == {"params": expected, "frozen": {"activation": {"b": "frozen"}}}
+    boxed = {"Parametric_0": {"a": nn.Partitioned(jnp.ones(3), ("model",))}}
+    assert parameter_labels(boxed)["Parametric_0"]["a"].value == "activation"
+
+
+class Block(nn.Module):
+    """Layers in an attribute and in a call, one of them with a name of its own."""
+
+    act: nn.Module
+
+    @nn.compact
+    def __call__(self, x):
+        x = pa.linen.Parametric("ppns", 3)(self.act(nn.Dense(3)(x)))
+        return pa.linen.Parametric("relu", 3, name="last")(x)
+
+
+def to_nnx():
+    block = Block(pa.linen.Parametric("tanh", 3, trainable=("a",)))
+    inner = nnx.bridge.ToNNX(nn.Sequential([nn.Dense(3), block]), rngs=nnx.Rngs(0)).lazy_init(jnp.ones((2, 3)))
+    alone = nnx.bridge.ToNNX(pa.linen.Parametric("swish", sharing="layer"), rngs=nnx.Rngs(0))
+    return nnx.List([inner, alone.lazy_init(jnp.ones((2, 2)))])
+
+
+def test_layers_that_nnx_wraps_are_told_by_their_class():
+    with pytest.warns(UserWarning, match="at 0/layers_1/last are labelled as weights"):
+        labels = nnx.to_pure_dict(parameter_labels(to_nnx(), separate=True))
+    of_block = {
+        "Dense_0": WEIGHT,
+        "act": {"a": "a"},
+        "Parametric_0": {"a": "a", "b": "b"},
+        "last": {"a": "weights", "b": "weights"},
+    }
+    assert labels == {0: {"layers_0": WEIGHT, "layers_1": of_block}, 1: {"beta": "shape"}}
+    named = parameter_labels(to_nnx(), separate=True, where=lambda path: path[-1] == "last")
+    of_block |= {"last": {"a": "a", "b": "b"}, "Parametric_0": {"a": "weights", "b": "weights"}}
+    assert nnx.to_pure_dict(named)[0]["layers_1"] == of_block
+    frozen = nnx.to_pure_dict(parameter_labels(nnx.state(to_nnx())[0], separate=True))["layers_1"]
+    assert frozen["act"]["b"] == "frozen"
+    assert frozen["Parametric_0"] == {"a": "a", "b": "b"}
+
+
+def test_layers_that_linen_wraps_are_told_by_their_collections():
+    layer = nnx.bridge.to_linen(pa.nnx.Parametric, "tanh", 3, trainable=("a",), name="anything")
+    model = nn.Sequential([nn.Dense(3), layer])
+    variables = model.init(jax.random.key(0), jnp.ones((2, 3)))
+    labels = parameter_labels(variables)
+    assert set(jax.tree.leaves(labels["ActivationParam"])) == {"activation"}
+    assert set(jax.tree.leaves(labels["FrozenParam"])) == {"frozen"}
+    assert set(jax.tree.leaves(labels["params"])) == {"weights"}
+    mask = weight_decay_mask(variables)
+    assert {c: any(jax.tree.leaves(mask[c])) for c in mask} == {
+        "params": True,
+        "ActivationParam": False,
+        "FrozenParam": False,
+    }
 
 
 def seeds(init):
@@ -252,7 +336,8 @@ def test_own_rates_for_a_and_b(init, stack):
 def test_nnx_optimizer_with_adamw_leaves_activations_undecayed(make_once):
     network = mixed()
     before = params_of(network)
-    mask = weight_decay_mask(network) if make_once else weight_decay_mask
+    own_names = functools.partial(weight_decay_mask, where=lambda path: path[-1] in "1478")
+    mask = weight_decay_mask(network) if make_once else own_names
     optimiser = nnx.Optimizer(network, optax.adamw(0.0, weight_decay=1.0, mask=mask), wrt=nnx.Param)
     gradient = nnx.grad(lambda network: (network(image_batch()) ** 2).sum())(network)
     optimiser.update(network, gradient)
@@ -264,8 +349,7 @@ def test_nnx_optimizer_with_adamw_leaves_activations_undecayed(make_once):
     chex.assert_trees_all_close(after[0]["kernel"], 0.5 * before["layers"][0]["kernel"])
     for layer in (1, 4, 7, 8):
         chex.assert_trees_all_equal(after[layer], before["layers"][layer])
-    if make_once:  # types tell that this b is a weight; a mask made during the update sees arrays only
-        chex.assert_trees_all_close(after[5], {"b": 0.5 * before["layers"][5]["b"]})
+    chex.assert_trees_all_close(after[5], {"b": 0.5 * before["layers"][5]["b"]})
 
 
 def test_activation_params_alone_can_be_trained():

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as flax_linen
 from flax import nnx as flax_nnx
 
 from paramact_jax.layers import linen, maxout, nnx
@@ -78,3 +79,22 @@ def test_dtype_that_comes_out_is_the_one_that_went_in_or_was_asked_for(dtype):
 def test_errors_say_what_was_expected(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("names", "of_kernel"), [((None, None, "model"), (None, None, "model")), ((None, "model"), (None, None, "model"))]
+)
+def test_kernels_may_name_axes_of_a_mesh(names, of_kernel):
+    plain = jax.nn.initializers.lecun_normal()
+    mesh = jax.sharding.Mesh(jax.devices()[:1], ("model",))
+    of_axes = flax_nnx.with_partitioning(plain, names, mesh=mesh)
+    layer = nnx.Maxout(4, 3, kernel_init=of_axes, rngs=flax_nnx.Rngs(0))
+    same = nnx.Maxout(4, 3, kernel_init=plain, rngs=flax_nnx.Rngs(0))
+    np.testing.assert_array_equal(layer.kernel[...], same.kernel[...])
+    assert of_kernel in layer.kernel.get_metadata().values()
+    bias_init = flax_linen.with_partitioning(jax.nn.initializers.zeros, (None, "model"))
+    of_linen = linen.Maxout(3, kernel_init=flax_linen.with_partitioning(plain, names), bias_init=bias_init)
+    variables = of_linen.init(jax.random.key(0), jnp.ones((2, 4)))
+    kernel = variables["params"]["kernel"]
+    assert (kernel.names, kernel.value.shape) == (of_kernel, (4, 2, 3))
+    assert of_linen.apply(variables, jnp.ones((2, 4))).shape == (2, 3)

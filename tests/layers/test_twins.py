@@ -1,10 +1,14 @@
 """The nnx and the linen layer are one function: values and gradients, with the same params."""
 
+import copy
+import pickle
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as flax_linen
 from flax import nnx as flax_nnx
 
 from paramact_jax.activations import Activation, catalogue
@@ -21,6 +25,7 @@ shaped = Activation(
     formula="low y if y < 0 else high y",
     source="test",
 )
+ONE_DEVICE = jax.sharding.Mesh(jax.devices()[:1], ("model",))
 SHARINGS = {
     "node": ({"features": 3}, (4, 3)),
     "node in a sequence": ({"features": 3}, (2, 4, 3)),
@@ -169,6 +174,67 @@ def test_both_refuse_alike(settings, error, message):
         nnx.Parametric("tanh", **settings, rngs=flax_nnx.Rngs(0))(y)
     with pytest.raises(error, match=message):
         linen.Parametric("tanh", **settings).init(jax.random.key(0), y)
+
+
+@pytest.mark.parametrize("trainable", [("a", "b"), ()], ids=["learned", "held"])
+def test_initialisers_may_name_axes_of_a_mesh(trainable):
+    ones, settings = jax.nn.initializers.ones, {"features": 3, "trainable": trainable}
+    of_axis = flax_nnx.with_partitioning(ones, ("model",), mesh=ONE_DEVICE)
+    layer = nnx.Parametric("tanh", initial={"a": of_axis}, rngs=flax_nnx.Rngs(0), **settings)
+    assert layer.a[...].tolist() == [1.0] * 3
+    assert ("model",) in layer.a.get_metadata().values()
+    of_linen = linen.Parametric("tanh", initial={"a": flax_linen.with_partitioning(ones, ("model",))}, **settings)
+    variables = of_linen.init(jax.random.key(0), jnp.ones(3))
+    held = variables["params" if trainable else "frozen"]["a"]
+    assert (held.names, held.value.tolist()) == (("model",), [1.0] * 3)
+    assert of_linen.apply(variables, jnp.ones(3)).tolist() == layer(jnp.ones(3)).tolist()
+    with pytest.raises(ValueError, match=r"shape \(3,\) for a, got \(1,\)"):
+        wrong = flax_nnx.with_partitioning(lambda *_: np.ones(1), ("model",))
+        nnx.Parametric("tanh", initial={"a": wrong}, rngs=flax_nnx.Rngs(0), **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"trainable": ["a"]},
+        {"trainable": {"a"}, "features": np.array(3)},
+        {"initial": {"a": np.ones(3), "b": jax.nn.initializers.zeros}},
+        {"initial": {"a": jnp.ones(3), "b": [0, 1, 2]}, "features": [3]},
+        {"initial": {"a": 2.0}, "features": np.array([3])},
+    ],
+    ids=str,
+)
+def test_linen_layers_can_be_hashed_copied_and_pickled(settings):
+    one, other = (linen.Parametric("tanh", **{"features": 3} | settings) for _ in range(2))
+    assert hash(one) == hash(other)
+    assert one == other
+    assert one != linen.Parametric("tanh", 3, initial={"a": 5.0})
+    variables = jax.jit(one.init)(jax.random.key(0), jnp.ones(3))
+    for again in (other, copy.deepcopy(one), pickle.loads(pickle.dumps(one)), one.clone()):
+        chex.assert_trees_all_equal(again.init(jax.random.key(0), jnp.ones(3)), variables)
+
+
+class InCall(flax_linen.Module):
+    @flax_linen.compact
+    def __call__(self, y):
+        return linen.Parametric(lambda y: y / (1 + jnp.abs(y)), 3)(y)
+
+
+def test_a_new_function_in_a_linen_call_works_under_jit():
+    variables = jax.jit(InCall().init)(jax.random.key(0), jnp.ones(3))
+    assert variables["params"]["Parametric_0"]["a"].tolist() == [1.5] * 3
+    chex.assert_trees_all_close(jax.jit(InCall().apply)(variables, jnp.ones(3)), jnp.full(3, 0.75))
+
+
+@pytest.mark.parametrize("features", [np.int64(3), np.array(3), np.array([3]), [3], jnp.int32(3)], ids=repr)
+def test_features_may_be_of_numpy(features):
+    for layer in (nnx.Parametric("tanh", features), linen.Parametric("tanh", features)):
+        y = jnp.ones((2, 3))
+        z = layer(y) if isinstance(layer, flax_nnx.Module) else layer.init_with_output(jax.random.key(0), y)[0]
+        assert z.shape == (2, 3)
+    assert nnx.Parametric("tanh", np.array([2, 4, 3]), sharing="element").a.shape == (2, 4, 3)
+    with pytest.raises(TypeError, match="whole number or a tuple"):
+        nnx.Parametric("tanh", np.array([3.0]))
 
 
 def test_both_refuse_integers_and_nnx_an_initialiser_without_keys():

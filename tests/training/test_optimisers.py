@@ -25,7 +25,7 @@ NAMES = sorted(OPTAX)
 TREE = {
     "linear": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.1, -0.1])},
     "activation": {"a": jnp.array([6.0, 5.0]), "b": jnp.array([0.0, 0.2])},
-    "hexpo": {"positive_height": jnp.array([1.5, 2.0]), "b": jnp.array([0.3, 0.4])},
+    "activation_1": {"positive_height": jnp.array([1.5, 2.0]), "b": jnp.array([0.3, 0.4])},
 }
 MODELS = {
     "tree": TREE,

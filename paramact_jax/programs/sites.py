@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from paramact_jax.activations.record import Function, find_steepest_slope
+from paramact_jax.activations.own_functions import find_steepest_slope
+from paramact_jax.activations.record import Function
 from paramact_jax.programs import likeness
 from paramact_jax.programs.chains import Chains, is_elementwise
 from paramact_jax.programs.marks import mark_p

@@ -578,3 +578,17 @@ def test_a_helper_that_was_called_before():
 def test_shapes_are_an_example_too():
     shape = jax.ShapeDtypeStruct((4, 3), jnp.float32)
     assert [c.features for c in parametrise(helper, weight(97, 3, 4), shape).changed] == [(4,)]
+
+
+@pytest.mark.parametrize("name", ["classifier", "resnet", "layers"])
+def test_labels_and_the_decay_mask_know_what_became_trainable(name):
+    retrofit = retrofitted(ZOO[name]())
+    tree = retrofit.model if retrofit.model is not None else retrofit.variables
+    labels = pa.layers.parameter_labels(tree, separate=True)
+    ours = own(nnx.to_pure_dict(labels) if retrofit.model is not None else labels)
+    assert sorted(set(ours.values())) == ["a", "b"]
+    assert len(ours) == 2 * len(retrofit.changed)
+    mask = pa.layers.weight_decay_mask(tree)
+    mask = nnx.to_pure_dict(mask) if retrofit.model is not None else mask
+    assert not any(own(mask).values())
+    assert sum(jax.tree.leaves(mask)) == len(jax.tree.leaves(mask)) - len(ours)

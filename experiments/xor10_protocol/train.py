@@ -40,13 +40,8 @@ def training(record: Activation, batch: Batch) -> Training:
 
     def init(key: jax.Array, trial: jax.Array, trials: Mapping[str, jax.Array], starts: Any) -> dict[str, Any]:
         own = {name: values[trial] for name, values in trials.items()}
-
-        def drawn(weight_std: jax.Array) -> Any:
-            return initial_params(
-                record, trial_key(own["seed"]), {"weight": weight_std, "bias": own["bias_std"]}, starts
-            )
-
-        params = drawn(own["weight_std"]) | {"out": drawn(own["output_weight_std"])["out"]}
+        std = {"weight": own["weight_std"], "bias": own["bias_std"], "output": own["output_weight_std"]}
+        params = initial_params(record, trial_key(own["seed"]), std, starts)
         return {"now": start(params), "loss_scale": own["loss_scale"]}
 
     def after(state: dict[str, Any], settings: Settings) -> Any:

@@ -7,24 +7,10 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from paramact_jax.sweeps import Progress
-
-
-def bar(console: Console, width: int, amount: ProgressColumn) -> Bar:
-    """A bar with a description of so many characters, an amount, and the time left; nothing without a terminal."""
-    return Bar(
-        TextColumn(f"{{task.description:<{width}}}"),
-        BarColumn(),
-        amount,
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 class SweepProgress:
@@ -40,7 +26,16 @@ class SweepProgress:
 
     def __init__(self, activations: int, iterations: int, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)
-        self._bar = bar(self._console, 30, MofNCompleteColumn())
+        self._bar = Bar(
+            TextColumn("{task.description:<30}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
         self._activations = activations
         self._iterations = iterations
         self._trained_here = 0

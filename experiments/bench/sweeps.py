@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from experiments.bench.machine import machine_and_versions
+from experiments.bench.trainings.networks import logistic_regression
 from experiments.reporting.tables import Table
 from paramact_jax.sweeps import Plan, sweep
 from paramact_jax.sweeps.devices import trial_mesh
@@ -19,23 +19,10 @@ DEVICES = (1, 2)
 ITERATIONS = 3_000
 
 
-def logistic_regression(key: jax.Array, learning_rate: jax.Array) -> dict[str, jax.Array]:
-    """A training that is nobody's in particular: 16 points, 3 features, ITERATIONS gradient steps."""
-    of_points, of_labels = jax.random.split(key)
-    x = jax.random.normal(of_points, (16, 3))
-    labels = jnp.where(x.sum(1) + jax.random.normal(of_labels, (16,)) > 0, 1.0, -1.0)
-
-    def step(_: jax.Array, w: jax.Array) -> jax.Array:
-        margins = labels * (x * w[None]).sum(1)
-        return w + learning_rate * (x * (labels / (1 + jnp.exp(margins)))[:, None]).mean(0)
-
-    return {"w": jax.lax.fori_loop(0, ITERATIONS, step, jnp.zeros(3))}
-
-
 def measure(*, sizes: Sequence[int], rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any]:
     """Medians of `rounds` sweeps for each number of trials and devices, compilation not included."""
     devices = [n for n in DEVICES if n <= len(jax.devices())]
-    rows = []
+    rows, training = [], logistic_regression(ITERATIONS)
     for count in devices:
         mesh = trial_mesh(jax.devices()[:count])
         for trials in sizes:
@@ -43,7 +30,7 @@ def measure(*, sizes: Sequence[int], rounds: int, on_progress: Callable[[str], N
 
             def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> float:
                 begin = time.perf_counter()
-                sweep(logistic_regression, range(trials), learning_rate=0.1, mesh=mesh, on_plan=plans.append)
+                sweep(training, range(trials), learning_rate=0.1, mesh=mesh, on_plan=plans.append)
                 return time.perf_counter() - begin
 
             once()

@@ -1,10 +1,15 @@
-"""What is compared. Standard library only, so that `--help` is instant."""
+"""What is compared, and how it is recorded. Standard library only, so that `--help` is instant."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from experiments.option_checks import check_each_once, check_first_seed, check_positive
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
 """The seven of [R], see `training.optimiser`."""
@@ -55,3 +60,33 @@ class Protocol:
         if not 1 <= self.choosing <= self.seeds - 2:
             raise ValueError(f"--choosing: expected an integer within 1..{self.seeds - 2}, got {self.choosing}")
         check_first_seed(self.first_seed, self.seeds)
+
+    def seed_range(self) -> range:
+        """The seeds of all networks."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    def to_dataset(self, values: Mapping[str, tuple[Any, str]], **attributes: Any) -> xr.Dataset:
+        """The labelled records of all cells.
+
+        Args:
+          values: by name the values of a variable, (rates, seeds) of one cell after the other, and its description.
+          attributes: of the records.
+        """
+        import numpy as np
+        import xarray as xr
+
+        coords: dict[str, Any] = {
+            "activation": list(self.activations),
+            "optimiser": list(self.optimisers),
+            "learning_rate": list(self.rates),
+            "seed": np.array(self.seed_range(), np.int64),
+        }
+        shape = [len(labels) for labels in coords.values()]
+        return xr.Dataset(
+            {
+                name: (list(coords), np.array(found).reshape(shape), {"description": description})
+                for name, (found, description) in values.items()
+            },
+            coords=coords,
+            attrs=attributes,
+        )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
-import xarray as xr
 
 from experiments.digits import hold_out, images_of
 from experiments.mnist.protocol import PROTOCOLS, layers_of
@@ -21,6 +19,9 @@ from paramact_jax.networks import forward
 from paramact_jax.sweeps import Training, long_sweep
 from paramact_jax.training import cross_entropy, optimiser
 from paramact_jax.training.minibatches import Order
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _VARIABLES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after the last step"),
@@ -92,10 +93,9 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
             shown = f"{activation}, {optimiser_name}"
             results = long_sweep(
                 training(activation, optimiser_name, len(digits.train_labels)),
-                range(protocol.first_seed, protocol.first_seed + protocol.seeds),
+                protocol.seed_range(),
                 iterations=protocol.steps,
                 axes={"learning_rate": protocol.rates},
-                block=1,
                 directory=directory / f"{activation}-{optimiser_name}",
                 on_progress=functools.partial(progress.advanced, shown),
                 **images_of(digits),
@@ -104,18 +104,5 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
             progress.through(shown)
             for name, (key, _) in _VARIABLES.items():
                 found[name].append(results[key].values)
-    shape = len(protocol.activations), len(protocol.optimisers), len(protocol.rates), protocol.seeds
-    dims = ("activation", "optimiser", "learning_rate", "seed")
-    return xr.Dataset(
-        {
-            name: (dims, np.array(found[name]).reshape(shape), {"description": description})
-            for name, (_, description) in _VARIABLES.items()
-        },
-        coords={
-            "activation": list(protocol.activations),
-            "optimiser": list(protocol.optimisers),
-            "learning_rate": list(protocol.rates),
-            "seed": np.arange(protocol.seeds, dtype=np.int64) + protocol.first_seed,
-        },
-        attrs={"problem": "mnist", "source": digits.source, "synthetic": int(digits.synthetic)},
-    )
+    values = {name: (found[name], description) for name, (_, description) in _VARIABLES.items()}
+    return protocol.to_dataset(values, problem="mnist", source=digits.source, synthetic=int(digits.synthetic))

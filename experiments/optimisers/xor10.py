@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import xarray as xr
 
 from experiments.optimisers.design import Protocol
 from experiments.side_by_side import Sweep, one_after_another
@@ -20,6 +19,9 @@ from paramact_jax.datasets import xor
 from paramact_jax.networks import Params, forward
 from paramact_jax.sweeps import Progress, Training, long_sweep
 from paramact_jax.training import optimiser
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CONDITIONS = PROTOCOLS["recovered"]
 """Initial weights, loss and threshold."""
@@ -67,7 +69,7 @@ def run(
         given = settings_for(CONDITIONS, record)
         return lambda on_plan, report: long_sweep(
             training(record, name),
-            range(protocol.first_seed, protocol.first_seed + protocol.seeds),
+            protocol.seed_range(),
             iterations=protocol.steps,
             axes={"learning_rate": protocol.rates},
             iterations_per_call=CHUNK,
@@ -81,19 +83,11 @@ def run(
     found = one_after_another(
         {", ".join(cell): sweep_of(*cell) for cell in cells}, on_compiled=on_compiled, on_progress=on_progress
     )
-    losses = np.array([results["loss"].values for results in found.values()])
-    loss = losses.reshape(len(protocol.activations), len(protocol.optimisers), *losses.shape[1:])
-    dims = ("activation", "optimiser", "learning_rate", "seed")
-    return xr.Dataset(
+    loss = np.array([results["loss"].values for results in found.values()])
+    return protocol.to_dataset(
         {
-            "final_loss": (dims, loss, {"description": "mean squared error over the 4 points after the last update"}),
-            "converged": (dims, loss < CONDITIONS.threshold, {"description": f"final_loss < {CONDITIONS.threshold:g}"}),
+            "final_loss": (loss, "mean squared error over the 4 points after the last update"),
+            "converged": (loss < CONDITIONS.threshold, f"final_loss < {CONDITIONS.threshold:g}"),
         },
-        coords={
-            "activation": list(protocol.activations),
-            "optimiser": list(protocol.optimisers),
-            "learning_rate": list(protocol.rates),
-            "seed": np.arange(protocol.seeds, dtype=np.int64) + protocol.first_seed,
-        },
-        attrs={"problem": "xor10"},
+        problem="xor10",
     )

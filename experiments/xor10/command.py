@@ -107,7 +107,7 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
             compilation[activation] = seconds
             progress.compiled(activation, seconds)
 
-        with importing("experiments.xor10.records", "experiments.xor10.report", "scipy.stats", "h5netcdf"):
+        with importing("experiments.xor10.records", "experiments.xor10.report", "h5netcdf"):
             trained = train(
                 protocol, gradients_every=gradients_every, on_compiled=on_compiled, on_progress=progress.advanced
             )

@@ -13,6 +13,7 @@ from experiments.reporting.tables import Table
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import MLP, params_of, with_params
+from paramact_jax.sweeps.memory import bytes_of, in_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,9 +71,9 @@ def memory(models: Mapping[str, MLP], state: Any, iterations: int, every: int, t
     count, size = len(looks(iterations, every)), 0
     for model in models.values():
         own = state._replace(params=params_of(model))
-        for name, x in jax.eval_shape(look(model, 1.0), own).items():
-            size += x.size * x.dtype.itemsize * (1 if name == HISTOGRAMS else trials)
-    return f"gradients: {count:,} looks at {len(models) * trials:,} networks, {size * count / 1e6:.1f} MB"
+        seen = jax.eval_shape(look(model, 1.0), own)
+        size += bytes_of(seen.pop(HISTOGRAMS), 2) + bytes_of(seen, trials)  # added up in 64 bits
+    return f"gradients: {count:,} looks at {len(models) * trials:,} networks, {in_words(size * count)}"
 
 
 def look(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Array]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from experiments.reporting.files import write_report
+from experiments.reporting.files import write_tables
 from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from experiments.xor10 import gradients
@@ -175,17 +174,10 @@ def summary(run: Run) -> dict[str, Any]:
 
 def write(run: Run) -> list[Path]:
     """Write summary, tables and figure into the run's directory; returns the files."""
-    content: dict[str, str] = {"summary.json": json.dumps(summary(run), indent=2) + "\n"}
-    named = [
-        *zip(("table_5", "table_4"), convergence_tables(run), strict=False),
-        *zip(("gradients",), gradient_tables(run), strict=False),
-    ]
-    for name, table in named:
-        content |= {f"{name}.csv": table.csv(), f"{name}.tex": table.latex()}
+    named = dict(zip(("table_5", "table_4"), convergence_tables(run), strict=False))
+    named |= dict(zip(("gradients",), gradient_tables(run), strict=False))
     pictures = {"convergence": _figure(run), **gradients.figures(run.records, _label)}
-    links = [f"![{name}]({name}.png)\n" for name in pictures]
-    content["report.md"] = "\n".join(["# XOR(10)\n", *(table.markdown() for _, table in named), *links])
-    return write_report(run.directory, content, pictures)
+    return write_tables(run.directory, "# XOR(10)", named, pictures, summary(run))
 
 
 def _figure(run: Run) -> Any:

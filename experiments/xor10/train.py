@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
 from experiments.side_by_side import one_after_another
@@ -84,23 +83,27 @@ def model(
 
 
 def initial_params(record: Activation, key: jax.Array, std: Mapping[str, Any], starts: Mapping[str, Any]) -> Params:
-    """Initial params of a trial under an activation, all traced: those of `model`, in a third of the compile time.
+    """Initial params of a trial under an activation, all traced: those of `model`, in a fifth of the compile time.
 
-    Flax draws the i-th array with the key fold_in(key, i). Here arrays of one shape are drawn together.
+    Flax draws the i-th array with the key fold_in(key, i). Here the same few operations draw each array in turn. All
+    are drawn as long as the longest: the first numbers of a key do not depend on how many are drawn
+    (`jax_threefry_partitionable`).
 
     Args:
       record: the activation.
       key: of the trial.
-      std: see `settings_for`.
+      std: see `settings_for`; with "output" for the weights of the output layer, if they have another.
       starts: start values of the activation's parameters.
     """
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(2 * HIDDEN_LAYERS + 2))
 
-    def draw(std: Any, keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        return std * jax.vmap(lambda key: jax.random.normal(key, shape, jnp.result_type(float)))(keys)
+    def draw(array: tuple[jax.Array, jax.Array]) -> jax.Array:
+        i, std = array
+        return std * jax.random.normal(jax.random.fold_in(key, i), (WIDTH * WIDTH,), jnp.result_type(float))
 
-    kernels, biases = draw(std["weight"], keys[:-2:2], (WIDTH, WIDTH)), draw(std["bias"], keys[1:-2:2], (WIDTH,))
-    out = {"kernel": draw(std["weight"], keys[-2:-1], (WIDTH, 1))[0], "bias": draw(std["bias"], keys[-1:], (1,))[0]}
+    stds = [*[std["weight"], std["bias"]] * HIDDEN_LAYERS, std.get("output", std["weight"]), std["bias"]]
+    drawn = jax.lax.map(draw, (jnp.arange(len(stds)), jnp.stack(stds)))  # not vmap: XLA would draw anew for each result
+    kernels, biases = drawn[::2].reshape(-1, WIDTH, WIDTH), drawn[1::2, :WIDTH]
+    out = {"kernel": drawn[-2, :WIDTH, None], "bias": biases[-1, :1]}
     hidden = {i: {"linear": {"kernel": kernels[i], "bias": biases[i]}} for i in range(HIDDEN_LAYERS)}
     return with_activation({"hidden": hidden, "out": out}, record, starts)
 
@@ -124,7 +127,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
     """The training of one trial of an activation, to be swept; see `gradient_descent`.
 
     Its settings are those of `settings_for`. Its results are `loss`, `reached_at`, and the `initial` and `learned`
-    params, each as one vector.
+    params.
 
     Args:
       record: the activation.
@@ -135,7 +138,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
 
     def init(key: jax.Array, std: Any, starts: Any) -> dict[str, Any]:
         params = initial_params(record, key, std, starts)
-        return {"initial": ravel_pytree(params)[0], "now": start(params)}
+        return {"initial": params, "now": start(params)}
 
     def step(state: dict[str, Any], settings: Settings) -> dict[str, Any]:
         return state | {"now": advance(state["now"], settings, 1)}
@@ -146,7 +149,7 @@ def training(record: Activation, *, looks: bool = False, loss_scale: float = 1.0
             "loss": end.loss,
             "reached_at": end.reached_at,
             "initial": state["initial"],
-            "learned": ravel_pytree(end.params)[0],
+            "learned": end.params,
         }
 
     look = gradients.look(model(record, trial_key(0), weight_std=1, bias_std=0), loss_scale) if looks else None
@@ -227,13 +230,12 @@ def _iterations(progress: Progress, trials: int) -> dict[str, int]:
 
 def _trained(record: Activation, found: xr.Dataset, seconds: float) -> Trained:
     like = jax.eval_shape(lambda: params_of(model(record, 0, weight_std=1.0, bias_std=0.0)))
-    leaves, tree = jax.tree.flatten(like)
-    ends = np.cumsum([leaf.size for leaf in leaves])
 
     def params(name: str) -> Params:
-        parts = np.split(found[name].values, ends[:-1], axis=1)
-        shaped = [part.reshape(len(part), *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-        result: Params = jax.tree.unflatten(tree, shaped)
+        def values(path: Any, _: Any) -> np.ndarray:
+            return found[jax.tree_util.keystr(path, simple=True, separator=".")].values
+
+        result: Params = jax.tree_util.tree_map_with_path(values, {name: like})[name]
         return result
 
     seen = {str(name): np.moveaxis(x.values, 1, 0) for name, x in found.items() if "iteration" in x.dims}

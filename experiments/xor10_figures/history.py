@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax import lax
 
 from experiments.xor10 import train
 from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
@@ -18,8 +19,10 @@ from paramact_jax.gradients import layer_jacobians, parameter_gradients
 from paramact_jax.networks import forward, params_of, with_params
 from paramact_jax.sweeps import BLOCK, OverTrials
 from paramact_jax.sweeps.forms import FORMS
-from paramact_jax.training import gradient_descent, history_bytes, start, with_history
-from paramact_jax.training.history import Observe
+from paramact_jax.sweeps.memory import bytes_of, in_words
+from paramact_jax.training import Settings, State, gradient_descent, start
+
+Observe = Callable[[State], dict[str, jax.Array]]
 
 _RECORDS_A_CALL = 1_000
 
@@ -59,7 +62,7 @@ def observer(record: Activation, protocol: Protocol) -> Observe:
     inputs, targets = xor()
     scale = LOSS_SCALE[protocol.loss]
 
-    def observe(state: Any) -> dict[str, jax.Array]:
+    def observe(state: State) -> dict[str, jax.Array]:
         dtype = state.loss.dtype
         jacobians = layer_jacobians(with_params(template, state.params), jnp.asarray(inputs, dtype))
         error = jacobians.output - jnp.asarray(targets, dtype)
@@ -86,13 +89,13 @@ def memory(protocol: Protocol, every: int) -> str:
     numbers = 0
     for record in protocol.records().values():
         params = params_of(train.model(record, 0, weight_std=1.0, bias_std=0.0))
-        numbers += history_bytes(observer(record, protocol), start(params))
+        numbers += bytes_of(jax.eval_shape(observer(record, protocol), start(params)), 1)
     records = protocol.iterations // every + 1
     on_device = numbers * min(_RECORDS_A_CALL, records) * BLOCK
     return (
         f"history: {records:,} records of {numbers / len(protocol.activations):,.0f} bytes for each of "
-        f"{len(protocol.activations)} networks, {records * numbers / 1e6:.1f} MB; up to {on_device / 1e6:.0f} MB on "
-        f"the device at a time"
+        f"{len(protocol.activations)} networks, {in_words(records * numbers)}; up to {in_words(on_device)} on the "
+        f"device at a time"
     )
 
 
@@ -109,9 +112,7 @@ def retrain(
     calls = -(-wanted // _RECORDS_A_CALL)
     histories = {}
     for name, record in protocol.records().items():
-        advance = gradient_descent(lambda params, inputs, record=record: forward(params, inputs, record), *xor())
-        noting = with_history(advance, observer(record, protocol), every=every, records=-(-wanted // calls))
-        run = OverTrials(noting, form=FORMS["trials last"])
+        run = OverTrials(_noting(record, protocol, every, -(-wanted // calls)), form=FORMS["trials last"])
         initial = jax.tree.map(lambda x: x[[seed - protocol.first_seed]], trained[name].initial)
         state = run.place(jax.vmap(start)(initial))
         parts = []
@@ -122,6 +123,20 @@ def retrain(
             variable: np.concatenate([part[variable][0] for part in parts])[:wanted] for variable in parts[0]
         }
     return histories
+
+
+def _noting(record: Activation, protocol: Protocol, every: int, records: int) -> Callable[[State, Settings], Any]:
+    """Makes so many records and updates of one trial, inside one compiled loop, so that only what is noted is kept."""
+    advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor())
+    observe = observer(record, protocol)
+
+    def noting(state: State, settings: Settings) -> Any:
+        def step(state: State, _: None) -> Any:
+            return advance(state, settings, jnp.int32(every)), observe(state)
+
+        return lax.scan(step, state, length=records)
+
+    return noting
 
 
 def to_dataset(histories: Mapping[str, Mapping[str, np.ndarray]], *, seed: int, every: int) -> xr.Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.reporting.files import write_report
+from experiments.reporting.files import write_tables
 from experiments.reporting.tables import Table
 from experiments.run_directory import Run
 from experiments.xor10_figures.statements import Statement, check
@@ -29,17 +28,9 @@ def tables(run: Run) -> list[Table]:
 def write(run: Run) -> list[Path]:
     """Write figures and summary into the run's directory; returns the files."""
     statements = check(run.records)
-    table = _table(run, statements)
-    content = {
-        "summary.json": json.dumps([dataclasses.asdict(statement) for statement in statements], indent=2) + "\n",
-        "statements.csv": table.csv(),
-        "statements.tex": table.latex(),
-    }
-    pictures = figures(run)
-    content["report.md"] = "\n".join(
-        ["# XOR(10), one trial\n", table.markdown(), *(f"![{name}]({name}.png)\n" for name in pictures)]
-    )
-    return write_report(run.directory, content, pictures)
+    summary = [dataclasses.asdict(statement) for statement in statements]
+    named = {"statements": _table(run, statements)}
+    return write_tables(run.directory, "# XOR(10), one trial", named, figures(run), summary)
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from experiments.xor10_protocol.grid import BATCHES, BIAS_STDS, GRADIENT_SCALES, KINKS, SCALES, Batch, Grid
 
 if TYPE_CHECKING:
-    from experiments.xor10_protocol.kept import Kept
-    from experiments.xor10_protocol.work import Count, Job, Kind
+    from experiments.xor10_protocol.search import Job, Kind, Tally
+    from paramact_jax.sweeps import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +65,14 @@ class Xor10Protocol:
           ValueError: in one line, for what cannot be done.
         """
         from experiments import run_directory
-        from experiments.environment import version
-        from experiments.xor10_protocol.kept import Kept
 
         tiny = dataclasses.replace(self, trials=8, finalists=2, final_trials=16, iterations=20)
         command = tiny if self.smoke else self
         command.grid().check()
         command.check_numbers()
         out = run_directory.choose(self.out, "xor10-protocol")
-        kept = Kept(out, command.config() | {name: version(name) for name in ("jax", "jaxlib")})
-        return lambda: _run(command, out, kept)
+        run_directory.check_unfinished(out, command.config())
+        return lambda: _run(command, out)
 
     def config(self) -> dict[str, Any]:
         """All options that decide the results."""
@@ -93,53 +93,59 @@ class Xor10Protocol:
             )
 
 
-def _run(command: Xor10Protocol, out: Path, kept: Kept) -> None:
+def _run(command: Xor10Protocol, out: Path) -> None:
+    import sys
+
     from experiments import run_directory
+    from experiments.progress import SweepProgress
     from experiments.reporting.files import finish
     from experiments.startup import start
     from experiments.xor10_protocol import records, report
     from experiments.xor10_protocol.grid import programs
-    from experiments.xor10_protocol.progress import SearchProgress
     from experiments.xor10_protocol.search import Effort, search
     from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of
 
     start()
     begin = time.perf_counter()
     grid, kinds = command.grid(), programs(command.grid())
-    known = len(kept)
-    with SearchProgress(len(kinds), command.iterations) as progress:
-        at_first = command.trials * len(grid.conditions()) // len(grid.batches)
-        trainer = Trainer(max(at_first, command.finalists * command.final_trials))
-        trainer.compile(kinds, progress.compiled)
-        compiled = time.perf_counter()
+    at_first = command.trials * len(grid.conditions()) // len(grid.batches)
+    trainer = Trainer(max(at_first, command.finalists * command.final_trials))
+    with SweepProgress(len(kinds), command.iterations) as progress:
+        trainer.compile(kinds, lambda kind, seconds: progress.compiled(", ".join(kind), seconds))
+    compiled = time.perf_counter()
+    rounds, calls = itertools.count(1), itertools.count(1)
 
-        def count(kind: Kind, jobs: Sequence[Job]) -> list[Count]:
-            losses = trainer.losses(
-                kind,
-                jobs,
-                iterations=command.iterations,
-                on_progress=lambda iterations: progress.advanced(f"{kind[0]}, {kind[1]}", iterations),
+    with run_directory.unfinished(out, command.config()) as directory, contextlib.ExitStack() as shown:
+
+        def on_round(cells: int, trials: int, needed: int) -> None:
+            nonlocal progress
+            shown.close()
+            print(
+                f"round {next(rounds)}: {cells} cells, {trials:,} trials of {command.iterations:,} iterations",
+                file=sys.stderr,
             )
+            progress = shown.enter_context(SweepProgress(needed, command.iterations))
+
+        def count(kind: Kind, jobs: Sequence[Job]) -> list[Tally]:
+            name = ", ".join(kind)
+
+            def advanced(chunk: Progress) -> None:
+                made = chunk.done * command.iterations // chunk.total
+                progress.advanced(name, dataclasses.replace(chunk, done=made, total=command.iterations))
+
+            kept = directory / f"{next(calls)}-{'-'.join(kind)}"
+            losses = trainer.losses(kind, jobs, iterations=command.iterations, directory=kept, on_progress=advanced)
+            progress.through(name)
             return counts_of(jobs, losses)
 
         effort = Effort(command.trials, command.final_trials, command.finalists, command.first_seed)
-        try:
-            tallies = search(grid, effort, kept.counting(count, progress.known), on_round=progress.round)
-        except KeyboardInterrupt:
-            progress.say(f"interrupted; the same command with --out {out} goes on where it was")
-            raise
-    end = time.perf_counter()
-    run = run_directory.write(
-        out,
-        records.to_dataset(grid, tallies),
-        experiment="xor10-protocol",
-        config=command.config() | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD},
-        seconds={
-            "total": end - begin,
-            "compilation": compiled - begin,
-            "training": end - compiled,
-            "programs_counted_before": known,
-        },
-    )
-    kept.discard()
+        tallies = search(grid, effort, count, on_round=on_round)
+        end = time.perf_counter()
+        run = run_directory.write(
+            out,
+            records.to_dataset(grid, tallies),
+            experiment="xor10-protocol",
+            config=command.config() | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD},
+            seconds={"total": end - begin, "compilation": compiled - begin, "training": end - compiled},
+        )
     finish(report, run, begin=begin, made="records, tables and figure")

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from experiments.xor10.protocol import ACTIVATIONS
-from experiments.xor10_protocol.grid import Cell, Conditions, Grid
+from experiments.xor10_protocol.grid import Batch, Cell, Conditions, Grid
 from experiments.xor10_protocol.scores import log_likelihoods
-from experiments.xor10_protocol.work import CountTrials, Job, Kind
 
 MOST_ROUNDS = 5
 """Where all cells are alike, each falls behind as soon as it has more trials, and the search would try them all."""
@@ -33,14 +32,32 @@ class Effort:
     first_seed: int = 0
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Trials under one set of conditions: seeds first_seed to first_seed + trials - 1."""
+
+    conditions: Conditions
+    first_seed: int
+    trials: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Tally:
-    """Outcomes so far of one activation under one set of conditions."""
+    """How many trials were trained, converged, and ended with a loss that is not finite."""
 
     trials: int = 0
     converged: int = 0
     non_finite: int = 0
 
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(self.trials + other.trials, self.converged + other.converged, self.non_finite + other.non_finite)
+
+
+Kind = tuple[str, Batch]
+"""What a compiled program is for: the name of a record, and full batch or point by point."""
+CountTrials = Callable[[Kind, Sequence[Job]], Sequence[Tally]]
+"""Trains jobs of one program and counts the outcomes of each."""
 
 Tallies = dict[tuple[Conditions, str], Tally]
 """By conditions and the name of the record trained."""
@@ -50,7 +67,7 @@ def search(
     grid: Grid,
     effort: Effort,
     count: CountTrials,
-    on_round: Callable[[int, int], None] = lambda cells, trials: None,
+    on_round: Callable[[int, int, int], None] = lambda cells, trials, programs: None,
 ) -> Tallies:
     """Give every cell `trials` trials, then raise the best `finalists` cells to `final_trials`, and again.
 
@@ -61,20 +78,18 @@ def search(
       grid: the cells.
       effort: see `Effort`.
       count: trains.
-      on_round: called before each round with the number of cells it is for and the number of trials it trains.
+      on_round: called before each round with the number of cells it is for, of trials it trains, and of programs.
     """
     tallies: Tallies = {}
     cells = grid.cells()
     wanted, target = cells, effort.trials
     for _ in range(MOST_ROUNDS):
         work = _missing(wanted, tallies, target, effort.first_seed)
-        on_round(len(wanted), sum(job.trials for jobs in work.values() for job in jobs))
+        on_round(len(wanted), sum(job.trials for jobs in work.values() for job in jobs), len(work))
         for kind, jobs in work.items():
             for job, outcome in zip(jobs, count(kind, jobs), strict=True):
-                tally = tallies.setdefault((job.conditions, kind[0]), Tally())
-                tally.trials += job.trials
-                tally.converged += outcome.converged
-                tally.non_finite += outcome.non_finite
+                place = job.conditions, kind[0]
+                tallies[place] = tallies.get(place, Tally()) + outcome
         target = effort.final_trials
         best = sorted(cells, key=lambda cell: -total_log_likelihood(cell, tallies))[: effort.finalists]
         wanted = [cell for cell in best if any(tally.trials < target for tally in tallies_of(cell, tallies).values())]

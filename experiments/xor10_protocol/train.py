@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from experiments.side_by_side import Sweep, one_after_another
 from experiments.xor10.protocol import PROTOCOLS
 from experiments.xor10.train import CHUNK, initial_params, settings_of
 from experiments.xor10_protocol.grid import Batch, Conditions, Scale
-from experiments.xor10_protocol.work import Count, Job, Kind
+from experiments.xor10_protocol.search import Job, Kind, Tally
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import forward
@@ -40,13 +41,8 @@ def training(record: Activation, batch: Batch) -> Training:
 
     def init(key: jax.Array, trial: jax.Array, trials: Mapping[str, jax.Array], starts: Any) -> dict[str, Any]:
         own = {name: values[trial] for name, values in trials.items()}
-
-        def drawn(weight_std: jax.Array) -> Any:
-            return initial_params(
-                record, trial_key(own["seed"]), {"weight": weight_std, "bias": own["bias_std"]}, starts
-            )
-
-        params = drawn(own["weight_std"]) | {"out": drawn(own["output_weight_std"])["out"]}
+        std = {"weight": own["weight_std"], "bias": own["bias_std"], "output": own["output_weight_std"]}
+        params = initial_params(record, trial_key(own["seed"]), std, starts)
         return {"now": start(params), "loss_scale": own["loss_scale"]}
 
     def after(state: dict[str, Any], settings: Settings) -> Any:
@@ -82,14 +78,14 @@ class Trainer:
         most, unit = min(self.most_trials, MOST_AT_ONCE) if on_cpu else self.most_trials, BLOCK * self.mesh.size
         return -(-most // unit) * unit
 
-    def compile(self, kinds: Sequence[Kind], on_compiled: Callable[[], None] = lambda: None) -> None:
+    def compile(self, kinds: Sequence[Kind], on_compiled: Callable[[Kind, float], None]) -> None:
         """Compile the programs of all kinds, several at once, by training one trial for an iteration with each."""
         example = [Job(_EXAMPLE, first_seed=0, trials=1)]
 
         def compile_one(kind: Kind) -> Sweep[Any]:
             return lambda on_plan, _: self.losses(kind, example, iterations=1, on_plan=on_plan)
 
-        one_after_another({kind: compile_one(kind) for kind in kinds}, on_compiled=lambda *_: on_compiled())
+        one_after_another({kind: compile_one(kind) for kind in kinds}, on_compiled=on_compiled)
 
     def losses(
         self,
@@ -98,8 +94,9 @@ class Trainer:
         *,
         iterations: int,
         chunk: int = CHUNK,
+        directory: Path | None = None,
         on_plan: Callable[[Plan], None] = lambda plan: None,
-        on_progress: Callable[[int], None] = lambda iterations: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> np.ndarray:
         """Final mean squared errors of all trials of some jobs, one job after the other.
 
@@ -108,18 +105,12 @@ class Trainer:
           jobs: of this kind.
           iterations: updates on all points, or passes over the points.
           chunk: iterations a compiled call.
+          directory: where to go on from after an interruption.
           on_plan: called before anything runs.
-          on_progress: called with iterations x trials made since the last time.
+          on_progress: called after every chunk of iterations, which are counted times trials.
         """
-        record, number, reported = catalogue.get(kind[0]), sum(job.trials for job in jobs), 0
+        record, number = catalogue.get(kind[0]), sum(job.trials for job in jobs)
         length = 1 << (max(self.most_trials, number, 1_024) - 1).bit_length()  # seldom another, which would recompile
-
-        def report(progress: Progress) -> None:
-            nonlocal reported
-            done = progress.done * number * iterations // progress.total  # without those that only fill a call up
-            on_progress(done - reported)
-            reported = done
-
         found = long_sweep(
             training(record, kind[1]),
             [0],
@@ -127,9 +118,10 @@ class Trainer:
             axes={"trial": range(max(number, self.trials_at_once))},
             chunk=self.trials_at_once,
             iterations_per_call=chunk,
+            directory=directory,
             mesh=self.mesh,
             on_plan=on_plan,
-            on_progress=report,
+            on_progress=on_progress,
             trials=_trials_of(jobs, length),
             starts=dict(record.params),
             settings=settings_of(PROTOCOLS["recovered"]),
@@ -154,10 +146,10 @@ def _trials_of(jobs: Sequence[Job], length: int) -> dict[str, np.ndarray]:
     return {name: np.pad(values, (0, length - len(values)), mode="edge") for name, values in trials.items()}
 
 
-def counts_of(jobs: Sequence[Job], losses: np.ndarray) -> list[Count]:
+def counts_of(jobs: Sequence[Job], losses: np.ndarray) -> list[Tally]:
     """Outcomes of each job, from the losses of all of them."""
     ends = np.cumsum([job.trials for job in jobs])
     return [
-        Count(converged=int((own < THRESHOLD).sum()), non_finite=int((~np.isfinite(own)).sum()))
+        Tally(len(own), converged=int((own < THRESHOLD).sum()), non_finite=int((~np.isfinite(own)).sum()))
         for own in np.split(losses, ends[:-1])
     ]

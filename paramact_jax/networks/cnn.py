@@ -17,7 +17,7 @@ from paramact_jax.layers.elementwise import stored_name
 from paramact_jax.layers.nnx import Parametric
 from paramact_jax.networks.feature_maps import Padding, Pooling, convolve, margins, pool
 from paramact_jax.networks.mlp import HiddenLayer
-from paramact_jax.networks.pure import Params, with_params
+from paramact_jax.networks.pure import Params, check_starts, with_params
 
 MapSharing = Literal["element", "channel", "layer"]
 MapShape = tuple[int, int, int]
@@ -162,11 +162,8 @@ class CNN(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         conv_record, dense_record = map(catalogue.resolve, (conv_activation, dense_activation))
-        for record, initial in ((conv_record, conv_initial), (dense_record, dense_initial)):
-            if unknown := set(initial or {}) - set(record.params):
-                raise ValueError(
-                    f"{record.name}: expected start values for {list(record.params)}, got {sorted(unknown)}"
-                )
+        check_starts(conv_record, conv_initial)
+        check_starts(dense_record, dense_initial)
         for name, value, kinds in (("padding", padding, Padding), ("pooling", pooling, Pooling)):
             _expect_one_of(name, value, get_args(kinds))
         _expect_one_of("sharing", sharing, get_args(MapSharing))

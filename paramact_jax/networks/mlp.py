@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.layers.nnx import Parametric
-from paramact_jax.networks.pure import each_layer
+from paramact_jax.networks.pure import check_starts, each_layer
 
 
 class HiddenLayer(nnx.Module):
@@ -91,10 +91,7 @@ class MLP(nnx.Module):
     ) -> None:
         records = [catalogue.resolve(a) for a in each_layer(activation, len(hidden_features))]
         for record in records:
-            if unknown := set(initial or {}) - set(record.params):
-                raise ValueError(
-                    f"{record.name}: expected start values for {list(record.params)}, got {sorted(unknown)}"
-                )
+            check_starts(record, initial)
         kernel_init = kernel_init or jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         bias_init = bias_init or jax.nn.initializers.zeros
         widths = [in_features, *hidden_features]

@@ -69,9 +69,8 @@ def with_activation(
     hidden = params.get("hidden", {})
 
     def layer(old: Params, record: Activation) -> Params:
+        check_starts(record, initial)
         starts = dict(record.params) | dict(initial or {})
-        if unknown := set(starts) - set(record.params):
-            raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {unknown}")
         bias = old["linear"]["bias"]
         learned = {name: jnp.full_like(bias, starts[name]) for name in record.params}
         return {"linear": old["linear"]} | ({"activation": learned} if learned else {})
@@ -79,6 +78,12 @@ def with_activation(
     records = each_layer(activation, len(hidden))
     changed = {i: layer(old, records[i]) for i, old in hidden.items()}
     return params | ({"hidden": changed} if changed else {})
+
+
+def check_starts(record: Activation, initial: Mapping[str, ArrayLike] | None) -> None:
+    """Raise ValueError, in one line, for a start value of a parameter that an activation does not have."""
+    if unknown := sorted(set(initial or {}) - set(record.params)):
+        raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {unknown}")
 
 
 def each_layer(activation: Any, layers: int) -> list[Any]:

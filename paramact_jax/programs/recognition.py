@@ -42,7 +42,9 @@ def recognise(program: FlatProgram, y: int, z: int, dtype: Any, records: Records
     shapes = tuple(program.shapes[number] for number in held)
     if len(set(shapes)) > 1:  # a layer's parameters are all shared in the same way
         return None
-    found = _forms(records, program.shapes[y], jnp.dtype(dtype), shapes, jnp.result_type(float)).get(form)
+    kind = program.shapes[y], jnp.dtype(dtype), shapes, jnp.result_type(float)
+    everywhere = tuple(map(catalogue.get, catalogue.names()))  # apart, so that one answer serves all models
+    found = _forms(records, *kind).get(form) or _forms(everywhere, *kind).get(form)
     return Known(found[0], dict(zip(found[1], held, strict=True))) if found else None
 
 
@@ -56,7 +58,7 @@ def _forms(
     """
     known: dict[str, tuple[Activation, tuple[str, ...]]] = {}
     y = jax.ShapeDtypeStruct(shape, dtype)
-    for record in (*records, *map(catalogue.get, catalogue.names())):
+    for record in records:
         if len(record.params) != len(held):
             continue
         params = {name: jax.ShapeDtypeStruct(held[0], dtype) for name in sorted(record.params)}

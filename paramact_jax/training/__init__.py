@@ -2,7 +2,6 @@
 
 from paramact_jax.training.classifier import Classifier, Schedule, Score, cross_entropy
 from paramact_jax.training.gradient_descent import NOT_REACHED, Settings, State, final, gradient_descent, start
-from paramact_jax.training.history import history_bytes, with_history
 from paramact_jax.training.minibatches import Minibatches
 from paramact_jax.training.optimisers import optimiser
 
@@ -17,8 +16,6 @@ __all__ = [
     "cross_entropy",
     "final",
     "gradient_descent",
-    "history_bytes",
     "optimiser",
     "start",
-    "with_history",
 ]

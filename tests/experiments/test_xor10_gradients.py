@@ -15,6 +15,7 @@ from experiments.xor10.train import model, train
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import params_of, with_params
+from paramact_jax.sweeps.memory import in_words
 from paramact_jax.training import start
 
 SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=70, iterations=50, activations=("ppns", "relu"))
@@ -88,7 +89,7 @@ def test_memory_is_said_before(looked):
     kept = sum(values.nbytes for result in trained.values() for values in result.gradients.values())
     models = {name: model(name, 0, weight_std=1.0, bias_std=0.0) for name in SHORT.activations}
     words = gradients.memory(models, start(params_of(models["relu"])), 50, 20, 70)
-    assert words == f"gradients: 4 looks at 140 networks, {kept / 1e6:.1f} MB"
+    assert words == f"gradients: 4 looks at 140 networks, {in_words(kept)}"
 
 
 def test_medians_are_of_the_trials_that_have_a_gradient(looked):

@@ -16,14 +16,13 @@ from experiments.xor10 import train as xor10
 from experiments.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS
 from experiments.xor10_protocol import records, report, train
 from experiments.xor10_protocol.grid import Cell, Conditions, Grid, Scale, is_protocol, programs
-from experiments.xor10_protocol.kept import Kept
 from experiments.xor10_protocol.ranking import margins, ranking
 from experiments.xor10_protocol.scores import log_likelihoods, posterior, rows_matched
-from experiments.xor10_protocol.search import MOST_ROUNDS, Effort, search, tallies_of
+from experiments.xor10_protocol.search import MOST_ROUNDS, Effort, Job, Tally, search, tallies_of
 from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, training
-from experiments.xor10_protocol.work import Count, Job
 from paramact_jax.activations import catalogue
 from paramact_jax.papers import ko2021
+from paramact_jax.sweeps import Progress
 
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
 FAN_IN = Scale("fan-in", 1 / math.sqrt(2), 1 / math.sqrt(2))
@@ -124,7 +123,7 @@ def test_initial_weights_have_their_layers_deviations():
 def test_counts_of_jobs():
     jobs = [Job(Conditions(NORMAL, 0.0, 0.5, "full"), 0, trials) for trials in (3, 1, 2)]
     losses = np.array([1e-4, 0.1, 9e-4, 1e-3, np.nan, np.inf])
-    assert counts_of(jobs, losses) == [Count(2, 0), Count(0, 0), Count(0, 2)]
+    assert counts_of(jobs, losses) == [Tally(3, 2, 0), Tally(1, 0, 0), Tally(2, 0, 2)]
 
 
 class Oracle:
@@ -145,7 +144,7 @@ class Oracle:
                     p = 0.1 + 0.7 * p
             if kind[0] in ("relu", "relu_from_right") and kind[0] != self.right.trained_as("relu"):
                 p += 0.05
-            outcomes.append(Count(int(self.rng.binomial(job.trials, p)), 0))
+            outcomes.append(Tally(job.trials, int(self.rng.binomial(job.trials, p))))
         return outcomes
 
 
@@ -170,11 +169,12 @@ def test_the_search_finds_the_cell_that_the_counts_come_from(found):
 
 def test_every_cell_is_tried_the_best_get_more_and_no_seed_twice(found):
     grid, _, oracle, rounds, tallies = found
-    assert rounds[0] == (144, 72 * 8 * 50)
+    assert rounds[0] == (144, 72 * 8 * 50, 2 * 8)
     assert rounds[1][0] == 6
     assert 2 <= len(rounds) <= MOST_ROUNDS
-    assert sum(job.trials for _, jobs in oracle.calls for job in jobs) == sum(trials for _, trials in rounds)
-    assert all(cells <= 6 for cells, _ in rounds[1:])
+    assert sum(job.trials for _, jobs in oracle.calls for job in jobs) == sum(trials for _, trials, _ in rounds)
+    assert sum(programs for _, _, programs in rounds) == len(oracle.calls)
+    assert all(cells <= 6 for cells, _, _ in rounds[1:])
     best = ranking(records.to_dataset(grid, tallies))[0]
     assert {tally.trials for tally in tallies_of(best.cell, tallies).values()} == {400}
     seeds = {}
@@ -191,58 +191,27 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("kill_at", [1, *(pytest.param(call, marks=pytest.mark.slow) for call in (2, 9, 30)), 16, 17])
-def test_a_killed_search_goes_on_to_the_same_tallies(kill_at, tmp_path):
-    """Killed while a program trains; again in the second run; the third finishes."""
-    grid, effort = Grid(), Effort(50, 400, 6)
-    right = next(cell for cell in grid.cells() if is_protocol(cell, "recovered"))
+def test_a_killed_training_goes_on_to_the_same_losses(trainer, tmp_path):
+    """Of 805 trials in two calls the first is kept, and nothing else runs again."""
+    jobs, seen = [Job(Conditions(FAN_IN, 0.0, 1 / 4, "full"), 0, 805)], []
+    first_call = trainer.trials_at_once * 300
 
-    def counting(calls, fatal=None):
-        def count(kind, jobs):
-            if len(calls) + 1 == fatal:
-                raise KilledError
-            calls.append((kind, tuple(jobs)))
-            oracle = Oracle(right)
-            oracle.rng = np.random.default_rng(sum(map(ord, repr((kind, jobs)))))  # the same work, the same outcome
-            return oracle(kind, jobs)
+    def killed(progress):
+        if progress.done > first_call:
+            raise KilledError
 
-        return count
-
-    straight = []
-    expected = search(grid, effort, counting(straight))
-    done, config = [], {"trials": 50, "scales": ("fan-in",)}
-    for fatal in (kill_at, 3):
-        attempt = []
-        with pytest.raises(KilledError):
-            search(grid, effort, Kept(tmp_path / "run", config).counting(counting(attempt, fatal)))
-        done += attempt
-    known = []
-    kept = Kept(tmp_path / "run", config)
-    assert len(kept) == len(done) == kill_at - 1 + 2
-    assert search(grid, effort, kept.counting(counting(done), known.append)) == expected
-    assert done == straight
-    assert sum(known) == sum(job.trials for _, jobs in done[: kill_at + 1] for job in jobs)
-    kept.discard()
-    assert not list(tmp_path.iterdir())
-
-
-def test_counts_of_other_conditions_or_damaged_ones_are_refused(tmp_path):
-    kept = Kept(tmp_path / "run", {"trials": 50})
-    kept.counting(lambda kind, jobs: [Count(1, 0)])(("tanh", "full"), [Job(Conditions(NORMAL, 0.0, 0.5, "full"), 0, 5)])
-    with pytest.raises(
-        ValueError, match=r"^--out: expected the trials of the interrupted search in .*, 50, got 60; use"
-    ):
-        Kept(tmp_path / "run", {"trials": 60})
-    assert len(Kept(tmp_path / "run", {"trials": 50})) == 1
-    kept.path.write_bytes(kept.path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"got a damaged file .* delete it"):
-        Kept(tmp_path / "run", {"trials": 50})
+    losses = functools.partial(trainer.losses, ("parametric_tanh", "full"), jobs, iterations=300, chunk=130)
+    with pytest.raises(KilledError):
+        losses(directory=tmp_path, on_progress=killed)
+    again = losses(directory=tmp_path, on_progress=lambda progress: seen.append(progress.found))
+    assert set(seen) == {first_call}
+    np.testing.assert_array_equal(again, losses())
 
 
 def test_the_search_ends_where_no_cell_is_better():
     """Every cell counts 0, so each falls behind as soon as it has more trials."""
     rounds = []
-    zero = lambda kind, jobs: [Count(0, 0) for _ in jobs]  # noqa: E731
+    zero = lambda kind, jobs: [Tally(job.trials) for job in jobs]  # noqa: E731
     search(Grid(), Effort(8, 16, 2), zero, lambda *args: rounds.append(args))
     assert len(rounds) == MOST_ROUNDS
 
@@ -353,15 +322,15 @@ class QuickTrainer:
         pass
 
     def compile(self, kinds, on_compiled):
-        for _ in kinds:
-            on_compiled()
+        for kind in kinds:
+            on_compiled(kind, 0.0)
 
-    def losses(self, kind, jobs, *, iterations, on_progress):
-        self.calls.append(kind)
+    def losses(self, kind, jobs, *, iterations, directory, on_progress):
+        self.calls.append((directory.name, kind, jobs))
         if len(self.calls) == self.fatal:
             raise KeyboardInterrupt
         number = sum(job.trials for job in jobs)
-        on_progress(iterations * number)
+        on_progress(Progress(iterations * number, iterations * number, 0.0))
         trials = train._trials_of(jobs, number)
         return (trials["seed"] % 97) * trials["loss_scale"] * 1e-4
 
@@ -380,15 +349,15 @@ def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, mo
     assert not out.exists()
     assert main(["xor10-protocol", *arguments, str(out), "--bias-stds", "0"]) == 2
     refusal = capsys.readouterr().err
-    assert "--out: expected the bias_stds of the interrupted search" in refusal
+    assert "--out: expected the bias_stds of the interrupted run" in refusal
     assert refusal.count("\n") == 1
     assert main(["xor10-protocol", *arguments, str(out)]) == 0
-    assert "100% of round 1, 0 s left" in capsys.readouterr().err
-    assert QuickTrainer.calls[:3] + QuickTrainer.calls[4:] == all_calls
+    assert "(7 of 7, about 0 s left)" in capsys.readouterr().err
+    assert QuickTrainer.calls == all_calls[:4] + all_calls
+    assert len({directory for directory, _, _ in all_calls}) == len(all_calls)
     first, second = (runs.read(path) for path in (straight, out))
     xr.testing.assert_identical(first.records, second.records)
     assert first.records["converged"].values.std() > 0
-    assert second.manifest["seconds"]["programs_counted_before"] == 3
     assert {path.name for path in tmp_path.iterdir()} == {"straight", "interrupted"}
 
 
@@ -400,7 +369,7 @@ def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "compiled 7 programs" in captured.err
     assert "round 1: 4 cells, 224 trials of 20 iterations" in captured.err
-    assert "100% of round 1, 0 s left" in captured.err
+    assert "(7 of 7, about 0 s left)" in captured.err
     assert "4 cells, the same conditions for every row of a cell; 8 trials of each activation" in captured.out
     with xr.open_dataset(out / "records.nc", engine="h5netcdf") as data:
         assert data.sizes["activation"] == 7

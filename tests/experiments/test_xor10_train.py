@@ -66,15 +66,18 @@ def test_initial_params_are_those_that_flax_draws(name):
     for seed in (0, 999):
         ours = initial_params(record, trial_key(seed), std, record.params)
         flax_model = model(name, seed, weight_std=std["weight"], bias_std=std["bias"])
-        jax.tree.map(np.testing.assert_array_equal, ours, params_of(flax_model))
+        # XLA may multiply the deviation with a factor of the drawing first: rounded differently
+        jax.tree.map(lambda x, y: np.testing.assert_array_max_ulp(x, y, 2), ours, params_of(flax_model))
 
 
 def test_every_activation_starts_from_the_same_weights_and_its_own_a():
-    protocol = dataclasses.replace(SHORT, trials=3, iterations=1, activations=ACTIVATIONS)
+    of_plain = [name for name in ACTIVATIONS if not catalogue.get(name).params]
+    names = [name for name in ACTIVATIONS if name not in of_plain[1:]]  # one of the plain ones stands for all
+    protocol = dataclasses.replace(SHORT, trials=3, iterations=1, activations=tuple(names))
     run = records.to_dataset(protocol, train(protocol))
     for name in ("initial_weight", "initial_bias", "initial_output_weight"):
         assert (run[name] == run[name].isel(activation=0)).all()
-    starts = {str(name): run["initial_a"].sel(activation=name).values for name in ACTIVATIONS}
+    starts = {str(name): run["initial_a"].sel(activation=name).values for name in names}
     expected = {"parametric_sigmoid": 6, "ppns": 6, "parametric_tanh": 1.5, "parametric_relu": 1.5}
     for name, values in starts.items():
         np.testing.assert_array_equal(values, expected.get(name, np.nan))

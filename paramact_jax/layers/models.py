@@ -247,10 +247,30 @@ def _scopes(model: nnx.Module) -> Iterator[None]:
     }
     classes = {type(module) for _, module in nnx.iter_graph(model) if isinstance(module, nnx.Module)}
     with contextlib.ExitStack() as stack:
+        for path, module in nnx.iter_graph(model):
+            if isinstance(module, nnx.Sequential):
+                _scope_functions(module, path, stack)
         for cls in classes:
             if any("__call__" in vars(base) for base in cls.__mro__):
                 _scope_calls(cls, names, stack)
         yield
+
+
+def _scope_functions(sequential: nnx.Sequential, path: tuple[Any, ...], stack: contextlib.ExitStack) -> None:
+    """Has the functions among the layers of a Sequential, which are no modules, traced in scopes of their own."""
+
+    def scoped(function: Any, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with jax.named_scope(name):
+                return function(*args, **kwargs)
+
+        return call
+
+    layers = sequential.layers
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, nnx.Module):
+            layers[number] = scoped(layer, ".".join(map(str, (*path, "layers", number))))
+            stack.callback(layers.__setitem__, number, layer)
 
 
 def _scope_calls(cls: Any, names: Mapping[int, str], stack: contextlib.ExitStack) -> None:

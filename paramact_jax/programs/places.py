@@ -11,6 +11,8 @@ import pathlib
 import re
 from typing import Any, NamedTuple
 
+import jax
+
 from paramact_jax.programs.program import Operation, trace
 
 _TRANSFORM = re.compile(r"[\w.]+\(([^()]*)\)")
@@ -18,6 +20,12 @@ _DIFFERENTIATED = re.compile(r"\b(jvp|transpose)\(")
 _TRACING = (trace.__code__.co_filename, trace.__name__)
 _PACKAGE = pathlib.Path(__file__).parent.parent
 _LAYER, _REWRITTEN = (str(_PACKAGE / "layers" / name) for name in ("elementwise.py", "rewritten.py"))
+_NO_PLACES = (
+    *(str(_PACKAGE) + os.sep, contextlib.__file__, functools.__file__),
+    *(location + os.sep for location in jax.__path__),
+)
+"""Whose lines say nothing about a place."""
+
 _LIBRARIES = (
     *(str(_PACKAGE) + os.sep, contextlib.__file__, functools.__file__),
     *(
@@ -79,8 +87,9 @@ class Place(NamedTuple):
         return None
 
     def __str__(self) -> str:
-        line = str(next(iter(self.own_lines), ""))
-        return ", ".join(part for part in (self.scope, line) if part) or "unknown place"
+        others = () if self.scope else (line for line in self.lines if not line.file.startswith(_NO_PLACES))
+        line = next(itertools.chain(self.own_lines, others), "")
+        return ", ".join(str(part) for part in (self.scope, line) if part) or "unknown place"
 
 
 def place_of(operation: Operation) -> Place:

@@ -202,7 +202,7 @@ def test_initialisers_may_name_axes_of_a_mesh(trainable):
         {"initial": {"a": jnp.ones(3), "b": [0, 1, 2]}, "features": [3]},
         {"initial": {"a": 2.0}, "features": np.array([3])},
     ],
-    ids=str,
+    ids=["a list", "a set", "arrays", "lists", "numbers"],
 )
 def test_linen_layers_can_be_hashed_copied_and_pickled(settings):
     one, other = (linen.Parametric("tanh", **{"features": 3} | settings) for _ in range(2))

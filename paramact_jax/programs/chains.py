@@ -55,13 +55,17 @@ class Chains:
             for atom in _variables(equation):
                 self._users.setdefault(atom, []).append(equation)
         self._results = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
+        self._numbers: set[Any] = {v for v in origins if v.aval.shape == ()}
         self.parent: dict[Any, Any] = {}
         for equation in self.equations:
+            if name_of(equation) in LAYING_OUT and self._numbers.issuperset(_variables(equation)):
+                self._numbers.update(equation.outvars)
             self._join(equation)
 
     def data(self, equation: Any) -> list[Any]:
-        """Returns the inputs of an operation that depend on an input of the program."""
-        return [atom for atom in _variables(equation) if self._origins[atom].inputs]
+        """Returns the inputs of an operation that depend on an input of the program, but for single numbers."""
+        numbers = self._numbers if equation.outvars[0].aval.shape else ()
+        return [atom for atom in _variables(equation) if self._origins[atom].inputs and atom not in numbers]
 
     def segment(self, v: Any) -> list[Any]:
         """Returns the operations that make v of its parent, in order."""

@@ -300,14 +300,23 @@ def _with_repeated_cells(found: list[Site], jaxpr: Any) -> list[Site]:
     """Marks as recurrent what a loop of Python applies at one line to its own results, with the same parameters."""
     groups: dict[Any, list[Site]] = {}
     for site in found:
-        if site.multiplies and site.place.own_lines:
+        if site.place.own_lines:
             groups.setdefault((site.place.own_lines, site.function), []).append(site)
     recurrent: set[int] = set()
     for group in groups.values():
         for before, after in itertools.pairwise(group):
             if before.origin.learned == after.origin.learned and _depends(jaxpr, after, before):
                 recurrent.update(id(s) for s in group if s.origin.learned <= after.origin.learned)
-    return [dataclasses.replace(site, recurrent=site.recurrent or id(site) in recurrent) for site in found]
+    gates = {(site.place.own_lines, site.function) for site in found if id(site) in recurrent and site.multiplies}
+
+    def told(site: Site) -> Site:
+        if id(site) not in recurrent:
+            return site
+        # in the first step a gate may multiply zeros
+        multiplies = site.multiplies or (site.place.own_lines, site.function) in gates
+        return dataclasses.replace(site, recurrent=True, multiplies=multiplies)
+
+    return list(map(told, found))
 
 
 def _depends(jaxpr: Any, after: Site, before: Site) -> bool:

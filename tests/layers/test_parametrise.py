@@ -519,6 +519,16 @@ def test_numbers_among_the_params_and_arguments():
     np.testing.assert_allclose(traced, retrofit.apply(variables, normal(92, 4, 3), 0.5), rtol=1e-5)
 
 
+def test_a_number_is_the_same_function_when_it_is_traced():
+    def f(w, x, slope):
+        return jnp.where((y := x @ w) > 0, y, slope * y)
+
+    retrofit = parametrise(f, weight(94, 3, 4), normal(92, 4, 3), 0.2)
+    variables = moved(retrofit.variables)
+    traced = jax.jit(retrofit.apply)(variables, normal(92, 4, 3), 0.2)
+    np.testing.assert_allclose(traced, retrofit.apply(variables, normal(92, 4, 3), 0.2), rtol=1e-5)
+
+
 def test_a_flag_that_turns_one_function_into_another_is_noticed():
     def f(w, x, power):
         return (x @ w) ** power if power != 1 else jax.nn.relu(x @ w)

@@ -193,6 +193,21 @@ def test_gates_of_the_first_step_are_gates_too():
     assert found_gates == [True] * 4
 
 
+def test_a_gate_that_multiplies_zeros_in_the_first_step():
+    def f(w, x):
+        h = c = jnp.zeros((2, 3))
+        for t in range(4):
+            i, f, o, g = jnp.split(jnp.concatenate([h, x[t]], -1) @ w, 4, axis=-1)
+            i, f, o = (jax.nn.sigmoid(y) for y in (i, f, o))
+            c = f * c + i * jnp.tanh(g)
+            h = o * jnp.tanh(c)
+        return h
+
+    sites_of_loop = found(f, weight(5, 6, 12), normal(7, 4, 2, 3))
+    assert [s.gate for s in sites_of_loop if s.function == "sigmoid"] == [True] * 12
+    assert sum(s.function == "tanh" and not s.gate for s in sites_of_loop) == 8
+
+
 def test_one_network_on_two_inputs_is_no_recurrent_cell():
     def encoder(w, x):
         return (x @ w) * jax.nn.sigmoid(jnp.cos(x) @ w)

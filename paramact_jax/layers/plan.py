@@ -19,7 +19,7 @@ from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
 from paramact_jax.activations.record import Function
 from paramact_jax.layers.rewritten import Known, Trainable
 from paramact_jax.layers.sharing import Kind
-from paramact_jax.programs.sites import Site
+from paramact_jax.programs.site import Site
 
 Start = Literal["unchanged", "steepest"] | Mapping[str, float]
 

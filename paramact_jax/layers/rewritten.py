@@ -19,7 +19,8 @@ from paramact_jax.programs.naming import Naming
 from paramact_jax.programs.places import is_differentiated
 from paramact_jax.programs.program import opened, programs_of, settings
 from paramact_jax.programs.rewrite import Instead
-from paramact_jax.programs.sites import Site, sites
+from paramact_jax.programs.site import Site
+from paramact_jax.programs.sites import sites
 
 Values = Mapping[str, Mapping[str, Any]]
 """Name of an activation -> its a and b."""

@@ -7,20 +7,15 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from paramact_jax.activations.own_functions import find_steepest_slope
 from paramact_jax.activations.record import Function
-from paramact_jax.programs import likeness
 from paramact_jax.programs.chains import Chains, is_elementwise
 from paramact_jax.programs.marks import mark_p
 from paramact_jax.programs.naming import Naming, is_strong
 from paramact_jax.programs.origins import Origin, an_input, constant, parameter, through, union
 from paramact_jax.programs.places import Place, place_of
-from paramact_jax.programs.pointwise import UnevenError, pointwise, run_equations
 from paramact_jax.programs.program import (
     CUSTOM,
     Operation,
@@ -34,90 +29,7 @@ from paramact_jax.programs.program import (
     programs_of,
     walk,
 )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Site:
-    """One place where a program applies an elementwise nonlinear function z = f(y).
-
-    Attributes:
-      operation: the last of its operations, which makes z.
-      equations: its operations in order, of one program.
-      y: the variable that the function is applied to.
-      held: variables that the function reads too, which depend on no input: slopes and other parameters.
-      before: operations that make these of numbers; None: they are made of other values.
-      function: name of the function.
-      place: where it was made.
-      origin: what y depends on.
-      why: why it is no activation to be made trainable; empty: it is one.
-      recurrent: whether a step that is repeated with its own results applies it.
-      multiplies: whether its value multiplies something else that depends on an input.
-      scale: what an input of the operations is multiplied by before, where that is an operation of its own.
-      layers: lengths of the scans around it that run over layers, the outermost first.
-      layer_scans: keys of these scans, as `Operation.key` has them.
-      steps: lengths of all other scans around it.
-    """
-
-    operation: Operation
-    equations: tuple[Any, ...]
-    y: Any
-    held: tuple[Any, ...]
-    before: tuple[Any, ...] | None
-    function: str
-    place: Place
-    origin: Origin
-    why: str = ""
-    recurrent: bool = False
-    multiplies: bool = False
-    scale: float = 1.0
-    layers: tuple[int, ...] = ()
-    layer_scans: tuple[Any, ...] = ()
-    steps: tuple[int, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of y."""
-        return tuple(self.y.aval.shape)
-
-    @property
-    def axis(self) -> int | None:
-        """The axis of the nodes or channels: the last of those that are nearest to parameters; None: there is none."""
-        nearest = max(self.origin.axes, default=0)
-        return max((axis for axis, x in enumerate(self.origin.axes) if x and x == nearest), default=None)
-
-    @property
-    def gate(self) -> bool:
-        """Whether it is a gate of a recurrent step: a sigmoid that multiplies something."""
-        return self.recurrent and self.multiplies and self.function in ("sigmoid", "hard_sigmoid")
-
-    @property
-    def order(self) -> int:
-        """Of the derivative, in a program that takes derivatives; 0: the function itself."""
-        return int(self.operation.equation.params["order"]) if self.operation.equation.primitive is mark_p else 0
-
-    def value(self, y: Any, *held: Any) -> Any:
-        """Returns f(y), with the values that the function holds."""
-        return run_equations(self.equations, {self.y: y} | dict(zip(self.held, held, strict=True)))
-
-    def steepest_slope(self) -> float | None:
-        """Returns max |f'| as found on a grid; inf: no bound was found; None: it depends on values that f holds."""
-        if (before := self.before) is None:
-            return None
-
-        def alone(y: Any) -> Any:
-            return pointwise([*before, *self.equations], self.y, y)
-
-        def slope(y: Any) -> Any:
-            return jax.jvp(alone, (y,), (jnp.ones_like(y),))[1]
-
-        def derivative(y: Any) -> Any:
-            return likeness.values_of(slope, self.y.aval.dtype, np.asarray(y))
-
-        try:
-            with jax.ensure_compile_time_eval():  # the caller may be traced
-                return find_steepest_slope(derivative)
-        except UnevenError:
-            return None
+from paramact_jax.programs.site import Site
 
 
 def sites(

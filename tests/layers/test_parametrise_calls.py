@@ -1,0 +1,151 @@
+"""parametrise: modules with state, collections, transformations and copies."""
+
+import copy
+import functools
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import paramact_jax as pa
+from paramact_jax.layers import parametrise
+from tests.layers.changed import equal, retrofitted
+from tests.zoo import of_functions, of_linen, of_nnx
+from tests.zoo.case import normal, weight
+
+pytestmark = pytest.mark.usefixtures("ranks_as_users_have_them")
+
+
+def test_state_of_an_nnx_model_moves_on():
+    model = of_nnx.Classifier(nnx.Rngs(4))
+    retrofit = parametrise(model, normal(5, 8, 6, 6, 2))
+    for _ in range(2):
+        equal(
+            retrofit.model(normal(6, 8, 6, 6, 2)), model(normal(6, 8, 6, 6, 2))
+        )  # the same dropout, the same averages
+    equal(nnx.state(retrofit.model.model), nnx.state(model))
+    retrofit.model.eval()
+    model.eval()
+    equal(retrofit.model(normal(6, 2, 6, 6, 2)), model(normal(6, 2, 6, 6, 2)))
+
+
+def test_training_with_an_nnx_optimiser():
+    case = of_nnx.classifier()
+    model = retrofitted(case).model
+    optimiser = nnx.Optimizer(model, optax.adam(1e-2), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimiser):
+        loss, gradient = nnx.value_and_grad(lambda model: case.loss(model(*case.args)))(model)
+        optimiser.update(model, gradient)
+        return loss
+
+    before = copy.deepcopy(model)
+    losses = [float(step(model, optimiser)) for _ in range(4)]
+    assert losses[3] < losses[0]
+    for p in ("a", "b"):
+        assert (model.activations["units.0.relu"][p][...] != before.activations["units.0.relu"][p][...]).any()
+    equal(before(*case.args), case.run())
+
+
+def test_copies_and_pickles():
+    case = of_nnx.inline()
+    model = retrofitted(case).model
+    for other in (copy.deepcopy(model), nnx.clone(model), pickle.loads(pickle.dumps(model))):
+        equal(other(*case.args), case.run())
+    linen_case = of_linen.resnet()
+    retrofit = retrofitted(linen_case)
+    apply = pickle.loads(pickle.dumps(retrofit.apply))
+    equal(apply(retrofit.variables, *linen_case.args, train=False), linen_case.run())
+
+
+class Sowing(nnx.Module):
+    def __init__(self, rngs):
+        self.linear = nnx.Linear(3, 4, rngs=rngs)
+
+    def __call__(self, x):
+        y = nnx.relu(self.linear(x))
+        self.sow(nnx.Intermediate, "hidden", y)
+        return y
+
+
+@pytest.mark.filterwarnings("ignore:Using 'Module.sow:DeprecationWarning")
+def test_a_model_that_adds_variables_when_it_is_called():
+    model, x = Sowing(nnx.Rngs(0)), normal(1, 5, 3)
+    changed = parametrise(model, x).model
+    equal(changed(x), model(x))
+    equal(nnx.state(changed.model, nnx.Intermediate), nnx.state(model, nnx.Intermediate))
+
+
+# ---- linen and functions
+
+
+def test_linen_collections_that_a_call_changes():
+    case = of_linen.resnet()
+    options = {"train": True, "mutable": ["batch_stats"]}
+    retrofit = parametrise(case.model, case.variables, *case.args, **options)
+    equal(
+        retrofit.apply(retrofit.variables, *case.args, **options),
+        case.model.apply(case.variables, *case.args, **options),
+    )
+    assert set(retrofit.variables["params"]) == {*case.variables["params"], "activations"}
+
+
+def test_a_call_that_reaches_other_activations():
+    case = of_nnx.coder()
+    model = parametrise(case.model, *case.args, method="encode", scale=1.0).model
+    with pytest.raises(ValueError, match=r"expected a call that reaches the activations .* of_nnx"):
+        model(*case.args)
+    both = parametrise(case.model, *case.args).model
+    equal(both(*case.args, method="encode", scale=0.5)["code"], case.run()["code"])
+
+
+def test_params_of_any_kind_and_objects_as_functions():
+    class Net:
+        def __call__(self, params, x, *, power):
+            return jax.nn.relu(x @ params["w"]) ** power / params["steps"]
+
+    params = {"w": weight(0, 3, 4), "steps": np.int32(3), "none": None}
+    for function in (Net(), Net().__call__, functools.partial(Net(), power=2)):
+        options = {} if isinstance(function, functools.partial) else {"power": 2}
+        retrofit = parametrise(function, params, np.ones((5, 3), np.float32), **options)
+        equal(
+            retrofit.apply(retrofit.variables, np.ones((5, 3), np.float32), **options),
+            Net()(params, jnp.ones((5, 3)), power=2),
+        )
+
+
+def test_models_are_changed_within_a_trace_too():
+    case = of_functions.layers()
+
+    @jax.jit
+    def f(variables, x):
+        retrofit = parametrise(case.model, variables, x, start="steepest")
+        return retrofit.apply(retrofit.variables, x)
+
+    retrofit = retrofitted(case, start="steepest")
+    np.testing.assert_allclose(f(case.variables, *case.args), retrofit.apply(retrofit.variables, *case.args), rtol=1e-5)
+
+
+def test_settings_of_jax_are_not_mixed_up():
+    case = of_functions.layers()
+    retrofit = retrofitted(case)
+    plain = retrofit.apply(retrofit.variables, *case.args)
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), retrofit.variables)
+        assert retrofit.apply(double, jnp.asarray(case.args[0], jnp.float64)).dtype == jnp.float64
+    equal(retrofit.apply(retrofit.variables, *case.args), plain)
+
+
+def test_changed_models_are_changed_no_further():
+    case = of_nnx.inline()
+    with pytest.raises(ValueError, match="trainable already"):
+        parametrise(retrofitted(case).model, *case.args)
+    layers = nnx.Sequential(nnx.Linear(4, 3, rngs=nnx.Rngs(0)), pa.nnx.Parametric("tanh", 3), nnx.relu)
+    retrofit = parametrise(layers, jnp.ones((2, 4)))
+    assert [change.function for change in retrofit.changed] == ["relu"]
+    assert [(left.function, left.why) for left in retrofit.untouched] == [("tanh", "trainable already")]

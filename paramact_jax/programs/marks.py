@@ -79,8 +79,9 @@ def marked(wanted: Wanted) -> Iterator[None]:
         _hook(stack, primitives.jit_p, "bind", _bind_call)
         for kind in (jax.custom_jvp, jax.custom_vjp):
             _hook(stack, kind, "__call__", _call_with_rule)
-        stack.callback(setattr, jax.nn.gelu, "__code__", jax.nn.gelu.__code__)
-        jax.nn.gelu.__code__ = _gelu_hook.__code__
+        if isinstance(jax.nn.gelu, types.FunctionType):  # where it is jitted, it is a call as any other
+            stack.callback(setattr, jax.nn.gelu, "__code__", jax.nn.gelu.__code__)
+            jax.nn.gelu.__code__ = _gelu_hook.__code__
         stack.enter_context(afresh())
         _MARKING.wanted = wanted
         stack.callback(setattr, _MARKING, "wanted", None)
@@ -133,9 +134,9 @@ def _mark_of(inputs: Sequence[Any], call: Callable[..., Any], name: str) -> Any 
         return None
     (own,) = traced
     function = _unmarked(lambda y: call(*inputs[:own], y, *inputs[own + 1 :]), inputs[own])
-    if (known := wanted(function, name)) is None:
-        return None
-    return mark_p.bind(inputs[own], jaxpr=function, name=known, order=0)
+    with _paused():
+        known = wanted(function, name)
+    return None if known is None else mark_p.bind(inputs[own], jaxpr=function, name=known, order=0)
 
 
 def _gelu_hook(x: Any, approximate: bool = True) -> Any:
@@ -145,13 +146,15 @@ def _gelu_hook(x: Any, approximate: bool = True) -> Any:
     return importlib.import_module("paramact_jax.programs.marks")._gelu(x, approximate)
 
 
-_GELU = types.FunctionType(jax.nn.gelu.__code__, jax.nn.gelu.__globals__, "gelu", jax.nn.gelu.__defaults__)
-
-
 def _gelu(x: Any, approximate: bool) -> Any:
     if _MARKING.wanted is None or not _is_traced(x):
-        return _GELU(x, approximate)
-    return mark_p.bind(x, jaxpr=_unmarked(lambda y: _GELU(y, approximate), x), name="gelu", order=0)
+        return _written_out(x, approximate)
+    return mark_p.bind(x, jaxpr=_unmarked(lambda y: _written_out(y, approximate), x), name="gelu", order=0)
+
+
+_written_out: Any = jax.nn.gelu
+if isinstance(jax.nn.gelu, types.FunctionType):
+    _written_out = types.FunctionType(jax.nn.gelu.__code__, jax.nn.gelu.__globals__, "gelu", jax.nn.gelu.__defaults__)
 
 
 def _is_traced(x: Any) -> bool:
@@ -160,8 +163,15 @@ def _is_traced(x: Any) -> bool:
 
 def _unmarked(function: Callable[..., Any], y: Any) -> Any:
     """Returns the closed jaxpr of a function of an array like y, in which nothing is marked."""
+    with _paused():
+        return jax.make_jaxpr(function)(jax.ShapeDtypeStruct(y.shape, y.dtype))
+
+
+@contextlib.contextmanager
+def _paused() -> Iterator[None]:
+    """Within, this thread marks nothing."""
     wanted, _MARKING.wanted = _MARKING.wanted, None
     try:
-        return jax.make_jaxpr(function)(jax.ShapeDtypeStruct(y.shape, y.dtype))
+        yield
     finally:
         _MARKING.wanted = wanted

@@ -17,8 +17,8 @@ def expm1(x: ArrayLike) -> jax.Array:
     Autodiff of `jnp.expm1` has the slope expm1(x) + 1, which is 0 from x = -17 on in float32.
 
     Examples:
-      >>> float(jax.grad(jnp.expm1)(-20.0)), float(jax.grad(expm1)(-20.0)) > 2e-9
-      (0.0, True)
+      >>> float(jax.grad(expm1)(-20.0)) > 2e-9
+      True
     """
     return jnp.expm1(x)
 

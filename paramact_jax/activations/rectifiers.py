@@ -29,8 +29,8 @@ def elu_of_alpha(y: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     """Returns `jax.nn.elu(y, alpha)`, with a slope that keeps its digits for y < 0.
 
     Examples:
-      >>> float(jax.grad(jax.nn.elu)(-20.0)), float(jax.grad(elu_of_alpha)(-20.0)) > 2e-9
-      (0.0, True)
+      >>> float(jax.grad(elu_of_alpha)(-20.0)) > 2e-9
+      True
     """
     y = jnp.asarray(y)
     return jnp.where(y > 0, y, alpha * expm1(jnp.where(y > 0, 0, y)))

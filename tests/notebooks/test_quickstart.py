@@ -51,5 +51,5 @@ def test_all_nodes_start_where_it_says_and_move_as_far(notebook):
 
 
 def test_a_model_made_trainable_keeps_its_outputs(notebook):
-    assert "layers.1: relu -> Parametric, features 8" in notebook.printed()
+    assert "layers.1.relu: relu at layers.1, input (3, 8), a and b of shape (8,)" in notebook.printed()
     assert "outputs changed by at most 0.0\n" in notebook.printed()

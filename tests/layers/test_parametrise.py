@@ -22,8 +22,7 @@ def test_every_model_of_the_zoo(name):
     assert [change.function for change in retrofit.changed] == case.activations
     assert sum(left.times for left in retrofit.untouched if "gate" in left.why) == case.gates
     function, variables = call(retrofit, case.kwargs)
-    exact = name not in COMPILED and jax.__version_info__ >= (0, 10)
-    tolerance = 0.0 if exact else 1e-6
+    tolerance = 1e-6 if name in COMPILED else 0.0
     equal(function(variables, *case.args), case.run(), tolerance)
     if case.batched:
         few = [x[:3] for x in case.args]

@@ -65,7 +65,7 @@ def measure(
         for backward in (False, True):
             label = "forward + backward" if backward else "forward"
             on_progress(f"{shape[0]} x {shape[1]}, {label}")
-            times = _race({name: _run(record, shape, backward) for name, record, _ in records}, rounds)
+            times = in_turns({name: _run(record, shape, backward) for name, record, _ in records}, rounds)
             medians = {name: statistics.median(values) for name, values in times.items()}
             for name, _, base_name in records:
                 ratios = [t / b for t, b in zip(times[name], times[base_name], strict=True)] if base_name else None
@@ -167,7 +167,8 @@ def _run(record: Activation, shape: tuple[int, int], backward: bool) -> Callable
     return run
 
 
-def _race(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turns(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Returns what each of some functions returns in every round, after a first round that does not count."""
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from experiments.bench.activations import in_turns
 from experiments.reporting.tables import Table
 from paramact_jax.layers import parametrise
 
@@ -98,14 +98,7 @@ def measure(
             "plain": _step(model.module.apply, variables, x),
             "changed": _step(retrofit.apply, retrofit.variables, x),
         }
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for run in runs.values():
-            run()
-        for _ in range(rounds):
-            for name, run in runs.items():
-                begin = time.perf_counter()
-                run()
-                times[name].append(1e3 * (time.perf_counter() - begin))
+        times = in_turns(runs, rounds)
         medians = {name: statistics.median(values) for name, values in times.items()}
         ratio = statistics.median(b / a for a, b in zip(times["plain"], times["changed"], strict=True))
         row = {"model": model.name, "activations": len(retrofit.changed), **medians, "ratio": ratio}
@@ -113,7 +106,9 @@ def measure(
     return rows
 
 
-def _step(apply: Any, variables: Any, x: jax.Array) -> Callable[[], Any]:
+def _step(apply: Any, variables: Any, x: jax.Array) -> Callable[[], float]:
+    """A function that takes a step and returns its milliseconds."""
+
     def loss(variables: Any) -> jax.Array:
         return jnp.mean(apply(variables, x) ** 2)
 
@@ -121,7 +116,13 @@ def _step(apply: Any, variables: Any, x: jax.Array) -> Callable[[], Any]:
         return jax.tree.map(lambda v, g: v - 1e-3 * g, variables, jax.grad(loss)(variables))
 
     compiled = jax.jit(step).lower(variables).compile()
-    return functools.partial(lambda variables: jax.block_until_ready(compiled(variables)), variables)
+
+    def run() -> float:
+        begin = time.perf_counter()
+        jax.block_until_ready(compiled(variables))
+        return 1e3 * (time.perf_counter() - begin)
+
+    return run
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -112,26 +112,26 @@ class Parametrised(nnx.Module):
         Raises:
           ValueError: for a call that reaches an activation that the example did not.
         """
-        (args, kwargs), objects = _apart((args, kwargs))
-        result, graphdef, state, changed = self._rewritten(
-            nnx_call(self.model, method, args, kwargs), nnx.to_pure_dict(nnx.state(self.activations))
-        )
+        call, before, objects = nnx_call(self.model, method, args, kwargs)
+        result, graphdef, state, changed = self._rewritten(call, nnx.to_pure_dict(nnx.state(self.activations)))
         for one, its_state in zip(objects, changed, strict=True):
             if jax.tree.leaves(its_state):
                 nnx.update(one, its_state)
-        if graphdef != nnx.split(self.model)[0]:
+        if graphdef != before:
             self.model = nnx.merge(graphdef, state)
         elif jax.tree.leaves(state):
             nnx.update(self.model, state)
         return result
 
 
-def nnx_call(model: nnx.Module, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-    """Returns a call of a module's method. Nnx objects among the arguments are taken apart first."""
-    (args, kwargs), _ = _apart((args, kwargs))
+def nnx_call(
+    model: nnx.Module, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Call, Any, list[Any]]:
+    """Returns a call of a module's method, the module's graph, and the nnx objects that it takes apart as arguments."""
+    (args, kwargs), objects = _apart((args, kwargs))
     graphdef, state = nnx.split(model)
     params, rest = nnx.split_state(state, nnx.Param, ...)
-    return Call(NnxCall(graphdef, method), _innermost, params, rest, args, kwargs)
+    return Call(NnxCall(graphdef, method), _innermost, params, rest, args, kwargs), graphdef, objects
 
 
 def _innermost(scope: str) -> str:

@@ -117,7 +117,7 @@ def parametrise(
     options = Options(sharing, trainable, start, tuple(also), only, except_, gates, per_layer, jnp.dtype(param_dtype))
     if isinstance(model, nnx.Module):
         model = nnx.clone(model)
-        plan = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs), options)
+        plan = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs)[0], options)
         parametrised = Parametrised(model, plan.values(), Rewritten(plan.trainable, options.also))
         return Retrofit(parametrised, None, None, plan.changed, plan.untouched)
     call = _call_of(model, args)

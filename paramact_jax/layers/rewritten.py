@@ -65,16 +65,19 @@ class Reading(NamedTuple):
 
 def read(call: Call, also: Sequence[Function]) -> Reading:
     """Traces a call and finds the activations in it. Nothing is computed."""
-    function, arrays = _of_arrays(call)
-    own = _arrays_and_rest(call.learned)[0]
-    learned = [jnp.issubdtype(x.dtype, jnp.inexact) for x in own] + [False] * (len(arrays) - len(own))
-    program = trace(function, arrays)
+    return _read(_Flat(call), also)
+
+
+def _read(flat: _Flat, also: Sequence[Function]) -> Reading:
+    own = [x for x in jax.tree.leaves(flat.call.learned) if _is_array(x)]
+    learned = [jnp.issubdtype(x.dtype, jnp.inexact) for x in own] + [False] * (len(flat.arrays) - len(own))
+    program = trace(flat.function, flat.arrays)
     marks = any(map(is_differentiated, walk(program)))
     if marks:
         with marked(Naming(also).called):
-            program = trace(function, arrays, idle=True)  # a function may be needed by its derivative only
+            program = trace(flat.function, flat.arrays, idle=True)  # a function may be needed by its derivative only
     found = sites(program, learned, also=also, marks=marks)
-    return Reading(program, list(_told_apart(found, marks, call.scope)))
+    return Reading(program, list(_told_apart(found, marks, flat.call.scope)))
 
 
 def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str]) -> Iterator[tuple[Known, Site]]:
@@ -156,19 +159,19 @@ class Rewritten:
         Raises:
           ValueError: if the call reaches an activation that the example did not, or one with other features.
         """
-        program, found = self._read(call)
-        return _replaced(program, self._changes(found), values)(_of_arrays(call)[1])
+        flat = _Flat(call)
+        program, found = self._read(flat)
+        return _replaced(program, self._changes(found), values)(flat.arrays)
 
-    def _read(self, call: Call) -> Reading:
+    def _read(self, flat: _Flat) -> Reading:
         """What the call does; of the calls that differ in their arrays' values only, the first is traced."""
-        arrays, fixed = _arrays_and_rest((call.learned, call.held, call.args, call.kwargs))
-        key = (_Static(call, fixed).key, tuple(map(jax.typeof, arrays)), settings())
+        key = flat.key
         try:
             hash(key)
         except TypeError:
-            return read(call, self.also)
+            return _read(flat, self.also)
         if key not in self._traced:
-            reading = read(call, self.also)
+            reading = _read(flat, self.also)
             if _holds_traced(reading.program):
                 return reading
             while len(self._traced) >= _KEPT:
@@ -246,38 +249,36 @@ def _holds_traced(program: Program) -> bool:
     return any(isinstance(value, jax.core.Tracer) for one in closed for value in opened(one)[1])
 
 
-class _Static:
-    """What is no array in a call."""
+class _Flat:
+    """A call as a function of its arrays alone.
 
-    def __init__(self, call: Call, fixed: Any) -> None:
-        self.call, self.fixed = call, fixed
+    Attributes:
+      call: the call.
+      arrays: among its parameters and arguments, in order.
+    """
+
+    def __init__(self, call: Call) -> None:
+        leaves, self._tree = jax.tree.flatten((call.learned, call.held, call.args, call.kwargs))
+        self.call = call
+        self.arrays = [x for x in leaves if _is_array(x)]
+        self._leaves = [_ARRAY if _is_array(x) else x for x in leaves]
 
     @property
     def key(self) -> Any:
-        leaves, tree = self.fixed
-        return self.call.call, tuple((type(leaf), leaf) for leaf in leaves), tree
+        """What decides how the call is traced. It cannot be hashed if an argument that is no array cannot."""
+        fixed = tuple((type(leaf), leaf) for leaf in self._leaves)
+        return self.call.call, fixed, self._tree, tuple(map(jax.typeof, self.arrays)), settings()
 
-    def restored(self, arrays: Sequence[Any]) -> Call:
-        leaves, tree = self.fixed
+    def function(self, arrays: Sequence[Any]) -> Any:
+        """Returns the result for these arrays."""
         rest = iter(arrays)
-        return Call(
-            self.call.call,
-            self.call.scope,
-            *jax.tree.unflatten(tree, [next(rest) if x is _ARRAY else x for x in leaves]),
-        )
+        leaves = [next(rest) if x is _ARRAY else x for x in self._leaves]
+        learned, held, args, kwargs = jax.tree.unflatten(self._tree, leaves)
+        return self.call.call(learned, held, *args, **kwargs)
 
 
-class _Array:
-    """Stands where an array was."""
-
-
-_ARRAY = _Array()
-
-
-def _arrays_and_rest(tree: Any) -> tuple[list[Any], Any]:
-    leaves, structure = jax.tree.flatten(tree)
-    arrays = [x for x in leaves if _is_array(x)]
-    return arrays, (tuple(_ARRAY if _is_array(x) else x for x in leaves), structure)
+_ARRAY = object()
+"""Stands where an array was."""
 
 
 def _is_array(x: Any) -> bool:
@@ -289,14 +290,3 @@ def as_arrays(params: Any) -> Any:
     return jax.tree.map(
         lambda x: jnp.asarray(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else x, params
     )
-
-
-def _of_arrays(call: Call) -> tuple[Callable[[list[Any]], Any], list[Any]]:
-    """The call as a function of its arrays alone, and these."""
-    arrays, fixed = _arrays_and_rest((call.learned, call.held, call.args, call.kwargs))
-
-    def function(arrays: list[Any]) -> Any:
-        restored = _Static(call, fixed).restored(arrays)
-        return restored.call(restored.learned, restored.held, *restored.args, **restored.kwargs)
-
-    return function, arrays

@@ -15,7 +15,7 @@ from paramact_jax.programs.program import called_by, name_of, opened
 from paramact_jax.programs.rules import ELEMENTWISE
 
 _ELEMENTWISE = ELEMENTWISE | {"select_n", "clamp", "reduce_precision", "stop_gradient"}
-LAYING_OUT = ("broadcast_in_dim", "reshape")
+LAYING_OUT = frozenset(("broadcast_in_dim", "reshape"))
 
 
 class Piece(NamedTuple):
@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     Attributes:
       equations: in order.
       y: the variable that they are a function of.
-      function: name of the function; empty: not known.
+      function: name of the function.
       why: why it is not taken for an activation; empty: it is.
     """
 
@@ -103,7 +103,7 @@ class Chains:
         pending = list(self.held(piece))
         while pending:
             atom = pending.pop()
-            if (equation := self.maker.get(atom)) is None or name_of(equation) not in _ELEMENTWISE | {*LAYING_OUT}:
+            if (equation := self.maker.get(atom)) is None or name_of(equation) not in _ELEMENTWISE | LAYING_OUT:
                 return None
             if id(equation) not in found:
                 found[id(equation)] = equation
@@ -210,7 +210,7 @@ def _is_elementwise(key: _ById) -> bool:
         return False
     uniform = {v for v in (*key.jaxpr.invars, *key.jaxpr.constvars) if v.aval.shape == ()}
     for equation in key.jaxpr.eqns:
-        if uniform.issuperset(_variables(equation)) and name_of(equation) in _ELEMENTWISE | {*LAYING_OUT}:
+        if uniform.issuperset(_variables(equation)) and name_of(equation) in _ELEMENTWISE | LAYING_OUT:
             uniform.update(equation.outvars)  # one number everywhere, whatever its shape
         elif not is_elementwise(equation):
             return False

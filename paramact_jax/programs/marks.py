@@ -8,6 +8,7 @@ derivative is such an operation again, with the activation's slope as its functi
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +31,15 @@ mark_p = core.Primitive("activation")
 
 Params: `jaxpr`, the closed jaxpr of the function; `name`, of the activation; `order`, of the derivative that it is.
 """
-mark_p.def_impl(lambda y, *, jaxpr, **_: core.jaxpr_as_fun(jaxpr)(y)[0])
-mark_p.def_abstract_eval(lambda y, *, jaxpr, **_: jaxpr.out_avals[0])
+
+
+def _value(y: Any, *, jaxpr: Any, **_: Any) -> Any:
+    return core.jaxpr_as_fun(jaxpr)(y)[0]
 
 
 def _derivative(g: jax.Array, y: jax.Array, *, jaxpr: Any, name: str, order: int) -> jax.Array:
     def slope(y: jax.Array) -> jax.Array:  # of a function with a rule for reverse mode too
-        z, pull_back = jax.vjp(lambda y: core.jaxpr_as_fun(jaxpr)(y)[0], y)
+        z, pull_back = jax.vjp(functools.partial(_value, jaxpr=jaxpr), y)
         return pull_back(jnp.ones_like(z))[0]
 
     return lax.mul(g, mark_p.bind(y, jaxpr=_unmarked(slope, y), name=name, order=order + 1))
@@ -44,15 +47,15 @@ def _derivative(g: jax.Array, y: jax.Array, *, jaxpr: Any, name: str, order: int
 
 def _batched(values: Sequence[Any], axes: Sequence[int], *, jaxpr: Any, **params: Any) -> tuple[Any, int]:
     (y,), (axis,) = values, axes
-    many = jax.vmap(lambda y: core.jaxpr_as_fun(jaxpr)(y)[0], axis, axis)
+    many = jax.vmap(functools.partial(_value, jaxpr=jaxpr), axis, axis)
     return mark_p.bind(y, jaxpr=_unmarked(many, y), **params), axis
 
 
+mark_p.def_impl(_value)
+mark_p.def_abstract_eval(lambda y, *, jaxpr, **_: jaxpr.out_avals[0])
 ad.defjvp(mark_p, _derivative)
 batching.primitive_batchers[mark_p] = _batched
-mlir.register_lowering(
-    mark_p, mlir.lower_fun(lambda y, *, jaxpr, **_: core.jaxpr_as_fun(jaxpr)(y)[0], multiple_results=False)
-)
+mlir.register_lowering(mark_p, mlir.lower_fun(_value, multiple_results=False))
 
 
 class _Marking(threading.local):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
+from paramact_jax.activations import Activation, own_functions
 from paramact_jax.activations.record import Function
 from paramact_jax.programs import likeness
 from paramact_jax.programs.chains import Chains, Piece, is_elementwise, is_elementwise_program, is_float
@@ -15,39 +16,19 @@ from paramact_jax.programs.marks import mark_p
 from paramact_jax.programs.pointwise import UnevenError, pointwise, pointwise_program
 from paramact_jax.programs.program import called_by, name_of, opened, walk
 
-_STRONG = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin", "cos": "cos", "erf": "erf", "erfc": "erfc"} | {
-    "atan": "arctan",
-    "asinh": "arcsinh",
+_STRONG = {
+    **{name: name for name in ("tanh", "sin", "cos", "erf", "erfc")},
+    **{"logistic": "sigmoid", "atan": "arctan", "asinh": "arcsinh"},
 }
 """Primitives that make a function an activation, by the names of their functions."""
 
 NAMES = frozenset(
-    [
-        "celu",
-        "elu",
-        "gelu",
-        "hard_sigmoid",
-        "hard_silu",
-        "hard_swish",
-        "hard_tanh",
-        "leaky_relu",
-        "log_sigmoid",
-        "mish",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "soft_sign",
-        "softplus",
-        "sparse_plus",
-        "sparse_sigmoid",
-        "squareplus",
-        "swish",
-        "tanh",
-        "identity",
-    ]
-) - {"identity"}
+    (
+        *("celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid"),
+        *("mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus", "sparse_sigmoid"),
+        *("squareplus", "swish", "tanh"),
+    )
+)
 """Functions of `jax.nn` and Flax that are activations wherever a program calls them."""
 
 _LINEAR = frozenset(("add", "sub", "add_any", "neg", "convert_element_type", "copy", "reduce_precision", "copy_p"))
@@ -83,8 +64,9 @@ class Naming:
     def __init__(self, also: Sequence[Function], *, marks: bool = False) -> None:
         """Takes functions that are activations too, and whether calls of activations are marked in the programs."""
         self.marks = marks
-        names = (str(getattr(getattr(f, "func", f), "__name__", getattr(f, "name", type(f).__name__))) for f in also)
-        self._also = [(name, likeness.values_of(f)) for name, f in zip(names, also, strict=True)]
+        self._also = [
+            (f.name if isinstance(f, Activation) else own_functions.name_of(f), likeness.values_of(f)) for f in also
+        ]
         self._values: dict[Any, np.ndarray] = {}
 
     def pieces(self, chains: Chains) -> Iterator[Piece]:
@@ -227,9 +209,9 @@ def _in_front(piece: Piece, chains: Chains, taken: set[int]) -> Piece | None:
     if piece.y not in chains.parent:
         return None
     segment = chains.segment(piece.y)
-    users = {id(equation) for equation in piece.equations}
-    closed = chains.closed([*segment, *piece.equations]) and not taken & {*map(id, segment)}
-    return Piece(tuple(segment), chains.parent[piece.y]) if closed and users else None
+    if taken & set(map(id, segment)) or not chains.closed([*segment, *piece.equations]):
+        return None
+    return Piece(tuple(segment), chains.parent[piece.y])
 
 
 def _with_scaling(piece: Piece, chains: Chains, taken: set[int]) -> Piece:

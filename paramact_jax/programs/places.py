@@ -27,15 +27,15 @@ _NO_PLACES = (
 """Whose lines say nothing about a place."""
 
 _LIBRARIES = (
-    *(str(_PACKAGE) + os.sep, contextlib.__file__, functools.__file__),
+    *_NO_PLACES,
     *(
         location + os.sep
-        for name in ("jax", "jaxlib", "flax", "optax", "chex", "distrax", "equinox", "haiku")
+        for name in ("jaxlib", "flax", "optax", "chex", "distrax", "equinox", "haiku")
         if (spec := importlib.util.find_spec(name)) is not None
         for location in spec.submodule_search_locations or ()
     ),
 )
-
+"""Whose lines are not the user's own."""
 
 _ANY = re.compile("")
 _PARTS = {

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import collections
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
 from paramact_jax.programs.chains import LAYING_OUT
-from paramact_jax.programs.program import Rule, apply, called_by, evaluate, inputs_of, name_of, opened
+from paramact_jax.programs.program import Rule, apply, called_by, evaluate, name_of, opened, run_equations
 
 SAMPLE = 0.25
 """What stands for a number that a function holds and that is not known."""
-
-
-def run_equations(equations: Sequence[Any], env: Mapping[Any, Any]) -> Any:
-    """Returns what the last of some operations makes, of the values of variables that none of them makes."""
-    values = dict(env)
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
-
-    for equation in equations:
-        made = apply(equation.primitive, equation.params, inputs_of(equation, read))
-        values.update(zip(equation.outvars, made, strict=True))
-    return values[equations[-1].outvars[0]]
 
 
 class UnevenError(ValueError):
@@ -44,16 +31,8 @@ def pointwise(equations: Sequence[Any], variable: Any, y: jax.Array) -> jax.Arra
     Raises:
       UnevenError: if the function is not the same at all places.
     """
-    rule = _at_each_place(y.shape)
-    values = {variable: y}
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values.get(atom, SAMPLE)
-
-    for equation in equations:
-        made = rule(equation, read)
-        values.update(zip(equation.outvars, made, strict=True))
-    return values[equations[-1].outvars[0]]
+    env = collections.defaultdict(lambda: SAMPLE, {variable: y})
+    return run_equations(equations, env, equations[-1].outvars, _at_each_place(y.shape))[0]
 
 
 def pointwise_program(program: Any, y: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -264,14 +264,28 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], values: Sequence[Any], rule: Rul
     """
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, values, strict=True))
+    return run_equations(jaxpr.eqns, env, jaxpr.outvars, rule)
+
+
+def run_equations(
+    equations: Iterable[Any], env: dict[Any, Any], results: Iterable[Any], rule: Rule | None
+) -> list[Any]:
+    """Returns what some operations make, by a rule for each.
+
+    Args:
+      equations: in order.
+      env: values of the variables that none of them makes; it gets those that they make.
+      results: which variables and literals are returned.
+      rule: as in `evaluate`.
+    """
 
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else env[atom]
 
-    for equation in jaxpr.eqns:
+    for equation in equations:
         made = rule(equation, read) if rule else apply(equation.primitive, equation.params, inputs_of(equation, read))
         env.update(zip(equation.outvars, made, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+    return [read(atom) for atom in results]
 
 
 def inputs_of(equation: Any, read: Callable[[Any], Any]) -> list[Any]:

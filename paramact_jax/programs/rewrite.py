@@ -82,7 +82,7 @@ def replace(
 
     def call(*arguments: Any) -> Any:
         rewriting = _Rewriting(which, along=along)
-        return program.rebuilt(lambda *values: rewriting.run(program.closed, values, Place()), arguments)
+        return program.rebuilt(lambda *values: rewriting.run(program.closed, values, Within()), arguments)
 
     return call
 
@@ -112,12 +112,12 @@ def tap(program: Program, which: Callable[[Operation], str | None]) -> Callable[
     def call(*arguments: Any) -> tuple[Any, dict[str, Any]]:
         seen: dict[str, Any] = {}
         rewriting = _Rewriting(lambda _: None, which, seen)
-        return program.rebuilt(lambda *values: rewriting.run(program.closed, values, Place()), arguments), seen
+        return program.rebuilt(lambda *values: rewriting.run(program.closed, values, Within()), arguments), seen
 
     return call
 
 
-class Place(NamedTuple):
+class Within(NamedTuple):
     """Where a program lies in another: the calls, loops and branches around it, and the step's part of the scans."""
 
     within: tuple[Any, ...] = ()
@@ -127,9 +127,9 @@ class Place(NamedTuple):
         """Returns an equation of the program as an operation of the whole."""
         return Operation(equation, self.within, self.steps)
 
-    def inside(self, equation: Any) -> Place:
-        """Returns the place of a program that the equation holds."""
-        return Place((*self.within, equation), self.steps)
+    def inside(self, equation: Any) -> Within:
+        """Returns where a program lies that the equation holds."""
+        return Within((*self.within, equation), self.steps)
 
 
 class _Rewriting:
@@ -145,10 +145,10 @@ class _Rewriting:
         self._which, self._named, self._along = which, named, along
         self._seen: dict[str, Any] = {} if seen is None else seen
 
-    def run(self, program: Any, values: Sequence[Any], place: Place) -> list[Any]:
+    def run(self, program: Any, values: Sequence[Any], within: Within) -> list[Any]:
         """Returns the outputs of a program for these inputs."""
         jaxpr, consts = opened(program)
-        answers = {id(equation): self._which(place.operation(equation)) for equation in jaxpr.eqns}
+        answers = {id(equation): self._which(within.operation(equation)) for equation in jaxpr.eqns}
         insteads = [answer for answer in answers.values() if isinstance(answer, Instead)]
         idle = {id(equation) for instead in insteads for equation in instead.equations[:-1]}
 
@@ -160,7 +160,7 @@ class _Rewriting:
                 return self._replaced(equation, answer.by, [read(atom) for atom in answer.reads])
             if answer is not None:
                 return self._replaced(equation, answer, inputs_of(equation, read))
-            return self._kept(equation, inputs_of(equation, read), place)
+            return self._kept(equation, inputs_of(equation, read), within)
 
         return evaluate(jaxpr, consts, values, rule)
 
@@ -170,10 +170,10 @@ class _Rewriting:
             raise ValueError(f"expected {expected} values instead of {name_of(equation)!r}, got {len(outputs)}")
         return outputs
 
-    def _kept(self, equation: Any, inputs: list[Any], place: Place) -> list[Any]:
-        operation = place.operation(equation)
+    def _kept(self, equation: Any, inputs: list[Any], within: Within) -> list[Any]:
+        operation = within.operation(equation)
         if self._concerned(operation):
-            outputs = self._entered(equation, inputs, place)
+            outputs = self._entered(equation, inputs, within)
         else:
             outputs = list(apply(equation.primitive, equation.params, inputs))
         if self._named is not None and (name := self._named(operation)) is not None:
@@ -194,8 +194,8 @@ class _Rewriting:
             for inner in walk(program, within)
         )
 
-    def _entered(self, equation: Any, inputs: list[Any], place: Place) -> list[Any]:
-        name, params, inside = name_of(equation), equation.params, place.inside(equation)
+    def _entered(self, equation: Any, inputs: list[Any], within: Within) -> list[Any]:
+        name, params, inside = name_of(equation), equation.params, within.inside(equation)
         if name in REMAT and self._named is None:
             body = jax.checkpoint(
                 lambda *values: self.run(called_by(equation), values, inside),
@@ -206,7 +206,7 @@ class _Rewriting:
         if name in CALLS | CUSTOM | REMAT:
             return self.run(called_by(equation), inputs, inside)
         if name == "scan":
-            return self._scan(equation, inputs, place)
+            return self._scan(equation, inputs, within)
         if self._named is not None:
             raise ValueError(
                 f"expected operations outside of while loops and branches to look at, got one within {name!r}; "
@@ -222,14 +222,14 @@ class _Rewriting:
             return list(lax.switch(index, branches, *operands))
         raise ValueError(f"expected operations within calls, loops and branches, got one within {name!r}")
 
-    def _scan(self, equation: Any, inputs: list[Any], place: Place) -> list[Any]:
+    def _scan(self, equation: Any, inputs: list[Any], within: Within) -> list[Any]:
         params = equation.params
         consts, carry, xs = parts_of_scan(equation, inputs)
-        along = self._along(place.operation(equation))
+        along = self._along(within.operation(equation))
 
         def body(carry: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
             inner = _Rewriting(self._which, self._named, along=self._along)
-            inside = Place((*place.within, equation), (*place.steps, x[1]))
+            inside = Within((*within.within, equation), (*within.steps, x[1]))
             outputs = inner.run(params["jaxpr"], [*consts, *carry, *x[0]], inside)
             return tuple(outputs[: len(carry)]), (outputs[len(carry) :], inner._seen)
 
@@ -245,7 +245,7 @@ class _Rewriting:
             self._keep(name, value)
         return [*final, *ys]
 
-    def _while(self, equation: Any, inputs: list[Any], inside: Place) -> list[Any]:
+    def _while(self, equation: Any, inputs: list[Any], inside: Within) -> list[Any]:
         params = equation.params
         condition, body, carry = parts_of_while(equation, inputs)
         return list(

@@ -11,11 +11,10 @@ import numpy as np
 
 from paramact_jax.activations.own_functions import find_steepest_slope
 from paramact_jax.programs import likeness
-from paramact_jax.programs.marks import mark_p
 from paramact_jax.programs.origins import Origin
 from paramact_jax.programs.places import Place
-from paramact_jax.programs.pointwise import UnevenError, pointwise, run_equations
-from paramact_jax.programs.program import Operation
+from paramact_jax.programs.pointwise import UnevenError, pointwise
+from paramact_jax.programs.program import Operation, run_equations
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,14 +71,10 @@ class Site:
         """Whether it is a gate of a recurrent step: a sigmoid that multiplies something."""
         return self.recurrent and self.multiplies and self.function in ("sigmoid", "hard_sigmoid")
 
-    @property
-    def order(self) -> int:
-        """Of the derivative, in a program that takes derivatives; 0: the function itself."""
-        return int(self.operation.equation.params["order"]) if self.operation.equation.primitive is mark_p else 0
-
     def value(self, y: Any, *held: Any) -> Any:
         """Returns f(y), with the values that the function holds."""
-        return run_equations(self.equations, {self.y: y} | dict(zip(self.held, held, strict=True)))
+        env = {self.y: y, **dict(zip(self.held, held, strict=True))}
+        return run_equations(self.equations, env, self.equations[-1].outvars, None)[0]
 
     def steepest_slope(self) -> float | None:
         """Returns max |f'| as found on a grid; inf: no bound was found; None: it depends on values that f holds."""

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen, nnx
 
+from paramact_jax.layers.calls import Call, as_arrays
 from paramact_jax.layers.nnx import ActivationParam
-from paramact_jax.layers.rewritten import Call, Rewritten, Values, as_arrays
+from paramact_jax.layers.rewritten import Rewritten, Values
 
 KEY = "activations"
 """Where the values of a and b lie in variables: among linen's params, or beside the params of a function."""
@@ -132,6 +133,56 @@ def nnx_call(
     graphdef, state = nnx.split(model)
     params, rest = nnx.split_state(state, nnx.Param, ...)
     return Call(NnxCall(graphdef, method), _innermost, params, rest, args, kwargs), graphdef, objects
+
+
+def call_of(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    """Returns the call of an nnx module, a linen module or a function.
+
+    Args:
+      model: what is called. A linen module that is bound has its variables with it.
+      args: positional arguments, those of a linen module or function after its variables.
+      kwargs: named arguments. `method` names what is called instead of `__call__`, for nnx too.
+
+    Raises:
+      TypeError: if `model` is none of these, or its variables are missing.
+    """
+    if isinstance(model, nnx.Module):
+        kwargs = dict(kwargs)
+        return nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs)[0]
+    if isinstance(model, linen.Module) and model.scope is not None:
+        model, variables = model.unbind()
+        args = (variables, *args)
+    call = applied(model, args)
+    return call.of(args[0], args[1:], kwargs)
+
+
+def applied(model: Any, args: tuple[Any, ...]) -> LinenCall | FunctionCall:
+    """Returns how a linen module or function is called with these arguments, the first of which are its variables.
+
+    Raises:
+      TypeError: as `call_of`.
+    """
+    if isinstance(model, linen.Module):
+        if not args or not isinstance(args[0], Mapping) or (args[0] and "params" not in args[0]):
+            got = "none" if not args else type(args[0]).__name__
+            if args and isinstance(args[0], Mapping):
+                got = f"a dict of {', '.join(map(str, args[0]))}"
+            raise TypeError(f"expected the variables of the linen module after it: {{'params': ..}}, then x, got {got}")
+        return LinenCall(model)
+    if isinstance(model, type) or not callable(model):
+        got = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"expected an nnx module, a linen module or a function f(params, ...), got {got}")
+    if not args:
+        raise TypeError("expected the params of the function after it, f, params, x, got none")
+    return FunctionCall(model)
+
+
+def explained(error: TypeError, call: Call) -> TypeError:
+    """Returns an error about missing arguments that says what was expected; others as they are."""
+    if call.args or call.kwargs or "argument" not in str(error):
+        return error
+    shape = {NnxCall: "model, x", LinenCall: "model, variables, x"}.get(type(call.call), "f, params, x")
+    return TypeError(f"expected an example of what is called, {shape}: {error}")
 
 
 def _innermost(scope: str) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax.numpy as jnp
-from flax import linen, nnx
+from flax import nnx
 from jax.typing import DTypeLike
 
 from paramact_jax.activations.record import Function
-from paramact_jax.layers.models import KEY, Apply, FunctionCall, LinenCall, NnxCall, Parametrised, nnx_call
+from paramact_jax.layers.calls import Call
+from paramact_jax.layers.models import KEY, Apply, LinenCall, Parametrised, applied, explained, nnx_call
 from paramact_jax.layers.plan import Change, Options, Plan, Start, Untouched
-from paramact_jax.layers.rewritten import Call, Rewritten, read
+from paramact_jax.layers.rewritten import Rewritten, read
 from paramact_jax.layers.sharing import Kind
 
 
@@ -120,37 +121,18 @@ def parametrise(
         plan = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs)[0], options)
         parametrised = Parametrised(model, plan.values(), Rewritten(plan.trainable, options.also))
         return Retrofit(parametrised, None, None, plan.changed, plan.untouched)
-    call = _call_of(model, args)
+    call = applied(model, args)
     variables, *rest = args
+    if isinstance(call, LinenCall) and KEY in variables.get("params", {}):
+        raise ValueError(f"expected a linen module without params named {KEY!r}, got one; rename the module there")
     plan = _plan(call.of(variables, tuple(rest), kwargs), options)
     apply = Apply(call, Rewritten(plan.trainable, options.also))
     return Retrofit(None, apply, call.joined(variables, plan.values()), plan.changed, plan.untouched)
-
-
-def _call_of(model: Any, args: tuple[Any, ...]) -> LinenCall | FunctionCall:
-    if isinstance(model, linen.Module):
-        if not args or not isinstance(args[0], Mapping) or (args[0] and "params" not in args[0]):
-            got = "none" if not args else type(args[0]).__name__
-            if args and isinstance(args[0], Mapping):
-                got = f"a dict of {', '.join(map(str, args[0]))}"
-            raise TypeError(f"expected the variables of the linen module after it: {{'params': ..}}, then x, got {got}")
-        if KEY in args[0].get("params", {}):
-            raise ValueError(f"expected a linen module without params named {KEY!r}, got one; rename the module there")
-        return LinenCall(model)
-    if isinstance(model, type) or not callable(model):
-        got = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise TypeError(f"expected an nnx module, a linen module or a function f(params, ...), got {got}")
-    if not args:
-        raise TypeError("expected the params of the function after it, parametrise(f, params, x), got none")
-    return FunctionCall(model)
 
 
 def _plan(call: Call, options: Options) -> Plan:
     try:
         found = read(call, options.also).found
     except TypeError as error:
-        if call.args or call.kwargs or "argument" not in str(error):
-            raise
-        shape = {NnxCall: "model, x", LinenCall: "model, variables, x"}.get(type(call.call), "f, params, x")
-        raise TypeError(f"expected an example of what is called, parametrise({shape}): {error}") from error
+        raise explained(error, call) from error
     return Plan(found, options, call.scope)

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from paramact_jax.activations.record import Function
+from paramact_jax.layers.calls import Call, FlatCall
 from paramact_jax.layers.sharing import Kind
 from paramact_jax.programs import Operation, Program, replace, trace, walk
 from paramact_jax.programs.marks import marked
 from paramact_jax.programs.naming import Naming
 from paramact_jax.programs.places import is_differentiated
-from paramact_jax.programs.program import opened, programs_of, settings
+from paramact_jax.programs.program import opened, programs_of
 from paramact_jax.programs.rewrite import Instead
 from paramact_jax.programs.site import Site
 from paramact_jax.programs.sites import sites
@@ -29,26 +29,6 @@ Values = Mapping[str, Mapping[str, Any]]
 Known = tuple[Hashable, ...]
 """What tells a site from all others, whatever the shapes of a call. Where nothing is differentiated: the module's path,
 the line, the function, and its number among equals."""
-
-
-class Call(NamedTuple):
-    """The arguments of one call, and how to call with them.
-
-    Attributes:
-      call: maps (learned, held, *args, **kwargs) to a result.
-      scope: makes the path of a module of the scopes of a place.
-      learned: tree of the learned parameters.
-      held: tree of what else belongs to the model.
-      args: positional arguments. What is no array in them is as it is, so that flags stay flags.
-      kwargs: named arguments.
-    """
-
-    call: Callable[..., Any]
-    scope: Callable[[str], str]
-    learned: Any
-    held: Any
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
 
 
 class Reading(NamedTuple):
@@ -65,18 +45,16 @@ class Reading(NamedTuple):
 
 def read(call: Call, also: Sequence[Function]) -> Reading:
     """Traces a call and finds the activations in it. Nothing is computed."""
-    return _read(_Flat(call), also)
+    return _read(FlatCall(call), also)
 
 
-def _read(flat: _Flat, also: Sequence[Function]) -> Reading:
-    own = [x for x in jax.tree.leaves(flat.call.learned) if _is_array(x)]
-    learned = [jnp.issubdtype(x.dtype, jnp.inexact) for x in own] + [False] * (len(flat.arrays) - len(own))
+def _read(flat: FlatCall, also: Sequence[Function]) -> Reading:
     program = trace(flat.function, flat.arrays)
     marks = any(map(is_differentiated, walk(program)))
     if marks:
         with marked(Naming(also).called):
             program = trace(flat.function, flat.arrays, idle=True)  # a function may be needed by its derivative only
-    found = sites(program, learned, also=also, marks=marks)
+    found = sites(program, flat.learned, also=also, marks=marks)
     return Reading(program, list(_told_apart(found, marks, flat.call.scope)))
 
 
@@ -159,11 +137,11 @@ class Rewritten:
         Raises:
           ValueError: if the call reaches an activation that the example did not, or one with other features.
         """
-        flat = _Flat(call)
+        flat = FlatCall(call)
         program, found = self._read(flat)
         return _replaced(program, self._changes(found), values)(flat.arrays)
 
-    def _read(self, flat: _Flat) -> Reading:
+    def _read(self, flat: FlatCall) -> Reading:
         """What the call does; of the calls that differ in their arrays' values only, the first is traced."""
         key = flat.key
         try:
@@ -247,46 +225,3 @@ def _holds_traced(program: Program) -> bool:
     """Whether a program holds values of a trace that ends before the program does."""
     closed = [program.closed, *(inner for operation in walk(program) for inner in programs_of(operation.equation))]
     return any(isinstance(value, jax.core.Tracer) for one in closed for value in opened(one)[1])
-
-
-class _Flat:
-    """A call as a function of its arrays alone.
-
-    Attributes:
-      call: the call.
-      arrays: among its parameters and arguments, in order.
-    """
-
-    def __init__(self, call: Call) -> None:
-        leaves, self._tree = jax.tree.flatten((call.learned, call.held, call.args, call.kwargs))
-        self.call = call
-        self.arrays = [x for x in leaves if _is_array(x)]
-        self._leaves = [_ARRAY if _is_array(x) else x for x in leaves]
-
-    @property
-    def key(self) -> Any:
-        """What decides how the call is traced. It cannot be hashed if an argument that is no array cannot."""
-        fixed = tuple((type(leaf), leaf) for leaf in self._leaves)
-        return self.call.call, fixed, self._tree, tuple(map(jax.typeof, self.arrays)), settings()
-
-    def function(self, arrays: Sequence[Any]) -> Any:
-        """Returns the result for these arrays."""
-        rest = iter(arrays)
-        leaves = [next(rest) if x is _ARRAY else x for x in self._leaves]
-        learned, held, args, kwargs = jax.tree.unflatten(self._tree, leaves)
-        return self.call.call(learned, held, *args, **kwargs)
-
-
-_ARRAY = object()
-"""Stands where an array was."""
-
-
-def _is_array(x: Any) -> bool:
-    return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
-
-
-def as_arrays(params: Any) -> Any:
-    """Returns a tree of parameters with arrays for its Python numbers, which may be learned as well."""
-    return jax.tree.map(
-        lambda x: jnp.asarray(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else x, params
-    )

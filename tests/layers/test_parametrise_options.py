@@ -106,7 +106,7 @@ def test_the_report_names_everything():
         ((3,), {}, TypeError, "got int"),
         ((linen.Dense(3),), {}, TypeError, "expected the variables of the linen module after it.* got none"),
         ((lambda p: p,), {}, TypeError, "expected the params of the function after it, .* got none"),
-        ((of_nnx.Inline(nnx.Rngs(0)),), {}, TypeError, "expected an example of what is called, parametrise.model, x.:"),
+        ((of_nnx.Inline(nnx.Rngs(0)),), {}, TypeError, "expected an example of what is called, model, x:"),
         (
             (jnp.tanh, jnp.ones(3)),
             {"sharing": "all"},

@@ -14,7 +14,8 @@ from paramact_jax.programs.origins import Origin
 from paramact_jax.programs.program import called_by, name_of, opened
 from paramact_jax.programs.rules import ELEMENTWISE
 
-_ELEMENTWISE = ELEMENTWISE | {"select_n", "clamp", "reduce_precision", "stop_gradient"}
+POINTWISE = ELEMENTWISE | {"select_n", "clamp", "reduce_precision", "stop_gradient"}
+"""Primitives that make each element of that place in their inputs, as far as these are no single numbers."""
 LAYING_OUT = frozenset(("broadcast_in_dim", "reshape"))
 
 
@@ -103,7 +104,7 @@ class Chains:
         pending = list(self.held(piece))
         while pending:
             atom = pending.pop()
-            if (equation := self.maker.get(atom)) is None or name_of(equation) not in _ELEMENTWISE | LAYING_OUT:
+            if (equation := self.maker.get(atom)) is None or name_of(equation) not in POINTWISE | LAYING_OUT:
                 return None
             if id(equation) not in found:
                 found[id(equation)] = equation
@@ -178,7 +179,7 @@ def is_elementwise(equation: Any) -> bool:
     """Tells whether an operation makes one array, each element of that place in its inputs, which may be numbers."""
     if len(equation.outvars) != 1 or equation.effects:
         return False
-    if name_of(equation) in _ELEMENTWISE or equation.primitive is mark_p:
+    if name_of(equation) in POINTWISE or equation.primitive is mark_p:
         return True
     if name_of(equation) in LAYING_OUT:
         return equation.invars[0].aval.shape in ((), equation.outvars[0].aval.shape)
@@ -210,7 +211,7 @@ def _is_elementwise(key: _ById) -> bool:
         return False
     uniform = {v for v in (*key.jaxpr.invars, *key.jaxpr.constvars) if v.aval.shape == ()}
     for equation in key.jaxpr.eqns:
-        if uniform.issuperset(_variables(equation)) and name_of(equation) in _ELEMENTWISE | LAYING_OUT:
+        if uniform.issuperset(_variables(equation)) and name_of(equation) in POINTWISE | LAYING_OUT:
             uniform.update(equation.outvars)  # one number everywhere, whatever its shape
         elif not is_elementwise(equation):
             return False

@@ -35,6 +35,28 @@ def known_as(values: np.ndarray, dtype: Any = jnp.float32) -> str | None:
     return next((name for name, known in _known() if alike(values, known, dtype)), None) or _family(values, dtype)
 
 
+def known_multiple(values: np.ndarray, dtype: Any = jnp.float32) -> tuple[str, float] | None:
+    """Returns the name of an activation of which these values are a multiple, and the factor; or None.
+
+    Args:
+      values: at the numbers where `values_of` computes them.
+      dtype: in which they were computed.
+
+    Examples:
+      >>> known_multiple(values_of(lambda y: 30 * jax.nn.relu(y)))
+      ('relu', 30.0)
+    """
+    if (name := known_as(values, dtype)) is not None:
+        return name, 1.0
+    for name, known in _known():
+        usable = np.isfinite(values) & np.isfinite(known) & (np.abs(known) > 0.1)
+        if usable.any():
+            factor = float(np.median(values[usable] / known[usable]))
+            if np.isfinite(factor) and factor != 0 and alike(values / factor, known, dtype):
+                return name, factor
+    return None
+
+
 def is_affine(values: np.ndarray, dtype: Any = jnp.float32) -> bool:
     """Tells whether the values are those of c y + d."""
     y = _Y.astype(np.float64)

@@ -181,7 +181,7 @@ class Naming:
 
     def _values_of(self, piece: Piece, chains: Chains) -> np.ndarray | None:
         equations = [*(chains.fixed(piece) or ()), *piece.equations]
-        key = _text(equations, piece.y)
+        key = text_of(equations, piece.y)
         if key not in self._values:
             try:
                 values = likeness.values_of(lambda y: pointwise(equations, piece.y, y), piece.y.aval.dtype)
@@ -279,8 +279,8 @@ def _plain_name(equation: Any) -> str:
     return _STRONG.get(name, name)
 
 
-def _text(equations: Sequence[Any], y: Any) -> str:
-    """The operations as text with their variables renamed, equal for the same function written again."""
+def text_of(equations: Sequence[Any], y: Any) -> str:
+    """Returns operations as text with their variables renamed, equal for the same function written again."""
     names = {y: "y"}
     lines = [str(y.aval.dtype)]
     for equation in equations:

@@ -78,8 +78,8 @@ class Place(NamedTuple):
     def library(self) -> str | None:
         """What of a library it is a part of, if no activation of a network: a norm, softmax or loss; or None."""
         for line in self.lines:
-            if line.file == _LAYER or (line.file == _REWRITTEN and line.function.endswith(".by")):
-                return "trainable already"
+            if _is_trainable(line):
+                return TRAINABLE
             if line.file.startswith(_LIBRARIES):
                 for part, (file, function) in _PARTS.items():
                     if file.search(line.file) and function.search(line.function):
@@ -90,6 +90,19 @@ class Place(NamedTuple):
         others = () if self.scope else (line for line in self.lines if not line.file.startswith(_NO_PLACES))
         line = next(itertools.chain(self.own_lines, others), "")
         return ", ".join(str(part) for part in (self.scope, line) if part) or "unknown place"
+
+
+TRAINABLE = "trainable already"
+"""Why an activation of this package's layers is left."""
+
+
+def is_trainable(place: Place) -> bool:
+    """Tells whether an operation is part of a trainable activation of this package."""
+    return any(map(_is_trainable, place.lines))
+
+
+def _is_trainable(line: Line) -> bool:
+    return line.file == _LAYER or (line.file == _REWRITTEN and line.function.endswith(".by"))
 
 
 def place_of(operation: Operation) -> Place:

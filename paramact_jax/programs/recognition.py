@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.programs.steps import FlatProgram, Step, trace_flat
 
-_LAID_OUT = frozenset({"reshape", "broadcast_in_dim", "convert_element_type"})
+LAID_OUT = frozenset({"reshape", "broadcast_in_dim", "convert_element_type"})
 Records = tuple[Activation, ...]
 
 
@@ -83,7 +83,7 @@ def _form(program: FlatProgram, y: int, z: int) -> tuple[str, list[int]]:
         if maker is None:
             return number not in program.literals and number != y
         rank = len(program.shapes[y])
-        lays_out = maker.name in _LAID_OUT and (
+        lays_out = maker.name in LAID_OUT and (
             maker.name != "broadcast_in_dim" or len(program.shapes[maker.inputs[0]]) < rank
         )
         return lays_out and all(map(is_held, maker.inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -132,6 +133,19 @@ class Within(NamedTuple):
         return Within((*self.within, equation), self.steps)
 
 
+def _as_made(equation: Any, *, lines: bool = True) -> contextlib.AbstractContextManager[Any]:
+    """Within, what is traced has the named scopes of an operation, and its lines of code if they are wanted."""
+    try:
+        from jax._src import source_info_util as info
+
+        scopes = info.current_name_stack() + equation.source_info.name_stack
+        if not lines:
+            return info.set_name_stack(scopes)
+        return info.user_context(equation.source_info.traceback, name_stack=scopes)
+    except (ImportError, AttributeError):
+        return contextlib.nullcontext()
+
+
 class _Rewriting:
     """Evaluates programs operation by operation, and rebuilds around what is changed or looked at."""
 
@@ -165,7 +179,8 @@ class _Rewriting:
         return evaluate(jaxpr, consts, values, rule)
 
     def _replaced(self, equation: Any, by: Replacement, inputs: Sequence[Any]) -> list[Any]:
-        outputs = list(by(*inputs))
+        with _as_made(equation, lines=False):
+            outputs = list(by(*inputs))
         if len(outputs) != (expected := len(equation.outvars)):
             raise ValueError(f"expected {expected} values instead of {name_of(equation)!r}, got {len(outputs)}")
         return outputs
@@ -175,7 +190,8 @@ class _Rewriting:
         if self._concerned(operation):
             outputs = self._entered(equation, inputs, within)
         else:
-            outputs = list(apply(equation.primitive, equation.params, inputs))
+            with _as_made(equation):
+                outputs = list(apply(equation.primitive, equation.params, inputs))
         if self._named is not None and (name := self._named(operation)) is not None:
             self._keep(name, outputs if equation.primitive.multiple_results else outputs[0])
         return outputs

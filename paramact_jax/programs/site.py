@@ -12,9 +12,12 @@ import numpy as np
 from paramact_jax.activations.own_functions import find_steepest_slope
 from paramact_jax.programs import likeness
 from paramact_jax.programs.origins import Origin
-from paramact_jax.programs.places import Place
+from paramact_jax.programs.places import TRAINABLE, Place
 from paramact_jax.programs.pointwise import UnevenError, pointwise
 from paramact_jax.programs.program import Operation, run_equations
+
+OF_INPUTS = "before any parameter: of the inputs alone"
+"""Why an activation is left that no parameter comes before."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +68,11 @@ class Site:
         """The axis of the nodes or channels: the last of those that are nearest to parameters; None: there is none."""
         nearest = max(self.origin.axes, default=0)
         return max((axis for axis, x in enumerate(self.origin.axes) if x and x == nearest), default=None)
+
+    @property
+    def is_activation(self) -> bool:
+        """Whether it is an activation, one that can be made trainable or not."""
+        return self.why in ("", OF_INPUTS, TRAINABLE)
 
     @property
     def gate(self) -> bool:

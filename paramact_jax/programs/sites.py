@@ -29,7 +29,7 @@ from paramact_jax.programs.program import (
     programs_of,
     walk,
 )
-from paramact_jax.programs.site import Site
+from paramact_jax.programs.site import OF_INPUTS, Site
 
 
 def sites(
@@ -204,7 +204,7 @@ def _left_for(place: Place, origin: Origin) -> str:
     if not origin.inputs:
         return "of parameters alone"
     if not origin.learned:
-        return "before any parameter: of the inputs alone"
+        return OF_INPUTS
     return ""
 
 

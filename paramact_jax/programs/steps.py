@@ -9,7 +9,18 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from paramact_jax.programs.program import CALLS, CUSTOM, REMAT, apply, called_by, evaluate, inputs_of, name_of, opened
+from paramact_jax.programs.program import (
+    CALLS,
+    CUSTOM,
+    REMAT,
+    Operation,
+    apply,
+    called_by,
+    evaluate,
+    inputs_of,
+    name_of,
+    opened,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +31,13 @@ class Step:
       equation: as JAX traced it.
       inputs: numbers of the arrays it takes.
       outputs: numbers of the arrays it makes.
+      within: the calls, loops and branches that it lies in, the outermost first.
     """
 
     equation: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    within: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:
@@ -35,6 +48,11 @@ class Step:
     def params(self) -> Mapping[str, Any]:
         """Of the primitive."""
         return self.equation.params
+
+    @property
+    def operation(self) -> Operation:
+        """The same as an operation of the whole program."""
+        return Operation(self.equation, self.within)
 
     @property
     def custom_body(self) -> Any | None:
@@ -78,17 +96,30 @@ def trace_flat(function: Callable[..., Any], *arguments: Any) -> FlatProgram:
     Nothing is computed.
     """
     program = flatten(jax.make_jaxpr(function)(*arguments))
-    needed = set(program.outputs)
+    return only(program, program.outputs)
+
+
+def only(program: FlatProgram, outputs: Sequence[int]) -> FlatProgram:
+    """Returns the program of some of the results alone, without what they do not need."""
+    needed = set(outputs)
     steps = []
     for step in reversed(program.steps):
         if needed & set(step.outputs):
             needed |= set(step.inputs)
             steps.append(step)
-    return dataclasses.replace(program, steps=steps[::-1])
+    return dataclasses.replace(program, steps=steps[::-1], outputs=list(outputs))
 
 
-def flatten(program: Any) -> FlatProgram:
-    """Returns a jaxpr, open without constants or closed, as a flat program."""
+def flatten(
+    program: Any, within: tuple[Any, ...] = (), whole: Callable[[Operation], bool] = lambda _: False
+) -> FlatProgram:
+    """Returns a jaxpr, open without constants or closed, as a flat program.
+
+    Args:
+      program: the jaxpr.
+      within: the calls, loops and branches that it lies in.
+      whole: tells of a call whether it stays one operation.
+    """
     flat = FlatProgram([], [], [], {}, set(), {})
 
     def number(atom: Any) -> int:
@@ -103,23 +134,54 @@ def flatten(program: Any) -> FlatProgram:
         flat.literals.add(new)
         return new
 
-    def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[int]:
-        inputs = tuple(map(of, equation.invars, inputs_of(equation, read)))
-        if name_of(equation) in CALLS | REMAT:
-            return run(called_by(equation), inputs)
-        outputs = tuple(map(number, equation.outvars))
-        flat.steps.append(Step(equation, inputs, outputs))
-        return outputs
+    def run(program: Any, inputs: Sequence[int], within: tuple[Any, ...]) -> list[int]:
+        def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[int]:
+            inputs = tuple(map(of, equation.invars, inputs_of(equation, read)))
+            if name_of(equation) in CALLS | REMAT and not whole(Operation(equation, within)):
+                return run(called_by(equation), inputs, (*within, equation))
+            outputs = tuple(map(number, equation.outvars))
+            flat.steps.append(Step(equation, inputs, outputs, within))
+            return outputs
 
-    def run(program: Any, inputs: Sequence[int]) -> list[int]:
         jaxpr, consts = opened(program)
         held = list(map(number, jaxpr.constvars))
         flat.constants |= dict(zip(held, consts, strict=True))
         return list(map(of, jaxpr.outvars, evaluate(jaxpr, held, inputs, rule)))
 
     flat.inputs = list(map(number, opened(program)[0].invars))
-    flat.outputs = run(program, flat.inputs)
+    flat.outputs = run(program, flat.inputs, within)
     return flat
+
+
+def written_out(program: FlatProgram, steps: Sequence[Step]) -> FlatProgram:
+    """Returns some steps of a program, with calls that were kept whole written out."""
+    found = dataclasses.replace(
+        program,
+        steps=[],
+        constants=dict(program.constants),
+        literals=set(program.literals),
+        shapes=dict(program.shapes),
+    )
+
+    def write(steps: Iterable[Step], names: dict[int, int]) -> None:
+        for step in steps:
+            inputs = tuple(names.get(number, number) for number in step.inputs)
+            outputs = tuple(names.get(number, number) for number in step.outputs)
+            if step.name not in CALLS | REMAT:
+                found.steps.append(dataclasses.replace(step, inputs=inputs, outputs=outputs))
+                continue
+            inner = flatten(called_by(step.equation))
+            first = len(found.shapes)
+            own = {number: first + number for number in inner.shapes}
+            found.shapes.update((own[number], shape) for number, shape in inner.shapes.items())
+            found.constants.update((own[number], value) for number, value in inner.constants.items())
+            found.literals.update(own[number] for number in inner.literals)
+            own.update(zip(inner.inputs, inputs, strict=True))
+            own.update(zip(inner.outputs, outputs, strict=True))
+            write(inner.steps, own)
+
+    write(steps, {})
+    return found
 
 
 def run_steps(steps: Iterable[Step], values: Mapping[int, Any]) -> dict[int, Any]:

@@ -18,6 +18,7 @@ from experiments.initial_scale.protocol import BATCH, CLASSES, HIDDEN_LAYERS, PI
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.gradients import attribute
+from paramact_jax.gradients.units import histogram
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of, with_params
 from paramact_jax.sweeps import Progress, Training, long_sweep, sweep
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
@@ -151,9 +152,7 @@ def _look(activation: str, width: int, schedule: Schedule, images: int) -> Calla
         key: jax.Array, images: jax.Array, labels: jax.Array, deviations: jax.Array, scale: jax.Array
     ) -> dict[str, jax.Array]:
         params = scaled(functions.start(key)[0], deviations[scale])
-        found = attribute(
-            with_params(blank, params), images, lambda outputs: cross_entropy(outputs, labels), edges=edges
-        )
+        found = attribute(with_params(blank, params), images, loss=lambda outputs: cross_entropy(outputs, labels))
         z = jnp.stack([record.fn(y, **record.params) for y in forward_with_values(params, images, record)[1]])
         return {
             "log_norm": found.decay.log_norm,
@@ -161,7 +160,7 @@ def _look(activation: str, width: int, schedule: Schedule, images: int) -> Calla
             "activation": found.decay.activation,
             "size": jnp.sqrt((z**2).mean((1, 2))),
             "spread": jnp.sqrt(z.var(1).mean(1)),
-            "histograms": jnp.asarray(found.units.histograms),
+            "histograms": jnp.stack([histogram(layer, edges) for layer in z]),
         }
 
     return look

@@ -14,7 +14,7 @@ from flax import nnx
 from experiments.xor10.protocol import Protocol
 from experiments.xor10.train import train
 from paramact_jax.activations import Activation, catalogue
-from paramact_jax.gradients import decay, layer_jacobians, state_of_units
+from paramact_jax.gradients import attribute, layer_jacobians
 from paramact_jax.gradients.units import SATURATED_BELOW, saturated_share
 from paramact_jax.networks import MLP
 from paramact_jax.sweeps import Progress, sweep
@@ -57,17 +57,16 @@ def random_network(
         hidden = [width] * depth
         model = MLP(width, hidden, CLASSES, activation, kernel_init=kernel_init, rngs=nnx.Rngs(params=model_key))
         labels = jax.random.randint(label_key, (samples,), 0, CLASSES)
-        jacobians = layer_jacobians(model, jax.random.normal(input_key, (samples, width)))
-        gradient = jax.grad(cross_entropy)(jacobians.output, labels)
-        units, lost = state_of_units(jacobians, gradient), decay(jacobians, gradient)
+        x = jax.random.normal(input_key, (samples, width))
+        found = attribute(model, x, loss=lambda outputs: cross_entropy(outputs, labels))
         flat_below = SATURATED_BELOW * activation.steepest_slope
         return {
-            "saturated": units.saturated,
-            "flat": jnp.stack([saturated_share(slopes, flat_below) for slopes in jacobians.slopes]),
-            "one_sign": units.one_sign,
-            "one_sign_of_sample": units.one_sign_of_sample,
-            "log_linear": lost.linear,
-            "log_activation": lost.activation,
+            "saturated": found.units.saturated,
+            "flat": jnp.stack([saturated_share(slopes, flat_below) for slopes in layer_jacobians(model, x).slopes]),
+            "one_sign": found.units.one_sign,
+            "one_sign_of_sample": found.units.one_sign_of_sample,
+            "log_linear": found.decay.linear,
+            "log_activation": found.decay.activation,
         }
 
     return results

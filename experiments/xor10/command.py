@@ -77,6 +77,8 @@ class Xor10:
             raise ValueError(
                 f"--gradients-every: expected an integer within 0..{self.iterations}, got {self.gradients_every}"
             )
+        if self.gradients_every and "identity" in self.activations:
+            raise ValueError("--gradients-every: expected nonlinear activations to look at, got identity among them")
         self.machines.check()
         out = run_directory.choose(self.out, "xor10")
         writes = start(self.machines)

@@ -86,7 +86,7 @@ def look(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Array]]
         found = attribute(
             with_params(model, state.params),
             x,
-            lambda y: loss_scale * jnp.mean((y - t) ** 2),
+            loss=lambda y: loss_scale * jnp.mean((y - t) ** 2),
             edges=jnp.asarray(_EDGES, dtype),
             singular_values=True,
         )

@@ -1,7 +1,9 @@
 """Where a gradient vanishes, and why: the factors of the chain rule, layer by layer."""
 
 from paramact_jax.gradients import mean_field, units
-from paramact_jax.gradients.attribution import Attribution, Cause, Decay, Units, attribute, cause, decay, state_of_units
+from paramact_jax.gradients.attribution import Attribution, attribute
+from paramact_jax.gradients.backward import Units
+from paramact_jax.gradients.decay import Cause, Decay, cause
 from paramact_jax.gradients.feature_maps import FeatureMapGradients, feature_map_gradients
 from paramact_jax.gradients.jacobians import (
     Chain,
@@ -11,6 +13,7 @@ from paramact_jax.gradients.jacobians import (
     layer_jacobians,
     parameter_gradients,
 )
+from paramact_jax.gradients.kinds import Kind
 from paramact_jax.gradients.spectra import Spectra, spectra
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Chain",
     "Decay",
     "FeatureMapGradients",
+    "Kind",
     "LayerGradients",
     "LayerJacobians",
     "Spectra",
@@ -26,12 +30,10 @@ __all__ = [
     "attribute",
     "cause",
     "chain",
-    "decay",
     "feature_map_gradients",
     "layer_jacobians",
     "mean_field",
     "parameter_gradients",
     "spectra",
-    "state_of_units",
     "units",
 ]

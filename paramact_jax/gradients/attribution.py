@@ -1,275 +1,430 @@
-"""How much of a gradient's decay is due to the linear maps, how much to the activations [P, section 3.1]."""
+"""How the norm of a gradient changes on its way back through any network, and what changes it."""
 
 from __future__ import annotations
 
-import enum
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+import collections
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import linen, nnx
 
-from paramact_jax.gradients import units
-from paramact_jax.gradients.jacobians import LayerJacobians, Model, layer_jacobians
-from paramact_jax.gradients.scaling import in_full_precision, normalised
+from paramact_jax.gradients.backward import Backward, Look, Units, count
+from paramact_jax.gradients.decay import Decay, cause
+from paramact_jax.gradients.flow import Activation, Branch, Event, Findings, Flow, Operation, Point, times
+from paramact_jax.gradients.graph import Body, Reader, Start, settle
+from paramact_jax.gradients.jacobians import layer_jacobians, records_of
+from paramact_jax.gradients.kinds import Kind, Level
+from paramact_jax.gradients.scaling import Scaled, log_sum, scaled
 from paramact_jax.gradients.spectra import Spectra, spectra
+from paramact_jax.layers.calls import FlatCall
+from paramact_jax.layers.models import NnxCall, call_of, explained
+from paramact_jax.programs import Program, trace
+from paramact_jax.programs.places import Place
+from paramact_jax.programs.program import opened
+from paramact_jax.programs.sites import sites
 
-MINOR_SHARE = 0.1
-"""A factor that makes up less than this share of a decay is not among its causes."""
-
-
-class Cause(enum.IntEnum):
-    """Why a gradient became smaller: the types of [P, section 3.1]."""
-
-    UNDEFINED = -1
-    """The gradient was exactly 0 before this layer already, or it is not finite before it or behind it."""
-    NONE = 0
-    """It did not become smaller."""
-    LINEAR = 1
-    """Type 1: the linear factor dy/dz = W."""
-    ACTIVATION = 2
-    """Type 2: the activation's factor dz/dy."""
-    BOTH = 3
-    """Type 3: both."""
+_STATIC = ("operations", "points", "branches", "activations", "parameters")
 
 
-class Decay(NamedTuple):
-    """What happens to the gradient on its way down, per layer.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attribution:
+    """How the norm of the gradient changes from the outputs of a network to its inputs, and what changes it.
 
-    Norms are taken over all samples and nodes together. Between layers l and l+1 lie the factors W^(l+1) and
-    diag(f'(y^(l))); entry l - 1 of `linear`, `activation` and `cause` is about these two, l = 1 .. K.
+    All logarithms are natural, so that a norm of 1e-100 is a number. A tree of arrays: under `jax.vmap` each has
+    leading axes, and the methods work along the last. Printed, it is a table.
 
     Attributes:
-      log_norm: log ||dL/dy^(l)||, l = 1 .. K+1; -inf where the gradient is exactly 0. All logarithms are natural.
-      linear: log(||dL/dz^(l+1)|| / ||dL/dy^(l+1)||): type 1.
-      activation: log(||dL/dy^(l)|| / ||dL/dz^(l+1)||): type 2. The two add up to log_norm[l - 1] - log_norm[l]. The
-        first factor that makes the gradient exactly 0 has -inf; those behind it are NaN, having nothing to act on.
-      cause: `Cause` of every layer, int32.
-      total_cause: `Cause` of the decay from the last affine map to the first, from the sums of both.
-      non_finite: how many entries of dL/dy^(l) are infinite or NaN, or beyond the largest number of the model's dtype,
-        l = 1 .. K+1, int32.
+      operations: what changes the norm, in the order of the program; R of them. One in a scan has a row for each step.
+      share: (R,), what each has to do with the change. All add up to `total`, and those of one segment to the change
+        between its two points. An operation on one of several branches has a part of its change, as large as the
+        branch's part of the squared norm of the gradient; see `gradients.flow`. -inf: it makes the gradient exactly
+        0. NaN: the gradient was 0 before, or is not finite.
+      change: (R,), by how much each changes the norm of the gradient that comes through it.
+      points: points on the way, from the inputs to the outputs; P of them. All paths pass them, but for those that say
+        they are the state of a scan.
+      log_norm: (P,), log norm of the gradient at each point; -inf where it is exactly 0.
+      zeros: (P,), how many of its entries are exactly 0.
+      non_finite: (P,), how many are infinite or NaN, or beyond the largest number of their dtype.
+      branches: ways on from points from which several lead on; B of them.
+      branch_part: (B,), each one's part of the squared norm that comes together at the point.
+      branch_change: (B,), the change of the norm by each way, from the next point that all paths pass.
+      activations: activations on the way; A of them.
+      units: their state; each field has shape (A,), histograms (A, bins + 3).
+      parameters: names of the learned parameters; G of them.
+      gradient_log_norm: (G,), log norm of the gradient by each.
+      ratio: (G,), the same minus the log norm of the parameter.
+      first_zero: number in `operations` of the first on the way back that makes the gradient exactly 0; -1: none does.
+      first_non_finite: the same for a gradient with an infinite or NaN norm.
+      first_nan: number of the first operation on the way forward that makes a NaN; -1: none does.
+      spectra: singular values of the factors of a chain; None if they were not asked for.
     """
 
+    operations: tuple[Operation, ...]
+    share: jax.Array
+    change: jax.Array
+    points: tuple[Point, ...]
     log_norm: jax.Array
-    linear: jax.Array
-    activation: jax.Array
-    cause: jax.Array
-    total_cause: jax.Array
+    zeros: jax.Array
     non_finite: jax.Array
-
-
-class Units(NamedTuple):
-    """The state of the units, one entry per hidden layer l = 1 .. K; see `gradients.units`.
-
-    Attributes:
-      slope_at_least_one: share of |dz/dy| >= 1 [P, Fig. 14].
-      saturated: share of |dz/dy| < `units.SATURATED_BELOW`.
-      dead: share of nodes with slope 0 at every sample.
-      one_sign: share of neurons whose weight gradients, added over the samples, have one sign.
-      one_sign_of_sample: the same for the gradients of single samples, averaged over these.
-      histograms: counts of the activations' values z, (K, bins + 3), as `units.histogram` returns them; None if no
-        edges were given.
-    """
-
-    slope_at_least_one: jax.Array
-    saturated: jax.Array
-    dead: jax.Array
-    one_sign: jax.Array
-    one_sign_of_sample: jax.Array
-    histograms: jax.Array | None
-
-
-class Attribution(NamedTuple):
-    """Where and why the gradient vanishes.
-
-    Attributes:
-      decay: the gradient's norm at every layer and the two factors between layers.
-      units: the state of the units that it passes.
-      spectra: singular values of the factors and of their product; None if they were not asked for.
-    """
-
-    decay: Decay
+    branches: tuple[Branch, ...]
+    branch_part: jax.Array
+    branch_change: jax.Array
+    activations: tuple[Activation, ...]
     units: Units
+    parameters: tuple[str, ...]
+    gradient_log_norm: jax.Array
+    ratio: jax.Array
+    first_zero: jax.Array
+    first_non_finite: jax.Array
+    first_nan: jax.Array
     spectra: Spectra | None
+
+    @property
+    def total(self) -> jax.Array:
+        """log(||dL/d inputs|| / ||dL/d outputs||); the inputs of integers are what they select of parameters."""
+        return self.log_norm[..., 0] - self.log_norm[..., -1]
+
+    def by_kind(self, segment: int | None = None) -> dict[Kind, jax.Array]:
+        """Returns the sum of the shares of each kind of operation, of one segment or of all."""
+        return self._summed(
+            lambda operation: operation.kind if segment is None or operation.segment == segment else None
+        )
+
+    def by_place(self, depth: int | None = None) -> dict[str, jax.Array]:
+        """Returns the sum of the shares of the operations in each module, in the order of the program.
+
+        Args:
+          depth: how many names of a module's path are kept; None: all.
+        """
+        return self._summed(
+            lambda operation: ".".join(operation.place.split(".")[:depth]) if operation.module else operation.place
+        )
+
+    def _summed(self, key: Callable[[Operation], Any]) -> dict[Any, jax.Array]:
+        chosen: dict[Any, list[int]] = {}
+        for number, operation in enumerate(self.operations):
+            if (name := key(operation)) is not None:
+                chosen.setdefault(name, []).append(number)
+        return {name: total_of(self.share[..., np.array(numbers)]) for name, numbers in chosen.items()}
+
+    @property
+    def decay(self) -> Decay:
+        """The gradient's norm at the linear maps that all paths pass, and the two causes of its decay between them."""
+        on_all = [i for i, point in enumerate(self.points) if point.on_all_paths]
+        layers = [(i, segment) for segment, i in enumerate(on_all) if self.points[i].kind is Kind.LINEAR]
+        kinds = (Kind.LINEAR,), (Kind.ACTIVATION, Kind.ELEMENTWISE)
+        linear, activation = (
+            [self._between(first, last, chosen) for (_, first), (_, last) in itertools.pairwise(layers)]
+            for chosen in kinds
+        )
+        where = np.array([i for i, _ in layers], int)
+        empty = self.share[..., :0]
+        factors = [jnp.stack(own, axis=-1) if own else empty for own in (linear, activation)]
+        killed = jnp.any(jnp.isneginf(factors[0]) | jnp.isneginf(factors[1]), axis=-1, keepdims=True)
+        acting = [jnp.where(killed & jnp.isnan(own), 0, own).sum(-1) for own in factors]
+        return Decay(
+            log_norm=self.log_norm[..., where],
+            linear=factors[0],
+            activation=factors[1],
+            cause=cause(*factors),
+            total_cause=cause(*acting),
+            non_finite=self.non_finite[..., where],
+        )
+
+    def _between(self, first: int, last: int, kinds: Sequence[Kind]) -> jax.Array:
+        numbers = [i for i, o in enumerate(self.operations) if first <= o.segment < last and o.kind in kinds]
+        return total_of(self.share[..., np.array(numbers, int)])
+
+    def __str__(self) -> str:
+        from paramact_jax.gradients.table import table
+
+        return table(self)
+
+
+jax.tree_util.register_dataclass(
+    Attribution,
+    data_fields=[field.name for field in dataclasses.fields(Attribution) if field.name not in _STATIC],
+    meta_fields=list(_STATIC),
+)
+
+
+def total_of(shares: jax.Array) -> jax.Array:
+    """Returns the sum of shares along the last axis; NaN ones, which have nothing to act on, only if all are."""
+    if not shares.shape[-1]:
+        return jnp.zeros(shares.shape[:-1], shares.dtype)
+    all_nan = jnp.isnan(shares).all(-1)
+    return jnp.where(all_nan, jnp.nan, jnp.where(jnp.isnan(shares), 0, shares).sum(-1))
 
 
 def attribute(
-    model: Model,
-    x: jax.Array,
-    loss: Callable[[jax.Array], jax.Array],
-    *,
+    model: Any,
+    *args: Any,
+    loss: Callable[[Any], jax.Array] | None = None,
     edges: jax.Array | None = None,
     singular_values: bool = False,
+    **kwargs: Any,
 ) -> Attribution:
-    """Split the gradient's decay from the last affine map to the first into its two causes, layer by layer.
+    """Says by how much each operation of a network changes the norm of the gradient on its way back.
 
-    A pure function of the model's params, to be jitted, and vmapped over trials and checkpoints.
+    The network is traced as it is called; it may be written in any way. One backward pass goes through its operations
+    and keeps the logarithm of the gradient's norm. What is told apart: linear maps, activations, norms, scales, sums of
+    branches, softmax, products of attention, gates, pooling; see `gradients.Kind`. These are told by what is computed,
+    so that a norm is one whether it is a module or written out, and a constant factor is never an activation's doing.
+    An activation that is known has its closed form as its slope, which does not underflow where autodiff does.
+
+    The way ends at the arguments of a float dtype. Those of integers, such as token ids, have no gradient: there it
+    ends at what they select of the parameters, the embeddings. Where there are several, the norm is that of all
+    together.
+
+    A pure function of the parameters, to be jitted, and vmapped over trials and checkpoints. A loop is run again, step
+    by step, when the gradient comes to it, so that it keeps what is carried between its steps and no more.
 
     Args:
-      model: as in `layer_jacobians`.
-      x: inputs, (samples, in_features).
-      loss: the scalar loss of the model's outputs (samples, n_{K+1}).
-      edges: bin edges of histograms of the hidden layers' values z; None: no histograms.
-      singular_values: whether to compute them; they cost more than all the rest.
-
-    Returns:
-      An `Attribution` for K hidden layers. Of its decay `log_norm` and `non_finite` have shape (K+1,), `linear`,
-      `activation` and `cause` (K,), `total_cause` (); all logarithms are natural. The fields of its units have shape
-      (K,), `histograms` (K, bins + 3). Histograms and spectra are None unless asked for.
+      model: an nnx module, which is not changed; a linen module, then its variables are the first of `args`; one that
+        is bound to its variables; or a function f(params, *args, **kwargs), then its params are.
+      *args: the arguments of the call.
+      loss: the scalar loss of what the call returns. Not needed if that is a scalar itself.
+      edges: bin edges of histograms of the activations' values; None: no histograms.
+      singular_values: whether to compute those of the factors of a chain; they cost more than all the rest.
+      **kwargs: named arguments of the call. `method` names what is called instead of `__call__`, for nnx too. An
+        argument of the model that has the name of one above is given by `functools.partial`.
 
     Raises:
-      TypeError: if the model is no Flax module, or x is not of a float dtype.
-      ValueError: if the model is no chain (see `layer_jacobians`) or has no hidden layer.
+      TypeError: if `model` is no module and no function, an argument is missing, or the loss is no scalar.
+      ValueError: if the loss does not depend on any argument, or through a while loop or a call of the host, which have
+        no derivative.
 
     Examples:
-      >>> from flax import nnx
       >>> from paramact_jax.networks import MLP
       >>> x = jax.random.normal(jax.random.key(0), (8, 16))
       >>> deep = MLP(16, [16] * 10, 1, "sigmoid", rngs=nnx.Rngs(0))
-      >>> decay = attribute(deep, x, lambda outputs: (outputs**2).mean()).decay
-      >>> Cause(int(decay.total_cause)).name
-      'ACTIVATION'
-      >>> bool(jnp.allclose(decay.linear + decay.activation, -jnp.diff(decay.log_norm), atol=1e-4))
+      >>> found = attribute(deep, x, loss=lambda outputs: (outputs**2).mean())
+      >>> {str(kind): round(float(share)) for kind, share in found.by_kind().items()}
+      {'linear': -1, 'activation': -15}
+      >>> bool(jnp.allclose(sum(found.by_kind().values()), found.total, atol=1e-4))
       True
     """
-    jacobians = layer_jacobians(model, x)
-    gradient = jax.grad(loss)(jacobians.output)
-    return Attribution(
-        decay(jacobians, gradient),
-        state_of_units(jacobians, gradient, edges),
-        spectra(jacobians) if singular_values else None,
+    call = call_of(model, args, kwargs)
+    flat = FlatCall(call)
+    is_nnx = isinstance(call.call, NnxCall)
+    try:
+        program = trace(lambda arrays: flat.function(arrays)[0] if is_nnx else flat.function(arrays), flat.arrays)
+    except TypeError as error:
+        raise explained(error, call) from error
+    loss, wanted = _of_outputs(program, loss)
+    body = _read(program, flat, model, wanted)
+    events: list[Event] = []
+    bins = None if edges is None else jnp.asarray(edges)
+
+    @jax.jit
+    def look(arrays: Sequence[Any]) -> Any:
+        return _look(body, program, arrays, loss, wanted, bins, call.scope, events)
+
+    numbers, parameters = look(flat.arrays)
+    return _assembled(events, numbers, parameters, flat, _spectra(model, args) if singular_values else None)
+
+
+def _of_outputs(program: Program, loss: Any) -> tuple[Callable[[Any], jax.Array], list[bool]]:
+    """The loss, and which arrays of the output it depends on."""
+    leaves = jax.tree.leaves(program.outputs)
+    if loss is None:
+        if [leaf.shape for leaf in leaves] != [()]:
+            got = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves) or "nothing"
+            raise TypeError(f"attribute: expected a loss, as the model returns no scalar, got loss=None and {got}")
+        loss = lambda output: jax.tree.leaves(output)[0]  # noqa: E731
+    if not callable(loss):
+        raise TypeError(f"attribute: expected a function of what the model returns as loss, got {type(loss).__name__}")
+    closed, made = jax.make_jaxpr(loss, return_shape=True)(program.outputs)
+    values = jax.tree.leaves(made)
+    if len(values) != 1 or values[0].shape != () or not jnp.issubdtype(values[0].dtype, jnp.floating):
+        got = ", ".join(f"{value.dtype}{list(value.shape)}" for value in values) or "nothing"
+        raise TypeError(f"attribute: expected a loss that returns one float number, got {got}")
+    jaxpr, _ = opened(closed)
+    needed = {id(atom) for atom in jaxpr.outvars}
+    for equation in reversed(jaxpr.eqns):
+        if any(id(v) in needed for v in equation.outvars):
+            needed.update(map(id, equation.invars))
+    return loss, [id(v) in needed for v in jaxpr.invars]
+
+
+def _read(program: Program, flat: FlatCall, model: Any, wanted: Sequence[bool]) -> Body:
+    """The program as the way of a gradient."""
+    found = sites(program, flat.learned)
+    levels = [
+        _level(x, learned=learned, given=given)
+        for x, learned, given in zip(flat.arrays, flat.learned, flat.given, strict=True)
+    ]
+    for start in Start:
+        body = Reader(found, records_of(model), start).read(program.closed, levels, (), wanted)
+        settle(body, [True] * len(body.flat.outputs), piped=True)
+        if body.sources_on_the_way():
+            return body
+    raise ValueError(
+        "attribute: expected a loss that depends on an argument that is an array of a float dtype, or on parameters "
+        "that an argument of integers selects, got one that depends on none"
     )
 
 
-def decay(jacobians: LayerJacobians, gradient: jax.Array) -> Decay:
-    """The gradient's norm at every layer, and the two factors between layers.
-
-    The gradient is brought back to norm 1 after every factor and the logarithms are added, in float32 at least, so that
-    products that would underflow or overflow in the model's dtype keep their norms.
-
-    Args:
-      jacobians: the factors.
-      gradient: dL/d output, (samples, n_{K+1}).
-
-    Raises:
-      ValueError: if the network has no hidden layer, or the gradient is not of the output's shape.
-    """
-    log_largest = math.log(float(jnp.finfo(jacobians.output.dtype).max))
-    last, *others = _descend(jacobians, gradient)
-    linear, activation = jnp.stack([s.linear for s in others]), jnp.stack([s.activation for s in others])
-    log_norm = last.activation + jnp.concatenate([jnp.zeros_like(linear[:1]), jnp.cumsum(linear + activation)])
-    # What a gradient of 0 is multiplied by does not show; it stays 0.
-    before = jnp.concatenate([jnp.isneginf(last.activation)[None], jnp.isneginf(linear + activation)[:-1]])
-    vanished = jnp.cumsum(before) > 0
-    linear = jnp.where(vanished, jnp.nan, linear)
-    activation = jnp.where(vanished | jnp.isneginf(linear), jnp.nan, activation)
-    killed = jnp.any(jnp.isneginf(linear) | jnp.isneginf(activation))
-    acting = (jnp.where(killed & jnp.isnan(factors), 0, factors).sum() for factors in (linear, activation))
-    return Decay(
-        log_norm=log_norm[::-1],
-        linear=linear[::-1],
-        activation=activation[::-1],
-        cause=cause(linear, activation)[::-1],
-        total_cause=cause(*acting),
-        non_finite=jnp.stack(
-            [
-                _count_non_finite(step.to_y, log, log_largest)
-                for step, log in zip((last, *others), log_norm, strict=True)
-            ][::-1]
-        ),
-    )
+def _level(x: Any, *, learned: bool, given: bool) -> Level:
+    if learned:
+        return Level.LEARNED
+    if given and jnp.issubdtype(x.dtype, jnp.inexact):
+        return Level.DATA
+    # keys of random numbers, also in their old form, select nothing of the parameters
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key) or x.dtype == jnp.uint32
+    return Level.INPUT if given and not is_key else Level.FIXED
 
 
-def _count_non_finite(unit: jax.Array, log_norm: jax.Array, log_largest: float) -> jax.Array:
-    """Entries of a gradient, given at norm 1 unless that is not finite, that its dtype could not hold."""
-    scale = jnp.where(jnp.isfinite(log_norm), log_norm, 0)
-    return jnp.sum(~(jnp.log(jnp.abs(unit)) + scale <= log_largest), dtype=jnp.int32)
-
-
-class _Step(NamedTuple):
-    """The gradient of norm 1 at one y^(l), and the logarithms of the two factors just applied."""
-
-    to_y: jax.Array
-    linear: jax.Array
-    activation: jax.Array
-
-
-def _descend(jacobians: LayerJacobians, gradient: jax.Array) -> list[_Step]:
-    """From y^(K+1) down to y^(1). The first step holds the norm at y^(K+1) in place of a factor."""
-    layers = len(jacobians.linear)
-    if layers < 2:
-        raise ValueError("attribute: expected a network with a hidden layer, got a single affine map")
-    if gradient.shape != jacobians.output.shape:
-        raise ValueError(
-            f"attribute: expected a gradient of the output's shape {jacobians.output.shape}, got {gradient.shape}"
+def _look(
+    body: Body,
+    program: Program,
+    arrays: Sequence[Any],
+    loss: Callable[[Any], jax.Array],
+    wanted: Sequence[bool],
+    edges: jax.Array | None,
+    scope: Callable[[str], str],
+    events: list[Event],
+) -> tuple[dict[str, jax.Array], Any]:
+    """The numbers of what is found, and those of the parameters. What is found is put into `events`."""
+    backward = Backward(edges)
+    values, carries = backward.run(body, arrays)
+    cotangents = _gradient(program, [values[n] for n in body.flat.outputs], loss, wanted)
+    back, seen = backward.back(body, values, carries, cotangents)
+    sources = body.sources_on_the_way()
+    inputs = [n for n in dict.fromkeys(body.flat.inputs) if n in seen.norms]
+    source = log_sum([*(seen.norms[n] for n in inputs), *_selected(body, seen)])
+    flow = Flow(lambda place: _module(place, scope), source, sources)
+    found = Findings()
+    if inputs or sources > 1 or body.points.isdisjoint(body.sources):
+        found.add(
+            Point("inputs", Kind.OTHER),
+            source,
+            sum((seen.counts[n] for n in (*inputs, *body.sources) if n in seen.counts), jnp.zeros(2, jnp.int32)),
         )
-    jacobians, gradient = in_full_precision((jacobians, gradient))
-    to_y = gradient * jacobians.slopes[-1] if len(jacobians.slopes) == layers else gradient
-    to_y, log_norm = normalised(to_y)
-    steps = [_Step(to_y, jnp.zeros_like(log_norm), log_norm)]
-    for w, slopes in zip(reversed(jacobians.linear[1:]), reversed(jacobians.slopes[: layers - 1]), strict=True):
-        to_z, log_linear = normalised(to_y @ w)
-        to_y, log_activation = normalised(to_z * slopes)
-        steps.append(_Step(to_y, log_linear, log_activation))
-    return steps
+    entering = [flow.started(seen.norms[n]) if n in seen.norms else None for n in body.flat.inputs]
+    for number in inputs if sources > 1 else ():
+        norm = seen.norms[number]
+        row = Operation(Kind.RESIDUAL, "inputs", "", "inputs")
+        found.add(row, times(flow.started(norm), source - norm), norm, source, jnp.zeros_like(source))
+    inside, leaving = flow.through(body, seen, entering)
+    found.extend(inside)
+    cotangents = [
+        c if body.is_data(n) else None for n, c in zip(body.flat.outputs, cotangents, strict=True)
+    ]  # not those that no input is behind
+    end = log_sum([c.log_norm for c in cotangents if c is not None])
+    parts = [
+        (weight, c.log_norm)
+        for weight, c in zip(leaving, cotangents, strict=True)
+        if weight is not None and c is not None
+    ]
+    if len(parts) > 1:
+        share = sum(times(weight, norm - end) for weight, norm in parts)
+        row = Operation(Kind.RESIDUAL, "outputs", "", "outputs")
+        found.add(row, share, end, end, jnp.zeros_like(end))
+    if len(parts) > 1 or not _ends_with_point(body, cotangents):
+        found.add(Point("outputs", Kind.OTHER), end, sum(count(c) for c in cotangents if c is not None))
+    events[:] = found.events
+    learned = [(x, back[i]) for i, x in enumerate(arrays) if body.levels[body.flat.inputs[i]] is Level.LEARNED]
+    parameters = [
+        (scaled(x).log_norm, jnp.full_like(source, -jnp.inf) if gain is None else gain.log_norm) for x, gain in learned
+    ]
+    return found.arrays(), parameters
 
 
-def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
-    """The `Cause` of a change by two logarithmic factors.
-
-    None if their sum is not negative. Otherwise each factor that is negative is a cause, unless it makes up less than a
-    tenth of the negative ones.
-
-    Args:
-      linear: logarithms of the linear factor.
-      activation: logarithms of the activation's factor, of the same shape. NaN: it has nothing to act on. inf: the
-        gradient is not finite, and its change undefined.
-
-    Examples:
-      >>> [Cause(int(c)).name for c in cause(jnp.array([-1.0, 0.5, -2.0]), jnp.array([-1.5, -0.4, -0.1]))]
-      ['BOTH', 'NONE', 'LINEAR']
-    """
-    both = linear + activation
-    decays = both < 0
-    undefined = jnp.isnan(both) | jnp.isposinf(linear) | jnp.isposinf(activation)
-    lost = jnp.minimum(linear, 0) + jnp.minimum(activation, 0)
-
-    def is_cause(factor: jax.Array) -> jax.Array:
-        return decays & (factor < 0) & ((factor <= MINOR_SHARE * lost) | jnp.isneginf(factor))
-
-    found = int(Cause.LINEAR) * is_cause(linear) + int(Cause.ACTIVATION) * is_cause(activation)
-    # A linear factor of -inf leaves the activation nothing to act on, and is the cause alone.
-    alone = jnp.where(jnp.isneginf(linear), int(Cause.LINEAR), int(Cause.UNDEFINED))
-    return jnp.where(undefined, alone, found).astype(jnp.int32)
+def _selected(body: Body, look: Look) -> list[jax.Array]:
+    """Log norms of the gradient by what arguments select of the parameters, in every step of the loops."""
+    found = [norm for n in body.sources if n in look.norms for norm in look.norms[n].ravel()]
+    for position, seen in look.within.items():
+        loop = body.nodes[position].loop
+        assert loop is not None
+        found += _selected(loop.body, seen.look)
+    return found
 
 
-def state_of_units(jacobians: LayerJacobians, gradient: jax.Array, edges: jax.Array | None = None) -> Units:
-    """Slopes, saturation, death and signs of the weight gradients, of every hidden layer; see `Units`.
+def _ends_with_point(body: Body, cotangents: Sequence[Scaled | None]) -> bool:
+    (number,) = {n for n, c in zip(body.flat.outputs, cotangents, strict=True) if c is not None}
+    return body.is_point(number)
 
-    Args:
-      jacobians: the factors.
-      gradient: dL/d output, (samples, n_{K+1}).
-      edges: bin edges of histograms of the hidden layers' values z; None: no histograms.
 
-    Raises:
-      ValueError: if the network has no hidden layer, or the gradient is not of the output's shape.
-    """
-    hidden = len(jacobians.linear) - 1
-    to_y = [step.to_y for step in _descend(jacobians, gradient)[:0:-1]]  # their scale does not matter here
-    jacobians = in_full_precision(jacobians)
-    slopes, z = jacobians.slopes[:hidden], jacobians.z[:hidden]
-    return Units(
-        slope_at_least_one=jnp.stack([units.share_at_least_one(s) for s in slopes]),
-        saturated=jnp.stack([units.saturated_share(s) for s in slopes]),
-        dead=jnp.stack([units.dead_share(s) for s in slopes]),
-        one_sign=jnp.stack([units.one_sign_share(z.T @ to_y) for z, to_y in zip(z, to_y, strict=True)]),
-        one_sign_of_sample=jnp.stack([_one_sign_of_sample(*pair) for pair in zip(z, to_y, strict=True)]),
-        histograms=None if edges is None else jnp.stack([units.histogram(z, edges) for z in jacobians.z[1:]]),
+def _gradient(
+    program: Program, outputs: list[Any], loss: Callable[[Any], jax.Array], wanted: Sequence[bool]
+) -> list[Scaled | None]:
+    """The gradient of the loss by each output that it depends on, None of integers; other outputs are not computed."""
+    kinds = jax.tree.leaves(program.outputs)
+
+    def of_wanted(own: list[Any]) -> jax.Array:
+        chosen = iter(own)
+        leaves = [
+            next(chosen) if is_wanted else jnp.zeros(kind.shape, kind.dtype)
+            for kind, is_wanted in zip(kinds, wanted, strict=True)
+        ]
+        return loss(jax.tree.unflatten(program.out_tree, leaves))
+
+    gradients = jax.grad(of_wanted, allow_int=True)(outputs)
+    return [None if g.dtype == jax.dtypes.float0 else scaled(g) for g in gradients]
+
+
+def _module(place: Place, scope: Callable[[str], str]) -> str:
+    return scope(place.scope)
+
+
+def _spectra(model: Any, args: Sequence[Any]) -> Spectra:
+    if isinstance(model, linen.Module) and model.scope is None:
+        model, args = model.bind(args[0]), args[1:]
+    if not isinstance(model, (nnx.Module, linen.Module)) or len(args) != 1:
+        raise TypeError("attribute: expected a Flax module and one array x for singular_values=True, got another call")
+    return spectra(layer_jacobians(model, args[0]))
+
+
+def _assembled(
+    events: Sequence[Event], numbers: dict[str, jax.Array], parameters: Any, flat: FlatCall, found: Spectra | None
+) -> Attribution:
+    segment = -1
+    by_kind: dict[type, list[Any]] = collections.defaultdict(list)
+    points = [event for event in events if isinstance(event, Point)]
+    ends = [i for i, point in enumerate(points) if point.on_all_paths]
+    for event in events:
+        segment += isinstance(event, Point) and event.on_all_paths
+        placed = event._replace(segment=segment) if isinstance(event, (Operation, Branch)) else event
+        by_kind[type(event)].append(placed)
+    rows = numbers.get("Operation", jnp.zeros((0, 4)))
+    point_rows = numbers["Point"]
+    branches = numbers.get("Branch", jnp.zeros((0, 2)))
+    next_points = np.array([ends[branch.segment + 1] for branch in by_kind[Branch]], int)
+    states = numbers.get("Activation", jnp.zeros((0, 5)))
+    gradients, norms = (jnp.array([pair[i] for pair in parameters]) for i in (1, 0))
+    behind, before = rows[:, 1], rows[:, 2]
+    return Attribution(
+        operations=tuple(by_kind[Operation]),
+        share=rows[:, 0],
+        change=before - behind,
+        points=tuple(by_kind[Point]),
+        log_norm=point_rows[:, 0],
+        zeros=point_rows[:, 1].astype(jnp.int32),
+        non_finite=point_rows[:, 2].astype(jnp.int32),
+        branches=tuple(by_kind[Branch]),
+        branch_part=branches[:, 0],
+        branch_change=branches[:, 1] - point_rows[:, 0][next_points],
+        activations=tuple(by_kind[Activation]),
+        units=Units(*(states[:, i] for i in range(5)), histograms=numbers.get("histogram")),  # type: ignore[misc]
+        parameters=tuple(flat.names),
+        gradient_log_norm=gradients,
+        ratio=gradients - norms,
+        first_zero=_last(jnp.isneginf(before) & ~jnp.isneginf(behind)),
+        first_non_finite=_last(~(before < jnp.inf) & (behind < jnp.inf)),
+        first_nan=_first(rows[:, 3] > 0),
+        spectra=found,
     )
 
 
-def _one_sign_of_sample(z: jax.Array, to_y: jax.Array) -> jax.Array:
-    """Of one sample the weight gradients are z_i dL/dy_j: they have one sign if the z_i do."""
-    one = (jnp.all(z >= 0, axis=1) | jnp.all(z <= 0, axis=1)) & jnp.any(z != 0, axis=1)
-    return jnp.mean(one[:, None] & (to_y != 0))
+def _first(hits: jax.Array) -> jax.Array:
+    return jnp.where(hits.any(), jnp.argmax(hits), -1) if len(hits) else jnp.array(-1)
+
+
+def _last(hits: jax.Array) -> jax.Array:
+    return jnp.where(hits.any(), len(hits) - 1 - jnp.argmax(hits[::-1]), -1) if len(hits) else jnp.array(-1)

@@ -13,20 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from paramact_jax.programs.chains import POINTWISE
 from paramact_jax.programs.program import apply
 from paramact_jax.programs.steps import FlatProgram, Step, flatten, trace_flat
-
-_ELEMENTWISE = frozenset(
-    name
-    for names in (
-        "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy cos cosh",
-        "digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt igamma integer_pow is_finite le lgamma log log1p",
-        "logistic lt max min mul ne neg nextafter not or pow real reduce_precision rem round rsqrt select_n sign sin",
-        "sinh sqrt square stop_gradient sub tan tanh xor",
-    )
-    for name in names.split()
-)
-"""Primitives that need no trial."""
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -91,7 +80,7 @@ def dependences(
 
 def _keeps_places(step: Step, data: tuple[bool, ...], linear: bool) -> bool:
     """Returns whether the step makes of arrays of one shape others of that shape, element by element."""
-    if step.name in _ELEMENTWISE or step.name == "broadcast_in_dim":
+    if step.name in POINTWISE or step.name == "broadcast_in_dim":
         return True
     if step.name == "reshape" and step.params.get("dimensions") is None:
         return True

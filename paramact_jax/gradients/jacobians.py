@@ -108,7 +108,7 @@ def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
         raise ValueError(f"layer_jacobians: expected inputs of shape (samples, in_features), got {x.shape}")
     program = trace_flat(_function(model), x)
     layers = find_layers(program)
-    values, records = program.run(x), _records_of(model)
+    values, records = program.run(x), records_of(model)
     behind = [*(layer.z for layer in layers[1:]), program.outputs[0]]
     factors = [
         _factor(program, layer, z, values, records)
@@ -145,8 +145,8 @@ def _function(model: Model) -> Callable[[jax.Array], Any]:
     raise TypeError(f"expected a flax.nnx module or a bound linen module, got {kind}")
 
 
-def _records_of(model: Model) -> Records:
-    """The records that an nnx model holds, and those of the catalogue as `jax.nn` computes them."""
+def records_of(model: Any) -> Records:
+    """Returns the records that an nnx model holds, and those of the catalogue as `jax.nn` computes them."""
     if not isinstance(model, nnx.Module):
         return _of_jax_nn()
     found = []

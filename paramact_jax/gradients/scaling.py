@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +41,89 @@ def in_full_precision(tree: Tree) -> Tree:
         return x.astype(jnp.promote_types(x.dtype, jnp.float32)) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
     return jax.tree.map(wide, tree)
+
+
+class Scaled(NamedTuple):
+    """An array that may be far from any number its dtype can hold: exp(scale) times `unit`.
+
+    Attributes:
+      unit: the array by its largest entry. What is 0 or not finite stays as it is.
+      scale: natural logarithm of that entry; -inf of an array of zeros.
+      log_norm: natural logarithm of the array's Euclidean norm; -inf of zeros, inf or NaN if it is not finite.
+    """
+
+    unit: jax.Array
+    scale: jax.Array
+    log_norm: jax.Array
+
+
+def scaled(x: jax.Array, scale: jax.Array | float = 0.0) -> Scaled:
+    """Returns exp(scale) times an array.
+
+    Examples:
+      >>> tiny = scaled(jnp.array([3e-30, 4e-30]), -1000.0)
+      >>> f"{tiny.log_norm:.2f}", tiny.unit.tolist()
+      ('-1067.47', [0.75, 1.0])
+    """
+    return _scaled(x, scale)
+
+
+@jax.jit
+def _scaled(x: jax.Array, scale: jax.Array | float) -> Scaled:
+    real = jnp.finfo(x.dtype).dtype
+    dtype = jnp.promote_types(real, jnp.float32)
+    largest = jnp.max(jnp.abs(x), initial=0).astype(dtype)
+    safe = jnp.where((largest > 0) & (largest < jnp.inf), largest, 1)
+    unit = x / safe.astype(real)
+    log_safe = jnp.log(safe) + jnp.asarray(scale, dtype)
+    squares = jnp.sum(jnp.square(jnp.abs(unit).astype(dtype)))  # 0, infinite or NaN only if x is
+    return Scaled(unit, jnp.where(largest == 0, -jnp.inf, log_safe), log_safe + 0.5 * jnp.log(squares))
+
+
+def added(parts: Sequence[Scaled]) -> Scaled:
+    """Returns the sum of arrays of one shape."""
+    if len(parts) == 1:
+        return parts[0]
+    top, units = together(parts)
+    return scaled(sum(units[1:], units[0]), top)
+
+
+def together(parts: Sequence[Scaled]) -> tuple[jax.Array, list[jax.Array]]:
+    """Returns one scale for several arrays, and what each is without it."""
+    if len(parts) == 1:
+        return parts[0].scale, [parts[0].unit]
+    top = jnp.max(jnp.stack([part.scale for part in parts]))
+    top = jnp.where(jnp.isneginf(top), 0, top)
+    return top, [part.unit * jnp.exp(part.scale - top).astype(part.unit.dtype) for part in parts]
+
+
+def stacked(parts: Scaled) -> Scaled:
+    """Returns arrays along a first axis, each with a scale of its own, as one array."""
+    top = jnp.max(parts.scale, initial=-jnp.inf)
+    top = jnp.where(jnp.isneginf(top), 0, top)
+    factors = jnp.exp(parts.scale - top).astype(parts.unit.dtype)
+    return scaled(parts.unit * factors.reshape(-1, *[1] * (parts.unit.ndim - 1)), top)
+
+
+def log_sum(log_norms: Sequence[jax.Array]) -> jax.Array:
+    """Returns the logarithm of the norm of several arrays together, from the logarithms of their norms."""
+    if len(log_norms) == 1:
+        return log_norms[0]
+    return 0.5 * jax.nn.logsumexp(2 * jnp.stack(log_norms))
+
+
+@jax.jit
+def fractions(log_norms: jax.Array) -> jax.Array:
+    """Returns for each of several arrays its part of the sum of their squares, from the logarithms of their norms.
+
+    All have the same part if all are 0. Those that are not finite have it all.
+
+    Examples:
+      >>> [f"{part:.2f}" for part in fractions(jnp.log(jnp.array([1e-30, 3e-30])))]
+      ['0.10', '0.90']
+    """
+    endless = ~(log_norms < jnp.inf)
+    top = jnp.max(jnp.where(endless, -jnp.inf, log_norms))
+    squares = jnp.where(jnp.isneginf(top), 1, jnp.exp(2 * (log_norms - jnp.where(jnp.isneginf(top), 0, top))))
+    squares = jnp.where(endless.any(), endless, squares)
+    return squares / squares.sum()

@@ -34,7 +34,7 @@ def test_every_depth_is_the_flax_network_with_these_weights(name, x64):
         for layer, kernel in zip(model.hidden, kernels[:k], strict=True):
             layer.linear.kernel[...] = kernel
         model.out.kernel[...] = outs[k - 1][:, None]
-        decay = attribute(model, x, jnp.sum).decay
+        decay = attribute(model, x, loss=jnp.sum).decay
         np.testing.assert_allclose(found["log_gradient"][k - 1], decay.log_norm[0], rtol=1e-9)
         np.testing.assert_allclose(found["log_linear"][k - 1], decay.linear.sum(), rtol=1e-9)
         np.testing.assert_allclose(found["log_activation"][k - 1], decay.activation.sum(), rtol=1e-9)

@@ -66,7 +66,7 @@ def test_what_is_recorded_before_training_is_what_attribution_says(run):
     network = model("tanh", 6, key)
     network = with_params(network, scaled(params_of(network), jnp.array(deviations("he", 6))))
     edges = histogram_edges(catalogue.get("tanh"))
-    found = jax.jit(lambda x: attribute(network, x, lambda out: cross_entropy(out, labels), edges=edges))(images)
+    found = jax.jit(lambda x: attribute(network, x, loss=lambda out: cross_entropy(out, labels), edges=edges))(images)
     own = records.sel(activation="tanh", scale="he", seed=1)
     np.testing.assert_allclose(own["before_log_norm"], found.decay.log_norm, rtol=1e-4)
     np.testing.assert_allclose(own["before_linear"], found.decay.linear, atol=1e-4)

@@ -49,7 +49,8 @@ def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when,
             model(activation, 0, weight_std=1.0, bias_std=0.0),
             records.params_of_trial(dataset, activation, seed, when=when),
         )
-        decay, units, spectra = attribute(own, x, lambda y: 0.5 * jnp.mean((y - t) ** 2), singular_values=True)
+        found = attribute(own, x, loss=lambda y: 0.5 * jnp.mean((y - t) ** 2), singular_values=True)
+        decay, units, spectra = found.decay, found.units, found.spectra
         seen = dataset.sel(activation=activation, seed=seed, look=look)
         np.testing.assert_allclose(seen["gradient_log_norm"], decay.log_norm, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(seen["gradient_linear"], decay.linear, rtol=1e-3, atol=1e-3)

@@ -52,7 +52,7 @@ def test_a_wide_random_network_does_what_is_predicted(name, gain):
     @jax.jit
     def measure(key):
         model = MLP(width, [width] * depth, 1, name, kernel_init=scaled, rngs=nnx.Rngs(params=key))
-        return attribute(model, x, jnp.sum).decay
+        return attribute(model, x, loss=jnp.sum).decay
 
     decays = jax.vmap(measure)(jax.random.split(jax.random.key(0), 24))
     first = np.exp(2 * (decays.log_norm[:, 0] - decays.log_norm[:, -1])).mean()

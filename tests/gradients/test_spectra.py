@@ -50,6 +50,6 @@ def test_a_dead_network_has_none():
 
 def test_attribute_returns_them_when_asked():
     model, x = MLP(3, [4, 4], 2, "tanh", rngs=nnx.Rngs(0)), inputs(5, 3)
-    assert attribute(model, x, jnp.sum).spectra is None
-    found = jax.jit(lambda x: attribute(model, x, jnp.sum, singular_values=True).spectra)(x)
+    assert attribute(model, x, loss=jnp.sum).spectra is None
+    found = jax.jit(lambda x: attribute(model, x, loss=jnp.sum, singular_values=True).spectra)(x)
     chex.assert_trees_all_close(found, spectra(layer_jacobians(model, x)), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,396 @@
+"""What each operation has to do with the change of a gradient's norm, from what a backward pass saw.
+
+At an array u that several operations use, the gradient is the sum of one contribution c_k from each. A flow w goes from
+the inputs to the outputs: 1 in all at the inputs, and at u it parts in proportion to ||c_k||^2. An operation that makes
+v gets the share sum_k w_k (log ||c_k|| - log ||dL/dv||) over its inputs, and the sum at u gets
+w(u) log ||dL/du|| - sum_k w_k log ||c_k||. What flows in flows out, so all shares add up to
+log ||dL/d inputs|| - log ||dL/d outputs||, in whatever order the operations are written. In a chain w is 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from paramact_jax.gradients.backward import Look
+from paramact_jax.gradients.graph import Body, Loop, Node
+from paramact_jax.gradients.kinds import Kind
+from paramact_jax.gradients.scaling import fractions, log_sum
+from paramact_jax.programs.places import Place, place_of
+
+Name = Callable[[Place], str]
+
+
+class Operation(NamedTuple):
+    """One row of an attribution: an operation, or the sum of the gradients of several uses of one array.
+
+    Attributes:
+      kind: what it does.
+      function: its name.
+      module: path of the module that it lies in; empty if it lies in none.
+      line: of the user's code that made it, as "net.py:12 in f"; empty if there is none.
+      step: numbers of the steps of the scans that it lies in, the outermost first.
+      segment: number of the stretch between two points that it lies in, from the inputs on.
+    """
+
+    kind: Kind
+    function: str
+    module: str
+    line: str
+    step: tuple[int, ...] = ()
+    segment: int = 0
+
+    @property
+    def place(self) -> str:
+        """Its module and step, or the line where it lies in no module."""
+        steps = "".join(f"[{t}]" for t in self.step)
+        return f"{self.module or self.line or 'unknown place'}{steps}"
+
+
+class Point(NamedTuple):
+    """A point on the way of the gradient.
+
+    Attributes:
+      name: what makes the array there.
+      kind: of the operation that makes it.
+      step: as in `Operation`.
+      on_all_paths: whether all paths from the inputs to the outputs pass it. If not, it is what a scan carries from
+        one step to the next, beside which there are other ways.
+    """
+
+    name: str
+    kind: Kind
+    step: tuple[int, ...] = ()
+    on_all_paths: bool = True
+
+
+class Branch(NamedTuple):
+    """One of several ways on from a point.
+
+    Attributes:
+      segment: number of the stretch between points that it lies in.
+      name: the first operation on it; "skip" if nothing but sums lies on it up to the next point.
+      step: as in `Operation`.
+    """
+
+    segment: int
+    name: str
+    step: tuple[int, ...] = ()
+
+
+class Activation(NamedTuple):
+    """An activation, and where it is applied."""
+
+    function: str
+    module: str
+    line: str
+    step: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """As in `Operation`."""
+        return Operation(Kind.ACTIVATION, *self).place
+
+
+Event = Operation | Point | Branch | Activation
+
+
+@dataclasses.dataclass
+class Findings:
+    """What was found, in the order of the program: what each is, and its numbers.
+
+    Attributes:
+      events: what each is.
+      numbers: kind of event -> arrays whose rows are the numbers of these events, in order.
+    """
+
+    events: list[Event] = dataclasses.field(default_factory=list)
+    numbers: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+
+    def add(self, event: Event, *numbers: Any) -> None:
+        """Adds one event."""
+        self.events.append(event)
+        self.numbers.setdefault(type(event).__name__, []).append(numbers)
+
+    def arrays(self) -> dict[str, jax.Array]:
+        """Returns the numbers of each kind of event, (events, numbers)."""
+        return {kind: jnp.concatenate(list(_in_blocks(rows))) for kind, rows in self.numbers.items()}
+
+    def repeated(self, events: Sequence[Event], arrays: dict[str, jax.Array], steps: Sequence[int]) -> None:
+        """Adds the events of a scan.
+
+        Args:
+          events: of one step.
+          arrays: their numbers, with a leading axis of the steps.
+          steps: in their order.
+        """
+        self.events += [event._replace(step=(t, *event.step)) for t in steps for event in events]
+        for kind, array in arrays.items():
+            ordered = array[jnp.asarray(steps, int)]
+            self.numbers.setdefault(kind, []).append(ordered.reshape(-1, *array.shape[2:]))
+
+    def extend(self, other: Findings) -> None:
+        """Adds the events of a body that is run once."""
+        self.events += other.events
+        for kind, rows in other.numbers.items():
+            self.numbers.setdefault(kind, []).extend(rows)
+
+
+def _in_blocks(rows: Sequence[Any]) -> Iterator[jax.Array]:
+    """Rows of single numbers put together column by column, which makes few operations; and arrays of rows."""
+    for single, group in itertools.groupby(rows, lambda row: isinstance(row, tuple)):
+        if single:
+            columns = (jnp.stack(list(column)) for column in zip(*group, strict=True))
+            yield jnp.concatenate([column.reshape(len(column), -1) for column in columns], axis=1)
+        else:
+            yield from group
+
+
+class Flow:
+    """Follows the flow through bodies."""
+
+    def __init__(self, name: Name, source: jax.Array, sources: int) -> None:
+        """Takes how places are named, and what the flow starts from.
+
+        Args:
+          name: makes a module's path of a place.
+          source: log norm of the gradient by all inputs.
+          sources: how many inputs there are, those that arguments select within loops counted in every step.
+        """
+        self._name, self._source, self._sources = name, source, sources
+
+    def started(self, log_norm: jax.Array) -> jax.Array:
+        """Returns the flow at an input."""
+        part = jnp.exp(2 * (log_norm - self._source))
+        usual = jnp.isfinite(self._source)
+        return jnp.where(usual, part, 1 / self._sources).astype(log_norm.dtype)
+
+    def through(self, body: Body, look: Look, entering: Sequence[Any]) -> tuple[Findings, list[Any]]:
+        """Returns what is found in a body, and the flow at each of its outputs.
+
+        Args:
+          body: the program.
+          look: what a backward pass saw of it.
+          entering: the flow at each of its inputs; None: there is none.
+        """
+        return _Through(self, body, look).follow(entering)
+
+    def row(self, node: Node, kind: Kind | None = None, function: str | None = None) -> Operation:
+        """Returns a node, or the sum of gradients behind it, as a row."""
+        return self.described(place_of(node.operation), kind or node.unit.kind, function or node.unit.function)
+
+    def described(self, place: Place, kind: Kind, function: str) -> Operation:
+        """Returns an operation at a place."""
+        return Operation(kind, function, self._name(place), str(next(iter(place.own_lines), "")))
+
+
+class _Through:
+    """Follows the flow through one body."""
+
+    def __init__(self, flow: Flow, body: Body, look: Look) -> None:
+        self._flow, self._body, self._look = flow, body, look
+        self._found = Findings()
+        self._weights: dict[int, jax.Array] = {}
+        self._arriving: dict[tuple[int, int], jax.Array] = {}
+        self._uses: dict[int, list[tuple[int, int]]] = {}
+        ports = [*(node.ports for node in body.nodes), tuple(body.flat.outputs)]
+        for position, parts in enumerate(look.parts):
+            for port in parts:
+                self._uses.setdefault(ports[position][port], []).append((position, port))
+        self._cuts = set(body.cuts)
+
+    def follow(self, entering: Sequence[Any]) -> tuple[Findings, list[Any]]:
+        body, look = self._body, self._look
+        for number, weight in zip(body.flat.inputs, entering, strict=True):
+            if weight is not None and number in look.norms:
+                before = self._weights.get(number)
+                self._weights[number] = weight if before is None else before + weight
+        for number in dict.fromkeys(body.flat.inputs):
+            if number in look.norms:
+                self._leave(number, None)
+        for position, node in enumerate(body.nodes):
+            if not any(n in look.norms for n in node.makes):
+                continue
+            if node.loop is None:
+                self._pass(position, node)
+            elif node.loop.length is None:
+                self._pass_again(position, node, node.loop)
+            else:
+                self._pass_scan(position, node, node.loop)
+            for number in node.makes:
+                if number in look.norms:
+                    self._leave(number, node)
+        last = len(body.nodes)
+        return self._found, [self._arriving.get((last, port)) for port in range(len(body.flat.outputs))]
+
+    def _leave(self, number: int, maker: Node | None) -> None:
+        """Parts the flow at an array."""
+        norm = self._look.norms[number]
+        if number in self._body.sources:
+            self._weights[number] = self._flow.started(norm)
+            if self._flow._sources > 1 and maker is not None:
+                row = self._flow.row(maker, Kind.RESIDUAL, "inputs")
+                self._row(row, times(self._weights[number], self._flow._source - norm), norm, self._flow._source)
+        weight = self._weights[number]
+        if number in self._body.points and maker is not None:
+            row = self._flow.row(maker)
+            name = f"{row.module} {row.function}" if row.module else f"{row.function} at {row.place}"
+            count = self._look.counts[number]
+            self._found.add(Point(name, row.kind), norm, count)
+        uses = self._uses.get(number, [])
+        logs = [self._look.parts[position][port] for position, port in uses]
+        if len(uses) == 1:
+            self._arriving[uses[0]] = weight
+        elif uses:
+            parts = fractions(jnp.stack(logs))
+            changes = sum(times(parts[i], norm - log) for i, log in enumerate(logs))
+            self._row(self._row_of_sum(maker, uses), times(weight, changes), log_sum(logs), norm)
+            for i, use in enumerate(uses):
+                self._arriving[use] = weight * parts[i]
+                if number in self._cuts:
+                    self._found.add(Branch(0, self._branch(use)), parts[i], logs[i])
+
+    def _row_of_sum(self, maker: Node | None, uses: Sequence[tuple[int, int]]) -> Operation:
+        """The sum of the gradients of several uses, as a row: where the array is made, or used first."""
+        function = f"sum of {len(uses)} gradients"
+        users = (self._body.nodes[position] for position, _ in uses if position < len(self._body.nodes))
+        node = maker or next(users, None)
+        return (
+            Operation(Kind.RESIDUAL, function, "", "")
+            if node is None
+            else self._flow.row(node, Kind.RESIDUAL, function)
+        )
+
+    def _branch(self, use: tuple[int, int]) -> str:
+        """The name of a way on from a point."""
+        position, _ = use
+        first = None
+        while position < len(self._body.nodes):
+            node = self._body.nodes[position]
+            first = first or node
+            if not node.keeps:
+                row = self._flow.row(node)
+                return f"{row.place}: {row.function}"
+            (made,) = node.makes
+            if made in self._cuts or len(self._uses.get(made, ())) != 1:
+                break
+            ((position, _),) = self._uses[made]
+        return "skip"
+
+    def _row(self, row: Operation, share: Any, behind: Any, before: Any, has_nan: Any = False) -> None:
+        """Adds a row: the share, the log norm on the side of the outputs and of the inputs, and if it makes a NaN."""
+        self._found.add(row, share, behind, before, jnp.asarray(has_nan, before.dtype))
+
+    def _pass(self, position: int, node: Node) -> None:
+        look = self._look
+        makes = [n for n in node.makes if n in look.norms]
+        behind = log_sum([look.norms[n] for n in makes])
+        parts = look.parts[position]
+        weights = [self._arriving[position, port] for port in parts]
+        if weights and not node.keeps:
+            if node.unit.factor != 1:
+                scaled = behind + math.log(abs(node.unit.factor))
+                row = self._flow.row(node, Kind.SCALE, "mul")
+                self._row(row, times(weights[0], scaled - behind), behind, scaled)
+                behind = scaled
+            share = sum(times(w, c - behind) for w, c in zip(weights, parts.values(), strict=True))
+            before = log_sum(list(parts.values()))
+            self._row(self._flow.row(node), share, behind, before, look.has_nan[position])
+        if position in look.states:
+            row = self._flow.row(node)
+            state = look.states[position]
+            self._found.add(Activation(row.function, row.module, row.line), *state[:5])
+            if state.histograms is not None:
+                self._found.numbers.setdefault("histogram", []).append(state.histograms[None])
+        if weights:
+            self._divide(node, makes, sum(weights[1:], weights[0]), behind)
+
+    def _divide(self, node: Node, makes: Sequence[int], weight: jax.Array, behind: jax.Array) -> None:
+        """Parts the flow between the arrays that an operation makes."""
+        norms = [self._look.norms[n] for n in makes]
+        parts = fractions(jnp.stack(norms)) * weight if len(makes) > 1 else [weight]
+        self._weights.update(zip(makes, parts, strict=True))
+        if len(makes) > 1:
+            share = sum(times(part, behind - norm) for part, norm in zip(parts, norms, strict=True))
+            row = self._flow.row(node, Kind.RESIDUAL, f"gradients of {len(makes)} parts")
+            self._row(row, share, behind, behind)
+
+    def _pass_again(self, position: int, node: Node, loop: Loop) -> None:
+        entering = [self._arriving.get((position, port)) for port in range(len(node.ports))]
+        found, leaving = self._flow.through(loop.body, self._look.within[position].look, entering)
+        self._found.extend(found)
+        self._collect(node, leaving)
+
+    def _collect(self, node: Node, leaving: Sequence[Any]) -> None:
+        for number, weight in zip(node.unit.steps[-1].outputs, leaving, strict=True):
+            if number in self._look.norms:
+                self._weights[number] = jnp.zeros_like(self._look.norms[number]) if weight is None else weight
+
+    def _pass_scan(self, position: int, node: Node, loop: Loop) -> None:
+        seen, norms = self._look.within[position], self._look.parts[position]
+        entering = [self._arriving.get((position, port)) for port in range(len(node.ports))]
+        consts, carry, _ = loop.parts(list(range(len(node.ports))))
+        shared, carried = len(consts), len(consts) + len(carry)
+        by_step: list[Any] = []
+        for port, weight in enumerate(entering):
+            if weight is None or shared <= port < carried:
+                by_step.append(None)
+                continue
+            parts = weight * fractions(seen.parts[port])
+            by_step.append(parts)
+            share = jnp.sum(times(parts, norms[port] - seen.parts[port]))
+            together = 0.5 * jax.nn.logsumexp(2 * seen.parts[port])
+            row = self._flow.row(node, Kind.RESIDUAL, "gradients of all steps")
+            self._row(row, share, together, norms[port])
+        body, look = loop.body, seen.look
+        zero = jnp.zeros_like(self._flow._source)
+        start = [
+            (zero if entering[shared + i] is None else entering[shared + i]) if number in look.norms else None
+            for i, number in enumerate(body.flat.inputs[shared:carried])
+        ]
+        events: list[Event] = []
+        states = [n for n in body.flat.inputs[shared:carried] if n in look.norms]
+
+        def one(weights: Any, x: Any) -> tuple[Any, Any]:
+            look, by_step = x
+            found, leaving = self._flow.through(body, look, [*by_step[:shared], *weights, *by_step[carried:]])
+            if states and not body.piped:
+                norm = log_sum([look.norms[n] for n in states])
+                counts = [look.counts[n] for n in states]
+                first = Findings()
+                first.add(Point(f"state of {self._flow.row(node).place}", Kind.OTHER, (), False), norm, sum(counts))
+                first.extend(found)
+                found = first
+            events[:] = found.events
+            after = [
+                None if w is None else (jnp.zeros_like(w) if new is None else new.astype(w.dtype))
+                for w, new in zip(weights, leaving, strict=False)
+            ]
+            return after, (found.arrays(), leaving[len(carry) :])
+
+        last, (arrays, columns) = lax.scan(one, start, (look, by_step), length=loop.length, reverse=loop.reverse)
+        order = list(range(loop.length or 0))
+        self._found.repeated(events, arrays, order[::-1] if loop.reverse else order)
+        totals = [None if column is None else column.sum() for column in columns]
+        outputs = node.unit.steps[-1].outputs
+        for i, column in enumerate(columns):
+            number = outputs[len(carry) + i]
+            inner = look.parts[-1].get(len(carry) + i)
+            if column is not None and number in self._look.norms and inner is not None:
+                norm = self._look.norms[number]
+                row = self._flow.row(node, Kind.RESHAPING, "scan")
+                share = jnp.sum(times(column, inner - norm))
+                self._row(row, share, norm, norm)
+        self._collect(node, [*last, *totals])
+
+
+def times(weight: Any, change: Any) -> Any:
+    """Returns a part of a change; nothing of one that nothing flows through."""
+    return jnp.where(weight == 0, 0, weight * change)

@@ -10,6 +10,7 @@ from paramact_jax.figures.histograms import layer_histograms
 from paramact_jax.figures.movement import Moves, moves_per_layer, moves_together
 from paramact_jax.figures.panels import curves_in_panels
 from paramact_jax.figures.paths import PathPanel, paths_in_the_plane
+from paramact_jax.figures.profile import gradient_profile
 from paramact_jax.figures.ranges import RangeHistory, range_panels
 from paramact_jax.figures.rates import curves_over_rates
 from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
@@ -34,6 +35,7 @@ __all__ = [
     "factor_panels",
     "gallery",
     "gradient_against_depth",
+    "gradient_profile",
     "layer_histograms",
     "likelihood_search",
     "moves_per_layer",

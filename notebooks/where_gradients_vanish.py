@@ -202,8 +202,8 @@ gradient_against_depth(np.arange(1, DEPTH + 1), {"PPNS, mean field": predictions
 #
 # ## Onward
 #
-# - `attribute` takes any chain of affine maps and elementwise functions, nnx or linen; look at a model of yours while
-#   it trains.
+# - `attribute` takes any network, nnx, linen or a function of params; look at a model of yours while it trains. The
+#   notebook `any_model` does it for a residual network and a transformer.
 # - `python -m experiments gradients` in the repository goes to 50 layers, for several initial scales.
 # - `quickstart` trains the sigmoid and PPNS; `seed_sweep` counts how often each converges.
 #

@@ -86,6 +86,7 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
                 functions,
                 protocol,
                 images,
+                looks=network not in DENSE_ONLY,
                 directory=kept / f"{protocol.sharing}-{name}".replace("/", "-").replace(": ", "-").replace(" ", "-"),
                 mesh=mesh,
                 on_progress=advanced,

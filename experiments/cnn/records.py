@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from experiments.cnn import gradient
 from experiments.cnn.images import Images
 from experiments.cnn.networks import LAYERS, counts
 from experiments.cnn.protocol import Combination, Protocol
@@ -54,6 +55,8 @@ def to_dataset(
         values = np.stack([t[f"notes.{name}"].values for t in trained.values()])
         data[name] = ((*by, "step", "layer"), values, {"description": description})
     sizes = [counts(combination, protocol) for combination in trained]
+    looked, of_looks = gradient.variables(trained)
+    data |= looked
     for kind in ("activations", "weights"):
         data[f"parameters_of_{kind}"] = ("combination", [getattr(size, kind) for size in sizes])
     schedule = Schedule(protocol.iterations, protocol.test_every, train_every=protocol.iterations)
@@ -64,6 +67,7 @@ def to_dataset(
         "train_step": schedule.train_steps,
         "step": np.arange(protocol.iterations),
         "layer": list(LAYERS),
+        **of_looks,
     }
     if dense_only:
         coords["dense_only"] = list(dense_only)

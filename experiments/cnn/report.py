@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cnn import statements
+from experiments.cnn import gradient, statements
 from experiments.cnn.pictures import best_first, figures, ranged
 from experiments.cnn.run_facts import combinations, conditions, diverged, label
 from experiments.cnn.table_1 import QUANTITIES, best_table, correlation_table, correlations, found, printed
@@ -62,6 +62,8 @@ def _named_tables(run: Run) -> dict[str, Table]:
         "rank_correlation": correlation_table(run),
         "statements": _statements_table(run),
     }
+    if (by_kind := gradient.table(run)) is not None:
+        named["gradient"] = by_kind
     if (combination := ranged(run)) is not None:
         named["ranges"] = _ranges_table(run, combination)
     return named

@@ -19,12 +19,13 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from experiments.cnn import gradient
 from experiments.cnn.images import Images
 from experiments.cnn.networks import PIXELS, convolutional, dense_only, ranges, started
 from experiments.cnn.protocol import CLASSES, Combination, Protocol
 from paramact_jax.activations import catalogue
 from paramact_jax.networks import Params, forward, params_of
-from paramact_jax.sweeps import Progress, Training, long_sweep, trial_key
+from paramact_jax.sweeps import Progress, Training, long_sweep, sweep, trial_key
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
 from paramact_jax.training.classifier import State
 
@@ -95,10 +96,11 @@ def dense_classifier(activation: str, protocol: Protocol) -> Classifier:
     )
 
 
-def training(functions: Classifier) -> Training:
+def training(functions: Classifier, *, looks: bool = False) -> Training:
     """The three functions for `long_sweep`, the initial scales and both learning rates among their settings.
 
-    NaN as `initial_a` leaves a at its own start, NaN as `activation_learning_rate` is the learning rate.
+    NaN as `initial_a` leaves a at its own start, NaN as `activation_learning_rate` is the learning rate. With `looks`,
+    the results tell what changes the gradient of the learned network, as "gradient".
     """
 
     def init(
@@ -136,7 +138,16 @@ def training(functions: Classifier) -> Training:
             of_activations,
         )
 
-    return Training(init, step, functions.summarise)
+    def summarise(
+        state: State, train_images: jax.Array, train_labels: jax.Array, test_images: jax.Array, test_labels: jax.Array
+    ) -> dict[str, Any]:
+        found = functions.summarise(state, train_images, train_labels, test_images, test_labels)
+        if not looks:
+            return found
+        seen = gradient.look(functions.network, state.params, train_images, train_labels)
+        return {**found, "gradient": {"after": seen}}
+
+    return Training(init, step, summarise)
 
 
 def conditions(protocol: Protocol) -> dict[str, Any]:
@@ -154,6 +165,7 @@ def train(
     protocol: Protocol,
     images: Images,
     *,
+    looks: bool = False,
     directory: Path | None = None,
     mesh: Mesh | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -164,21 +176,35 @@ def train(
       functions: see `classifier` and `dense_classifier`.
       protocol: the conditions, already checked.
       images: to train and to score.
+      looks: whether the results tell what changes the gradient before and after the training, see `gradient.look`.
       directory: where to go on from after an interruption, see `long_sweep`.
       mesh: devices to use, see `long_sweep`.
       on_progress: see `long_sweep`.
     """
-    return long_sweep(
-        training(functions),
-        range(protocol.first_seed, protocol.first_seed + protocol.trials),
+    three, settings = training(functions, looks=looks), images.settings() | conditions(protocol)
+    seeds = range(protocol.first_seed, protocol.first_seed + protocol.trials)
+
+    def start(
+        key: jax.Array, train_images: jax.Array, train_labels: jax.Array, weight_scale: ArrayLike, initial_a: ArrayLike
+    ) -> dict[str, jax.Array]:
+        params = three.init(key, train_images, train_labels, weight_scale, initial_a).params
+        return gradient.look(functions.network, params, train_images, train_labels)
+
+    found = long_sweep(
+        three,
+        seeds,
         iterations=protocol.iterations,
         block=1,
         directory=directory,
         mesh=mesh,
         on_progress=on_progress,
-        **images.settings(),
-        **conditions(protocol),
+        **settings,
     )
+    if not looks:
+        return found
+    shared = ("train_images", "train_labels", "weight_scale", "initial_a")
+    before = sweep(start, seeds, block=1, mesh=mesh, **{name: settings[name] for name in shared})
+    return found.merge(before.rename({str(name): f"gradient.before.{name}" for name in before.data_vars}))
 
 
 def seconds_per_step(

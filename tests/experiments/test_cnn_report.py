@@ -300,3 +300,24 @@ def test_sharing_is_compared_with_the_first_on_equal_seeds(tmp_path):
     assert summary["element"]["difference"] is None
     assert summary["layer"]["difference"]["difference"] == pytest.approx(0.02)
     assert (tmp_path / "loss.png").stat().st_size > 5_000
+
+
+def test_the_table_of_what_changes_the_gradient():
+    records = dataset(seeds=3)
+    assert "gradient" not in report._named_tables(run(records))
+    by = ("combination", "seed", "when")
+    shares = np.zeros((len(NAMES), 3, 2, 3))
+    shares[..., 0] = np.log(10) * np.array([-1.0, -2.0])  # linear, before and after
+    shares[..., 1] = np.log(10) * np.array([0.25, 0.5])
+    records = records.assign(
+        gradient_share=((*by, "kind"), shares),
+        gradient_saturated=((*by, "layer"), np.full((len(NAMES), 3, 2, 4), 0.125)),
+        gradient_dead=((*by, "layer"), np.full((len(NAMES), 3, 2, 4), np.nan)),
+    ).assign_coords(when=["before", "after"], kind=["linear", "activation", "gate"])
+    table = report._named_tables(run(records))["gradient"]
+    assert table.columns == [
+        *("convolutional / dense", "training", "decades", "linear", "activation", "saturated", "dead")
+    ]
+    assert table.rows[0][1:] == ["before", "-0.75", "-1.00", "0.25", "12% 12% 12% 12%", "- - - -"]
+    assert table.rows[1][1:5] == ["after", "-1.50", "-2.00", "0.50"]
+    assert len(table.rows) == 2 * len(NAMES)

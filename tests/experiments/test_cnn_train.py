@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from experiments.cnn import images, records
+from experiments.cnn.gradient import LOOKED_AT
 from experiments.cnn.networks import LAYERS, Counts, convolutional, counts, dense_only, ranges, started
 from experiments.cnn.protocol import DENSE_ONLY, Protocol, search_cells
 from experiments.cnn.search import train_cells
@@ -17,7 +18,7 @@ from experiments.cnn.train import classifier, dense_classifier, seconds_per_step
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.networks import params_of
 from paramact_jax.sweeps import trial_key
-from paramact_jax.training import Minibatches
+from paramact_jax.training import Minibatches, cross_entropy
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -188,6 +189,24 @@ def test_records_of_a_run(trained, used):
     assert np.isfinite(found["dense_only_test_loss"]).all()
     assert float(found["test_accuracy"].max()) <= 1
     assert found.attrs["synthetic"] == 1
+
+
+def test_what_changes_the_gradient_is_told_before_and_after(trained, used):
+    looked = train(classifier(PAIR, SMALL), SMALL, used, looks=True)
+    np.testing.assert_array_equal(looked["test.loss"], trained["test.loss"])
+    found = records.to_dataset(SMALL, {PAIR: looked}, used, dense_only={})
+    assert found["gradient_share"].dims == ("combination", "seed", "when", "kind")
+    assert found["gradient_dead"].sizes["layer"] == len(LAYERS)
+    model = convolutional(PAIR, SMALL, jax.random.split(trial_key(1))[0])
+    params = started(params_of(model), SMALL.weight_scale, SMALL.initial_a)
+    images_, labels = jnp.asarray(used.train_images[:LOOKED_AT]), jnp.asarray(used.train_labels[:LOOKED_AT])
+    by_image = jax.grad(lambda x: cross_entropy(model.apply(params, x), labels))(images_)
+    by_output = jax.grad(lambda y: cross_entropy(y, labels))(model.apply(params, images_))
+    expected = np.log(jnp.linalg.norm(by_image) / jnp.linalg.norm(by_output))
+    share = found["gradient_share"].sel(seed=1, when="before").squeeze()
+    assert float(share.sum()) == pytest.approx(float(expected), abs=1e-4)
+    assert {str(kind) for kind in share["kind"].values[abs(share) > 1e-3]} == {"linear", "activation", "pooling"}
+    assert "gradient_share" not in records.to_dataset(SMALL, {PAIR: trained}, used, dense_only={})
 
 
 def test_the_dense_network_is_trained_with_both_rates_too(used):

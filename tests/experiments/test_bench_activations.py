@@ -52,4 +52,5 @@ def test_a_changed_model_beside_itself():
     assert (row["model"], row["activations"]) == ("small", 2)
     assert row["plain"] > 0 < row["changed"]
     assert row["met"] == (row["ratio"] <= retrofitted.TARGET)
+    assert row["attribution_met"] == (row["attribution_ratio"] <= retrofitted.ATTRIBUTION_TARGET)
     assert "small" in retrofitted.table([row]).plain()

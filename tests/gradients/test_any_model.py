@@ -28,7 +28,7 @@ BUILDERS = {
     if builder.__module__ == module.__name__ and not inspect.signature(builder).parameters
     if "activations=" in inspect.getsource(builder)
 }
-QUICK = ("coder", "scanned", "graph")
+QUICK = ("coder", "scanned")
 HALF = ("attention",)
 """Which compute in bfloat16."""
 

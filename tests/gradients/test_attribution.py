@@ -13,6 +13,8 @@ from paramact_jax.networks import MLP, params_of, with_params
 from tests.gradients import oracle
 from tests.gradients.agreement import inputs
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def mse(outputs):
     return ((outputs - 0.3) ** 2).mean()
@@ -45,12 +47,12 @@ def gradient_norms(model, x, loss):
     ("name", "hidden", "dtype"),
     [
         *(
-            (name, hidden, dtype)
+            pytest.param(name, [3, 5, 4], dtype, marks=[] if name == "ppns" else [pytest.mark.slow])
             for name in ("sigmoid", "ppns", "leaky_relu")
-            for hidden in ([4], [3, 5, 4])
             for dtype in ("float32", "float64")
         ),
-        ("ppns", [8] * 50, "float32"),
+        ("sigmoid", [4], "float64"),
+        pytest.param("ppns", [8] * 50, "float32", marks=pytest.mark.slow),
         ("ppns", [8] * 15, "float64"),
     ],
 )
@@ -254,7 +256,13 @@ def test_signs_survive_where_the_gradient_underflows():
     assert found.histograms is None
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "ppns", "relu", "softsign", "selu", "pn_sigmoid", "hard_tanh", "gelu"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ppns", "relu", "selu"),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("sigmoid", "softsign", "pn_sigmoid", "hard_tanh", "gelu")),
+    ],
+)
 def test_a_perceptron_is_split_as_by_its_factors(name):
     model, x = MLP(5, [6, 4, 7], 2, name, rngs=nnx.Rngs(3)), inputs(8, 5)
 

@@ -117,6 +117,7 @@ _PLAIN_NAMES = {
     "select_n": "choice",
     "max": "larger of two",
     "min": "smaller of two",
+    **dict.fromkeys(REMAT, "recomputed part"),
 }
 _POOLING = ("reduce_", "cum", "select_and_", "argm")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.experimental.ode import odeint
 
 from paramact_jax.gradients import Kind, attribute
 from tests.zoo.case import normal, to_ones, weight
@@ -258,6 +259,50 @@ def test_trials_and_settings_are_vmapped_together():
         )
     assert "of (3,) networks" in str(together)
     assert together.decay.log_norm.shape == (3, 0)
+
+
+@jax.custom_vjp
+def clipped(x):
+    return x
+
+
+clipped.defvjp(lambda x: (x, None), lambda _, gradient: (jnp.clip(gradient, -0.01, 0.01),))
+
+
+def printing(p, x):
+    jax.debug.print("{}", x.sum())
+    return jnp.tanh(x @ p)
+
+
+def counted(p, x):
+    end = lax.while_loop(lambda state: state[1] < 3, lambda state: (2 * state[0], state[1] + 1), (1.0, 0))
+    return jnp.tanh(x @ p) * end[0]
+
+
+@pytest.mark.parametrize(
+    ("f", "loss"),
+    [
+        pytest.param(lambda p, x: clipped(x @ p), to_ones, id="a rule that is not linear"),
+        pytest.param(lambda p, x: jnp.abs((x + 0j) @ (p + 1j * p.T)), to_ones, id="complex numbers"),
+        pytest.param(lambda p, x: (h := x @ p) * jnp.where(h > 0, 1.0, p[0, 0]), to_ones, id="a learned slope"),
+        pytest.param(lambda p, x: jnp.tanh(x @ p) + lax.stop_gradient(x) @ p, to_ones, id="a stopped gradient"),
+        pytest.param(lambda p, x: (x @ p, p.sum()), lambda out: (out[0] * out[1]).sum(), id="a result of params"),
+        pytest.param(printing, to_ones, id="a debug print"),
+        pytest.param(lambda p, x: jnp.tanh(x @ p[:, :1] - p[:1]), to_ones, id="a shift that repeats"),
+        pytest.param(lambda p, x: odeint(lambda y, t: jnp.tanh(y @ p), x, np.arange(2.0))[-1], to_ones, id="a solver"),
+        pytest.param(lambda p, x: sum(lax.optimization_barrier((x @ p, x))), to_ones, id="a barrier"),
+        pytest.param(
+            lambda p, x: lax.scan(lambda c, _: (c @ p, None), x, None, length=0)[0] @ p, to_ones, id="no step"
+        ),
+        pytest.param(counted, to_ones, id="a while loop beside the way"),
+    ],
+)
+def test_what_other_people_write_is_as_jaxs_gradient_has_it(f, loss):
+    found = attribute(f, KERNELS[0], X, loss=loss)
+    by_params, by_x = jax.grad(lambda p, x: loss(f(p, x)), argnums=(0, 1))(KERNELS[0], X)
+    assert found.log_norm[0] == pytest.approx(np.log(jnp.linalg.norm(by_x)), abs=2e-5)
+    assert found.gradient_log_norm[0] == pytest.approx(np.log(jnp.linalg.norm(by_params)), abs=2e-5)
+    assert_adds_up(found)
 
 
 def test_what_has_no_derivative_is_refused_with_its_place():

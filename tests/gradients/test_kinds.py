@@ -158,6 +158,22 @@ def test_a_and_b_belong_to_the_activation():
     )
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda h: 30 * h * jax.nn.sigmoid(h),
+        lambda h: jax.nn.gelu(30 * h),
+        lambda h: jnp.where(h > 0, 30 * h, 0),
+        lambda h: 30 * h / (1 + jnp.abs(h)),
+    ],
+    ids=["silu", "gelu", "relu", "soft sign"],
+)
+def test_a_factor_within_an_activation_is_a_scale(f):
+    found = kinds(lambda p, x: f(x @ p[0]))
+    assert found["scale"] == pytest.approx(np.log(30), rel=1e-4)
+    assert found.get("activation", 0) <= 0.2
+
+
 def test_every_kind_is_explained():
     import inspect
 

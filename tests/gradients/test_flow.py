@@ -289,7 +289,7 @@ def counted(p, x):
         pytest.param(lambda p, x: (x @ p, p.sum()), lambda out: (out[0] * out[1]).sum(), id="a result of params"),
         pytest.param(printing, to_ones, id="a debug print"),
         pytest.param(lambda p, x: jnp.tanh(x @ p[:, :1] - p[:1]), to_ones, id="a shift that repeats"),
-        pytest.param(lambda p, x: odeint(lambda y, t: jnp.tanh(y @ p), x, np.arange(2.0))[-1], to_ones, id="a solver"),
+        pytest.param(lambda p, x: odeint(lambda y, t: jnp.tanh(y @ p), x, jnp.arange(2.0))[-1], to_ones, id="a solver"),
         pytest.param(lambda p, x: sum(lax.optimization_barrier((x @ p, x))), to_ones, id="a barrier"),
         pytest.param(
             lambda p, x: lax.scan(lambda c, _: (c @ p, None), x, None, length=0)[0] @ p, to_ones, id="no step"

@@ -24,7 +24,6 @@ from paramact_jax.gradients.spectra import Spectra, spectra
 from paramact_jax.layers.calls import FlatCall
 from paramact_jax.layers.models import NnxCall, call_of, explained
 from paramact_jax.programs import Program, trace
-from paramact_jax.programs.places import Place
 from paramact_jax.programs.program import opened
 from paramact_jax.programs.sites import sites
 
@@ -239,17 +238,14 @@ def _of_outputs(program: Program, loss: Any) -> tuple[Callable[[Any], jax.Array]
         loss = lambda output: jax.tree.leaves(output)[0]  # noqa: E731
     if not callable(loss):
         raise TypeError(f"attribute: expected a function of what the model returns as loss, got {type(loss).__name__}")
-    closed, made = jax.make_jaxpr(loss, return_shape=True)(program.outputs)
-    values = jax.tree.leaves(made)
+    traced = trace(loss, program.outputs)
+    values = jax.tree.leaves(traced.outputs)
     if len(values) != 1 or values[0].shape != () or not jnp.issubdtype(values[0].dtype, jnp.floating):
         got = ", ".join(f"{value.dtype}{list(value.shape)}" for value in values) or "nothing"
         raise TypeError(f"attribute: expected a loss that returns one float number, got {got}")
-    jaxpr, _ = opened(closed)
-    needed = {id(atom) for atom in jaxpr.outvars}
-    for equation in reversed(jaxpr.eqns):
-        if any(id(v) in needed for v in equation.outvars):
-            needed.update(map(id, equation.invars))
-    return loss, [id(v) in needed for v in jaxpr.invars]
+    jaxpr, _ = opened(traced.closed)
+    read = set(map(id, jaxpr.outvars)).union(*(map(id, equation.invars) for equation in jaxpr.eqns))
+    return loss, [id(v) in read for v in jaxpr.invars]
 
 
 def _read(program: Program, flat: FlatCall, model: Any, wanted: Sequence[bool]) -> Body:
@@ -298,7 +294,7 @@ def _look(
     sources = body.sources_on_the_way()
     inputs = [n for n in dict.fromkeys(body.flat.inputs) if n in seen.norms]
     source = log_sum([*(seen.norms[n] for n in inputs), *_selected(body, seen)])
-    flow = Flow(lambda place: _module(place, scope), source, sources)
+    flow = Flow(scope, source, sources)
     found = Findings()
     if inputs or sources > 1 or body.points.isdisjoint(body.sources):
         found.add(
@@ -367,10 +363,6 @@ def _gradient(
 
     gradients = jax.grad(of_wanted, allow_int=True)(outputs)
     return [None if g.dtype == jax.dtypes.float0 else scaled(g) for g in gradients]
-
-
-def _module(place: Place, scope: Callable[[str], str]) -> str:
-    return scope(place.scope)
 
 
 def _spectra(model: Any, args: Sequence[Any]) -> Spectra:

@@ -199,15 +199,13 @@ class Backward:
             if maker is None or not maker.is_cheap:
                 needed[number] = None
             elif maker not in again:
-                for own in maker.takes:
+                for own in maker.unit.takes:
                     need(own)
                 again.append(maker)
 
-        for number in node.takes:
+        for number in node.unit.takes:
             need(number)
-        floats = [n for n in needed if jnp.issubdtype(values[n].dtype, jnp.inexact) and n not in body.flat.constants]
-        kept, made = lax.optimization_barrier(([values[n] for n in floats], dict(made)))
-        at_hand = dict(values) | dict(zip(floats, kept, strict=True))
+        at_hand, made = _once_here(values, [n for n in needed if n not in body.flat.constants], made)
         for maker in again:
             at_hand |= run_steps(maker.unit.steps, at_hand)
         return at_hand, made
@@ -226,11 +224,8 @@ class Backward:
     ) -> tuple[dict[int, Scaled], LookWithin]:
         """Through a body that is computed again."""
         (step,) = node.unit.steps
-        floats = [n for n in dict.fromkeys(step.inputs) if jnp.issubdtype(values[n].dtype, jnp.inexact)]
-        # not before the gradient is here: what is computed again is not to be kept until then
-        kept, made = lax.optimization_barrier(([values[n] for n in floats], dict(made)))
-        values = collections.ChainMap(dict(zip(floats, kept, strict=True)), dict(values))
-        inputs = [values[n] for n in step.inputs]
+        at_hand, made = _once_here(values, list(dict.fromkeys(step.inputs)), made)
+        inputs = [at_hand[n] for n in step.inputs]
         inner, carries = self.run(loop.body, inputs)
         back, look = self.back(loop.body, inner, carries, [made.get(n) for n in step.outputs])
         return {port: gain for port, gain in enumerate(back) if gain is not None}, LookWithin(look, {})
@@ -288,6 +283,18 @@ class Backward:
             if number in node.reads and gain is not None
         }
         return found, LookWithin(look, parts)
+
+
+def _once_here(
+    values: Mapping[int, Any], numbers: Sequence[int], made: Mapping[int, Scaled]
+) -> tuple[dict[int, Any], Mapping[int, Scaled]]:
+    """The arrays and gradients, those of these numbers not before the gradients are here.
+
+    What is computed again from them is then not merged with the first computation, whose results would be kept.
+    """
+    floats = [n for n in numbers if jnp.issubdtype(values[n].dtype, jnp.inexact)]
+    held, made = lax.optimization_barrier(([values[n] for n in floats], dict(made)))
+    return dict(values) | dict(zip(floats, held, strict=True)), made
 
 
 def _zero_like(like: Scaled | None) -> Scaled | None:
@@ -382,11 +389,10 @@ class _Signs:
 
     def __init__(self, body: Body) -> None:
         self._before: dict[int, int] = {}
-        makers = {n: node for node in body.nodes for n in node.makes}
         for node in body.nodes:
             if node.unit.kind is Kind.ACTIVATION and node.data:
                 number = node.data[0]
-                while (maker := makers.get(number)) is not None and len(maker.data) == 1:
+                while (maker := body.makers.get(number)) is not None and len(maker.data) == 1:
                     if not (maker.keeps or maker.unit.kind is Kind.MASKING):
                         break
                     number = maker.data[0]

@@ -23,9 +23,7 @@ from paramact_jax.gradients.backward import Look
 from paramact_jax.gradients.graph import Body, Loop, Node
 from paramact_jax.gradients.kinds import Kind
 from paramact_jax.gradients.scaling import fractions, log_sum
-from paramact_jax.programs.places import Place, place_of
-
-Name = Callable[[Place], str]
+from paramact_jax.programs.places import place_of
 
 
 class Operation(NamedTuple):
@@ -156,15 +154,15 @@ def _in_blocks(rows: Sequence[Any]) -> Iterator[jax.Array]:
 class Flow:
     """Follows the flow through bodies."""
 
-    def __init__(self, name: Name, source: jax.Array, sources: int) -> None:
-        """Takes how places are named, and what the flow starts from.
+    def __init__(self, scope: Callable[[str], str], source: jax.Array, sources: int) -> None:
+        """Takes how modules are named, and what the flow starts from.
 
         Args:
-          name: makes a module's path of a place.
+          scope: makes a module's path of the scopes of a place.
           source: log norm of the gradient by all inputs.
           sources: how many inputs there are, those that arguments select within loops counted in every step.
         """
-        self._name, self._source, self._sources = name, source, sources
+        self._scope, self._source, self._sources = scope, source, sources
 
     def started(self, log_norm: jax.Array) -> jax.Array:
         """Returns the flow at an input."""
@@ -184,11 +182,9 @@ class Flow:
 
     def row(self, node: Node, kind: Kind | None = None, function: str | None = None) -> Operation:
         """Returns a node, or the sum of gradients behind it, as a row."""
-        return self.described(place_of(node.operation), kind or node.unit.kind, function or node.unit.function)
-
-    def described(self, place: Place, kind: Kind, function: str) -> Operation:
-        """Returns an operation at a place."""
-        return Operation(kind, function, self._name(place), str(next(iter(place.own_lines), "")))
+        place, unit = place_of(node.operation), node.unit
+        line = str(next(iter(place.own_lines), ""))
+        return Operation(kind or unit.kind, function or unit.function, self._scope(place.scope), line)
 
 
 class _Through:

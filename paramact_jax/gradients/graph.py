@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -51,12 +51,6 @@ class Node:
     makes: tuple[int, ...]
     keeps: bool
     loop: Loop | None = None
-
-    @functools.cached_property
-    def takes(self) -> tuple[int, ...]:
-        """All arrays that it takes."""
-        made = {number for step in self.unit.steps for number in step.outputs}
-        return tuple(dict.fromkeys(n for step in self.unit.steps for n in step.inputs if n not in made))
 
     @property
     def is_cheap(self) -> bool:
@@ -129,7 +123,7 @@ class Body:
 
     Attributes:
       flat: its operations.
-      nodes: in order, those that a gradient does not pass among them.
+      make_nodes: makes `nodes`, the first time that they are needed.
       levels: of all arrays.
       sources: arrays made here that a gradient ends at: what arguments select of learned parameters.
       live: arrays that a gradient comes back by.
@@ -140,7 +134,7 @@ class Body:
     """
 
     flat: FlatProgram
-    nodes: list[Node]
+    make_nodes: Callable[[], list[Node]]
     levels: dict[int, Level]
     sources: list[int]
     live: set[int] = dataclasses.field(default_factory=set)
@@ -148,6 +142,11 @@ class Body:
     cuts: list[int] = dataclasses.field(default_factory=list)
     points: frozenset[int] = frozenset()
     counted: frozenset[int] = frozenset()
+
+    @functools.cached_property
+    def nodes(self) -> list[Node]:
+        """Its operations in units, in order, those that a gradient does not pass among them."""
+        return self.make_nodes()
 
     @functools.cached_property
     def makers(self) -> dict[int, Node]:
@@ -252,15 +251,16 @@ class Reader:
                     sources.append(number)
             if loop is not None:
                 loops[id(step)] = loop
-        units = units_of(flat, known, self._sites, self._records)
-        nodes = [self._node(unit, known, flat, loops.get(id(unit.steps[0]))) for unit in units]
-        return Body(flat, nodes, known, sources)
+
+        def nodes() -> list[Node]:
+            units = units_of(flat, known, self._sites, self._records)
+            return [self._node(unit, known, flat, loops.get(id(unit.steps[0]))) for unit in units]
+
+        return Body(flat, nodes, known, sources)  # a scan's body is read until it settles, and only the last is used
 
     def _node(self, unit: Unit, levels: Mapping[int, Level], flat: FlatProgram, loop: Loop | None) -> Node:
-        made = {number for step in unit.steps for number in step.outputs}
         last = unit.steps[-1]
-        read = dict.fromkeys(n for step in unit.steps for n in step.inputs if n not in made)
-        reads = tuple(n for n in read if levels[n] >= Level.LEARNED)
+        reads = tuple(n for n in unit.takes if levels[n] >= Level.LEARNED)
         makes = tuple(n for n, v in zip(last.outputs, last.equation.outvars, strict=True) if levels[n] >= Level.LEARNED)
         data = tuple(n for n in reads if levels[n] is Level.DATA)
         return Node(unit, reads, data, makes, keeps_norm(unit, levels, flat), loop)

@@ -91,6 +91,12 @@ class Unit:
     known: Known | None = None
     factor: float = 1.0
 
+    @property
+    def takes(self) -> tuple[int, ...]:
+        """All arrays that the steps take from others."""
+        made = {number for step in self.steps for number in step.outputs}
+        return tuple(dict.fromkeys(n for step in self.steps for n in step.inputs if n not in made))
+
 
 _LINEAR = frozenset(("dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"))
 _SUMS = frozenset(("add", "sub", "add_any", "neg"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from paramact_jax.programs import trace, trials_last, walk
+from paramact_jax.programs import branches, trace, trials_last, walk
 from paramact_jax.programs.branches import LARGEST, NOT_TAKEN, Stretch, known_branches
 from paramact_jax.training import Classifier, Minibatches, Schedule
 
@@ -116,6 +116,22 @@ def test_nested_conditionals():
     assert known.taken(0, 6).tolist() == [[1, -1, 1], [0, 0, -1], [0, 0, -1], [1, -1, 0], [0, 0, -1], [0, 1, -1]]
 
 
+def test_nested_conditionals_three_deep():
+    def step(x, i):
+        return lax.cond(i % 2 == 0, lambda: lax.cond(i % 3 == 0, lambda: every(4, x, i), lambda: x), lambda: grown(x))
+
+    known = check(step, found=3)
+    assert known.taken(0, 7).tolist() == [
+        [1, 1, 1],
+        [0, -1, -1],
+        [1, 0, -1],
+        [0, -1, -1],
+        [1, 0, -1],
+        [0, -1, -1],
+        [1, 1, 0],
+    ]
+
+
 def test_one_function_in_several_branches_and_called_twice():
     nested = jax.jit(functools.partial(every, 2))
 
@@ -130,8 +146,8 @@ def test_one_function_in_several_branches_and_called_twice():
 
 @pytest.mark.parametrize("shift", [-3, 0, 2])
 def test_a_switch_whose_index_is_out_of_range(shift):
-    branches = [grown, shrunk, jnp.negative, lambda x: every(3, x, jnp.int32(1))]
-    known = check(lambda x, i: lax.switch(i % 7 + shift, branches, x), found=2)
+    functions = [grown, shrunk, jnp.negative, lambda x: every(3, x, jnp.int32(1))]
+    known = check(lambda x, i: lax.switch(i % 7 + shift, functions, x), found=2)
     expected = np.clip(np.arange(MANY) % 7 + shift, 0, 3)
     np.testing.assert_array_equal(known.taken(0, MANY)[:, 0], expected)
     np.testing.assert_array_equal(known.taken(0, MANY)[:, 1], np.where(expected == 3, 0, NOT_TAKEN))
@@ -342,6 +358,8 @@ def test_indices_are_computed_on_the_cpu_wherever_the_constants_are():
         program, which = counted(step, X)
         taken = known_branches(program, which).taken(0, 10)
     assert taken.tolist() == [[i in (3, 8), i == 5] for i in range(10)]
+    with jax.default_device(elsewhere), branches._cpu():
+        assert jnp.zeros(1).devices() == {jax.devices("cpu")[0]}
 
 
 def test_a_million_iterations_take_less_than_a_second():

@@ -30,25 +30,27 @@ class Lineup:
     Attributes:
       protocol: the conditions.
       iterations: of a run of the fast contestants.
-      cpus: the devices all share.
+      devices: those all share.
       program: the yardstick, if given.
       pytorch: None if PyTorch takes part, otherwise why not.
     """
 
     protocol: Protocol
     iterations: int
-    cpus: list[jax.Device]
+    devices: list[jax.Device]
     program: Yardstick | None
     pytorch: str | None
 
     def contestants(self, record: Activation) -> list[Contestant]:
         """All contestants of one activation, compiled, from the same initial params; this project is the first."""
         rows = self._yardstick_rows(record.name)
-        params = self._initial(record) if rows is None else yardstick.to_params(rows, parametric=bool(record.params))
-        found = [project.contestant(record, params, self.protocol, self.iterations, trial_mesh(self.cpus))]
+        params = (
+            self.initial_params(record) if rows is None else yardstick.to_params(rows, parametric=bool(record.params))
+        )
+        found = [project.contestant(record, params, self.protocol, self.iterations, trial_mesh(self.devices))]
         if self.program is not None and rows is not None:
             found.append(yardstick.contestant(self.program, record.name, rows, self.protocol, self.iterations))
-        for devices in [self.cpus] if len(self.cpus) == 1 else [self.cpus[:1], self.cpus]:
+        for devices in [self.devices] if len(self.devices) == 1 else [self.devices[:1], self.devices]:
             found.append(usual.contestant(record, params, self.protocol, self._usual_iterations, devices))
         if self.pytorch is None:
             from experiments.bench import pytorch
@@ -58,7 +60,7 @@ class Lineup:
 
     def about(self) -> dict[str, dict[str, Any]]:
         """By contestant: what it is and on how much it is measured, or why it is not."""
-        cores, trials = len(self.cpus), self.protocol.trials
+        cores, trials = len(self.devices), self.protocol.trials
 
         def whole(what: str, iterations: int) -> dict[str, Any]:
             return {"what": what, "trials": trials, "iterations": iterations, "extrapolated": False}
@@ -102,9 +104,12 @@ class Lineup:
             bias_std=self.protocol.bias_std,
         )
 
-    def _initial(self, record: Activation) -> Params:
+    def initial_params(self, record: Activation) -> Params:
+        """Initial params of all trials under an activation."""
         init = training(record).init
-        over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["now"].params, mesh=trial_mesh(self.cpus))
+        over = OverTrials(
+            lambda seed, given: init(trial_key(seed), **given)["now"].params, mesh=trial_mesh(self.devices)
+        )
         seeds = np.arange(self.protocol.trials, dtype=np.uint32) + np.uint32(self.protocol.first_seed)
         given = {name: value for name, value in settings_for(self.protocol, record).items() if name != "settings"}
         return OverTrials.collect(over(over.place(seeds), given), self.protocol.trials)

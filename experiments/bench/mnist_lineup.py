@@ -36,14 +36,14 @@ class Lineup:
       activation: name.
       protocol: the conditions; its seeds are those trained at once.
       digits: flattened images.
-      cpus: the CPU devices.
+      devices: those to train on.
       least: steps that a run makes at least: whole epochs, each with its shuffle.
     """
 
     activation: str
     protocol: Protocol
     digits: Digits
-    cpus: Sequence[jax.Device]
+    devices: Sequence[jax.Device]
     least: int
 
     @property
@@ -74,10 +74,10 @@ class Lineup:
 
     def trainers(self) -> list[Contestant]:
         """Contestants that train; their losses are those of all test images, before and after: (2, seeds)."""
-        found = [self._project("one_seed", 1, self.cpus)]
-        if len(self.cpus) > 1:
-            found.append(self._project("one_seed_one_device", 1, self.cpus[:1]))
-        found.append(self._project("seeds_at_once", self.protocol.seeds, self.cpus))
+        found = [self.project("one_seed", 1, self.devices)]
+        if len(self.devices) > 1:
+            found.append(self.project("one_seed_one_device", 1, self.devices[:1]))
+        found.append(self.project("seeds_at_once", self.protocol.seeds, self.devices))
         if self.pytorch is None:
             from experiments.bench import pytorch_mnist
 
@@ -116,7 +116,7 @@ class Lineup:
 
     def about(self, contestants: Sequence[Contestant]) -> dict[str, Any]:
         """By contestant: what it is, or why it is not there."""
-        devices, seeds = len(self.cpus), self.protocol.seeds
+        devices, seeds = len(self.devices), self.protocol.seeds
         program = "the experiment's program: minibatches drawn inside, gradient range noted, no scores"
         skipped = {"skipped": "there is one CPU device"}
         compiled = {found.name: {"compile_seconds": found.compile_seconds} for found in contestants}
@@ -141,7 +141,7 @@ class Lineup:
         """Initial params of the first seed."""
         return jax.tree.map(np.asarray, self.functions.start(trial_key(self.protocol.first_seed))[0])
 
-    def _project(self, name: str, seeds: int, devices: Sequence[jax.Device]) -> Contestant:
+    def project(self, name: str, seeds: int, devices: Sequence[jax.Device]) -> Contestant:
         """The program that `long_sweep` makes of the training, compiled, without its saving."""
         functions, mesh = self.functions, trial_mesh(list(devices))
 

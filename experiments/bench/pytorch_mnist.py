@@ -1,7 +1,8 @@
-"""PyTorch on digits: the same network as an ordinary module, trained in an eager loop. Needs torch."""
+"""PyTorch on digits: the same network as an ordinary module, trained in a loop, eager or compiled. Needs torch."""
 
 from __future__ import annotations
 
+import copy
 import time
 
 import numpy as np
@@ -17,7 +18,16 @@ from paramact_jax.networks import Params
 NAME = "pytorch"
 
 
-def trainer(activation: str, params: Params, protocol: Protocol, digits: Digits, chosen: np.ndarray) -> Contestant:
+def trainer(
+    activation: str,
+    params: Params,
+    protocol: Protocol,
+    digits: Digits,
+    chosen: np.ndarray,
+    *,
+    device: str = "cpu",
+    mode: str | None = None,
+) -> Contestant:
     """PyTorch, ready to train one network; its losses are those of all test images, before and after: (2, 1).
 
     Args:
@@ -26,6 +36,8 @@ def trainer(activation: str, params: Params, protocol: Protocol, digits: Digits,
       protocol: plain gradient descent, with one learning rate for all params.
       digits: flattened images.
       chosen: (steps, batch), the images of each step.
+      device: "cpu" or "cuda".
+      mode: of `torch.compile`, which the first training calls; None: eager.
 
     Raises:
       ValueError: for other conditions than these.
@@ -33,21 +45,32 @@ def trainer(activation: str, params: Params, protocol: Protocol, digits: Digits,
     rates = {protocol.learning_rate, protocol.learning_rate_a, protocol.learning_rate_b}
     if protocol.optimiser != "sgd" or len(rates) > 1:
         raise ValueError(f"expected sgd with one learning rate, got {protocol.optimiser} with {sorted(rates)}")
-    images, labels = torch.tensor(digits.train_images), torch.tensor(digits.train_labels, dtype=torch.int64)
-    batches = torch.tensor(chosen, dtype=torch.int64)
+    images = torch.tensor(digits.train_images, device=device)
+    labels = torch.tensor(digits.train_labels, dtype=torch.int64, device=device)
+    batches = torch.tensor(chosen, dtype=torch.int64, device=device)
+    model = network(activation, params).to(device)
+    initial = copy.deepcopy(model.state_dict())
+    called = model if mode is None else torch.compile(model, mode=mode)
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     def trained(steps: int) -> tuple[nn.Module, float]:
-        model = network(activation, params)
+        model.load_state_dict(initial)
         optimiser = torch.optim.SGD(model.parameters(), lr=protocol.learning_rate)
+        wait()
         begin = time.perf_counter()
         for batch in batches[:steps]:
             optimiser.zero_grad()
-            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+            nn.functional.cross_entropy(called(images[batch]), labels[batch]).backward()
             optimiser.step()
+        wait()
         return model, time.perf_counter() - begin
 
     def losses() -> np.ndarray:
-        return np.array([[_score(trained(steps)[0], *_test(digits))[0]] for steps in (0, CHECKED)])
+        test = [x.to(device) for x in _test(digits)]
+        return np.array([[_score(trained(steps)[0], *test)[0]] for steps in (0, CHECKED)])
 
     return Contestant(NAME, lambda: trained(len(batches))[1], losses, 1, len(batches))
 

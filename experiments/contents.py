@@ -150,6 +150,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
                 "cnn": f"{_IMAGES} --rounds 1 --steps 12 --json OUT.json",
                 "activations": "--rounds 1 --functions tanh --json OUT.json",
                 "sweeps": "--rounds 1 --trials 128 1024 --json OUT.json",
+                "accelerator": "--small --parts info --json OUT.json",
             },
         ),
         Entry("findings", Findings, {"": ""}),

@@ -1,4 +1,4 @@
-"""`python -m experiments bench xor10`, `bench activations`, `bench sweeps` and `bench mnist`."""
+"""`python -m experiments bench xor10`, `bench activations`, `bench mnist`, and the others together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments.bench.accelerator import BenchAccelerator
 from experiments.bench.cnn_command import BenchCnn
 from experiments.bench.output import check, say, show
 from experiments.bench.sweeps_command import BenchSweeps
@@ -162,8 +163,9 @@ class Bench:
         | Annotated[BenchSweeps, tyro.conf.subcommand("sweeps")]
         | Annotated[BenchMnist, tyro.conf.subcommand("mnist")]
         | Annotated[BenchCnn, tyro.conf.subcommand("cnn")]
+        | Annotated[BenchAccelerator, tyro.conf.subcommand("accelerator")]
     )
 
-    def prepare(self) -> Callable[[], None]:
+    def prepare(self) -> Callable[[], int | None]:
         """As the command it was given."""
         return self.what.prepare()

@@ -22,8 +22,6 @@ _RATIOS = (("project", "yardstick"), ("usual", "project"), ("usual_sharded", "pr
 def render(result: dict[str, Any]) -> str:
     """A result of `measure` for a terminal."""
     tables = [_times(result), _ratios(result), _compilation(result)]
-    if result["accelerator"] is not None:
-        tables.append(_accelerator(result["accelerator"]))
     texts = [_machine(result), *(table.plain() for table in tables), _contestants(result), _targets(result)]
     return "\n".join(texts)
 
@@ -101,21 +99,6 @@ def _targets(result: dict[str, Any]) -> str:
         f"{target['target']}: {words[target['met']]}"
         + ("\n" if target["value"] is None else f" ({target['value']:.2f})\n")
         for target in result["targets"]
-    )
-
-
-def _accelerator(section: dict[str, Any]) -> Table:
-    return Table(
-        title=f"{section['trials']:,} trials x {section['iterations']:,} iterations on {section['devices']} x "
-        f"{section['device']}: seconds",
-        columns=["activation", "training", "compilation"],
-        rows=[
-            *(
-                [name, f"{seconds:.2f}", f"{section['compile_seconds'][name]:.1f}"]
-                for name, seconds in section["seconds"].items()
-            ),
-            ["total", f"{section['total_seconds']:.2f}", ""],
-        ],
     )
 
 

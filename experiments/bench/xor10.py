@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 
-from experiments.bench.accelerator import measure_accelerator
 from experiments.bench.contest import check_same_problem, race
 from experiments.bench.lineup import Lineup, without_pytorch
 from experiments.bench.machine import machine_and_versions
@@ -50,7 +49,7 @@ def measure(
     Returns:
       A dict for JSON: `machine`, `versions`, `commit`, `parameters`, `contestants` (what each is, or why it was
       skipped), `rows` (one an activation: microseconds of one iteration of all trials, ratios by round, seconds to
-      compile), `totals`, `targets`, and `accelerator` (None where the default backend is the CPU).
+      compile), `totals` and `targets`.
 
     Raises:
       ValueError: for a number that cannot be used, an activation that is not in [P, Table 5], or as
@@ -76,16 +75,11 @@ def measure(
             compile_seconds = {c.name: c.compile_seconds for c in contestants if c.compile_seconds is not None}
             rows.append(Row(name, race(contestants, rounds=rounds, trials=trials), compile_seconds))
 
-    accelerator = None
-    if jax.default_backend() != "cpu":
-        on_progress(f"all activations on {jax.devices()[0].device_kind}")
-        accelerator = measure_accelerator(protocol)
     return {
         **machine_and_versions(len(cpus)),
         "parameters": {"rounds": rounds, "iterations_a_run": iterations, **dataclasses.asdict(protocol)},
         "contestants": lineup.about(),
         **summarise(rows),
-        "accelerator": accelerator,
     }
 
 

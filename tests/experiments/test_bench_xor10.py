@@ -1,5 +1,4 @@
 import json
-import re
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ def test_a_result_is_json_with_the_documented_entries(result):
     assert set(result["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy", "torch"}
     assert result["parameters"]["trials"] == 64
     assert result["parameters"]["loss"] == "half-mse"
-    assert result["accelerator"] is None
     assert [row["activation"] for row in result["rows"]] == list(NAMES)
 
 
@@ -51,14 +49,6 @@ def test_render_shows_every_contestant_and_activation(result):
     text = render(result)
     for part in ("yardstick: skipped", "this project:", "usual way:", "PyTorch: skipped", "not measured", *NAMES):
         assert part in text
-
-
-def test_render_shows_the_section_of_an_accelerator(result):
-    seconds = dict.fromkeys(NAMES, 0.25)
-    section = {"device": "Test Device", "devices": 2, "trials": 64, "iterations": 10_000, "seconds": seconds}
-    text = render({**result, "accelerator": {**section, "total_seconds": 0.5, "compile_seconds": seconds}})
-    assert "2 x Test Device" in text
-    assert re.search(r"total +0\.50", text)
 
 
 def test_totals_are_sums_of_medians_and_ratios_by_round():

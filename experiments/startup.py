@@ -31,7 +31,7 @@ class Processes:
 
 
 def start(processes: Processes | None = None) -> bool:
-    """Keep compiled programs, join the other processes if there are some, and use all cores.
+    """Keep compiled programs, join the other processes if there are some, use all cores, and float32 for products.
 
     Returns:
       Whether this process is the one that writes and prints.
@@ -41,12 +41,14 @@ def start(processes: Processes | None = None) -> bool:
     """
     import jax
 
+    from paramact_jax.activations.precision import set_float32_products
     from paramact_jax.sweeps import initialise_distributed, use_all_cores, use_compilation_cache
 
     use_compilation_cache()
     use_all_cores()
     if processes is not None and processes.distributed:
         initialise_distributed(processes.coordinator, processes.processes, processes.process)
+    set_float32_products()
     return jax.process_index() == 0
 
 

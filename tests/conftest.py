@@ -18,6 +18,7 @@ import pytest
 os.environ["PARAMACT_JAX_COMPILATION_CACHE"] = "0"  # commands would keep their programs in the user's cache
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 4)
+PRECISION = jax.config.values["jax_default_matmul_precision"]
 
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("deterministic")
@@ -129,6 +130,12 @@ def unoptimised():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def _own_precision():
+    """Undoes what commands in other tests have set: on accelerators they set the precision of products."""
+    jax.config.update("jax_default_matmul_precision", PRECISION)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.typing import DTypeLike
 
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.activations.record import Activation
 from paramact_jax.activations.verification import DTYPES, TOLERANCES, Check, dtype_name
 
@@ -31,6 +32,7 @@ _MOST_SLOPES_OF_LINES = 3
 Forms = Mapping[str, Callable[[Any, Mapping[str, Any]], jax.Array]]
 
 
+@float32_products()
 def check_edges(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check, ...]:
     """The record at +-inf and NaN, at the start values of its parameters, under strict promotion.
 
@@ -70,6 +72,7 @@ def check_edges(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check
     return tuple(rows)
 
 
+@float32_products()
 def check_whole_numbers(record: Activation) -> tuple[Check, ...]:
     """The record's value, slope and partials at -8 to 8, as integers and as floats of JAX's default dtype.
 

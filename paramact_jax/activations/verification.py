@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.typing import ArrayLike, DTypeLike
 
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.activations.record import Activation
 from paramact_jax.activations.reference import VALUES
 
@@ -89,6 +90,7 @@ class Accuracy:
         return math.isfinite(self.error) and (self.jax_nn_error is None or self.error <= self.jax_nn_error)
 
 
+@float32_products()
 def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check, ...]:
     """The record's closed forms of dz/dy and every partial, compared with autodiff in four ways.
 
@@ -120,6 +122,7 @@ def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> 
     return tuple(rows)
 
 
+@float32_products()
 def check_against_float64(record: Activation) -> tuple[Check, ...]:
     """The record's value compared with NumPy and its closed forms with central differences, in 64 bits.
 
@@ -146,6 +149,7 @@ def check_against_float64(record: Activation) -> tuple[Check, ...]:
     return tuple(rows)
 
 
+@float32_products()
 def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
     """The record's largest error in units in the last place, for |y| <= 1e4 at the start values of the parameters.
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.gradients.backward import Backward, Look, Units, count
 from paramact_jax.gradients.decay import Decay, cause
 from paramact_jax.gradients.flow import Activation, Branch, Event, Findings, Flow, Operation, Point, times
@@ -160,6 +161,7 @@ def total_of(shares: jax.Array) -> jax.Array:
     return jnp.where(all_nan, jnp.nan, jnp.where(jnp.isnan(shares), 0, shares).sum(-1))
 
 
+@float32_products()
 def attribute(
     model: Any,
     *args: Any,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 
 from paramact_jax.activations import Activation
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.layers import Sharing
 
 
@@ -30,6 +31,7 @@ class FeatureMapGradients(NamedTuple):
     params: dict[str, jax.Array]
 
 
+@float32_products()
 def feature_map_gradients(
     activation: Activation,
     maps: jax.Array,

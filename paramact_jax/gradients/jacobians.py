@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from paramact_jax.activations import Activation, catalogue
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.gradients.elementwise import Dependence, dependences
 from paramact_jax.gradients.layers import Layer, find_layers
 from paramact_jax.layers.nnx import Parametric
@@ -67,6 +68,7 @@ class Chain(NamedTuple):
     to_z: tuple[jax.Array, ...]
 
 
+@float32_products()
 def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
     """The factors of the chain rule through a Flax model that is a chain of affine maps and elementwise functions.
 
@@ -205,6 +207,7 @@ def _derivative(program: FlatProgram, start: int, end: int, values: Mapping[int,
     return slopes(*arguments)
 
 
+@float32_products()
 def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain:
     """The running product of the factors from the output to every layer [P, eq. 6, 13, 17].
 

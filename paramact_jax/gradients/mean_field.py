@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from paramact_jax.activations import Activation
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.activations.record import Function
 
 _STRETCH = 10.0
@@ -61,6 +62,7 @@ class Prediction:
             return 0.5 * np.cumsum(np.log(self.factors))
 
 
+@float32_products()
 def predict(
     activation: Activation, depth: int, *, gain: float = 1.0, bias_variance: float = 0.0, input_mean_square: float = 1.0
 ) -> Prediction:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from paramact_jax.activations.precision import float32_products
 from paramact_jax.gradients.jacobians import LayerJacobians
 from paramact_jax.gradients.scaling import in_full_precision
 
@@ -26,6 +27,7 @@ class Spectra(NamedTuple):
     log_end_to_end: jax.Array
 
 
+@float32_products()
 def spectra(jacobians: LayerJacobians) -> Spectra:
     """Singular values of every factor, and logarithms of those of the end-to-end Jacobian; in float32 at least.
 

@@ -46,7 +46,7 @@ class All:
     """
 
     smoke: bool = False
-    """Only show that everything runs, side by side: few trials, few iterations, images that need no files."""
+    """Only show that everything runs, on a CPU side by side: few trials, few iterations, images that need no files."""
     data: Data = "auto"
     """Where MNIST comes from, see `mnist`."""
     data_dir: Path | None = None
@@ -133,7 +133,8 @@ def _run(command: All, config: dict[str, Any], out: Path) -> int:
     run_directory.replace(out / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
     todo = chosen(command.smoke)
     try:
-        done = (_side_by_side if command.smoke else _one_after_another)(command, todo, out)
+        apart = command.smoke and _on_cpu()
+        done = (_side_by_side if apart else _one_after_another)(command, todo, out)
     except KeyboardInterrupt:
         print(f"interrupted; the same command with --out {out} goes on where it was", file=sys.stderr)
         raise
@@ -142,8 +143,18 @@ def _run(command: All, config: dict[str, Any], out: Path) -> int:
     return int(any(one.outcome.startswith(_FAILED) for one in done.values()))
 
 
+def _on_cpu() -> bool:
+    """Whether several processes can share the devices: of an accelerator the first takes all or most of the memory."""
+    import jax
+
+    from experiments.startup import start
+
+    start()
+    return jax.default_backend() == "cpu"
+
+
 def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
-    """Each on all cores, in this process."""
+    """Each on all devices, in this process."""
     from experiments.startup import start
 
     start()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from experiments.cnn.images import Images
-    from paramact_jax.sweeps import Progress
+    from paramact_jax.sweeps import Plan, Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +65,8 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
 
     start()
     begin = time.perf_counter()
-    networks = {pair: (records.name_of(pair), classifier(pair, protocol)) for pair in protocol.combinations} | {
-        name: (f"dense only: {name}", dense_classifier(name, protocol)) for name in DENSE_ONLY
+    networks = {pair: records.name_of(pair) for pair in protocol.combinations} | {
+        name: f"dense only: {name}" for name in DENSE_ONLY
     }
     seconds = {}
     with (
@@ -74,8 +74,10 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
         SweepProgress(len(networks), protocol.iterations * protocol.trials) as progress,
     ):
 
-        def one(network: Combination | str, mesh: Mesh, check: Callable[[], None]) -> xr.Dataset:
-            name, functions = networks[network]
+        def one(
+            network: Combination | str, mesh: Mesh, compiled: Callable[[Plan], None], check: Callable[[], None]
+        ) -> xr.Dataset:
+            name = networks[network]
 
             def advanced(state: Progress) -> None:
                 check()
@@ -83,12 +85,15 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
 
             started = time.perf_counter()
             found = train(
-                functions,
+                dense_classifier(network, protocol)
+                if isinstance(network, str)
+                else classifier(network, protocol, mesh),
                 protocol,
                 images,
                 looks=network not in DENSE_ONLY,
                 directory=kept / f"{protocol.sharing}-{name}".replace("/", "-").replace(": ", "-").replace(" ", "-"),
                 mesh=mesh,
+                on_plan=compiled,
                 on_progress=advanced,
             )
             progress.through(name)

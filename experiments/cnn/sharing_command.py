@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from experiments.cnn.images import Images
-    from paramact_jax.sweeps import Progress
+    from paramact_jax.sweeps import Plan, Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,12 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
         SweepProgress(len(networks), first.iterations * first.trials) as progress,
     ):
 
-        def one(network: tuple[Sharing, Combination], mesh: Mesh, check: Callable[[], None]) -> xr.Dataset:
+        def one(
+            network: tuple[Sharing, Combination],
+            mesh: Mesh,
+            compiled: Callable[[Plan], None],
+            check: Callable[[], None],
+        ) -> xr.Dataset:
             sharing, pair = network
             name = f"{sharing}: {name_of(pair)}"
 
@@ -93,11 +98,12 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
                 progress.advanced(name, state)
 
             found = train(
-                networks[network],
+                classifier(pair, protocols[sharing], mesh),
                 protocols[sharing],
                 images,
                 directory=kept / f"{sharing}-{'-'.join(pair)}",
                 mesh=mesh,
+                on_plan=compiled,
                 on_progress=advanced,
             )
             progress.through(name)

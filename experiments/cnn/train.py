@@ -25,7 +25,8 @@ from experiments.cnn.networks import PIXELS, convolutional, dense_only, ranges, 
 from experiments.cnn.protocol import CLASSES, Combination, Protocol
 from paramact_jax.activations import catalogue
 from paramact_jax.networks import Params, forward, params_of
-from paramact_jax.sweeps import Progress, Training, long_sweep, sweep, trial_key
+from paramact_jax.sweeps import Plan, Progress, Training, long_sweep, sweep, trial_key
+from paramact_jax.sweeps.devices import check_mesh
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
 from paramact_jax.training.classifier import State
 
@@ -35,10 +36,15 @@ TRAINED_AT_ONCE = 20
 """Likewise in training, which keeps more of them: two cores that train 100 at once are no faster than one."""
 
 
-def classifier(combination: Combination, protocol: Protocol) -> Classifier:
+def classifier(combination: Combination, protocol: Protocol, mesh: Mesh | None = None) -> Classifier:
     """The training of one convolutional network as pure functions, all its conditions but the traced ones.
 
     Every step notes the `ranges` of a and b before it.
+
+    Args:
+      combination: activations of the convolutional layers and of the dense one.
+      protocol: the conditions, already checked.
+      mesh: devices that it is for, see `long_sweep`.
     """
     # of shapes alone: a model with weights, kept here, would be part of the program, and one made where it is traced
     # takes longer to trace than the training
@@ -62,7 +68,7 @@ def classifier(combination: Combination, protocol: Protocol) -> Classifier:
         def add(total: Params, part: tuple[jax.Array, jax.Array]) -> tuple[Params, None]:
             return jax.tree.map(jnp.add, total, of_part(part)), None
 
-        parts = _parts(len(labels))
+        parts = _parts(len(labels), mesh)
         if parts == 1:
             return of_part((images, labels)), ranges(params)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (images, labels))
@@ -78,9 +84,9 @@ def classifier(combination: Combination, protocol: Protocol) -> Classifier:
     )
 
 
-def _parts(batch: int) -> int:
+def _parts(batch: int, mesh: Mesh | None) -> int:
     """Into how many equal parts a batch is split, whose gradients are averaged; 1 where that would not be faster."""
-    if jax.default_backend() != "cpu":
+    if check_mesh(mesh).devices.flat[0].platform != "cpu":
         return 1
     return next((batch // size for size in range(TRAINED_AT_ONCE, TRAINED_AT_ONCE // 2, -1) if batch % size == 0), 1)
 
@@ -168,6 +174,7 @@ def train(
     looks: bool = False,
     directory: Path | None = None,
     mesh: Mesh | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> xr.Dataset:
     """Train all seeds of one network; see `Classifier.summarise` for what is returned.
@@ -178,7 +185,8 @@ def train(
       images: to train and to score.
       looks: whether the results tell what changes the gradient before and after the training, see `gradient.look`.
       directory: where to go on from after an interruption, see `long_sweep`.
-      mesh: devices to use, see `long_sweep`.
+      mesh: devices to use, see `long_sweep`; those that `functions` are for.
+      on_plan: called when something is compiled, with `looks` twice, see `long_sweep`.
       on_progress: see `long_sweep`.
     """
     three, settings = training(functions, looks=looks), images.settings() | conditions(protocol)
@@ -197,13 +205,14 @@ def train(
         block=1,
         directory=directory,
         mesh=mesh,
+        on_plan=on_plan,
         on_progress=on_progress,
         **settings,
     )
     if not looks:
         return found
     shared = ("train_images", "train_labels", "weight_scale", "initial_a")
-    before = sweep(start, seeds, block=1, mesh=mesh, **{name: settings[name] for name in shared})
+    before = sweep(start, seeds, block=1, mesh=mesh, on_plan=on_plan, **{name: settings[name] for name in shared})
     return found.merge(before.rename({str(name): f"gradient.before.{name}" for name in before.data_vars}))
 
 

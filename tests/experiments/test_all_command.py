@@ -173,6 +173,14 @@ def test_a_process_that_is_killed_is_a_failure_of_what_it_ran(monkeypatch, tmp_p
     assert shown.count(" FAILED: terminated abruptly") == 1
 
 
+def test_on_an_accelerator_one_process_runs_everything_small(three, monkeypatch, tmp_path):
+    """A second one would find its memory taken."""
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr(all_command, "ProcessPoolExecutor", None)
+    assert main(["all", "--smoke", "--out", str(tmp_path / "all")]) == 0
+    assert three[1] == ["xor10", "xor10-figures", "gradients"]
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """All commands, small, as a user runs them: with the cache, in which some find what others compiled."""

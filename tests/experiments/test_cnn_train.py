@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from experiments.cnn.search import train_cells
 from experiments.cnn.train import classifier, dense_classifier, seconds_per_step, train
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.networks import params_of
+from paramact_jax.programs.program import trace, walk
 from paramact_jax.sweeps import trial_key
 from paramact_jax.training import Minibatches, cross_entropy
 
@@ -174,6 +176,17 @@ def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
     for score in scores[1:]:
         np.testing.assert_allclose(score.loss, scores[0].loss, rtol=1e-5)
         assert score.accuracy == pytest.approx(float(scores[0].accuracy))
+
+
+@pytest.mark.parametrize(("platform", "loops"), [("cpu", 1), ("gpu", 0)])
+def test_a_batch_is_split_for_the_devices_of_the_mesh_whatever_the_default_ones(platform, loops, used, monkeypatch):
+    mesh = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
+    monkeypatch.setattr("experiments.cnn.train.check_mesh", lambda given: given)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu" if platform == "cpu" else "cpu")
+    functions = classifier(PAIR, SMALL, mesh)
+    images, labels = used.train_images[:40], used.train_labels[:40]
+    gradient = trace(functions.gradient, functions.initial(jax.random.key(0)), images, labels)
+    assert [operation.name for operation in walk(gradient)].count("scan") == loops
 
 
 def test_records_of_a_run(trained, used):

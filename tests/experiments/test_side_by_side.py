@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 
@@ -11,7 +12,7 @@ def test_as_many_trainings_run_at_once_as_there_are_devices_each_on_its_own():
     devices = jax.local_devices()
     together = threading.Barrier(len(devices))
 
-    def train(name, mesh, check):
+    def train(name, mesh, compiled, check):
         check()
         (device,) = mesh.devices.flat
         together.wait(timeout=10)
@@ -24,7 +25,7 @@ def test_as_many_trainings_run_at_once_as_there_are_devices_each_on_its_own():
 
 
 def test_more_trainings_than_devices_take_the_devices_that_become_free():
-    found = side_by_side(range(11), lambda name, mesh, check: (name, mesh.size))
+    found = side_by_side(range(11), lambda name, mesh, compiled, check: (name, mesh.size))
     assert found == {name: (name, 1) for name in range(11)}
 
 
@@ -33,7 +34,7 @@ def test_a_failure_ends_the_others_and_is_the_one_that_is_raised(error):
     begun = threading.Event()
     ended = []
 
-    def train(name, mesh, check):
+    def train(name, mesh, compiled, check):
         if name == "fails":
             begun.wait(timeout=10)
             raise error("this one")
@@ -47,6 +48,57 @@ def test_a_failure_ends_the_others_and_is_the_one_that_is_raised(error):
     with pytest.raises(error, match="this one"):
         side_by_side(["runs on", "fails", *map(str, range(20))], train)
     assert "runs on" in ended
+
+
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    number: int
+    platform: str = "gpu"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_on_accelerators_the_next_ones_compile_while_others_train_one_on_each(count, monkeypatch):
+    """Those that train first wait until all the next ones have compiled, which then wait for them."""
+    monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator(i) for i in range(count)])
+    monkeypatch.setattr("experiments.side_by_side.trial_mesh", tuple)
+    all_compiled = threading.Barrier(2 * count)
+    running = {Accelerator(i): threading.Lock() for i in range(count)}
+
+    def train(name, mesh, compiled, check):
+        (device,) = mesh
+        if name < 2 * count:
+            all_compiled.wait(timeout=10)
+        compiled("a plan")
+        assert running[device].acquire(blocking=False)
+        compiled("that of a second sweep")
+        time.sleep(0.02)
+        running[device].release()
+        return name
+
+    assert side_by_side(range(6), train) == {name: name for name in range(6)}
+
+
+def test_on_an_accelerator_too_a_failure_ends_the_others(monkeypatch):
+    """Also one that waits for the device."""
+    monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator(0)])
+    monkeypatch.setattr("experiments.side_by_side.trial_mesh", tuple)
+    ran, runs, waits = [], threading.Event(), threading.Event()
+
+    def train(name, mesh, compiled, check):
+        if name == "fails":
+            compiled("a plan")
+            runs.set()
+            assert waits.wait(timeout=10)
+            raise ValueError("this one")
+        if name == "waits":
+            assert runs.wait(timeout=10)
+            waits.set()
+        compiled("a plan")
+        ran.append(name)
+
+    with pytest.raises(ValueError, match="this one"):
+        side_by_side(["fails", "waits", *map(str, range(20))], train)
+    assert len(ran) <= 1
 
 
 def running(done):

@@ -124,6 +124,14 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         terminalreporter.line(f"{taken:8.1f}  {file}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skips a test that is marked to need CPU devices that are not there, or not used."""
+    for mark in item.iter_markers("cpu_devices"):
+        if jax.default_backend() != "cpu" or len(jax.devices()) < mark.args[0]:
+            pytest.skip(f"expected {mark.args[0]} CPU devices, got {jax.devices()}; set JAX_PLATFORMS=cpu")
+
+
 @pytest.fixture(scope="module")
 def unoptimised():
     """Programs of one module's tests compiled in half the time, for tests that compute little."""

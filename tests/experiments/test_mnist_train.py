@@ -165,6 +165,7 @@ def test_one_seed_alone_has_the_bits_it_has_among_three(trained):
     assert not np.array_equal(trained["test.loss"].sel(seed=0), trained["test.loss"].sel(seed=1))
 
 
+@pytest.mark.cpu_devices(4)
 def test_one_device_gives_the_bits_of_four(trained, monkeypatch):
     mesh = trial_mesh(jax.devices()[:1])
     monkeypatch.setattr(module, "long_sweep", functools.partial(module.long_sweep, mesh=mesh))

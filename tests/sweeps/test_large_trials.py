@@ -16,7 +16,7 @@ def train_one(key, rate):
     return {"w": jax.lax.fori_loop(0, 20, lambda _, w: w - rate * jnp.tanh(w @ w.T @ w), w), "used": rate}
 
 
-@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.cpu_devices(3))])
 def test_one_trial_a_block_gives_every_trial_its_own(devices):
     mesh = trial_mesh(jax.devices()[:devices])
     results = sweep(train_one, range(5), axes={"rate": [0.01, 0.02]}, block=1, mesh=mesh)
@@ -27,6 +27,7 @@ def test_one_trial_a_block_gives_every_trial_its_own(devices):
             np.testing.assert_allclose(results["w"].sel(rate=rate, seed=seed), alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.cpu_devices(4)
 def test_few_large_trials_are_not_filled_up_to_64():
     plans = []
     sweep(train_one, range(8), rate=0.01, on_plan=plans.append)
@@ -50,6 +51,7 @@ def test_a_branch_of_one_trial_a_block_stays_a_branch():
     assert text(64).count("stablehlo.case") == 1
 
 
+@pytest.mark.cpu_devices(2)
 @pytest.mark.parametrize("block", [1, 2])
 def test_what_only_fills_up_is_not_computed(block):
     over = OverTrials(lambda x, shared: x + shared, form=Form("first", block), mesh=trial_mesh(jax.devices()[:2]))

@@ -12,7 +12,7 @@ from experiments.bench.trainings import TRAININGS
 from paramact_jax.sweeps import initialise_distributed, sweep
 from tests.sweeps import layouts
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cpu_devices(4)]
 
 ROOT = Path(__file__).parents[2]
 

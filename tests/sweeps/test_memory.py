@@ -16,6 +16,7 @@ from paramact_jax.sweeps.grid import check_seeds
 
 ROOT = Path(__file__).parents[2]
 STEP = BLOCK * 4  # the tests' devices
+four_devices = pytest.mark.cpu_devices(4)
 ROW = 1000
 
 
@@ -29,6 +30,7 @@ def plan_of(seeds, **options):
     return plans[0]
 
 
+@four_devices
 def test_a_plan_tells_what_will_run():
     plan = plan_of(range(1000), chunk=400)
     assert (plan.trials, plan.remaining, plan.trials_per_call, plan.calls, plan.devices) == (1000, 1000, 400, 3, 4)
@@ -38,12 +40,14 @@ def test_a_plan_tells_what_will_run():
     assert str(plan).startswith("1000 trials in 3 calls of at most 400 on 4 devices, one kernel, trials last, ")
 
 
+@four_devices
 def test_memory_grows_with_the_trials_of_a_call_and_not_with_all():
     small, large, chunked = (plan_of(range(n), chunk=chunk) for n, chunk in ((512, 512), (4096, 4096), (4096, 512)))
     assert large.bytes_per_device - small.bytes_per_device > 0.9 * (4096 - 512) // 4 * ROW * 4
     assert chunked.bytes_per_device == small.bytes_per_device
 
 
+@four_devices
 def test_what_does_not_fit_is_refused_with_the_chunk_that_does(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "device_memory", lambda mesh, reserved=0: 2_000_000)
     with pytest.raises(
@@ -70,6 +74,7 @@ def test_free_memory_is_what_the_system_and_the_container_leave(limit, free, mon
     assert memory.host_memory() == free
 
 
+@four_devices
 def test_what_never_fits_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "device_memory", lambda mesh, reserved=0: 100_000)
     with pytest.raises(

@@ -15,7 +15,7 @@ def logistic_map(state, shared):
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.parametrize("devices", [1, *(pytest.param(n, marks=pytest.mark.cpu_devices(n)) for n in (2, 4))])
 @pytest.mark.parametrize("trials", [1, 100, 257])
 def test_a_trial_does_not_depend_on_the_others_or_the_devices(form, devices, trials):
     x = np.random.default_rng(0).random((300, 3), dtype=np.float32)
@@ -53,6 +53,7 @@ def test_a_block_runs_the_same_kernels_alone_and_in_a_loop(form):
     assert " while(" in entry, "the loop over the blocks was moved into a kernel"
 
 
+@pytest.mark.cpu_devices(4)
 def test_place_and_collect_are_inverse():
     over = OverTrials(lambda x, _: x)
     tree = {"seeds": np.arange(70, dtype=np.uint32), "weights": np.random.default_rng(0).normal(size=(70, 2, 3))}

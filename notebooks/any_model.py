@@ -20,24 +20,43 @@
 # Put your own model in the place of these. It takes about a minute on two cores.
 
 # %% [markdown]
-# The first cell installs the package where it is missing, on Colab for instance. The runtime's own jax, which knows its
-# GPU or TPU, stays as it is.
+# The first cell installs the package where it, or what it needs, is missing, on Colab for instance: from a clone in the
+# working folder if there is one. The runtime's own jax, which knows its GPU or TPU, stays as it is.
 
 # %%
 import importlib.metadata
 import importlib.util
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
-if importlib.util.find_spec("paramact_jax") is None:
-    package = "paramact_jax[experiments] @ git+https://github.com/YOUR_ACCOUNT/paramact_jax"
-    present = [name for name in ("jax", "jaxlib") if importlib.util.find_spec(name)]
-    kept = [f"{name}=={importlib.metadata.version(name)}" for name in present]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", package, *kept]
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # float32 products are float32 on a GPU or TPU too
+NEEDS = ["PIL", "flax", "jax", "matplotlib", "numpy", "optax", "paramact_jax", "scipy", "tensorflow_datasets", "xarray"]
+
+
+def missing():
+    """What cannot be imported. A folder of the right name, such as a clone of the repository, is not a package."""
+    specs = {name: importlib.util.find_spec(name) for name in NEEDS}
+    return [name for name, spec in specs.items() if spec is None or spec.origin is None]
+
+
+if missing():
+    files = ("pyproject.toml", "paramact_jax/__init__.py")
+    clones = [folder for folder in (Path("paramact_jax"), Path()) if all((folder / file).exists() for file in files)]
+    source = clones[0].resolve().as_uri() if clones else "git+https://github.com/YOUR_ACCOUNT/paramact_jax"
+    present = {distribution.name for distribution in importlib.metadata.distributions()}
+    own = sorted(name for name in present if re.match(r"jax(lib|[-_].*)?$|libtpu", name))
+    kept = [f"{name}=={importlib.metadata.version(name)}" for name in own]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", f"paramact_jax[experiments] @ {source}", *kept]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"paramact_jax cannot be installed beside {' '.join(kept) or 'no jax'}: {done.stderr}")
+        beside, said = " ".join(kept) or "no jax", " ".join((done.stderr or done.stdout).split())
+        raise RuntimeError(f"paramact_jax cannot be installed beside {beside} from {source}; mend this: {said}")
     importlib.invalidate_caches()
+    if missing():
+        raise RuntimeError(f"expected {', '.join(missing())} to be installed now, got none; restart the runtime")
 
 # %%
 # %matplotlib inline

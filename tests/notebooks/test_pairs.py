@@ -84,7 +84,7 @@ def test_every_notebook_opens_alike_and_leads_on(name):
         f"({REPOSITORY.replace('github.com', 'colab.research.google.com/github')}/blob/main/notebooks/{name}.ipynb)"
     )
     assert len(re.findall(r"^# ", first.source, re.MULTILINE)) == 1
-    assert f'"paramact_jax[experiments] @ git+{REPOSITORY}"' in installation.source
+    assert f'"git+{REPOSITORY}"' in installation.source
     alike = from_text(NAMES[0]).cells[1:3]
     assert [introduction.source, installation.source] == [cell.source for cell in alike]
     assert last.cell_type == "markdown"

@@ -7,7 +7,6 @@ the branches that it takes are written out.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -28,6 +27,7 @@ from paramact_jax.programs.program import (
     evaluate,
     inputs_of,
     name_of,
+    on_cpu,
     opened,
     programs_of,
     trace,
@@ -301,18 +301,10 @@ def _on_cpu(closed: Any) -> Callable[[np.ndarray], np.ndarray]:
         return jax.jit(jax.vmap(indices))
 
     def call(iterations: np.ndarray) -> np.ndarray:
-        with _cpu():
+        with on_cpu():
             return np.asarray(compiled()(iterations))
 
     return call
-
-
-def _cpu() -> contextlib.AbstractContextManager[Any]:
-    """Within, what nothing ties to a device is computed on the CPU, unless JAX was told to have none."""
-    try:
-        return jax.default_device(jax.local_devices(backend="cpu")[0])
-    except RuntimeError:
-        return contextlib.nullcontext()
 
 
 def _here(value: Any) -> Any:

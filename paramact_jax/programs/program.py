@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 from paramact_jax.programs.identity import Identity, describe
@@ -47,7 +48,12 @@ class Program:
 
     def __call__(self, *arguments: Any) -> Any:
         """Returns what the function returns."""
-        return self.rebuilt(core.jaxpr_as_fun(self.closed), arguments)
+
+        def run(*values: Any) -> list[Any]:
+            made = zip(core.jaxpr_as_fun(self.closed)(*values), self.closed.out_avals, strict=True)
+            return [x if isinstance(x, jax.Array) else jnp.asarray(x, a.dtype) for x, a in made]  # else a constant
+
+        return self.rebuilt(run, arguments)
 
     def rebuilt(self, run: Callable[..., Sequence[Any]], arguments: tuple[Any, ...]) -> Any:
         """Returns the tree of what `run` makes of the arguments' arrays, one value for each output."""
@@ -143,6 +149,14 @@ def afresh() -> contextlib.AbstractContextManager[Any]:
     except ImportError:
         return contextlib.nullcontext()
     return pgle_profiling_runs(2**20 + next(_TRACES))
+
+
+def on_cpu() -> contextlib.AbstractContextManager[Any]:
+    """Within, what nothing ties to a device is computed on the CPU, unless JAX was told to have none."""
+    try:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:
+        return contextlib.nullcontext()
 
 
 def settings() -> Any:

@@ -30,8 +30,11 @@ from paramact_jax.programs.program import (
 )
 from paramact_jax.programs.rules import Trials
 
+Loop = Callable[[Any, Sequence[Any], int], Sequence[Any] | None]
+"""Carries out a loop: from its equation, its inputs and the number of trials to its outputs; None: as usual."""
 
-def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
+
+def trials_last(program: Program, own: Sequence[bool], *, loop: Loop | None = None) -> Callable[..., Any]:
     """Returns the function of many trials that `program` is of one.
 
     It computes what `jax.vmap(program, in_axes=-1 or None, out_axes=-1)` does, in the same order of operations; sums
@@ -44,6 +47,7 @@ def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
       program: as `trace` made it, of one trial.
       own: for each array of the arguments, in the order of `jax.tree.leaves`, whether every trial has its own; it then
         has a last axis of trials. The other arrays are shared.
+      loop: another way to carry out a loop that lies in no other loop, or in one that it left as it is.
 
     Returns:
       A function of the program's arguments. Every array that it returns has a last axis of trials.
@@ -66,7 +70,7 @@ def trials_last(program: Program, own: Sequence[bool]) -> Callable[..., Any]:
             raise ValueError(f"expected trials on the last axis, in equal number everywhere, got {sorted(counts)}")
         (count,) = counts
         values = [Trials(x) if is_own else x for x, is_own in zip(leaves, own, strict=True)]
-        made = _TrialsLast(count).run(program.closed, values)
+        made = _TrialsLast(count, loop).run(program.closed, values)
         return program.rebuilt(lambda *_: [rules.full(x, count) for x in made], arguments)
 
     return call
@@ -77,10 +81,12 @@ class _TrialsLast:
 
     Args:
       count: number of trials.
+      loop: see `trials_last`.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, loop: Loop | None = None) -> None:
         self._count = count
+        self._loop = loop
         self._dependence = Dependence()
 
     def run(self, program: Any, values: Sequence[Any]) -> list[Any]:
@@ -95,6 +101,8 @@ class _TrialsLast:
             return apply(equation.primitive, equation.params, inputs)
         if called is not None:
             return self.run(called, inputs)
+        if name in LOOPS and self._loop and (made := self._loop(equation, inputs, self._count)) is not None:
+            return made
         if name == "while":
             return self._while(equation, inputs)
         if name == "scan":

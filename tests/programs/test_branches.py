@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from paramact_jax.programs import branches, trace, trials_last, walk
+from paramact_jax.programs import trace, trials_last, walk
 from paramact_jax.programs.branches import LARGEST, NOT_TAKEN, Stretch, known_branches
+from paramact_jax.programs.program import on_cpu
 from paramact_jax.training import Classifier, Minibatches, Schedule
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -358,7 +359,7 @@ def test_indices_are_computed_on_the_cpu_wherever_the_constants_are():
         program, which = counted(step, X)
         taken = known_branches(program, which).taken(0, 10)
     assert taken.tolist() == [[i in (3, 8), i == 5] for i in range(10)]
-    with jax.default_device(elsewhere), branches._cpu():
+    with jax.default_device(elsewhere), on_cpu():
         assert jnp.zeros(1).devices() == {jax.devices("cpu")[0]}
 
 

@@ -70,6 +70,20 @@ def cpu_options(*, small: bool) -> CompilerOptions:
     return {name: value for name, value in wanted.items() if understood(name, value)}
 
 
+@functools.cache
+def gpu_options() -> CompilerOptions:
+    """Returns compiler options for several programs as one on a GPU: those that this jaxlib knows.
+
+    They make the program a graph whose independent parts run at the same time.
+    """
+    wanted: CompilerOptions = {
+        "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION",
+        "xla_gpu_graph_min_graph_size": 1,
+        "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT",
+    }
+    return {name: value for name, value in wanted.items() if understood(name, value)}
+
+
 def loops_as_kernels(program: Program) -> Callable[..., Any]:
     """Returns the function of a program, whose loops a CPU carries out as one kernel each, with everything within.
 

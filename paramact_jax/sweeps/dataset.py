@@ -45,6 +45,55 @@ def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
     return found
 
 
+def of_all_choices(results: Sequence[Shapes], *, what: str = "results") -> Shapes:
+    """The shapes of one trial's results by name, from those of each choice of the axes of names.
+
+    What some choices lack is NaN there.
+
+    Raises:
+      ValueError: in one line, for a name of several shapes or dtypes, or one without NaN that some choices lack.
+    """
+    found: dict[str, jax.ShapeDtypeStruct] = {}
+    for shapes in results:
+        for name, x in shapes.items():
+            first = found.setdefault(name, x)
+            if (first.shape, first.dtype) != (x.shape, x.dtype):
+                raise ValueError(
+                    f"{what}: {name}: expected one shape and dtype at all values of an axis of names, got "
+                    f"{first.dtype}{list(first.shape)} and {x.dtype}{list(x.shape)}; name them apart"
+                )
+    for name, x in found.items():
+        if any(name not in shapes for shapes in results) and not _has_nan(x.dtype):
+            raise ValueError(
+                f"{what}: {name}: expected floating-point numbers where some values of an axis of names lack it, since "
+                f"NaN stands there, got {x.dtype}; return it at all values"
+            )
+    return found
+
+
+def _has_nan(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.inexact) and bool(np.isnan(np.full((), np.nan, dtype).astype(np.complex64)))
+
+
+def joined(pieces: Sequence[Mapping[str, np.ndarray]], shapes: Shapes, counts: Sequence[int]) -> dict[str, np.ndarray]:
+    """The results of all trials of a part, from those of its pieces.
+
+    Args:
+      pieces: arrays by name, each with a leading axis of trials.
+      shapes: as `of_all_choices` found them, of the names in question.
+      counts: trials of each piece.
+    """
+
+    def one(name: str, like: jax.ShapeDtypeStruct) -> np.ndarray:
+        found = [
+            piece[name] if name in piece else np.full((count, *like.shape), np.nan, like.dtype)
+            for piece, count in zip(pieces, counts, strict=True)
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    return {name: one(name, like) for name, like in shapes.items()}
+
+
 def check_results(results: Shapes, observed: Shapes, dims: Iterable[str]) -> None:
     """Refuse results that could not stand in one dataset.
 

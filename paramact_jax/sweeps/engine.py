@@ -19,6 +19,7 @@ from paramact_jax.sweeps.dataset import to_dataset
 from paramact_jax.sweeps.devices import check_mesh
 from paramact_jax.sweeps.forms import Form, choose
 from paramact_jax.sweeps.grid import Grid
+from paramact_jax.sweeps.kernels import target_of
 from paramact_jax.sweeps.memory import Plan, bytes_of, bytes_on_host, check_memory
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
@@ -45,7 +46,7 @@ class Options:
     def form(self, programs: Sequence[Program]) -> Form:
         """Returns the form for programs of one trial; raises as `sweep`."""
         platform = self.mesh.devices.flat[0].platform
-        return choose(programs, platform, fused=self.fused, block=self.block)
+        return choose(programs, platform, fused=self.fused, block=self.block, target=target_of(self.mesh))
 
     @classmethod
     def of(
@@ -130,7 +131,8 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
     with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:
         finished = [results.put(part, arrays) for part, arrays in checkpoints.finished()]
         begun = checkpoints.begun()
-        parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None)
+        border = grid.trials // len(grid.choices) if options.chunk < grid.trials else None
+        parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None, border=border)
         if not parts:
             return work.dataset(grid, results.arrays)
         room, stored = max(map(len, parts)), bytes_of(work.results, grid.trials)
@@ -175,20 +177,32 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
     return work.dataset(grid, results.arrays)
 
 
-def cut(trials: int, chunk: int, finished: Sequence[range], begun: range | None = None) -> list[range]:
+def cut(
+    trials: int, chunk: int, finished: Sequence[range], begun: range | None = None, *, border: int | None = None
+) -> list[range]:
     """What is left to run: the part that was begun, then the gaps between finished ones in pieces of at most `chunk`.
+
+    Pieces do not cross the multiples of `border`.
 
     Examples:
       >>> cut(10, 4, finished=[range(0, 3)])
       [range(3, 7), range(7, 10)]
       >>> cut(10, 4, finished=[range(0, 3)], begun=range(5, 7))
       [range(5, 7), range(3, 5), range(7, 10)]
+      >>> cut(10, 4, finished=[], border=5)
+      [range(0, 4), range(4, 5), range(5, 9), range(9, 10)]
     """
     first = [begun] if begun else []
     taken = sorted([*finished, *first], key=lambda part: part.start)
     begins, ends = [0, *(part.stop for part in taken)], [*(part.start for part in taken), trials]
     gaps = zip(begins, ends, strict=True)
-    return [*first, *(range(i, min(i + chunk, end)) for begin, end in gaps for i in range(begin, end, chunk))]
+    found = [*first]
+    for at, end in gaps:
+        while at < end:
+            nearest = end if border is None else min(end, (at // border + 1) * border)
+            found.append(range(at, min(at + chunk, nearest)))
+            at = found[-1].stop  # noqa: PLW2901  # the gap that is left
+    return found
 
 
 def check_count(name: str, value: Any, least: int) -> int:

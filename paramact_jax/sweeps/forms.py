@@ -7,9 +7,15 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import jax
+
 from paramact_jax.programs import products
 from paramact_jax.programs.program import LOOPS, Operation, Program, walk
+from paramact_jax.programs.scalars import NoRuleError
+from paramact_jax.programs.trials_last import trials_last
+from paramact_jax.sweeps import kernels
 from paramact_jax.sweeps.compiler import not_in_kernels
+from paramact_jax.sweeps.kernels import Target
 
 BLOCK = 64
 """Trials computed together, by default. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
@@ -23,8 +29,8 @@ class Form:
       layout: where the trials of a block are. "last": on the last axis of every array, see `programs.trials_last`.
         "first": where `jax.vmap` puts them. "alone": nowhere, a block is one trial.
       block: trials computed together.
-      kernel: whether a CPU carries out each loop over iterations as one kernel, so that a block's whole state stays
-        in the first-level caches.
+      kernel: whether each loop over iterations is carried out as one kernel: on a CPU one for a block, whose state
+        stays in the first-level caches; on an accelerator one for all trials, whose state stays in registers.
     """
 
     layout: Literal["last", "first", "alone"]
@@ -61,14 +67,22 @@ SLOW_IN_KERNELS = frozenset({"atan", "lgamma"})
 """Operations that a kernel computes one number at a time, 2 to 10 times slower."""
 
 
-def choose(programs: Sequence[Program], platform: str, *, fused: bool | None = None, block: int | None = None) -> Form:
+def choose(
+    programs: Sequence[Program],
+    platform: str,
+    *,
+    fused: bool | None = None,
+    block: int | None = None,
+    target: Target | None = None,
+) -> Form:
     """Returns the form for programs of one trial, by a fixed rule.
 
     What counts is the largest product of arrays in the programs' loops, or in all of them if there is no loop:
 
     - on a CPU a convolution, more than `LARGEST_BATCHED` multiplications, or an array that is changed in place
       (`jax.new_ref`), which `jax.vmap` refuses: a trial at a time;
-    - up to `LARGEST_LAST` multiplications: trials last, and on a CPU one kernel, unless an operation is slow there;
+    - up to `LARGEST_LAST` multiplications: trials last; and one kernel, on a CPU unless an operation is slow there, on
+      an accelerator if `sweeps.kernels` can compile for it and has a rule for every operation of some loop;
     - between the two, and for all larger ones on an accelerator: batched.
 
     The number of trials does not count, so that a trial's bits do not depend on it.
@@ -78,6 +92,7 @@ def choose(programs: Sequence[Program], platform: str, *, fused: bool | None = N
       platform: "cpu", or that of an accelerator.
       fused: whether loops are to be kernels, by default as above.
       block: trials in a block, by default as above.
+      target: what kernels are compiled for on an accelerator; None: there are none.
 
     Raises:
       ValueError: in one line, for `fused=True` and a loop with an operation that no kernel can hold.
@@ -97,12 +112,18 @@ def choose(programs: Sequence[Program], platform: str, *, fused: bool | None = N
     repeated = [operation for operation in operations if operation.in_loop] or operations
     on_cpu = platform == "cpu"
     size = max(map(_multiplications, repeated), default=0)
+    loops = [operation for operation in operations if operation.name in LOOPS and not operation.in_loop]
     if fused:
-        _check_kernels(operations)
+        _check_kernels(operations if on_cpu else loops, target)
+        if target is not None:
+            _check_traced(programs, target)
     if fused or size <= LARGEST_LAST:
-        slow = any(operation.name in SLOW_IN_KERNELS for operation in repeated)
-        kernel = on_cpu and (not slow if fused is None else fused)
-        form = Form("last", BLOCK, kernel)
+        if target is None:
+            possible = on_cpu and not any(operation.name in SLOW_IN_KERNELS for operation in repeated)
+        else:
+            possible = any(kernels.problem(operation) is None for operation in loops)
+        kernel = possible if fused is None else fused and (on_cpu or target is not None)
+        form = Form("last", target.block if kernel and target else BLOCK, kernel)
     elif not on_cpu or size <= LARGEST_BATCHED:
         form = FORMS["batched"]
     else:
@@ -125,10 +146,32 @@ def _multiplications(operation: Operation) -> float:
     return products.multiplications(left, right, operation.equation.params["dimension_numbers"])
 
 
-def _check_kernels(operations: Sequence[Operation]) -> None:
+def _check_kernels(operations: Sequence[Operation], target: Target | None) -> None:
     for operation in operations:
-        if operation.name in LOOPS and (problem := not_in_kernels(operation.equation)):
-            raise ValueError(
-                f"fused: expected loops that one kernel can hold, got one with the operation {problem!r}; leave fused "
-                f"out, or take the operation out of the loop"
-            )
+        if operation.name in LOOPS:
+            problem = not_in_kernels(operation.equation) if target is None else kernels.problem(operation)
+            if problem:
+                raise ValueError(_REFUSED.format(repr(problem)))
+
+
+def _check_traced(programs: Sequence[Program], target: Target) -> None:
+    """The same of what shows only when a program of trials is traced."""
+    lanes = dataclasses.replace(target, name="interpreted")
+    for program in programs:
+        first, *rest = jax.tree.unflatten(program.in_tree, program.closed.in_avals)
+        own = [True] * len(jax.tree.leaves(first)) + [False] * len(jax.tree.leaves(rest))
+        shapes = [
+            jax.ShapeDtypeStruct((*a.shape, target.block) if is_own else a.shape, a.dtype)
+            for a, is_own in zip(program.closed.in_avals, own, strict=True)
+        ]
+        many = trials_last(program, own, loop=kernels.LoopKernels(lanes, strict=True))
+        try:
+            jax.eval_shape(many, *jax.tree.unflatten(program.in_tree, shapes))
+        except NoRuleError as error:
+            raise ValueError(_REFUSED.format(repr(str(error)))) from error
+
+
+_REFUSED = (
+    "fused: expected loops that one kernel can hold, got one with the operation {}; leave fused out, or take the "
+    "operation out of the loop"
+)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -33,9 +34,11 @@ def trial_key(seed: jax.Array | int, root: int = 0) -> jax.Array:
 class Grid:
     """The product of axes and seeds; as a flat axis of trials the seeds run fastest, then the last axis.
 
+    Axes of names come first: each of their values is a program of its own, whose trials lie together.
+
     Attributes:
       labels: the values of each axis as they were given.
-      values: the same in the dtype that trials compute in.
+      values: those of axes of numbers in the dtype that trials compute in.
       seeds: one trial for each, at every point of the axes.
     """
 
@@ -58,6 +61,27 @@ class Grid:
         """Number of trials."""
         return math.prod(self.shape)
 
+    @property
+    def choices(self) -> list[dict[str, str]]:
+        """Every combination of the axes of names; one empty one if there are none."""
+        names = [name for name in self.labels if name not in self.values]
+        combinations = itertools.product(*(self.labels[name].tolist() for name in names))
+        return [dict(zip(names, values, strict=True)) for values in combinations]
+
+    def pieces(self, part: range) -> list[tuple[int, range]]:
+        """A part of the flat axis by choices: the number of each, and its trials in the part."""
+        each = self.trials // len(self.choices)
+        found = [
+            (i, range(max(part.start, i * each), min(part.stop, (i + 1) * each))) for i in range(len(self.choices))
+        ]
+        return [(i, piece) for i, piece in found if piece]
+
+    def of_a_call(self, trials: int) -> tuple[list[int], list[int]]:
+        """The choices in a call of so many trials, and how many of each: all of all, or as many of one."""
+        if trials < self.trials:
+            return [0], [trials]
+        return list(range(len(self.choices))), [self.trials // len(self.choices)] * len(self.choices)
+
     def part(self, begin: int, end: int) -> dict[str, Any]:
         """The trials begin..end - 1 of the flat axis: {"seed": (n,), "axes": {name: (n,)}}."""
         found = {name: np.empty(end - begin, x.dtype) for name, x in self.values.items()}
@@ -66,8 +90,9 @@ class Grid:
             *along, seed = np.unravel_index(np.arange(first, min(first + _AT_ONCE, end)), self.shape)
             here = slice(first - begin, first - begin + len(seed))
             seeds[here] = self.seeds[seed]
-            for (name, values), index in zip(self.values.items(), along, strict=True):
-                found[name][here] = values[index]
+            for name, index in zip(self.labels, along, strict=True):
+                if name in self.values:
+                    found[name][here] = self.values[name][index]
         return {"seed": seeds, "axes": found}
 
     def one(self) -> dict[str, Any]:
@@ -79,8 +104,8 @@ def make_grid(axes: Mapping[str, Iterable[Any]], seeds: Iterable[int]) -> Grid:
     """The grid of these axes and seeds.
 
     Args:
-      axes: for each name the values, numbers or booleans, each once. Floating-point ones become JAX's default float
-        (float32, or float64 in its 64-bit mode), integers its default integer.
+      axes: for each name the values, each once: numbers or booleans, or names (strings). Floating-point ones become
+        JAX's default float (float32, or float64 in its 64-bit mode), integers its default integer.
       seeds: integers within 0..2**32 - 1, each once.
 
     Raises:
@@ -97,7 +122,11 @@ def make_grid(axes: Mapping[str, Iterable[Any]], seeds: Iterable[int]) -> Grid:
     if not isinstance(axes, Mapping):
         raise ValueError(f"axes: expected a dict from a parameter's name to its values, got {axes!r}")
     labels = {name: _labels(name, values) for name, values in axes.items()}
-    return Grid(labels, {name: _values(name, found) for name, found in labels.items()}, check_seeds(seeds))
+    numbers = {name: found for name, found in labels.items() if found.dtype.kind != "U"}
+    names = {name: found for name, found in labels.items() if name not in numbers}
+    for name, found in names.items():
+        _check_once(name, found)
+    return Grid(names | numbers, {name: _values(name, found) for name, found in numbers.items()}, check_seeds(seeds))
 
 
 def check_seeds(seeds: Iterable[int]) -> Seeds:
@@ -140,20 +169,36 @@ def _check_seed(seed: Any) -> int:
 def _labels(name: str, values: Iterable[Any]) -> np.ndarray:
     if name == SEED:
         raise ValueError(f"axes: {SEED!r} is the dim of the seeds; give the trials' seeds as seeds=")
+    if isinstance(values, str):
+        raise ValueError(f"axes: {name}: expected a list of strings, got {values!r}; put it in a list")
+    if (names := _names(name, values)) is not None:
+        return names
     try:
         found = np.asarray(values if hasattr(values, "__array__") else list(values))
     except (TypeError, ValueError) as error:
         check_concrete(f"axes: {name}", values)
         raise ValueError(f"axes: {name}: expected a list of numbers, got {values!r}") from error
+    if found.ndim == 1 and not len(found):
+        raise ValueError(f"axes: {name}: expected at least one value, got none")
     number = jnp.issubdtype(found.dtype, jnp.bool_) or jnp.issubdtype(found.dtype, jnp.number)
     if found.ndim != 1 or not number or jnp.issubdtype(found.dtype, jnp.complexfloating):
         raise ValueError(
-            f"axes: {name}: expected a list of real numbers, got {values!r}; call once for each of other things"
+            f"axes: {name}: expected a list of real numbers, or one of strings, got {values!r}; call once for each of "
+            f"other things"
         )
-    if not len(found):
-        raise ValueError(f"axes: {name}: expected at least one value, got none")
     if np.isnan(found).any():
         raise ValueError(f"axes: {name}: expected numbers, got nan among {found.tolist()}")
+    return found
+
+
+def _names(name: str, values: Iterable[Any]) -> np.ndarray | None:
+    """The values of an axis of names, which are strings; None for another axis."""
+    if not isinstance(values, Collection) or not len(values) or not all(isinstance(value, str) for value in values):
+        return None
+    given = [str.__str__(value) for value in values]  # of an enumeration too the string, not its name there
+    found = np.array(given)
+    if found.tolist() != given:
+        raise ValueError(f"axes: {name}: expected strings without a zero at the end, got {given!r}; rename them")
     return found
 
 
@@ -163,9 +208,13 @@ def _values(name: str, labels: np.ndarray) -> np.ndarray:
     if labels.dtype != np.bool_:
         kind = float if jnp.issubdtype(labels.dtype, jnp.floating) else int
         values = converted(f"axes: {name}", labels, jnp.result_type(kind))
+    _check_once(name, values)
+    return values
+
+
+def _check_once(name: str, values: np.ndarray) -> None:
     if (twice := _first_repeated(values)) is not None:
         raise ValueError(f"axes: {name}: expected each value once, got {twice} (as {values.dtype}) again")
-    return values
 
 
 def _first_repeated(values: np.ndarray) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +14,29 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
+from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import ITERATION, check_results, named
+from paramact_jax.sweeps.dataset import ITERATION, Shapes, check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
-from paramact_jax.sweeps.storage.configuration import describe_sweep
+from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
-from paramact_jax.sweeps.trials import OverTrials, over_trials
+from paramact_jax.sweeps.trials import Together, share, together
 
 if TYPE_CHECKING:
     import xarray as xr
 
 MOST_ITERATIONS = 2**31 - 1
+MOST_PROGRAMS = 3
+LEAST_SHARE = 0.1
+"""At most so many kinds of stretches of iterations, each with such a share of all, are compiled alone."""
+MOST_CHANGES = 0.25
+"""Changes of its branch in an iteration, on average, up to which a conditional cuts the iterations into stretches."""
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
@@ -42,7 +50,7 @@ class Training:
       init: (key, **settings) -> state: any tree of arrays, random keys included.
       step: (state, **settings) -> state: one iteration; tree, shapes and dtypes stay. If it has a parameter
         `iteration`, it is given the number of iterations made before, the same for all trials: a `jax.lax.cond` on it
-        stays a branch, on every kind of device.
+        stays a branch. On an accelerator the branches are known before, and none of them costs time.
       summarise: (state, **settings) -> results: any tree of arrays.
       observe: (state, **settings) -> what to note of a state on the way, any tree of arrays; see `observe_every`.
     """
@@ -82,7 +90,8 @@ def long_sweep(
       axes: as in `sweep`; the parameters are those of the functions.
       chunk: as in `sweep`: the first `chunk` trials make all their iterations, then the next.
       iterations_per_call: steps in one compiled call, by default a hundredth of them: between calls progress is
-        reported and the state saved. All calls share one program, and the results do not depend on it.
+        reported and the state saved. The results do not depend on it; on an accelerator, but for a loop that is one
+        kernel, in the last digit.
       observe_every: iterations between two calls of `training.observe`, beginning with the initial state and ending
         with the last. What it returns has one more dim, "iteration", before its own.
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
@@ -140,24 +149,24 @@ def long_sweep(
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
     marks = _marks(training, iterations, observe_every)
     shared = as_arrays(settings)
-    traced = _trace(functions, grid.one(), shapes_of(shared))
-    advance = _repeated(traced["step"], grid.one(), shared)
-    form = options.form([advance])
-    programs = _Programs(traced, advance, grid, shared, form, options.mesh, marks)
-    results = traced["summarise"].outputs
-    seen = traced["observe"].outputs if marks else {}
+    one = grid.one()
+    traced = [_trace(functions, one, shapes_of(shared), choice) for choice in grid.choices]
+    form = options.form([_repeated(each["step"], one, shared) for each in traced])
+    results = of_all_choices([each["summarise"].outputs for each in traced])
+    seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
     check_results(results, seen, grid.dims)
+    programs = _Programs(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call)
     work = Work(
         form,
-        results | {name: jax.ShapeDtypeStruct((len(marks), *x.shape), x.dtype) for name, x in seen.items()},
+        {**results} | {name: jax.ShapeDtypeStruct((len(marks), *x.shape), x.dtype) for name, x in seen.items()},
         units=max(iterations, 1),
         bytes_for=programs.bytes_for,
-        run=lambda call: programs.run(call, iterations, per_call),
+        run=programs.run,
         observed=seen.keys(),
         marks=marks,
     )
     configuration = describe_sweep(
-        {name: program.identity for name, program in traced.items()},
+        identities({name: [each[name] for each in traced] for name in traced[0]}, grid),
         grid,
         shared,
         mesh=options.mesh,
@@ -165,6 +174,7 @@ def long_sweep(
         chunk=options.chunk,
         iterations=iterations,
         observe_every=observe_every,
+        iterations_per_call=per_call if host_counts(form, options.mesh) else None,
     )
     return execute(grid, work, configuration, options)
 
@@ -181,83 +191,179 @@ def _marks(training: Training, iterations: int, every: int | None) -> list[int]:
     return [*range(0, iterations, check_count("observe_every", every, 1)), iterations]
 
 
+def host_counts(form: Form, mesh: Mesh) -> bool:
+    """Whether compiled programs are to know their number of iterations.
+
+    On an accelerator the host asks after every iteration whether there is another one, unless the program says how many
+    there are; and a conditional within the loop makes it ask too. Within a kernel nobody is asked.
+    """
+    return mesh.devices.flat[0].platform != "cpu" and not form.kernel
+
+
 class _Programs:
-    """The functions over the trials of one sweep."""
+    """The functions over the trials of one sweep, for each choice of the axes of names."""
 
     def __init__(
         self,
-        traced: Mapping[str, Program],
-        advance: Program,
+        traced: Sequence[Mapping[str, Program]],
         grid: Grid,
         settings: Mapping[str, Any],
         form: Form,
         mesh: Mesh,
+        results: Shapes,
+        seen: Shapes,
         marks: Sequence[int],
+        iterations: int,
+        per_call: int,
     ) -> None:
-        self._grid, self._marks = grid, marks
-        # drawing random numbers compiles in half the time for a trial at a time
-        drawing = Form("alone", 1) if mesh.devices.flat[0].platform == "cpu" else form
-        self._over = {
-            name: over_trials(program, drawing if name == "init" else form, mesh)
-            for name, program in traced.items()
-            if name != "step"
-        }
-        self._over["advance"] = over_trials(advance, form, mesh)
-        self._settings = self._over["init"].share(settings)
-        self._state = traced["init"].outputs
+        self._iterations, self._per_call = iterations, per_call
+        self._traced, self._grid, self._form, self._mesh = traced, grid, form, mesh
+        self._results, self._seen, self._marks = results, seen, marks
+        self._given = settings
+        self._made: dict[Any, Together] = {}
+        self._counts = host_counts(form, mesh)
+
+    @functools.cached_property
+    def _settings(self) -> Any:
+        return share(self._given, self._mesh)
+
+    def _over(self, name: str, choices: Sequence[int]) -> Together:
+        key = name, tuple(choices)
+        if key not in self._made:
+            form = self._form
+            if name == "init" and self._mesh.devices.flat[0].platform == "cpu":
+                form = Form("alone", 1)  # drawing random numbers compiles in half the time for a trial at a time
+            self._made[key] = together(tuple(self._traced[i][name] for i in choices), form, self._mesh)
+        return self._made[key]
+
+    def _advance(self, choices: Sequence[int], branches: Sequence[Choice] = (), count: int | None = None) -> Together:
+        """Some iterations of all trials; see `_repeated`."""
+        key = tuple(choices), tuple(branches), count
+        if key not in self._made:
+            steps = [self._traced[i]["step"] for i in choices]
+            if count is not None:
+                steps = [self._known[i].with_branches(taken) for i, taken in zip(choices, branches, strict=True)]
+            programs = tuple(_repeated(step, self._grid.one(), self._given, count) for step in steps)
+            self._made[key] = together(programs, self._form, self._mesh, donate=True)
+        return self._made[key]
+
+    @functools.cached_property
+    def _known(self) -> list[KnownBranches]:
+        """The conditionals of each step that the number of the iteration decides, but for those that change often."""
+        leaves = jax.tree.leaves(self._given)
+        found = []
+        for each in self._traced:
+            last = len(each["step"].closed.in_avals) - 1
+            small = {last - len(leaves) + i: x for i, x in enumerate(leaves) if np.size(x) == 1}
+            known = known_branches(each["step"], last, small)
+            taken = known.taken(0, min(self._iterations, 10_000))
+            changes = (taken[1:] != taken[:-1]).sum(0) / max(len(taken), 1)
+            found.append(known.only(np.flatnonzero(changes <= MOST_CHANGES)))
+        return found
+
+    def _calls(self, choices: Sequence[int], begin: int, until: int) -> Iterator[tuple[int, Together]]:
+        """The iterations begin .. until - 1 as calls: where each ends, and its program."""
+        if not self._counts:
+            yield until, self._advance(choices)
+            return
+        for end, branches in self._stretches(choices, begin, until):
+            often = (branches, end - begin) in self._frequent(tuple(choices))
+            yield end, self._advance(choices, branches, end - begin) if often else self._advance(choices)
+            begin = end
+
+    def _stretches(self, choices: Sequence[int], begin: int, until: int) -> Iterator[tuple[int, tuple[Choice, ...]]]:
+        """Those iterations, cut where a conditional changes its branch: the ends, and the branches of each choice."""
+        several = [self._known[i].stretches(begin, until) for i in choices]
+        ends = sorted({one.end for stretches in several for one in stretches})
+        for end in ends:
+            yield end, tuple(next(one.choice for one in stretches if end <= one.end) for stretches in several)
+
+    @functools.cache  # noqa: B019  # lives as long as the sweep
+    def _frequent(self, choices: tuple[int, ...]) -> frozenset[tuple[tuple[Choice, ...], int]]:
+        """The branches and lengths of the stretches that most iterations lie in; each becomes a program of its own.
+
+        All other iterations share one program, which has all conditionals, and in which the host counts.
+        """
+        found: Counter[tuple[tuple[Choice, ...], int]] = Counter()
+        begin = 0
+        while begin < self._iterations:
+            until = self._until(begin)
+            for end, branches in self._stretches(choices, begin, until):
+                found[branches, end - begin] += end - begin
+                begin = end
+        most = found.most_common(MOST_PROGRAMS)
+        return frozenset(stretch for stretch, count in most if count >= LEAST_SHARE * self._iterations)
+
+    def _until(self, done: int) -> int:
+        """Where the call that begins after so many iterations ends."""
+        later = [mark for mark in self._marks if mark > done][:1]
+        return min(self._iterations, done + self._per_call, *later)
 
     def bytes_for(self, trials: int) -> int:
         """Bytes on each device while so many trials run: of the programs the one that takes most."""
-        started = self._over["init"].blocks_of(self._grid.one(), trials)
-        standing = self._over["advance"].blocks_of({"state": self._state, "axes": self._grid.one()["axes"]}, trials)
-        shared = {"advance": (self._settings, np.int32(0), np.int32(0))}
-        return max(
-            over.memory(started if name == "init" else standing, shared.get(name, self._settings))
-            for name, over in self._over.items()
-        )
+        choices, counts = self._grid.of_a_call(trials)
+        one = self._grid.one()
+        standing = [{"state": self._traced[i]["init"].outputs, "axes": one["axes"]} for i in choices]
+        needed = []
+        for name in self._traced[0]:
+            over = self._over(name, choices) if name != "step" else self._advance(choices)
+            blocks = over.blocks_of([one] * len(choices) if name == "init" else standing, counts)
+            shared = self._settings if name != "step" else (self._settings, np.int32(0), np.int32(0))
+            needed.append(over.memory(blocks, shared))
+        return max(needed)
 
-    def run(self, call: Call, iterations: int, per_call: int) -> Arrays:
+    def run(self, call: Call) -> Arrays:
         """Results of a part of the trials."""
-        part, trials = call.part, len(call.part)
-        init = self._over["init"]
-        first = self._grid.part(part.start, part.stop)
+        choices, pieces = zip(*self._grid.pieces(call.part), strict=True)
+        counts = [len(piece) for piece in pieces]
+        first = [self._grid.part(piece.start, piece.stop) for piece in pieces]
         noted: list[Arrays] = []
         if call.begun is None:
-            done, state = 0, OverTrials.collect(init(init.place(first, room=call.room), self._settings), trials)
+            init = self._over("init", choices)
+            begun = init(init.place(first, room=call.room), self._settings, trials=counts)
+            done, states = 0, Together.collect(begun, counts)
         else:
-            state, noted = from_named(call.begun.state, self._state)
+            states, noted = from_named(call.begun.state, [self._traced[i]["init"].outputs for i in choices])
             done = call.begun.iteration
-        standing = self._over["advance"].place({"state": state, "axes": first["axes"]}, room=call.room)
+        whole = [{"state": state, "axes": piece["axes"]} for state, piece in zip(states, first, strict=True)]
+        standing = self._advance(choices).place(whole, room=call.room)
+        del states, whole
+
+        def told(name: str, shapes: Shapes) -> Arrays:
+            made = self._over(name, choices)(standing, self._settings, trials=counts)
+            return joined(Together.collect(made, counts), shapes, counts)
 
         def gather() -> Arrays:
-            return to_named(OverTrials.collect(standing["state"], trials), noted)
+            return to_named(Together.collect([each["state"] for each in standing], counts), noted)
 
         def note() -> None:
             if len(noted) < len(self._marks) and self._marks[len(noted)] == done:
-                seen = self._over["observe"](standing, self._settings, trials=trials)
-                noted.append(OverTrials.collect(seen, trials))
+                noted.append(told("observe", self._seen))
 
         note()
-        while done < iterations:
-            until = min(iterations, done + per_call, *self._marks[len(noted) :][:1])
-            shared = self._settings, np.int32(done), np.int32(until)
-            standing["state"] = jax.block_until_ready(self._over["advance"](standing, shared, trials=trials))
-            done = until
+        while done < self._iterations:
+            for end, advance in self._calls(choices, done, self._until(done)):
+                shared = self._settings, np.int32(done), np.int32(end)
+                standing, done = advance(standing, shared, trials=counts), end
+            jax.block_until_ready(standing)
             note()
-            if done < iterations:  # after the last come the results
-                call.checkpoints.save_state(part, done, gather)
+            if done < self._iterations:  # after the last come the results
+                call.checkpoints.save_state(call.part, done, gather)
                 call.on_units(done)
-        results: Arrays = OverTrials.collect(self._over["summarise"](standing, self._settings, trials=trials), trials)
-        return results | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}
+        found = told("summarise", self._results)
+        return found | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}
 
 
 def _trace(
-    functions: Mapping[str, Callable[..., Any]], one: dict[str, Any], settings: dict[str, Any]
+    functions: Mapping[str, Callable[..., Any]],
+    one: dict[str, Any],
+    settings: dict[str, Any],
+    choice: Mapping[str, str],
 ) -> dict[str, Program]:
-    """The functions as programs of one trial, its state packed."""
+    """The functions as programs of one trial, its state packed, for a choice of the axes of names."""
 
     def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
-        return fn(first, **accepted(fn, {name: x for given in values for name, x in given.items()}))
+        return fn(first, **accepted(fn, {name: x for given in (*values, choice) for name, x in given.items()}))
 
     def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
         return pack(called(functions["init"], trial_key(trial["seed"]), trial["axes"], settings))
@@ -281,8 +387,18 @@ def _trace(
         return {"init": begun, "step": trace(step, standing, settings, iteration)} | rest
 
 
-def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any]) -> Program:
-    """The repetition of a step from one iteration to another. Parts of the state that it leaves alone stay outside."""
+def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any], count: int | None = None) -> Program:
+    """The repetition of a step from one iteration to another. Parts of the state that it leaves alone stay outside.
+
+    Args:
+      step: one iteration.
+      one: shapes of a trial.
+      settings: of the sweep.
+      count: of iterations, if the program is to know it; the iteration to which it goes does not count then.
+
+    Returns:
+      From {"state", "axes"} to the same later, so that the later one can take the place of the first.
+    """
     structure = jax.tree.structure(step.outputs)
     given = step.closed.jaxpr.invars[len(jax.tree.leaves(one["axes"])) :]  # "axes" come before "state"
     changes = [before is not after for before, after in zip(given, step.closed.jaxpr.outvars, strict=False)]
@@ -299,7 +415,14 @@ def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any]) -
             after = jax.tree.leaves(step(trial | {"state": whole(changed)}, settings, iteration))
             return [x for c, x in zip(changes, after, strict=True) if c]
 
-        return whole(lax.fori_loop(begin, end, again, [x for c, x in zip(changes, leaves, strict=True) if c]))
+        changed = [x for c, x in zip(changes, leaves, strict=True) if c]
+        if count == 1:
+            changed = again(begin, changed)
+        elif count is not None:
+            changed = lax.fori_loop(0, count, lambda i, changed: again(begin + i, changed), changed)
+        else:
+            changed = lax.fori_loop(begin, end, again, changed)
+        return trial | {"state": whole(changed)}
 
     number = jax.ShapeDtypeStruct((), np.int32)
     return trace(advance, {"state": step.outputs, "axes": one["axes"]}, (shapes_of(settings), number, number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax.sharding import Mesh
 
-from paramact_jax.programs.program import afresh, shapes_of, trace
+from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
-from paramact_jax.sweeps.dataset import check_results, named
+from paramact_jax.sweeps.dataset import check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
-from paramact_jax.sweeps.grid import make_grid, trial_key
+from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
-from paramact_jax.sweeps.storage.configuration import describe_sweep
-from paramact_jax.sweeps.trials import over_trials
+from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
+from paramact_jax.sweeps.trials import Together, share, together
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,13 +43,20 @@ def sweep(
 ) -> xr.Dataset:
     """Run `train_one(key, **settings)` for every seed at every point of the axes, in jitted calls on all devices.
 
+    Products of float32 numbers are computed as JAX is set: by default a GPU rounds their factors to TF32 and a TPU to
+    bfloat16. For float32 everywhere set `jax.config.update("jax_default_matmul_precision", "highest")`; a stored sweep
+    goes on only with the setting it began with.
+
     Args:
       train_one: a pure, vmappable function of one trial's random key and the settings. Returns any tree of arrays.
         Calls are filled up to whole blocks with copies of their last trial, which run too: a `jax.debug.print` or
         `jax.debug.callback` in it is called for them as well, with the default block 64 times for 3 trials.
       seeds: integers within 0..2**32 - 1, each once; a trial's key is `trial_key(seed)`, the same at every point of
         the axes, so that they are compared on equal seeds.
-      axes: for parameters of `train_one` the values to try, numbers or booleans; every combination is run.
+      axes: for parameters of `train_one` the values to try: numbers or booleans, which are traced, or strings, each of
+        which makes a program of its own, as `{"activation": ["relu", "ppns"]}`. Every combination is run, with all
+        trials in one compiled call, unless `chunk` cuts it. What `train_one` returns at some strings only is NaN at
+        the others.
       chunk: trials a call, by default all. Bounds the memory on the devices; the results do not depend on it. Calls
         are padded to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
@@ -56,8 +64,9 @@ def sweep(
         call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
         program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
         another name or place of a function does not.
-      fused: whether a CPU carries out each loop as one kernel, with the trials last. By default the traced program
-        decides, see `sweeps.forms.choose`.
+      fused: whether each loop is carried out as one kernel, with the trials last. By default the traced program
+        decides, see `sweeps.forms.choose`; a loop that shows only when it is traced that no kernel can hold it is
+        carried out as usual then, with a warning.
       block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default the
         traced program decides.
       mesh: mesh of one axis, of any name, over the devices to use, by default all, of all processes.
@@ -70,7 +79,8 @@ def sweep(
 
     Returns:
       A dataset with a variable for each array that `train_one` returns, named by its path joined with dots ("result"
-      for a bare array); its dims are the axes, `seed`, and `NAME_dim_0`, ... for its own axes. Results of dtypes that
+      for a bare array); its dims are the axes (those of strings
+      first), `seed`, and `NAME_dim_0`, ... for its own axes. Results of dtypes that
       NumPy does not have are widened in it, bfloat16 and float8 to float32, int4 to int8; a directory keeps them exact.
 
     Raises:
@@ -108,25 +118,44 @@ def sweep(
     )
     shared = as_arrays(settings)
 
-    def one(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
-        return named(train_one(trial_key(trial["seed"]), **trial["axes"], **settings))
-
-    with afresh():
-        program = trace(one, grid.one(), shapes_of(shared))
-    form = options.form([program])
-    over = over_trials(program, form, options.mesh)
-    placed = over.share(shared)
-    results = program.outputs
+    programs = programs_of(train_one, grid, shared)
+    form = options.form(programs)
+    results = of_all_choices([program.outputs for program in programs])
     check_results(results, {}, grid.dims)
+    placed = share(shared, options.mesh)
+
+    @functools.cache  # to find equal programs takes longer than some sweeps
+    def over(choices: tuple[int, ...]) -> Together:
+        return together(tuple(programs[i] for i in choices), form, options.mesh)
 
     def bytes_for(trials: int) -> int:
-        return over.memory(over.blocks_of(grid.one(), trials), placed)
+        choices, counts = grid.of_a_call(trials)
+        them = over(tuple(choices))
+        return them.memory(them.blocks_of([grid.one()] * len(counts), counts), placed)
 
     def run(call: Call) -> Arrays:
-        trials = over.place(grid.part(call.part.start, call.part.stop), room=call.room)
-        return over.collect(over(trials, placed, trials=len(call.part)), len(call.part))
+        choices, pieces = zip(*grid.pieces(call.part), strict=True)
+        counts, them = [len(piece) for piece in pieces], over(choices)
+        trials = them.place([grid.part(piece.start, piece.stop) for piece in pieces], room=call.room)
+        return joined(them.collect(them(trials, placed, trials=counts), counts), results, counts)
 
     configuration = describe_sweep(
-        {"train_one": program.identity}, grid, shared, mesh=options.mesh, form=form, chunk=options.chunk
+        identities({"train_one": programs}, grid), grid, shared, mesh=options.mesh, form=form, chunk=options.chunk
     )
     return execute(grid, Work(form, results, 1, bytes_for, run), configuration, options)
+
+
+def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str, Any]) -> tuple[Program, ...]:
+    """Returns what a sweep carries out: a program of one trial and the settings for each choice of the axes of names.
+
+    Args:
+      train_one: as in `sweep`.
+      grid: the trials.
+      settings: arrays.
+    """
+
+    def one_of(choice: Mapping[str, str]) -> Callable[..., dict[str, jax.Array]]:
+        return lambda trial, settings: named(train_one(trial_key(trial["seed"]), **trial["axes"], **choice, **settings))
+
+    with afresh():
+        return tuple(trace(one_of(choice), grid.one(), shapes_of(settings)) for choice in grid.choices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,23 +13,26 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from paramact_jax.programs.program import Program, trace
 from paramact_jax.programs.trials_last import trials_last
-from paramact_jax.sweeps.compiler import cpu_options, loops_as_kernels
+from paramact_jax.sweeps.compiler import cpu_options, gpu_options, loops_as_kernels
 from paramact_jax.sweeps.devices import TRIALS, check_mesh
-from paramact_jax.sweeps.distributed import fetch, put
+from paramact_jax.sweeps.distributed import begin_fetching, fetch, put
 from paramact_jax.sweeps.forms import FORMS, Form
+from paramact_jax.sweeps.kernels import LoopKernels, Target, target_of
 
 
 class OverTrials:
     """`fn(trial, shared)` of one trial, as a compiled function of all trials.
 
     A block of trials in one of the forms of `Form`; `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap`
-    over them); `jax.shard_map` over the devices. Every block has the same shape, the last one padded, and runs the same
-    machine code: on one kind of CPU a trial's result is bit for bit the same whatever the number of trials or devices.
+    over them, or one kernel for each loop, see `sweeps.kernels`); `jax.shard_map` over the devices. Every block has the
+    same shape, the last one padded, and runs the same machine code: on one kind of CPU a trial's result is bit for bit
+    the same whatever the number of trials or devices.
     Forms are rounded differently: each code generator turns other products and sums into one operation. So the bits of
     one form are to be compared with those of the same form.
 
     Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., block), trials on the
-    last axis, where small arrays are fast. Results of one OverTrials are arguments of the next with as large blocks.
+    last axis, where small arrays are fast; for kernels of an accelerator in one block for each device. Results of one
+    OverTrials are arguments of the next with as large blocks.
 
     Args:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
@@ -53,13 +56,17 @@ class OverTrials:
     ) -> None:
         self.mesh = check_mesh(mesh)
         self.form = form
-        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        self._target = target = target_of(self.mesh) if form.kernel else None
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu" and target is None
         kernel = form.kernel and on_cpu
-        of_block = _OF_BLOCK[form.layout](fn, kernel)
+        of_block = _of_block(fn, form, kernel, target)
         # inline: traced once, for the shapes of its results and for itself
         traced = jax.jit(of_block, inline=True)
 
         def of_device(blocks: Any, shared: Any, trials: jax.Array) -> Any:
+            if target is not None:  # there is one block
+                made = traced(jax.tree.map(lambda x: x[0], blocks), shared)
+                return jax.tree.map(lambda x: x[None], made)
             if not on_cpu:
                 return jax.vmap(traced, in_axes=(0, None))(blocks, shared)
             if kernel:
@@ -78,15 +85,14 @@ class OverTrials:
 
             return jax.lax.map(unless_filled_up, (first, blocks))
 
-        sharded = jax.shard_map(
+        self.sharded = jax.shard_map(
             of_device,
             mesh=self.mesh,
             in_specs=(PartitionSpec(TRIALS), PartitionSpec(), PartitionSpec()),
             out_specs=PartitionSpec(TRIALS),
             check_vma=False,
         )
-        small = form.layout == "last"
-        self._program = jax.jit(sharded, compiler_options=cpu_options(small=small) if on_cpu else None)
+        self._program = _jit(self.sharded, self)
 
     def __call__(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Any:
         """Results of all trials, in blocks.
@@ -106,18 +112,13 @@ class OverTrials:
 
     def memory(self, blocks: Any, shared: Any) -> int:
         """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""
-        used = self._program.lower(blocks, shared, _count(None)).compile().memory_analysis()
-        if used is None:  # a backend that does not tell
-            return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(blocks)) // self.mesh.size
-        return int(
-            used.argument_size_in_bytes + used.output_size_in_bytes + used.temp_size_in_bytes - used.alias_size_in_bytes
-        )
+        return _memory(self._program, blocks, shared, _count(None), devices=self.mesh.size)
 
     def blocks_of(self, one: Any, trials: int) -> Any:
         """Shapes of what `place` makes of so many trials of these shapes."""
-        blocks = self._padded(trials) // self.form.block
+        blocks, block = self._blocks(trials)
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, self.form.block), x.dtype, sharding=self._sharding), one
+            lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, block), x.dtype, sharding=self._sharding), one
         )
 
     def place(self, trials: Any, *, room: int = 0) -> Any:
@@ -130,28 +131,31 @@ class OverTrials:
 
         def to_blocks(x: Any) -> jax.Array:
             x = np.asarray(x)
-            missing = self._padded(max(len(x), room)) - len(x)
+            blocks, block = self._blocks(max(len(x), room))
+            missing = blocks * block - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            blocks = np.moveaxis(filled.reshape(len(filled) // self.form.block, self.form.block, *x.shape[1:]), 1, -1)
-            return put(blocks, self._sharding)
+            return put(np.moveaxis(filled.reshape(blocks, block, *x.shape[1:]), 1, -1), self._sharding)
 
         return jax.tree.map(to_blocks, trials)
 
     def share(self, tree: Any) -> Any:
         """Arrays that all trials share, on every device."""
-        sharding = NamedSharding(self.mesh, PartitionSpec())
-        return jax.tree.map(lambda x: put(x, sharding), tree)
+        return share(tree, self.mesh)
 
     @property
     def _sharding(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec(TRIALS))
 
-    def _padded(self, trials: int) -> int:
-        return trials + -trials % (self.form.block * self.mesh.size)
+    def _blocks(self, trials: int) -> tuple[int, int]:
+        """How many blocks hold so many trials, and the trials in each."""
+        if self._target is None:
+            return -(-trials // (self.form.block * self.mesh.size)) * self.mesh.size, self.form.block
+        return self.mesh.size, -(-trials // (self._target.block * self.mesh.size)) * self._target.block
 
     @staticmethod
     def collect(blocks: Any, trials: int) -> Any:
         """The first `trials` trials as NumPy arrays with a leading axis of trials, in every process."""
+        begin_fetching(blocks)
 
         def to_trials(x: Any) -> np.ndarray:
             moved = np.moveaxis(fetch(x), -1, 1)
@@ -160,10 +164,81 @@ class OverTrials:
         return jax.tree.map(to_trials, blocks)
 
 
+class Together:
+    """Several functions over trials as one compiled program: each of trials of its own, all with one shared tree.
+
+    On a GPU they run at the same time, as far as it has room.
+
+    Args:
+      several: the functions, of one form and mesh.
+      donate: whether the results take the place of the blocks in memory, which are then of no more use.
+    """
+
+    def __init__(self, several: Sequence[OverTrials], *, donate: bool = False) -> None:
+        """Takes what is to run together."""
+        self._several = several
+        self._first = several[0]
+
+        def all_of_them(blocks: list[Any], shared: Any, trials: list[Any]) -> list[Any]:
+            each = zip(several, blocks, trials, strict=True)
+            return [over.sharded(own, shared, count) for over, own, count in each]
+
+        self._program = _jit(all_of_them, self._first, donate=donate, together=len(several) > 1)
+
+    def __call__(self, blocks: Sequence[Any], shared: Any, *, trials: Sequence[int]) -> list[Any]:
+        """Results of each, in blocks; `trials` as in `OverTrials`."""
+        return list(self._program(list(blocks), shared, [_count(n) for n in trials]))
+
+    def memory(self, blocks: Sequence[Any], shared: Any) -> int:
+        """Bytes on each device while the program runs on arguments of these shapes."""
+        return _memory(self._program, list(blocks), shared, [_count(None)] * len(blocks), devices=self._first.mesh.size)
+
+    def blocks_of(self, ones: Sequence[Any], trials: Sequence[int]) -> list[Any]:
+        """Shapes of what `place` makes of so many trials of these shapes."""
+        return [over.blocks_of(one, count) for over, one, count in zip(self._several, ones, trials, strict=True)]
+
+    def place(self, trials: Sequence[Any], *, room: int = 0) -> list[Any]:
+        """The trials of each in blocks, as `OverTrials.place`; there is `room` for more if there is but one."""
+        room = room if len(trials) == 1 else 0
+        return [over.place(x, room=room) for over, x in zip(self._several, trials, strict=True)]
+
+    @staticmethod
+    def collect(blocks: Sequence[Any], trials: Sequence[int]) -> list[Any]:
+        """The trials of each, as `OverTrials.collect`."""
+        begin_fetching(blocks)
+        return [OverTrials.collect(x, count) for x, count in zip(blocks, trials, strict=True)]
+
+
 @functools.lru_cache(maxsize=64)
-def over_trials(program: Program, form: Form, mesh: Mesh) -> OverTrials:
-    """Returns the compiled function of a program, the one that there is already for an equal program."""
-    return OverTrials(program, form=form, mesh=mesh)
+def together(programs: tuple[Program, ...], form: Form, mesh: Mesh, *, donate: bool = False) -> Together:
+    """Returns the compiled function of some programs, the one that there is already for equal ones."""
+    return Together([OverTrials(program, form=form, mesh=mesh) for program in programs], donate=donate)
+
+
+def share(tree: Any, mesh: Mesh) -> Any:
+    """Returns arrays that all trials share, on every device of a mesh."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda x: put(x, sharding), tree)
+
+
+def _jit(fn: Callable[..., Any], over: OverTrials, *, donate: bool = False, together: bool = False) -> Any:
+    """A function of blocks compiled; the results take the place of the blocks if they are donated."""
+    platform = over.mesh.devices.flat[0].platform
+    options = None
+    if platform == "cpu":
+        options = cpu_options(small=over.form.layout == "last")
+    elif platform in ("gpu", "cuda") and together:
+        options = gpu_options()
+    return jax.jit(fn, compiler_options=options, donate_argnums=0 if donate else ())
+
+
+def _memory(program: Any, *arguments: Any, devices: int) -> int:
+    used = program.lower(*arguments).compile().memory_analysis()
+    if used is None:  # a backend that does not tell
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arguments[0])) // devices
+    return int(
+        used.argument_size_in_bytes + used.output_size_in_bytes + used.temp_size_in_bytes - used.alias_size_in_bytes
+    )
 
 
 def _count(trials: int | None) -> np.int32:
@@ -173,24 +248,27 @@ def _count(trials: int | None) -> np.int32:
 Function = Callable[[Any, Any], Any]
 
 
-def _last(fn: Function, kernel: bool) -> Function:
-    """`fn` of a block of trials, all on the last axis of every array."""
+def _of_block(fn: Function, form: Form, kernel: bool, target: Target | None) -> Function:
+    """The function of a block of trials, on the last axis of every array."""
+    if form.layout == "first":
+        return jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
+    return _alone(fn) if form.layout == "alone" else _last(fn, kernel, target)
+
+
+def _last(fn: Function, kernel: bool, target: Target | None) -> Function:
+    loop = None if target is None else LoopKernels(target)
 
     def of_block(block: Any, shared: Any) -> Any:
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), block)
         own = [True] * len(jax.tree.leaves(block)) + [False] * len(jax.tree.leaves(shared))
-        many = trials_last(fn if isinstance(fn, Program) else trace(fn, one, shared), own)
+        many = trials_last(fn if isinstance(fn, Program) else trace(fn, one, shared), own, loop=loop)
         return (loops_as_kernels(trace(many, block, shared)) if kernel else many)(block, shared)
 
     return of_block
 
 
-def _first(fn: Function, kernel: bool) -> Function:
-    return jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
-
-
-def _alone(fn: Function, kernel: bool) -> Function:
-    """`fn` of one trial after the other, without `jax.vmap`, which would turn its branches into selections."""
+def _alone(fn: Function) -> Function:
+    """One trial after the other, without `jax.vmap`, which would turn branches into selections."""
 
     def of_block(block: Any, shared: Any) -> Any:
         count = jax.tree.leaves(block)[0].shape[-1]
@@ -201,6 +279,3 @@ def _alone(fn: Function, kernel: bool) -> Function:
         return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), made)
 
     return of_block
-
-
-_OF_BLOCK = {"last": _last, "first": _first, "alone": _alone}

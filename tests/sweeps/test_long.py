@@ -117,3 +117,18 @@ def test_functions_that_do_not_fit_are_refused_in_one_line(changes, says):
 def test_impossible_numbers_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
         long_sweep(NOISY, range(3), rate=3.7, **options)
+
+
+def test_a_state_may_begin_with_constants():
+    training = Training(
+        init=lambda key: {"w": jax.random.normal(key), "done": jnp.array(False), "least": jnp.inf},
+        step=lambda state: {
+            "w": state["w"] * 0.5,
+            "done": state["done"] | (abs(state["w"]) < 0.1),
+            "least": jnp.minimum(state["least"], state["w"]),
+        },
+        summarise=dict,
+    )
+    results = long_sweep(training, range(3), iterations=9)
+    assert results["done"].values.all()
+    assert np.isfinite(results["least"]).all()

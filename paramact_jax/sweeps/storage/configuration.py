@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from paramact_jax.programs.identity import Identity
+from paramact_jax.programs.program import Program
 from paramact_jax.programs.values import checksum, describe_value
 from paramact_jax.sweeps.devices import processor, usable_cores
 from paramact_jax.sweeps.forms import Form
@@ -33,6 +34,24 @@ class Configuration(NamedTuple):
     programs: dict[str, Identity]
 
 
+def identities(programs: Mapping[str, Sequence[Program]], grid: Grid) -> dict[str, Identity]:
+    """What each function's programs are, by its name and the choice of the axes of names.
+
+    Args:
+      programs: for each function a program for each choice.
+      grid: the trials.
+    """
+
+    def name(function: str, choice: Mapping[str, str]) -> str:
+        return f"{function}[{', '.join(f'{axis}={value}' for axis, value in choice.items())}]" if choice else function
+
+    return {
+        name(function, choice): program.identity
+        for function, several in programs.items()
+        for choice, program in zip(grid.choices, several, strict=True)
+    }
+
+
 def describe_sweep(
     programs: Mapping[str, Identity],
     grid: Grid,
@@ -43,6 +62,7 @@ def describe_sweep(
     chunk: int,
     iterations: int | None = None,
     observe_every: int | None = None,
+    iterations_per_call: int | None = None,
 ) -> Configuration:
     """The configuration of a sweep whose trials are computed by these programs.
 
@@ -56,7 +76,11 @@ def describe_sweep(
     for name, value in settings.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(value):
             found[f"settings.{name}{jax.tree_util.keystr(path)}"] = describe_value(leaf)
-    steps = {"iterations": iterations, "observe_every": observe_every}
+    steps = {
+        "iterations": iterations,
+        "observe_every": observe_every,
+        "iterations_per_call": iterations_per_call,
+    }
     found |= {name: str(number) for name, number in steps.items() if number is not None}
     found |= {"jax": jax.__version__, "jaxlib": importlib.metadata.version("jaxlib")}
     found |= {name: str(getattr(jax.config, name)) for name in _OPTIONS}

@@ -1,0 +1,425 @@
+"""A loop over iterations as one kernel of a GPU or TPU, for all trials of a device.
+
+What reaches a kernel is the program of one trial taken apart into numbers, see `programs.scalars`: each is a vector of
+trials, and all of them stay in registers while the loop runs. Pallas compiles it: Mosaic on GPUs from Hopper on, Mosaic
+on TPUs. These interfaces of JAX are not stable. Where they are missing or have changed, loops stay ordinary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+
+from paramact_jax.programs import scalars
+from paramact_jax.programs.dependence import Dependence
+from paramact_jax.programs.program import LOOPS, Operation, name_of, parts_of_scan, walk
+from paramact_jax.programs.rules import Trials
+from paramact_jax.programs.scalars import Lanes, NoRuleError, Numbers, Packing
+
+MOST_OPERATIONS = 20_000
+"""Operations on vectors in one iteration of a kernel: with more, compiling takes minutes and the registers overflow."""
+MOST_SHARED = 256
+"""Numbers of arrays that all trials share, which a kernel holds too."""
+DTYPES = ("float32", "int32", "uint32", "bool")
+FIRST_CAPABILITY = 9.0
+"""Compute capability of the first GPUs that Mosaic compiles for: Hopper."""
+TPU_MEMORY = 8 * 2**20
+"""Bytes that a kernel of a TPU reads and writes for one block of trials; its memory on the chip is twice as large."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What kernels are compiled for.
+
+    Attributes:
+      name: "gpu", "tpu", or "interpreted", which runs on any device, slowly: for tests.
+      lanes: the shape of a vector of trials.
+    """
+
+    name: str
+    lanes: tuple[int, ...]
+
+    @property
+    def block(self) -> int:
+        """Trials in a vector."""
+        return math.prod(self.lanes)
+
+
+GPU = Target("gpu", (128,))
+TPU = Target("tpu", (8, 128))
+INTERPRETED = Target("interpreted", (128,))
+
+
+def target_of(mesh: Mesh) -> Target | None:
+    """Returns what kernels on these devices are compiled for; None where there is no way to."""
+    device = mesh.devices.flat[0]
+    if device.platform == "tpu":
+        return TPU if _module("tpu") else None
+    capability = str(getattr(device, "compute_capability", "0"))
+    is_new = capability.replace(".", "").isdigit() and float(capability) >= FIRST_CAPABILITY
+    return GPU if device.platform in ("gpu", "cuda") and is_new and _module("mosaic_gpu") else None
+
+
+_USED = {
+    "tpu": ("SMEM",),
+    "mosaic_gpu": ("kernel", "load", "layout_cast", "Layout", "LoweringSemantics", "CompilerParams"),
+}
+"""The names used here of the parts of Pallas."""
+
+
+@functools.cache
+def _module(name: str) -> Any:
+    """The part of Pallas for a kind of device, if this JAX has it as it is used here; else None."""
+    try:
+        found = importlib.import_module(f"jax.experimental.pallas.{name}")
+    except Exception:  # whatever goes wrong there: it is not stable, and may want libraries that are missing
+        return None
+    used = {
+        "tpu": ("SMEM",),
+        "mosaic_gpu": ("kernel", "load", "layout_cast", "Layout", "LoweringSemantics", "CompilerParams"),
+    }[name]
+    return found if all(hasattr(found, attribute) for attribute in used) else None
+
+
+def problem(operation: Operation) -> str | None:
+    """Returns why a loop certainly cannot be a kernel; None: it can, or that shows only when it is traced."""
+    equation = operation.equation
+    if name_of(equation) not in LOOPS:
+        return "no loop"
+    if name_of(equation) == "while" and scalars.counted(equation) is None:
+        return "while that does more than count its steps"
+    body = equation.params["body_jaxpr" if name_of(equation) == "while" else "jaxpr"]
+    if (found := scalars.problem(body)) is not None:
+        return found
+    inside = (inner.equation for inner in walk(body))
+    dtypes = {str(var.aval.dtype) for one in (equation, *inside) for var in (*one.invars, *one.outvars)}
+    if strange := sorted(dtypes - set(DTYPES)):
+        return f"numbers of {', '.join(strange)}"
+    count = scalars.operations(body)
+    return f"{count} operations an iteration" if count > MOST_OPERATIONS else None
+
+
+class LoopKernels:
+    """Carries out loops of `trials_last` as kernels.
+
+    Args:
+      target: what to compile for.
+      strict: whether a loop that turns out to be no kernel is an error, a `NoRuleError`, and no mere warning.
+    """
+
+    def __init__(self, target: Target, *, strict: bool = False) -> None:
+        """Takes the target."""
+        self._target, self._strict = target, strict
+        self._dependence = Dependence()
+
+    def __call__(self, equation: Any, inputs: Sequence[Any], count: int) -> list[Any] | None:
+        """Returns the outputs of a loop, or None if it is to be carried out as usual.
+
+        Args:
+          equation: a while loop or scan.
+          inputs: arrays that all trials share, and `Trials`.
+          count: number of trials.
+        """
+        if problem(Operation(equation, ())) is not None:
+            return None
+        try:
+            return _Kernel(self._target, self._dependence, equation, inputs, count).outputs()
+        except NoRuleError as error:
+            if self._strict:
+                raise
+            warnings.warn(f"a loop is no kernel, and slower: {error}", stacklevel=2)
+            return None
+
+
+class _Kernel:
+    """One loop as one kernel.
+
+    Inputs of the loop are: constants, which the kernel holds; arrays that all trials share, of few numbers; and arrays
+    of which every trial has its own. Trials that fill up a block are copies of the last one.
+    """
+
+    def __init__(
+        self, target: Target, dependence: Dependence, equation: Any, inputs: Sequence[Any], count: int
+    ) -> None:
+        self.target, self.equation, self.count = target, equation, count
+        self.inputs = [_input(x, var.aval) for x, var in zip(inputs, equation.invars, strict=True)]
+        self.is_scan = name_of(equation) == "scan"
+        own = [isinstance(x, Trials) for x in inputs]
+        if self.is_scan:
+            self.own_carry, self.own_ys = dependence.of_scan(equation, own)
+        else:
+            self.own_carry, differs = dependence.of_while(equation, own)
+            self.own_ys = []
+            if differs:
+                raise NoRuleError("while with an end of its own for every trial")
+        self.shared = [x for x in self.inputs if not isinstance(x, Trials | np.ndarray)]
+        self.own = [x.array for x in self.inputs if isinstance(x, Trials)]
+        if any(0 in x.shape for x in (*self.shared, *self.own, *(var.aval for var in equation.outvars))):
+            raise NoRuleError("arrays without numbers")
+        if sum(x.size for x in self.shared) > MOST_SHARED:
+            raise NoRuleError(f"arrays of more than {MOST_SHARED} numbers that all trials share")
+
+    def outputs(self) -> list[Any]:
+        """Returns the outputs of the loop."""
+        per = self.target.block
+        padded = self.count + -self.count % per
+        own = [_padded(x, padded) for x in self.own]
+        shapes = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in self.equation.outvars]
+        call = _BUILDERS[self.target.name](self, padded // per, [x.shape[:-1] for x in self.own], shapes)
+        made = call([jnp.ravel(_whole(x)) for x in self.shared], [_whole(x) for x in own])
+        is_own = [*self.own_carry, *self.own_ys]
+        made = [x != 0 if like.dtype == np.bool_ else x for x, like in zip(made, shapes, strict=True)]
+        return [Trials(x[..., : self.count]) if own else x[..., 0] for x, own in zip(made, is_own, strict=True)]
+
+    def body(self, lanes: Lanes, shared: Sequence[Any], own: Sequence[_Reader], results: Sequence[_Writer]) -> None:
+        """Computes a block of trials.
+
+        Args:
+          lanes: what vectors are like.
+          shared: the numbers of each shared array.
+          own: to read each array of which every trial has its own.
+          results: to write each output.
+        """
+        shared_arrays, own_arrays = iter(shared), iter(own)
+        values: list[Any] = []
+        for x in self.inputs:
+            if isinstance(x, np.ndarray):
+                values.append(x)
+            elif isinstance(x, Trials):
+                values.append(next(own_arrays))
+            else:
+                values.append(scalars.shaped(_as_given(next(shared_arrays), x.dtype), x.shape))
+        (self._scan if self.is_scan else self._while)(lanes, values, results)
+
+    def _while(self, lanes: Lanes, values: Sequence[Any], results: Sequence[_Writer]) -> None:
+        read = [x.whole() if isinstance(x, _Reader) else x for x in values]
+        made = scalars.carry_out_equation(self.equation, read, lanes)
+        for x, writer in zip(made, results, strict=True):
+            writer.whole(x)
+
+    def _scan(self, lanes: Lanes, values: Sequence[Any], results: Sequence[_Writer]) -> None:
+        """A scan reads what a step takes and writes what a step makes at the place of its number."""
+        params = self.equation.params
+        consts, carry, xs = parts_of_scan(self.equation, values)
+        consts, carry = ([x.whole() if isinstance(x, _Reader) else x for x in part] for part in (consts, carry))
+        length = int(params["length"])
+        pack = Packing(carry, self.own_carry, lanes)
+
+        def step(i: Any, state: Sequence[Any]) -> list[Any]:
+            at = length - 1 - i if params["reverse"] else i
+            now = [x.at(at) if isinstance(x, _Reader) else scalars.entry(x, at, lanes) for x in xs]
+            after = scalars.carry_out(params["jaxpr"], [*consts, *pack.unpack(state), *now], lanes)
+            for y, writer in zip(after[len(carry) :], results[len(carry) :], strict=True):
+                writer.at(at, y)
+            return pack.pack(after[: len(carry)])
+
+        state = lax.fori_loop(0, length, step, pack.pack(carry))
+        for x, writer in zip(pack.unpack(state), results, strict=False):
+            writer.whole(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Reads an array of trials in a kernel.
+
+    Attributes:
+      shape: of a trial's array.
+      dtype: of its numbers.
+      read: the vector at a place.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    read: Callable[[tuple[Any, ...]], Any]
+
+    def whole(self) -> Numbers:
+        """Returns all its numbers."""
+        return self._numbers((), self.shape)
+
+    def at(self, i: Any) -> Numbers:
+        """Returns those of one entry along the first axis."""
+        return self._numbers((i,), self.shape[1:])
+
+    def _numbers(self, first: tuple[Any, ...], shape: tuple[int, ...]) -> Numbers:
+        found = [self.read((*first, *place)) for place in np.ndindex(*shape)]
+        return scalars.shaped(_as_given(found, self.dtype), shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Writer:
+    """Writes an array of trials in a kernel.
+
+    Attributes:
+      lanes: what vectors are like.
+      write: puts a vector at a place.
+    """
+
+    lanes: Lanes
+    write: Callable[[tuple[Any, ...], Any], None]
+
+    def whole(self, x: Numbers) -> None:
+        """Writes all its numbers."""
+        self._numbers((), x)
+
+    def at(self, i: Any, x: Numbers) -> None:
+        """Writes those of one entry along the first axis."""
+        self._numbers((i,), x)
+
+    def _numbers(self, first: tuple[Any, ...], x: Numbers) -> None:
+        for place in np.ndindex(*x.shape):
+            vector = scalars.as_vector(x[place], self.lanes)
+            self.write((*first, *place), scalars.to_integer(vector) if scalars.is_boolean(vector) else vector)
+
+
+def _input(x: Any, aval: Any) -> Any:
+    """An input of a loop: constants as their numbers. From negative integers Mosaic draws wrong conclusions on TPUs."""
+    if isinstance(x, Trials | jax.core.Tracer):
+        return x
+    numbers = scalars.numbers_of(np.asarray(x, aval.dtype))
+    is_negative = aval.dtype == np.int32 and not aval.shape and numbers[()] < 0
+    return jnp.asarray(numbers[()]) if is_negative else numbers
+
+
+def _padded(x: Any, count: int) -> Any:
+    missing = count - x.shape[-1]
+    if not missing:
+        return x
+    return jnp.concatenate([x, jnp.broadcast_to(x[..., -1:], (*x.shape[:-1], missing))], axis=-1)
+
+
+def _whole(x: Any) -> Any:
+    """With integers for booleans, which lie in no memory of a kernel."""
+    return x.astype(jnp.int32) if x.dtype == jnp.bool_ else x
+
+
+def _as_given(numbers: Sequence[Any], dtype: Any) -> list[Any]:
+    return [x != 0 for x in numbers] if dtype == jnp.bool_ else list(numbers)
+
+
+Call = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
+"""From flat shared arrays, and arrays with a last axis of trials, to the outputs, these with a last axis of trials."""
+
+
+def _stored(like: Any) -> Any:
+    return jnp.int32 if like.dtype == np.bool_ else like.dtype
+
+
+def _load(plgpu: Any, ref: Any, index: tuple[Any, ...], layout: Any) -> Any:
+    """A vector from global memory in a layout; the index was an argument before JAX 0.11."""
+    index_parameter = inspect.signature(plgpu.load).parameters.get("idx")
+    if index_parameter is not None and index_parameter.default is inspect.Parameter.empty:
+        return plgpu.load(ref, index, layout=layout, optimized=False)
+    return plgpu.load(ref.at[index], layout=layout, optimized=False)
+
+
+def _for_gpu(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Any]) -> Call:
+    """A warpgroup a block, a thread a trial; arrays go from global memory to registers and back."""
+    plgpu, pl = _module("mosaic_gpu"), importlib.import_module("jax.experimental.pallas")
+    (per,) = kernel.target.lanes
+    shared, own = len(kernel.shared), len(shapes)
+    layout = plgpu.Layout.WG_STRIDED(kernel.target.lanes, vec_size=1)  # a number in each thread
+    # copies of one number are kept as that number otherwise, and no loop can carry them
+    lanes = Lanes(kernel.target.lanes, lambda vector, copies: plgpu.layout_cast(vector, layout))
+
+    def body(*refs: Any) -> None:
+        here = pl.ds(lax.axis_index("block") * per, per)
+
+        def reader(ref: Any, x: Any) -> _Reader:
+            return _Reader(x.shape[:-1], x.dtype, lambda place: _load(plgpu, ref, (*place, here), layout))
+
+        def writer(ref: Any) -> _Writer:
+            def write(place: tuple[Any, ...], x: Any) -> None:
+                ref[(*place, here)] = x
+
+            return _Writer(lanes, write)
+
+        kernel.body(
+            lanes,
+            [[ref[i] for i in range(x.size)] for ref, x in zip(refs[:shared], kernel.shared, strict=True)],
+            [reader(ref, x) for ref, x in zip(refs[shared : shared + own], kernel.own, strict=True)],
+            [writer(ref) for ref in refs[shared + own :]],
+        )
+
+    shaped = [jax.ShapeDtypeStruct((*x.shape, blocks * per), _stored(x)) for x in outputs]
+    # Lane: the compiler is told the layout of every vector, and does not search for it
+    params = plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane)
+    call = functools.partial(plgpu.kernel, body, grid=(blocks,), grid_names=("block",), compiler_params=params)
+    try:
+        made = call(out_type=shaped)
+    except TypeError:  # its name before JAX 0.10
+        made = call(out_shape=shaped)
+    return lambda shared, own: made(*shared, *own)
+
+
+def _by_blocks(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Any]) -> Call:
+    """A block after the other, its arrays in the memory of the chip; for TPUs, and interpreted."""
+    pl = importlib.import_module("jax.experimental.pallas")
+    shape, interpreted = kernel.target.lanes, kernel.target.name == "interpreted"
+    shared, own = len(kernel.shared), len(shapes)
+    whole = tuple(slice(None) for _ in shape)
+    sizes = [*(math.prod(shape) for shape in shapes), *(math.prod(x.shape) for x in outputs)]
+    if not interpreted and 4 * kernel.target.block * sum(sizes) > TPU_MEMORY:
+        raise NoRuleError(f"arrays of {sum(sizes)} numbers a trial, more than the memory of a TPU's chip holds")
+
+    def spec(of_trial: tuple[int, ...]) -> Any:
+        rank = len(of_trial)
+        return pl.BlockSpec((*of_trial, *shape), lambda i: (*(0,) * rank, i, *(0,) * (len(shape) - 1)))
+
+    def body(ones: Any, *refs: Any) -> None:
+        def settle(vector: Any, copies: bool) -> Any:
+            """Mosaic carries no copies of a constant; that they are copies does not show if they come from memory."""
+            return vector * ones[...].astype(vector.dtype) if copies else vector
+
+        lanes = Lanes(shape, settle)
+
+        def reader(ref: Any, x: Any) -> _Reader:
+            return _Reader(x.shape[:-1], x.dtype, lambda place: ref[(*place, *whole)])
+
+        def writer(ref: Any) -> _Writer:
+            def write(place: tuple[Any, ...], x: Any) -> None:
+                ref[(*place, *whole)] = x
+
+            return _Writer(lanes, write)
+
+        kernel.body(
+            lanes,
+            [[ref[i] for i in range(x.size)] for ref, x in zip(refs[:shared], kernel.shared, strict=True)],
+            [reader(ref, x) for ref, x in zip(refs[shared : shared + own], kernel.own, strict=True)],
+            [writer(ref) for ref in refs[shared + own :]],
+        )
+
+    wide = (blocks * shape[0], *shape[1:])
+    scalar = {} if interpreted else {"memory_space": _module("tpu").SMEM}
+    call = pl.pallas_call(
+        body,
+        grid=(blocks,),
+        in_specs=[
+            pl.BlockSpec(shape, lambda i: (0,) * len(shape)),
+            *(pl.BlockSpec(**scalar) for _ in kernel.shared),
+            *(spec(of_trial) for of_trial in shapes),
+        ],
+        out_specs=[spec(x.shape) for x in outputs],
+        out_shape=[jax.ShapeDtypeStruct((*x.shape, *wide), _stored(x)) for x in outputs],
+        interpret=interpreted,
+    )
+
+    def run(shared: Sequence[Any], own: Sequence[Any]) -> Sequence[Any]:
+        made = call(jnp.ones(shape), *shared, *(x.reshape(*x.shape[:-1], *wide) for x in own))
+        return [x.reshape(*like.shape, -1) for x, like in zip(made, outputs, strict=True)]
+
+    return run
+
+
+_BUILDERS = {"gpu": _for_gpu, "tpu": _by_blocks, "interpreted": _by_blocks}

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 from jax.sharding import Mesh
 
 from experiments.side_by_side import one_after_another
@@ -19,7 +20,8 @@ from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protoco
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import MLP, Params, forward, params_of, with_activation
-from paramact_jax.sweeps import Plan, Progress, Training, long_sweep, trial_key
+from paramact_jax.sweeps import Plan, Progress, Training, long_sweep, sweep, trial_key
+from paramact_jax.sweeps.devices import check_mesh
 from paramact_jax.training import Settings, final, gradient_descent, start
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def settings_for(protocol: Protocol, record: Activation) -> dict[str, Any]:
 def train(
     protocol: Protocol,
     *,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     gradients_every: int = 0,
     mesh: Mesh | None = None,
     on_compiled: Callable[[str, float], None] = lambda activation, seconds: None,
@@ -179,7 +181,8 @@ def train(
 
     Args:
       protocol: the conditions, checked here.
-      chunk: iterations a compiled call; decides how often progress is reported, not the results.
+      chunk: iterations a compiled call; decides how often progress is reported, not the results. By default
+        `CHUNK`, on an accelerator all.
       gradients_every: iterations between two looks at the gradients of all trials, beginning with the initial params
         and ending with the learned ones; 0: none.
       mesh: devices, by default all.
@@ -193,6 +196,8 @@ def train(
     protocol.check()
     records = protocol.records()
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.trials)
+    if check_mesh(mesh).devices.flat[0].platform != "cpu":
+        return _in_one_call(protocol, chunk, gradients_every, mesh, on_compiled, on_progress)
 
     def sweep_of(record: Activation) -> Callable[..., Trained]:
         def sweep(on_plan: Callable[[Plan], None], report: Callable[[Progress], None]) -> Trained:
@@ -207,7 +212,7 @@ def train(
                 training(record, looks=bool(gradients_every), loss_scale=LOSS_SCALE[protocol.loss]),
                 seeds,
                 iterations=protocol.iterations,
-                iterations_per_call=chunk,
+                iterations_per_call=chunk or CHUNK,
                 observe_every=gradients_every or None,
                 mesh=mesh,
                 on_plan=planned,
@@ -221,6 +226,100 @@ def train(
     return one_after_another(
         {name: sweep_of(record) for name, record in records.items()}, on_compiled=on_compiled, on_progress=on_progress
     )
+
+
+def together(protocol: Protocol, *, looks: bool = False) -> tuple[Training, dict[str, Any]]:
+    """Returns the training of one trial of any activation of the protocol, and its settings.
+
+    Its functions are those of `training`, with one parameter more, the name of the activation.
+
+    Args:
+      protocol: the conditions.
+      looks: see `training`.
+    """
+    records = protocol.records()
+    each = {
+        name: training(record, looks=looks, loss_scale=LOSS_SCALE[protocol.loss]) for name, record in records.items()
+    }
+    own = {name: settings_for(protocol, record) for name, record in records.items()}
+
+    def init(key: jax.Array, activation: str, std: Any, starts: Any) -> dict[str, Any]:
+        state: dict[str, Any] = each[activation].init(key, std, starts[activation])
+        return state
+
+    def step(state: dict[str, Any], activation: str, settings: Settings) -> dict[str, Any]:
+        after: dict[str, Any] = each[activation].step(state, settings)
+        return after
+
+    def summarise(state: dict[str, Any], activation: str, settings: Settings) -> dict[str, Any]:
+        found: dict[str, Any] = each[activation].summarise(state, settings)
+        return found
+
+    def observe(state: dict[str, Any], activation: str) -> Any:
+        look = each[activation].observe
+        return look(state) if look else {}
+
+    shared = next(iter(own.values()))
+    starts = {name: one["starts"] for name, one in own.items()}
+    return Training(init, step, summarise, observe if looks else None), {**shared, "starts": starts}
+
+
+def one_trial(protocol: Protocol) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
+    """Returns the whole life of one trial, from its random key to its results, as a function for `sweep`; its settings.
+
+    Swept over the axis "activation", all trials of all activations are one jitted call.
+    """
+    functions, settings = together(protocol)
+
+    def train_one(
+        key: jax.Array, activation: str, settings: Settings, std: Any, starts: Any, iterations: jax.Array
+    ) -> dict[str, Any]:
+        state = functions.init(key, activation, std, starts)
+        state = lax.fori_loop(0, iterations, lambda _, state: functions.step(state, activation, settings), state)
+        found: dict[str, Any] = functions.summarise(state, activation, settings)
+        return found
+
+    return train_one, {**settings, "iterations": protocol.iterations}
+
+
+def _in_one_call(
+    protocol: Protocol,
+    chunk: int | None,
+    gradients_every: int,
+    mesh: Mesh | None,
+    on_compiled: Callable[[str, float], None],
+    on_progress: Callable[[str, Progress], None],
+) -> dict[str, Trained]:
+    """All activations in one compiled program: an accelerator has room for all of them at once.
+
+    The seconds of each are an equal share of all. To look at gradients on the way takes several calls.
+    """
+    names = list(protocol.activations)
+    begin = time.perf_counter()
+
+    def planned(plan: Plan) -> None:
+        nonlocal begin
+        for name in names:
+            on_compiled(name, (time.perf_counter() - begin) / len(names))
+        begin = time.perf_counter()
+
+    def advanced(progress: Progress) -> None:
+        share = {field: getattr(progress, field) * protocol.iterations // progress.total for field in ("done", "found")}
+        for name in names:
+            on_progress(name, dataclasses.replace(progress, total=protocol.iterations, **share))
+
+    seeds = range(protocol.first_seed, protocol.first_seed + protocol.trials)
+    options: dict[str, Any] = {"mesh": mesh, "on_plan": planned, "on_progress": advanced}
+    options["axes"] = {"activation": names}
+    if gradients_every or chunk:
+        functions, settings = together(protocol, looks=bool(gradients_every))
+        options |= {"iterations": protocol.iterations, "iterations_per_call": chunk or protocol.iterations}
+        found = long_sweep(functions, seeds, observe_every=gradients_every or None, **options, **settings)
+    else:
+        train_one, settings = one_trial(protocol)
+        found = sweep(train_one, seeds, **options, **settings)
+    seconds = (time.perf_counter() - begin) / len(names)
+    return {name: _trained(record, found.sel(activation=name), seconds) for name, record in protocol.records().items()}
 
 
 def _iterations(progress: Progress, trials: int) -> dict[str, int]:

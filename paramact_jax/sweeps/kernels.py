@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import math
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,8 @@ MOST_SHARED = 256
 DTYPES = ("float32", "int32", "uint32", "bool")
 FIRST_CAPABILITY = 9.0
 """Compute capability of the first GPUs that Mosaic compiles for: Hopper."""
+FIRST_JAX = (0, 11)
+"""Version of the first JAX whose kernels were compiled and run."""
 TPU_MEMORY = 8 * 2**20
 """Bytes that a kernel of a TPU reads and writes for one block of trials; its memory on the chip is twice as large."""
 
@@ -63,7 +66,12 @@ INTERPRETED = Target("interpreted", (128,))
 
 
 def target_of(mesh: Mesh) -> Target | None:
-    """Returns what kernels on these devices are compiled for; None where there is no way to."""
+    """Returns what kernels on these devices are compiled for; None where there is no way to.
+
+    PARAMACT_JAX_ONE_KERNEL=0 in the environment makes no kernels.
+    """
+    if os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1") == "0":
+        return None
     device = mesh.devices.flat[0]
     if device.platform == "tpu":
         return TPU if _module("tpu") else None
@@ -82,15 +90,13 @@ _USED = {
 @functools.cache
 def _module(name: str) -> Any:
     """The part of Pallas for a kind of device, if this JAX has it as it is used here; else None."""
+    if jax.__version_info__ < FIRST_JAX:
+        return None
     try:
         found = importlib.import_module(f"jax.experimental.pallas.{name}")
     except Exception:  # whatever goes wrong there: it is not stable, and may want libraries that are missing
         return None
-    used = {
-        "tpu": ("SMEM",),
-        "mosaic_gpu": ("kernel", "load", "layout_cast", "Layout", "LoweringSemantics", "CompilerParams"),
-    }[name]
-    return found if all(hasattr(found, attribute) for attribute in used) else None
+    return found if all(hasattr(found, attribute) for attribute in _USED[name]) else None
 
 
 def problem(operation: Operation) -> str | None:
@@ -136,7 +142,7 @@ class LoopKernels:
             return None
         try:
             return _Kernel(self._target, self._dependence, equation, inputs, count).outputs()
-        except NoRuleError as error:
+        except (NoRuleError, AttributeError, TypeError) as error:  # the latter if Pallas has changed
             if self._strict:
                 raise
             warnings.warn(f"a loop is no kernel, and slower: {error}", stacklevel=2)

@@ -221,6 +221,7 @@ class _Programs:
         self._results, self._seen, self._marks = results, seen, marks
         self._given = settings
         self._made: dict[Any, Together] = {}
+        self._often: dict[tuple[int, ...], frozenset[tuple[tuple[Choice, ...], int]]] = {}
         self._counts = host_counts(form, mesh)
 
     @functools.cached_property
@@ -254,7 +255,8 @@ class _Programs:
         found = []
         for each in self._traced:
             last = len(each["step"].closed.in_avals) - 1
-            small = {last - len(leaves) + i: x for i, x in enumerate(leaves) if np.size(x) == 1}
+            numbers = {i: x for i, x in enumerate(leaves) if isinstance(x, np.ndarray) and x.size == 1}  # no keys
+            small = {last - len(leaves) + i: x for i, x in numbers.items()}
             known = known_branches(each["step"], last, small)
             taken = known.taken(0, min(self._iterations, 10_000))
             changes = (taken[1:] != taken[:-1]).sum(0) / max(len(taken), 1)
@@ -278,21 +280,22 @@ class _Programs:
         for end in ends:
             yield end, tuple(next(one.choice for one in stretches if end <= one.end) for stretches in several)
 
-    @functools.cache  # noqa: B019  # lives as long as the sweep
     def _frequent(self, choices: tuple[int, ...]) -> frozenset[tuple[tuple[Choice, ...], int]]:
         """The branches and lengths of the stretches that most iterations lie in; each becomes a program of its own.
 
         All other iterations share one program, which has all conditionals, and in which the host counts.
         """
-        found: Counter[tuple[tuple[Choice, ...], int]] = Counter()
-        begin = 0
-        while begin < self._iterations:
-            until = self._until(begin)
-            for end, branches in self._stretches(choices, begin, until):
-                found[branches, end - begin] += end - begin
-                begin = end
-        most = found.most_common(MOST_PROGRAMS)
-        return frozenset(stretch for stretch, count in most if count >= LEAST_SHARE * self._iterations)
+        if choices not in self._often:
+            found: Counter[tuple[tuple[Choice, ...], int]] = Counter()
+            begin = 0
+            while begin < self._iterations:
+                for end, branches in self._stretches(choices, begin, self._until(begin)):
+                    found[branches, end - begin] += end - begin
+                    begin = end
+            least = LEAST_SHARE * self._iterations
+            most = found.most_common(MOST_PROGRAMS)
+            self._often[choices] = frozenset(stretch for stretch, count in most if count >= least)
+        return self._often[choices]
 
     def _until(self, done: int) -> int:
         """Where the call that begins after so many iterations ends."""

@@ -201,3 +201,24 @@ def test_what_kernels_are_compiled_for(device, module, target, monkeypatch):
     monkeypatch.setattr(kernels, "_module", lambda name: name if name == module else None)
     mesh = type("Mesh", (), {"devices": np.array([device], object)})
     assert kernels.target_of(mesh) == target
+    monkeypatch.setenv("PARAMACT_JAX_ONE_KERNEL", "0")
+    assert kernels.target_of(mesh) is None
+
+
+@pytest.mark.parametrize("name", ["mosaic_gpu", "tpu"])
+def test_a_pallas_that_is_older_or_has_changed_is_not_used(name, monkeypatch):
+    there = kernels._module.__wrapped__
+    assert (there(name) is None) == (jax.__version_info__ < kernels.FIRST_JAX)
+    monkeypatch.setitem(kernels._USED, name, ("a_name_that_is_gone",))
+    assert there(name) is None
+
+
+def test_a_kernel_that_pallas_refuses_is_an_ordinary_loop_with_a_warning(kerneled, monkeypatch):
+    def refuses(*arguments):
+        raise TypeError("kernel() got an unexpected keyword argument")
+
+    monkeypatch.setitem(kernels._BUILDERS, "interpreted", refuses)
+    monkeypatch.setitem(kernels._BUILDERS, "gpu", refuses)
+    with pytest.warns(UserWarning, match=r"a loop is no kernel, and slower: kernel\(\) got an unexpected"):
+        found = kerneled(descend, range(3))
+    assert_close(found, sweep(descend, range(3), mesh=CPU), rtol=1e-5)

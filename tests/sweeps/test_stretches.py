@@ -44,7 +44,12 @@ def scheduled():
 
 
 def plain():
-    return Training(lambda key: jax.random.normal(key, (2,)), lambda w: 0.9 * w, lambda w: {"w": w}), {}
+    """No conditional; a setting that is a random key."""
+
+    def step(w, noise, iteration):
+        return 0.9 * w + jax.random.normal(jax.random.fold_in(noise, iteration))
+
+    return Training(lambda key: jax.random.normal(key, (2,)), step, lambda w: {"w": w}), {"noise": jax.random.key(7)}
 
 
 @pytest.fixture

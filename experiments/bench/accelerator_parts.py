@@ -92,7 +92,7 @@ def xor10(put: Put, small: bool) -> None:
     seconds: list[float] = []
     for _ in range(1 + ROUNDS):  # from the seeds to the results on the host
         told: list[Progress] = []
-        axes = {"activation": protocol.activations}
+        axes = {"function": protocol.activations}
         sweep(train_one, range(protocol.trials), axes=axes, on_progress=told.append, **settings)
         seconds.append(told[-1].seconds)
     put(one_call={"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]})
@@ -102,7 +102,7 @@ def xor10(put: Put, small: bool) -> None:
 def _compiled_call(protocol: Protocol) -> dict[str, Any]:
     """The same call alone: from the seeds on the device to the results on the device."""
     train_one, settings = one_trial(protocol)
-    grid, shared = make_grid({"activation": protocol.activations}, range(protocol.trials)), as_arrays(settings)
+    grid, shared = make_grid({"function": protocol.activations}, range(protocol.trials)), as_arrays(settings)
     programs = programs_of(train_one, grid, shared)
     mesh = trial_mesh()
     call = together(programs, choose(programs, mesh.devices.flat[0].platform, target=target_of(mesh)), mesh)

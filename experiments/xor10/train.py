@@ -22,6 +22,7 @@ from paramact_jax.datasets import xor
 from paramact_jax.networks import MLP, Params, forward, params_of, with_activation
 from paramact_jax.sweeps import Plan, Progress, Training, long_sweep, sweep, trial_key
 from paramact_jax.sweeps.devices import check_mesh
+from paramact_jax.sweeps.kernels import target_of
 from paramact_jax.training import Settings, final, gradient_descent, start
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def train(
 def together(protocol: Protocol, *, looks: bool = False) -> tuple[Training, dict[str, Any]]:
     """Returns the training of one trial of any activation of the protocol, and its settings.
 
-    Its functions are those of `training`, with one parameter more, the name of the activation.
+    Its functions are those of `training`, with one parameter more, `function`, the name of the activation.
 
     Args:
       protocol: the conditions.
@@ -243,20 +244,20 @@ def together(protocol: Protocol, *, looks: bool = False) -> tuple[Training, dict
     }
     own = {name: settings_for(protocol, record) for name, record in records.items()}
 
-    def init(key: jax.Array, activation: str, std: Any, starts: Any) -> dict[str, Any]:
-        state: dict[str, Any] = each[activation].init(key, std, starts[activation])
+    def init(key: jax.Array, function: str, std: Any, starts: Any) -> dict[str, Any]:
+        state: dict[str, Any] = each[function].init(key, std, starts[function])
         return state
 
-    def step(state: dict[str, Any], activation: str, settings: Settings) -> dict[str, Any]:
-        after: dict[str, Any] = each[activation].step(state, settings)
+    def step(state: dict[str, Any], function: str, settings: Settings) -> dict[str, Any]:
+        after: dict[str, Any] = each[function].step(state, settings)
         return after
 
-    def summarise(state: dict[str, Any], activation: str, settings: Settings) -> dict[str, Any]:
-        found: dict[str, Any] = each[activation].summarise(state, settings)
+    def summarise(state: dict[str, Any], function: str, settings: Settings) -> dict[str, Any]:
+        found: dict[str, Any] = each[function].summarise(state, settings)
         return found
 
-    def observe(state: dict[str, Any], activation: str) -> Any:
-        look = each[activation].observe
+    def observe(state: dict[str, Any], function: str) -> Any:
+        look = each[function].observe
         return look(state) if look else {}
 
     shared = next(iter(own.values()))
@@ -267,16 +268,16 @@ def together(protocol: Protocol, *, looks: bool = False) -> tuple[Training, dict
 def one_trial(protocol: Protocol) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
     """Returns the whole life of one trial, from its random key to its results, as a function for `sweep`; its settings.
 
-    Swept over the axis "activation", all trials of all activations are one jitted call.
+    Swept over the axis "function", all trials of all activations are one jitted call.
     """
     functions, settings = together(protocol)
 
     def train_one(
-        key: jax.Array, activation: str, settings: Settings, std: Any, starts: Any, iterations: jax.Array
+        key: jax.Array, function: str, settings: Settings, std: Any, starts: Any, iterations: jax.Array
     ) -> dict[str, Any]:
-        state = functions.init(key, activation, std, starts)
-        state = lax.fori_loop(0, iterations, lambda _, state: functions.step(state, activation, settings), state)
-        found: dict[str, Any] = functions.summarise(state, activation, settings)
+        state = functions.init(key, function, std, starts)
+        state = lax.fori_loop(0, iterations, lambda _, state: functions.step(state, function, settings), state)
+        found: dict[str, Any] = functions.summarise(state, function, settings)
         return found
 
     return train_one, {**settings, "iterations": protocol.iterations}
@@ -292,7 +293,8 @@ def _in_one_call(
 ) -> dict[str, Trained]:
     """All activations in one compiled program: an accelerator has room for all of them at once.
 
-    The seconds of each are an equal share of all. To look at gradients on the way takes several calls.
+    The seconds of each are an equal share of all. To look at gradients on the way takes several calls; so does an
+    accelerator for which there are no kernels, since a loop has to know its number of iterations there.
     """
     names = list(protocol.activations)
     begin = time.perf_counter()
@@ -310,8 +312,8 @@ def _in_one_call(
 
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.trials)
     options: dict[str, Any] = {"mesh": mesh, "on_plan": planned, "on_progress": advanced}
-    options["axes"] = {"activation": names}
-    if gradients_every or chunk:
+    options["axes"] = {"function": names}  # "activation" is among what is seen on the way
+    if gradients_every or chunk or target_of(check_mesh(mesh)) is None:
         functions, settings = together(protocol, looks=bool(gradients_every))
         options |= {"iterations": protocol.iterations, "iterations_per_call": chunk or protocol.iterations}
         found = long_sweep(functions, seeds, observe_every=gradients_every or None, **options, **settings)
@@ -319,7 +321,7 @@ def _in_one_call(
         train_one, settings = one_trial(protocol)
         found = sweep(train_one, seeds, **options, **settings)
     seconds = (time.perf_counter() - begin) / len(names)
-    return {name: _trained(record, found.sel(activation=name), seconds) for name, record in protocol.records().items()}
+    return {name: _trained(record, found.sel(function=name), seconds) for name, record in protocol.records().items()}
 
 
 def _iterations(progress: Progress, trials: int) -> dict[str, int]:

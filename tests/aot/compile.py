@@ -116,12 +116,12 @@ def images(train, test, *pixels):
 
 def xor10(mesh):
     train_one, settings = one_trial(PROTOCOLS["recovered"])
-    return of_sweep(mesh, train_one, 1000, {"activation": list(PROTOCOLS["recovered"].activations)}, settings)
+    return of_sweep(mesh, train_one, 1000, {"function": list(PROTOCOLS["recovered"].activations)}, settings)
 
 
 def xor10_in_calls(mesh):
     training, settings = together(PROTOCOLS["recovered"])
-    axes = {"activation": list(PROTOCOLS["recovered"].activations)}
+    axes = {"function": list(PROTOCOLS["recovered"].activations)}
     return of_long_sweep(mesh, training, 1000, axes, settings, iterations=10_000, per_call=10_000)
 
 

@@ -8,7 +8,7 @@ from flax import nnx
 from experiments import run_directory as runs
 from experiments.xor10 import records
 from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Protocol
-from experiments.xor10.train import initial_params, model, train
+from experiments.xor10.train import _in_one_call, initial_params, model, train
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import params_of, with_params
@@ -171,3 +171,34 @@ def test_unusable_values_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=f"^--{field.replace('_', '-')}: expected .*got ") as caught:
         train(protocol)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "kernels_there"),
+    [
+        ({}, True),
+        pytest.param({"chunk": 20}, True, marks=pytest.mark.slow),
+        pytest.param({"gradients_every": 20}, True, marks=pytest.mark.slow),
+        pytest.param({}, False, marks=pytest.mark.slow),
+    ],
+    ids=["one call", "chunks", "looks", "no kernels"],
+)
+def test_all_activations_in_one_call_are_the_same_trials(options, kernels_there, monkeypatch):
+    """As accelerators do it."""
+    protocol = dataclasses.replace(SHORT, trials=70, iterations=50)
+    one_by_one = train(protocol, **options)
+    monkeypatch.setattr("experiments.xor10.train.target_of", lambda mesh: "there are" if kernels_there else None)
+    told, compiled = [], []
+    at_once = _in_one_call(
+        protocol,
+        options.get("chunk"),
+        options.get("gradients_every", 0),
+        None,
+        lambda name, seconds: compiled.append(name),
+        lambda name, progress: told.append((name, progress.done, progress.total)),
+    )
+    assert compiled == list(CHAOTIC)
+    assert told[-1] == (CHAOTIC[-1], 50, 50)
+    for name in CHAOTIC:
+        for field in ("loss", "reached_at", "initial", "learned", "gradients"):
+            jax.tree.map(np.testing.assert_array_equal, getattr(at_once[name], field), getattr(one_by_one[name], field))

@@ -87,13 +87,13 @@ def test_the_seven_activations_differ_by_rounding_alone(kerneled, unoptimised):
     """
     protocol = dataclasses.replace(PROTOCOLS["recovered"], iterations=60)
     train_one, settings = one_trial(protocol)
-    axes = {"activation": SEVEN}
+    axes = {"function": SEVEN}
     found = kerneled(train_one, range(64), axes=axes, **settings)
     wanted = sweep(train_one, range(64), axes=axes, mesh=CPU, **settings)
     moved = settings | {"std": {**settings["std"], "weight": settings["std"]["weight"] * (1 + 3e-7)}}
     beside = sweep(train_one, range(64), axes=axes, mesh=CPU, **moved)
     for name in SEVEN:
-        here, there, then = (x.sel(activation=name) for x in (found, wanted, beside))
+        here, there, then = (x.sel(function=name) for x in (found, wanted, beside))
         assert_close(here[["initial.out.kernel"]], there[["initial.out.kernel"]], rtol=1e-6)
         by_kernel, by_a_digit = (abs(x["loss"] - there["loss"]).values for x in (here, then))
         np.testing.assert_array_less(

@@ -74,7 +74,9 @@ def stretched(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("make", "most"), [(classifier, 75), (scheduled, 40), (plain, 0)])
+@pytest.mark.parametrize(
+    ("make", "most"), [pytest.param(classifier, 75, marks=pytest.mark.slow), (scheduled, 40), (plain, 0)]
+)
 def test_stretches_compute_what_the_steps_compute(make, most, stretched, unoptimised):
     training, settings = make()
     every = {"observe_every": 50} if training.observe else {}

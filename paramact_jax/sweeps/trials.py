@@ -38,6 +38,7 @@ class OverTrials:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
       form: how a block is carried out; `choose` finds the fastest. By default batched, by `jax.vmap`.
       mesh: mesh of one axis over the devices to use, by default all of the default backend.
+      donate: whether the results take the place of the blocks in memory, which are then of no more use.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -53,6 +54,7 @@ class OverTrials:
         *,
         form: Form = FORMS["batched"],
         mesh: Mesh | None = None,
+        donate: bool = False,
     ) -> None:
         self.mesh = check_mesh(mesh)
         self.form = form
@@ -92,7 +94,7 @@ class OverTrials:
             out_specs=PartitionSpec(TRIALS),
             check_vma=False,
         )
-        self._program = _jit(self.sharded, self)
+        self._program = _jit(self.sharded, self, donate=donate)
 
     def __call__(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Any:
         """Results of all trials, in blocks.
@@ -171,7 +173,7 @@ class Together:
 
     Args:
       several: the functions, of one form and mesh.
-      donate: whether the results take the place of the blocks in memory, which are then of no more use.
+      donate: as in `OverTrials`; a single function has been told itself.
     """
 
     def __init__(self, several: Sequence[OverTrials], *, donate: bool = False) -> None:
@@ -183,14 +185,18 @@ class Together:
             each = zip(several, blocks, trials, strict=True)
             return [over.sharded(own, shared, count) for over, own, count in each]
 
-        self._program = _jit(all_of_them, self._first, donate=donate, together=len(several) > 1)
+        self._program = _jit(all_of_them, self._first, donate=donate, together=True)
 
     def __call__(self, blocks: Sequence[Any], shared: Any, *, trials: Sequence[int]) -> list[Any]:
         """Results of each, in blocks; `trials` as in `OverTrials`."""
+        if len(self._several) == 1:
+            return [self._first(blocks[0], shared, trials=trials[0])]
         return list(self._program(list(blocks), shared, [_count(n) for n in trials]))
 
     def memory(self, blocks: Sequence[Any], shared: Any) -> int:
         """Bytes on each device while the program runs on arguments of these shapes."""
+        if len(self._several) == 1:
+            return self._first.memory(blocks[0], shared)
         return _memory(self._program, list(blocks), shared, [_count(None)] * len(blocks), devices=self._first.mesh.size)
 
     def blocks_of(self, ones: Sequence[Any], trials: Sequence[int]) -> list[Any]:
@@ -212,7 +218,7 @@ class Together:
 @functools.lru_cache(maxsize=64)
 def together(programs: tuple[Program, ...], form: Form, mesh: Mesh, *, donate: bool = False) -> Together:
     """Returns the compiled function of some programs, the one that there is already for equal ones."""
-    return Together([OverTrials(program, form=form, mesh=mesh) for program in programs], donate=donate)
+    return Together([OverTrials(program, form=form, mesh=mesh, donate=donate) for program in programs], donate=donate)
 
 
 def share(tree: Any, mesh: Mesh) -> Any:

@@ -291,10 +291,10 @@ class Packing:
     def pack(self, arrays: Sequence[Numbers]) -> list[Any]:
         """Returns the list."""
         each = [(x, is_own) for array, is_own in zip(arrays, self._own, strict=True) for x in array.flat]
-        return [self._vector(x) if is_own else _stored(jnp.asarray(x)) for x, is_own in each]
+        return [self._vector(x) if is_own else stored(jnp.asarray(x)) for x, is_own in each]
 
     def _vector(self, x: Any) -> Any:
-        return self._lanes.settle(_stored(as_vector(x, self._lanes)), not is_vector(x))
+        return self._lanes.settle(stored(as_vector(x, self._lanes)), not is_vector(x))
 
     def unpack(self, state: Sequence[Any]) -> list[Numbers]:
         """Returns the arrays."""
@@ -302,7 +302,8 @@ class Packing:
         return [shaped([next(values) for _ in range(math.prod(shape))], shape) for shape in self._shapes]
 
 
-def _stored(x: Any) -> Any:
+def stored(x: Any) -> Any:
+    """Returns a number as loops and memory hold it: a boolean as 0 or 1."""
     return to_integer(x) if is_boolean(x) else x
 
 

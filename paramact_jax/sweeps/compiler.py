@@ -84,6 +84,11 @@ def gpu_options() -> CompilerOptions:
     return {name: value for name, value in wanted.items() if understood(name, value)}
 
 
+def one_kernel() -> str:
+    """Returns what the environment says of kernels: "0" for none."""
+    return os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1")
+
+
 def loops_as_kernels(program: Program) -> Callable[..., Any]:
     """Returns the function of a program, whose loops a CPU carries out as one kernel each, with everything within.
 
@@ -91,7 +96,7 @@ def loops_as_kernels(program: Program) -> Callable[..., Any]:
     `not_in_kernels`; the loops within it are kernels if they can. PARAMACT_JAX_ONE_KERNEL=0 in the environment makes
     no kernels.
     """
-    if os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1") == "0":
+    if one_kernel() == "0":
         return program
 
     def which(operation: Operation) -> Callable[..., Any] | None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import inspect
 import math
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,9 +23,10 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs import scalars
 from paramact_jax.programs.dependence import Dependence
-from paramact_jax.programs.program import LOOPS, Operation, name_of, parts_of_scan, walk
+from paramact_jax.programs.program import LOOPS, Operation, name_of, parts_of_scan, split, walk
 from paramact_jax.programs.rules import Trials
 from paramact_jax.programs.scalars import Lanes, NoRuleError, Numbers, Packing
+from paramact_jax.sweeps.compiler import one_kernel
 
 MOST_OPERATIONS = 20_000
 """Operations on vectors in one iteration of a kernel: with more, compiling takes minutes and the registers overflow."""
@@ -70,7 +69,7 @@ def target_of(mesh: Mesh) -> Target | None:
 
     PARAMACT_JAX_ONE_KERNEL=0 in the environment makes no kernels.
     """
-    if os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1") == "0":
+    if one_kernel() == "0":
         return None
     device = mesh.devices.flat[0]
     if device.platform == "tpu":
@@ -189,24 +188,34 @@ class _Kernel:
         made = [x != 0 if like.dtype == np.bool_ else x for x, like in zip(made, shapes, strict=True)]
         return [Trials(x[..., : self.count]) if own else x[..., 0] for x, own in zip(made, is_own, strict=True)]
 
-    def body(self, lanes: Lanes, shared: Sequence[Any], own: Sequence[_Reader], results: Sequence[_Writer]) -> None:
+    def body(
+        self,
+        lanes: Lanes,
+        refs: Sequence[Any],
+        read: Callable[[Any, tuple[Any, ...]], Any],
+        write: Callable[[Any, tuple[Any, ...], Any], None],
+    ) -> None:
         """Computes a block of trials.
 
         Args:
           lanes: what vectors are like.
-          shared: the numbers of each shared array.
-          own: to read each array of which every trial has its own.
-          results: to write each output.
+          refs: of the shared arrays, of those of which every trial has its own, and of the outputs.
+          read: gives the vector at a place of an array of trials.
+          write: puts a vector there.
         """
-        shared_arrays, own_arrays = iter(shared), iter(own)
+        shared, own, outputs = split(refs, len(self.shared), len(self.own))
+        shared_refs, own_refs = iter(shared), iter(own)
         values: list[Any] = []
         for x in self.inputs:
             if isinstance(x, np.ndarray):
                 values.append(x)
             elif isinstance(x, Trials):
-                values.append(next(own_arrays))
+                reader = functools.partial(read, next(own_refs))
+                values.append(_Reader(x.array.shape[:-1], x.array.dtype, reader))
             else:
-                values.append(scalars.shaped(_as_given(next(shared_arrays), x.dtype), x.shape))
+                ref = next(shared_refs)
+                values.append(scalars.shaped(_as_given([ref[i] for i in range(x.size)], x.dtype), x.shape))
+        results = [_Writer(lanes, functools.partial(write, ref)) for ref in outputs]
         (self._scan if self.is_scan else self._while)(lanes, values, results)
 
     def _while(self, lanes: Lanes, values: Sequence[Any], results: Sequence[_Writer]) -> None:
@@ -285,8 +294,7 @@ class _Writer:
 
     def _numbers(self, first: tuple[Any, ...], x: Numbers) -> None:
         for place in np.ndindex(*x.shape):
-            vector = scalars.as_vector(x[place], self.lanes)
-            self.write((*first, *place), scalars.to_integer(vector) if scalars.is_boolean(vector) else vector)
+            self.write((*first, *place), scalars.stored(scalars.as_vector(x[place], self.lanes)))
 
 
 def _input(x: Any, aval: Any) -> Any:
@@ -322,19 +330,10 @@ def _stored(like: Any) -> Any:
     return jnp.int32 if like.dtype == np.bool_ else like.dtype
 
 
-def _load(plgpu: Any, ref: Any, index: tuple[Any, ...], layout: Any) -> Any:
-    """A vector from global memory in a layout; the index was an argument before JAX 0.11."""
-    index_parameter = inspect.signature(plgpu.load).parameters.get("idx")
-    if index_parameter is not None and index_parameter.default is inspect.Parameter.empty:
-        return plgpu.load(ref, index, layout=layout, optimized=False)
-    return plgpu.load(ref.at[index], layout=layout, optimized=False)
-
-
 def _for_gpu(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Any]) -> Call:
     """A warpgroup a block, a thread a trial; arrays go from global memory to registers and back."""
     plgpu, pl = _module("mosaic_gpu"), importlib.import_module("jax.experimental.pallas")
     (per,) = kernel.target.lanes
-    shared, own = len(kernel.shared), len(shapes)
     layout = plgpu.Layout.WG_STRIDED(kernel.target.lanes, vec_size=1)  # a number in each thread
     # copies of one number are kept as that number otherwise, and no loop can carry them
     lanes = Lanes(kernel.target.lanes, lambda vector, copies: plgpu.layout_cast(vector, layout))
@@ -342,38 +341,29 @@ def _for_gpu(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], ou
     def body(*refs: Any) -> None:
         here = pl.ds(lax.axis_index("block") * per, per)
 
-        def reader(ref: Any, x: Any) -> _Reader:
-            return _Reader(x.shape[:-1], x.dtype, lambda place: _load(plgpu, ref, (*place, here), layout))
+        def read(ref: Any, place: tuple[Any, ...]) -> Any:
+            return plgpu.load(ref.at[(*place, here)], layout=layout, optimized=False)
 
-        def writer(ref: Any) -> _Writer:
-            def write(place: tuple[Any, ...], x: Any) -> None:
-                ref[(*place, here)] = x
+        def write(ref: Any, place: tuple[Any, ...], x: Any) -> None:
+            ref[(*place, here)] = x
 
-            return _Writer(lanes, write)
+        kernel.body(lanes, refs, read, write)
 
-        kernel.body(
-            lanes,
-            [[ref[i] for i in range(x.size)] for ref, x in zip(refs[:shared], kernel.shared, strict=True)],
-            [reader(ref, x) for ref, x in zip(refs[shared : shared + own], kernel.own, strict=True)],
-            [writer(ref) for ref in refs[shared + own :]],
-        )
-
-    shaped = [jax.ShapeDtypeStruct((*x.shape, blocks * per), _stored(x)) for x in outputs]
-    # Lane: the compiler is told the layout of every vector, and does not search for it
-    params = plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane)
-    call = functools.partial(plgpu.kernel, body, grid=(blocks,), grid_names=("block",), compiler_params=params)
-    try:
-        made = call(out_type=shaped)
-    except TypeError:  # its name before JAX 0.10
-        made = call(out_shape=shaped)
-    return lambda shared, own: made(*shared, *own)
+    call = plgpu.kernel(
+        body,
+        out_type=[jax.ShapeDtypeStruct((*x.shape, blocks * per), _stored(x)) for x in outputs],
+        grid=(blocks,),
+        grid_names=("block",),
+        # Lane: the compiler is told the layout of every vector, and does not search for it
+        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
+    )
+    return lambda shared, own: call(*shared, *own)
 
 
 def _by_blocks(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Any]) -> Call:
     """A block after the other, its arrays in the memory of the chip; for TPUs, and interpreted."""
     pl = importlib.import_module("jax.experimental.pallas")
     shape, interpreted = kernel.target.lanes, kernel.target.name == "interpreted"
-    shared, own = len(kernel.shared), len(shapes)
     whole = tuple(slice(None) for _ in shape)
     sizes = [*(math.prod(shape) for shape in shapes), *(math.prod(x.shape) for x in outputs)]
     if not interpreted and 4 * kernel.target.block * sum(sizes) > TPU_MEMORY:
@@ -388,23 +378,13 @@ def _by_blocks(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], 
             """Mosaic carries no copies of a constant; that they are copies does not show if they come from memory."""
             return vector * ones[...].astype(vector.dtype) if copies else vector
 
-        lanes = Lanes(shape, settle)
+        def read(ref: Any, place: tuple[Any, ...]) -> Any:
+            return ref[(*place, *whole)]
 
-        def reader(ref: Any, x: Any) -> _Reader:
-            return _Reader(x.shape[:-1], x.dtype, lambda place: ref[(*place, *whole)])
+        def write(ref: Any, place: tuple[Any, ...], x: Any) -> None:
+            ref[(*place, *whole)] = x
 
-        def writer(ref: Any) -> _Writer:
-            def write(place: tuple[Any, ...], x: Any) -> None:
-                ref[(*place, *whole)] = x
-
-            return _Writer(lanes, write)
-
-        kernel.body(
-            lanes,
-            [[ref[i] for i in range(x.size)] for ref, x in zip(refs[:shared], kernel.shared, strict=True)],
-            [reader(ref, x) for ref, x in zip(refs[shared : shared + own], kernel.own, strict=True)],
-            [writer(ref) for ref in refs[shared + own :]],
-        )
+        kernel.body(Lanes(shape, settle), refs, read, write)
 
     wide = (blocks * shape[0], *shape[1:])
     scalar = {} if interpreted else {"memory_space": _module("tpu").SMEM}

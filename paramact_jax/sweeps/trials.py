@@ -158,12 +158,7 @@ class OverTrials:
     def collect(blocks: Any, trials: int) -> Any:
         """The first `trials` trials as NumPy arrays with a leading axis of trials, in every process."""
         begin_fetching(blocks)
-
-        def to_trials(x: Any) -> np.ndarray:
-            moved = np.moveaxis(fetch(x), -1, 1)
-            return moved.reshape(moved.shape[0] * moved.shape[1], *moved.shape[2:])[:trials]
-
-        return jax.tree.map(to_trials, blocks)
+        return _fetched(blocks, trials)
 
 
 class Together:
@@ -212,13 +207,21 @@ class Together:
     def collect(blocks: Sequence[Any], trials: Sequence[int]) -> list[Any]:
         """The trials of each, as `OverTrials.collect`."""
         begin_fetching(blocks)
-        return [OverTrials.collect(x, count) for x, count in zip(blocks, trials, strict=True)]
+        return [_fetched(x, count) for x, count in zip(blocks, trials, strict=True)]
 
 
 @functools.lru_cache(maxsize=64)
 def together(programs: tuple[Program, ...], form: Form, mesh: Mesh, *, donate: bool = False) -> Together:
     """Returns the compiled function of some programs, the one that there is already for equal ones."""
     return Together([OverTrials(program, form=form, mesh=mesh, donate=donate) for program in programs], donate=donate)
+
+
+def _fetched(blocks: Any, trials: int) -> Any:
+    def to_trials(x: Any) -> np.ndarray:
+        moved = np.moveaxis(fetch(x), -1, 1)
+        return moved.reshape(moved.shape[0] * moved.shape[1], *moved.shape[2:])[:trials]
+
+    return jax.tree.map(to_trials, blocks)
 
 
 def share(tree: Any, mesh: Mesh) -> Any:

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from paramact_jax.programs.identity import Identity
 from paramact_jax.programs.program import Program
 from paramact_jax.programs.values import checksum, describe_value
+from paramact_jax.sweeps.compiler import one_kernel
 from paramact_jax.sweeps.devices import processor, usable_cores
 from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid
@@ -97,7 +98,7 @@ def _machine(mesh: Mesh, form: Form, chunk: int) -> dict[str, str]:
         return found | {"device": device.device_kind, "devices": str(mesh.size), "chunk": str(chunk)}
     found["processor"] = processor()  # code is generated for it
     if form.kernel:
-        return found | {"one kernel": os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1")}
+        return found | {"one kernel": one_kernel()}
     return found | {"threads": str(max(usable_cores(), jax.local_device_count()))}
 
 

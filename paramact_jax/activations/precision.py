@@ -19,7 +19,7 @@ def is_left_to_us() -> bool:
 
     The user may have set it in the configuration, the environment or a context.
     """
-    return jax.config.jax_default_matmul_precision is None and any(name != "cpu" for name in backend.backends())
+    return jax.default_matmul_precision.value is None and any(name != "cpu" for name in backend.backends())
 
 
 @contextlib.contextmanager

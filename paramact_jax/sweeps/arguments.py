@@ -40,7 +40,7 @@ def check_concrete(name: str, values: Any) -> None:
 
 def check_names(
     functions: Mapping[str, Callable[..., Any]],
-    axes: Iterable[str],
+    choices: Sequence[Iterable[str]],
     settings: Iterable[str],
     *,
     provided: Mapping[str, str] = _NOTHING,
@@ -49,14 +49,15 @@ def check_names(
 
     Args:
       functions: by the name that a message should have; the first parameter of each is given by the sweep.
-      axes: names of the axes.
+      choices: names of the axes and points' settings, for each choice of the static ones.
       settings: names of the settings.
       provided: by function the name that the sweep itself gives a value, if the function has such a parameter.
 
     Raises:
       ValueError: in one line.
     """
-    axes = list(axes)
+    settings = list(settings)
+    axes = dict.fromkeys(name for names in choices for name in names)
     given = [*axes, *settings]
     for name in provided.values():
         if name in given:
@@ -79,9 +80,10 @@ def check_names(
                 )
     for who, names in known.items():
         for name, required in (names or {}).items():
-            if required and name not in given:
+            if required and not all(name in (*own, *settings) for own in choices):
+                where = "none at some points" if name in given else "none"
                 raise ValueError(
-                    f"{who}: expected a value for its parameter {name!r}, got none; pass {name}=... or an axis"
+                    f"{who}: expected a value for its parameter {name!r}, got {where}; pass {name}=... or an axis"
                 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paramact_jax.sweeps.forms import Form
-from paramact_jax.sweeps.grid import SEED, Grid
+from paramact_jax.sweeps.forms import Forms
+from paramact_jax.sweeps.grid import Grid
+from paramact_jax.sweeps.settings import POINT, SEED
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 ITERATION = "iteration"
 """Name of the dim that what is observed on the way has, and of the parameter that tells a step its number."""
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
+ABSENT = "absent_at"
+"""Attribute of a variable that some static settings lack: their labels, as JSON."""
 RESULT = "result"
 """Variable that holds what a function returns that returns one bare array."""
+_NOWHERE: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
 
 def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
@@ -46,7 +51,7 @@ def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
 
 
 def of_all_choices(results: Sequence[Shapes], *, what: str = "results") -> Shapes:
-    """The shapes of one trial's results by name, from those of each choice of the axes of names.
+    """The shapes of one trial's results by name, from those of each choice of the static settings.
 
     What some choices lack is NaN there.
 
@@ -59,15 +64,25 @@ def of_all_choices(results: Sequence[Shapes], *, what: str = "results") -> Shape
             first = found.setdefault(name, x)
             if (first.shape, first.dtype) != (x.shape, x.dtype):
                 raise ValueError(
-                    f"{what}: {name}: expected one shape and dtype at all values of an axis of names, got "
-                    f"{first.dtype}{list(first.shape)} and {x.dtype}{list(x.shape)}; name them apart"
+                    f"{what}: {name}: expected one shape and dtype at all values of static settings, got "
+                    f"{first.dtype}{list(first.shape)} and {x.dtype}{list(x.shape)}; return something of one shape, as "
+                    f"a norm, or name them apart"
                 )
     for name, x in found.items():
         if any(name not in shapes for shapes in results) and not _has_nan(x.dtype):
             raise ValueError(
-                f"{what}: {name}: expected floating-point numbers where some values of an axis of names lack it, since "
+                f"{what}: {name}: expected floating-point numbers where some static settings lack it, since "
                 f"NaN stands there, got {x.dtype}; return it at all values"
             )
+    return found
+
+
+def absences(results: Sequence[Shapes], grid: Grid) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns the choices of static settings that lack a result, by the names of results that some lack."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for name in dict.fromkeys(name for shapes in results for name in shapes):
+        if lacking := [grid.choices[i].where for i, shapes in enumerate(results) if name not in shapes]:
+            found[name] = lacking
     return found
 
 
@@ -120,22 +135,24 @@ def check_results(results: Shapes, observed: Shapes, dims: Iterable[str]) -> Non
 def to_dataset(
     grid: Grid,
     arrays: Mapping[str, np.ndarray],
-    form: Form,
+    form: Forms,
     *,
     observed: Collection[str] = (),
     marks: Sequence[int] = (),
+    absent: Mapping[str, Sequence[Mapping[str, Any]]] = _NOWHERE,
 ) -> xr.Dataset:
-    """Dims: each axis, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
+    """Dims: each axis, `point`, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
 
     Of dtypes that NumPy does not have itself, neither xarray nor netCDF can do much: bfloat16 and the float8 become
     float32, int2 and int4 int8, uint2 and uint4 uint8. No value changes.
 
     Args:
       grid: the trials.
-      arrays: by name, each with a leading axis of all trials.
+      arrays: by name, each with a leading axis of all trials of the grid's product.
       form: how the trials were carried out; it becomes the attribute "form".
       observed: names of the arrays that have an axis of `marks` next, the dim `iteration`.
       marks: the iterations.
+      absent: the choices of static settings that lack a result, by its name; they become its attribute "absent_at".
     """
     import xarray as xr  # with pandas half a second, which a sweep that only prints a message need not wait for
 
@@ -143,10 +160,18 @@ def to_dataset(
         return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
 
     data: dict[str, Any] = {
-        name: ((*grid.dims, *dims(name, array.ndim - 1)), _widened(array).reshape(*grid.shape, *array.shape[1:]))
+        name: (
+            (*grid.dims, *dims(name, array.ndim - 1)),
+            grid.in_shape(_widened(array)),
+            {ABSENT: json.dumps(list(absent[name]))} if name in absent else {},
+        )
         for name, array in arrays.items()
     }
     coords: dict[str, Any] = {name: _widened(values) for name, values in grid.labels.items()}
+    if grid.points:
+        coords |= {POINT: np.arange(len(grid.order))}
+        for name, column in grid.points.items():
+            coords[name] = ((POINT, *_own_dims(name, column.labels.ndim - 1)), _widened(column.labels))
     coords |= {SEED: grid.seeds.astype(np.int64)} | ({ITERATION: list(marks)} if observed else {})
     return xr.Dataset(data, coords=coords, attrs={"form": str(form)})
 

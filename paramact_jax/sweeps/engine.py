@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import operator
 import os
@@ -17,7 +18,7 @@ from jax.sharding import Mesh
 from paramact_jax.programs import Program
 from paramact_jax.sweeps.dataset import to_dataset
 from paramact_jax.sweeps.devices import check_mesh
-from paramact_jax.sweeps.forms import Form, choose
+from paramact_jax.sweeps.forms import Forms, choose
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.kernels import target_of
 from paramact_jax.sweeps.memory import Plan, bytes_of, bytes_on_host, check_memory
@@ -43,10 +44,10 @@ class Options:
     on_progress: Callable[[Progress], None]
     seconds_between_saves: float
 
-    def form(self, programs: Sequence[Program]) -> Form:
-        """Returns the form for programs of one trial; raises as `sweep`."""
-        platform = self.mesh.devices.flat[0].platform
-        return choose(programs, platform, fused=self.fused, block=self.block, target=target_of(self.mesh))
+    def forms(self, programs: Sequence[Program]) -> Forms:
+        """Returns the form of each program of one trial; raises as `sweep`."""
+        platform, target = self.mesh.devices.flat[0].platform, target_of(self.mesh)
+        return Forms(choose([x], platform, fused=self.fused, block=self.block, target=target) for x in programs)
 
     @classmethod
     def of(
@@ -88,22 +89,24 @@ class Work:
       form: how the trials are carried out.
       results: shapes of one trial's results.
       units: of progress, a trial.
+      programs: number of programs that are compiled for one trial each.
       bytes_for: bytes on each device with so many trials a call.
       run: results of a part; see `Call`.
-      observed, marks: see `to_dataset`.
+      observed, marks, absent: see `to_dataset`.
     """
 
-    form: Form
+    form: Forms
     results: Mapping[str, jax.ShapeDtypeStruct]
     units: int
     bytes_for: Callable[[int], int]
     run: Callable[[Call], Arrays]
     observed: Collection[str] = ()
     marks: Sequence[int] = ()
+    absent: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def dataset(self, grid: Grid, arrays: Arrays) -> xr.Dataset:
         """Results of all trials as a dataset."""
-        return to_dataset(grid, arrays, self.form, observed=self.observed, marks=self.marks)
+        return to_dataset(grid, arrays, self.form, observed=self.observed, marks=self.marks, absent=self.absent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,20 +130,25 @@ class Call:
 
 def execute(grid: Grid, work: Work, configuration: Configuration, options: Options) -> xr.Dataset:
     """Run what is not stored yet and return everything; raises as `sweep`."""
-    results = _Results(grid.trials)
+    results = _Results(grid.total)
     with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:
-        finished = [results.put(part, arrays) for part, arrays in checkpoints.finished()]
+        finished = []
+        for part, arrays in checkpoints.finished():
+            results.put(grid.positions(part), arrays)
+            finished.append(part)
         begun = checkpoints.begun()
-        border = grid.trials // len(grid.choices) if options.chunk < grid.trials else None
-        parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None, border=border)
+        borders = grid.borders if options.chunk < grid.trials else ()
+        parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None, borders=borders)
         if not parts:
             return work.dataset(grid, results.arrays)
-        room, stored = max(map(len, parts)), bytes_of(work.results, grid.trials)
+        rooms = _rooms(grid, parts)
+        room, stored = max(map(len, parts)), bytes_of(work.results, grid.total)
         plan = Plan(
             trials=grid.trials,
             remaining=sum(map(len, parts)),
             trials_per_call=room,
             calls=len(parts),
+            programs=len({i for part in parts for i, _ in grid.pieces(part)}),
             devices=options.mesh.size,
             form=str(work.form),
             bytes_per_device=work.bytes_for(room),
@@ -168,28 +176,37 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
                 options.on_progress(Progress(before + units * len(part), total, seconds, found))
 
             there = begun if begun and part == begun.part else None
-            arrays = work.run(Call(part, room, there, checkpoints, on_units))
+            arrays = work.run(Call(part, rooms[part], there, checkpoints, on_units))
             checkpoints.save_part(part, arrays)
-            results.put(part, arrays)
+            results.put(grid.positions(part), arrays)
             del arrays  # else they would be held beside the dataset
             done += len(part) * work.units
             on_units(work.units)
     return work.dataset(grid, results.arrays)
 
 
+def _rooms(grid: Grid, parts: Sequence[range]) -> dict[range, int]:
+    """Returns for each part the most trials of a part of the same choices."""
+    choices = {part: tuple(i for i, _ in grid.pieces(part)) for part in parts}
+    most: dict[tuple[int, ...], int] = {}
+    for part, key in choices.items():
+        most[key] = max(most.get(key, 0), len(part))
+    return {part: most[key] for part, key in choices.items()}
+
+
 def cut(
-    trials: int, chunk: int, finished: Sequence[range], begun: range | None = None, *, border: int | None = None
+    trials: int, chunk: int, finished: Sequence[range], begun: range | None = None, *, borders: Sequence[int] = ()
 ) -> list[range]:
     """What is left to run: the part that was begun, then the gaps between finished ones in pieces of at most `chunk`.
 
-    Pieces do not cross the multiples of `border`.
+    Pieces do not cross the borders.
 
     Examples:
       >>> cut(10, 4, finished=[range(0, 3)])
       [range(3, 7), range(7, 10)]
       >>> cut(10, 4, finished=[range(0, 3)], begun=range(5, 7))
       [range(5, 7), range(3, 5), range(7, 10)]
-      >>> cut(10, 4, finished=[], border=5)
+      >>> cut(10, 4, finished=[], borders=[5])
       [range(0, 4), range(4, 5), range(5, 9), range(9, 10)]
     """
     first = [begun] if begun else []
@@ -199,8 +216,8 @@ def cut(
     found = [*first]
     for at, end in gaps:
         while at < end:
-            nearest = end if border is None else min(end, (at // border + 1) * border)
-            found.append(range(at, min(at + chunk, nearest)))
+            nearest = bisect.bisect_right(borders, at)
+            found.append(range(at, min(at + chunk, end, *borders[nearest : nearest + 1])))
             at = found[-1].stop  # noqa: PLW2901  # the gap that is left
     return found
 
@@ -231,9 +248,8 @@ class _Results:
         self._trials = trials
         self.arrays: Arrays = {}
 
-    def put(self, part: range, arrays: Arrays) -> range:
+    def put(self, positions: slice | np.ndarray, arrays: Arrays) -> None:
         if not self.arrays:
             self.arrays = {name: np.empty((self._trials, *x.shape[1:]), x.dtype) for name, x in arrays.items()}
         for name, x in arrays.items():
-            self.arrays[name][part.start : part.stop] = x
-        return part
+            self.arrays[name][positions] = x

@@ -44,6 +44,31 @@ class Form:
         return f"{'one kernel, ' if self.kernel else ''}{how}, blocks of {self.block}"
 
 
+class Forms(tuple[Form, ...]):
+    """The forms of several programs, each of its own.
+
+    Examples:
+      >>> str(Forms([FORMS["batched"], FORMS["a trial at a time"], FORMS["batched"]]))
+      'batched, blocks of 64; a trial at a time; batched, blocks of 64'
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        told = [str(form) for form in self]
+        return told[0] if len(set(told)) == 1 else "; ".join(told)
+
+    @property
+    def block(self) -> int:
+        """Trials in the largest block."""
+        return max(form.block for form in self)
+
+    @property
+    def kernel(self) -> bool:
+        """Whether every loop of every program is one kernel."""
+        return all(form.kernel for form in self)
+
+
 FORMS = {
     "one kernel": Form("last", BLOCK, kernel=True),
     "trials last": Form("last", BLOCK),

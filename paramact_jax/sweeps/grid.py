@@ -1,8 +1,9 @@
-"""Which trials there are: the product of axes and seeds as one flat axis."""
+"""Which trials there are: axes, points and seeds as one flat axis."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import operator
@@ -10,15 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from paramact_jax.sweeps.arguments import check_concrete, converted
+from paramact_jax.sweeps.arguments import check_concrete
 from paramact_jax.sweeps.memory import bytes_on_host, check_host
+from paramact_jax.sweeps.settings import POINT, SEED, Column, columns_of_axes, columns_of_points
 
 MAX_SEED = 2**32 - 1
-SEED = "seed"
-"""Name of the dim that seeds are on, the last of a grid's."""
 
 _AT_ONCE = 2**16
 
@@ -31,82 +30,223 @@ def trial_key(seed: jax.Array | int, root: int = 0) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
-    """The product of axes and seeds; as a flat axis of trials the seeds run fastest, then the last axis.
-
-    Axes of names come first: each of their values is a program of its own, whose trials lie together.
+class Choice:
+    """A choice of the static settings, which makes a program of its own.
 
     Attributes:
-      labels: the values of each axis as they were given.
-      values: those of axes of numbers in the dtype that trials compute in.
-      seeds: one trial for each, at every point of the axes.
+      settings: what the function is given as it is.
+      traced: names of the axes and points' settings that are traced.
+      name: for messages, as "activation=relu, width=8"; empty if there is but one choice.
+      where: labels of the choice by axis, and the numbers of its points.
     """
 
-    labels: Mapping[str, np.ndarray]
-    values: Mapping[str, np.ndarray]
-    seeds: Seeds
+    settings: Mapping[str, Any]
+    traced: tuple[str, ...]
+    name: str
+    where: Mapping[str, Any]
 
-    @property
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """The product of axes, points and seeds; as a flat axis of trials the seeds run fastest, then the last axis.
+
+    The static axes come first, then the points, those of one choice side by side: so the trials of a program lie
+    together.
+
+    Attributes:
+      axes: by name, the static ones first.
+      points: settings whose values go together.
+      seeds: one trial for each, at every point and value.
+      bound: static settings, the same for all.
+      selected: the positions on the flat axis of the trials that are to run, in the order in which they do; None: all.
+    """
+
+    axes: Mapping[str, Column]
+    points: Mapping[str, Column]
+    seeds: Seeds
+    bound: Mapping[str, Any]
+    selected: np.ndarray | None = None
+
+    @functools.cached_property
     def dims(self) -> tuple[str, ...]:
-        """Names of the axes, then `seed`."""
-        return (*self.labels, SEED)
+        """Names of the static axes, then `point` if there are points, the other axes and `seed`."""
+        return tuple(self._sizes)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """As many as `dims`."""
-        return (*(len(values) for values in self.labels.values()), len(self.seeds))
+        return tuple(self._sizes.values())
 
     @property
-    def trials(self) -> int:
-        """Number of trials."""
+    def total(self) -> int:
+        """Number of trials of the whole product."""
         return math.prod(self.shape)
 
     @property
-    def choices(self) -> list[dict[str, str]]:
-        """Every combination of the axes of names; one empty one if there are none."""
-        names = [name for name in self.labels if name not in self.values]
-        combinations = itertools.product(*(self.labels[name].tolist() for name in names))
-        return [dict(zip(names, values, strict=True)) for values in combinations]
+    def trials(self) -> int:
+        """Number of trials that are to run."""
+        return self.total if self.selected is None else len(self.selected)
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """What the axes' values are called."""
+        return {name: column.labels for name, column in self.axes.items()}
+
+    @functools.cached_property
+    def choices(self) -> list[Choice]:
+        """Every choice of the static settings."""
+        static = {name: column for name, column in self.axes.items() if column.static}
+        numbers = tuple(name for name, column in self.axes.items() if not column.static)
+        found = []
+        for along in itertools.product(*(range(len(column.labels)) for column in static.values())):
+            for members in self._groups or [[]]:
+                parts = [(name, column, i) for (name, column), i in zip(static.items(), along, strict=True)]
+                parts += [(name, x, members[0]) for name, x in self.points.items() if x.static and x.has(members[0])]
+                own = tuple(name for name, x in self.points.items() if not x.static and x.has(members[0]))
+                labels = {name: column.labels[i].item() for name, column, i in parts}
+                told = [f"{name}={label}" for name, label in labels.items()]
+                told += [name for name in own if self.points[name].present is not None]
+                where = {name: label for name, label in labels.items() if name in static}
+                where |= {POINT: members} if members else {}
+                given = {name: column.values[i] for name, column, i in parts}
+                found.append(Choice({**self.bound, **given}, (*own, *numbers), ", ".join(told), where))
+        return found
 
     def pieces(self, part: range) -> list[tuple[int, range]]:
-        """A part of the flat axis by choices: the number of each, and its trials in the part."""
-        each = self.trials // len(self.choices)
-        found = [
-            (i, range(max(part.start, i * each), min(part.stop, (i + 1) * each))) for i in range(len(self.choices))
+        """A part of the trials by choices: the number of each, and its trials in the part."""
+        if self.selected is None:
+            found = [
+                (i, range(max(part.start, begin), min(part.stop, end)))
+                for i, (begin, end) in enumerate(itertools.pairwise(self._bounds.tolist()))
+            ]
+            return [(i, piece) for i, piece in found if piece]
+        choices = self._choice_of(self.selected[part.start : part.stop])
+        begins = [0, *(np.flatnonzero(choices[1:] != choices[:-1]) + 1).tolist(), len(choices)]
+        return [
+            (int(choices[begin]), range(part.start + begin, part.start + end))
+            for begin, end in itertools.pairwise(begins)
         ]
-        return [(i, piece) for i, piece in found if piece]
 
-    def of_a_call(self, trials: int) -> tuple[list[int], list[int]]:
-        """The choices in a call of so many trials, and how many of each: all of all, or as many of one."""
-        if trials < self.trials:
-            return [0], [trials]
-        return list(range(len(self.choices))), [self.trials // len(self.choices)] * len(self.choices)
+    @property
+    def names(self) -> list[list[str]]:
+        """The names of what the function is given at each choice, besides the settings that are traced."""
+        return [[*choice.traced, *(choice.settings.keys() - self.bound.keys())] for choice in self.choices]
+
+    @property
+    def borders(self) -> list[int]:
+        """Where the trials of another choice begin."""
+        return [piece.start for _, piece in self.pieces(range(self.trials))][1:]
+
+    def of_calls(self, trials: int) -> list[tuple[list[int], list[int]]]:
+        """The kinds of calls of at most so many trials: the choices in each, and how many trials of each.
+
+        A call holds everything, or trials of one choice.
+        """
+        pieces = self.pieces(range(self.trials))
+        choices, counts = [i for i, _ in pieces], [len(piece) for _, piece in pieces]
+        if trials >= self.trials:
+            return [(choices, counts)]
+        return [([i], [min(trials, count)]) for i, count in zip(choices, counts, strict=True)]
+
+    def positions(self, part: range) -> slice | np.ndarray:
+        """Where the trials of a part are in the whole product."""
+        return slice(part.start, part.stop) if self.selected is None else self.selected[part.start : part.stop]
 
     def part(self, begin: int, end: int) -> dict[str, Any]:
-        """The trials begin..end - 1 of the flat axis: {"seed": (n,), "axes": {name: (n,)}}."""
-        found = {name: np.empty(end - begin, x.dtype) for name, x in self.values.items()}
+        """The trials begin..end - 1, all of one choice: {"seed": (n,), "axes": {name: (n,)}}."""
+        traced = self.choices[self.pieces(range(begin, begin + 1))[0][0]].traced
+        columns = {name: self._column(name) for name in traced}
+        of_all = {name: np.asarray(column.values) for name, column in columns.items()}
+        found = {name: np.empty((end - begin, *x.shape[1:]), x.dtype) for name, x in of_all.items()}
         seeds = np.empty(end - begin, np.uint32)
         for first in range(begin, end, _AT_ONCE):  # the indices of all trials would be larger than what they choose
-            *along, seed = np.unravel_index(np.arange(first, min(first + _AT_ONCE, end)), self.shape)
-            here = slice(first - begin, first - begin + len(seed))
-            seeds[here] = self.seeds[seed]
-            for name, index in zip(self.labels, along, strict=True):
-                if name in self.values:
-                    found[name][here] = self.values[name][index]
+            last = min(first + _AT_ONCE, end)
+            at = np.arange(first, last) if self.selected is None else self.selected[first:last]
+            along = dict(zip(self.dims, np.unravel_index(at, self.shape), strict=True))
+            here = slice(first - begin, last - begin)
+            seeds[here] = self.seeds[along[SEED]]
+            for name, values in of_all.items():
+                found[name][here] = values[along[name] if name in along else self.order[along[POINT]]]
         return {"seed": seeds, "axes": found}
 
-    def one(self) -> dict[str, Any]:
+    def one(self, choice: int = 0) -> dict[str, Any]:
         """Shapes and dtypes of one trial of `part`."""
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.part(0, 1))
+        values = {name: np.asarray(self._column(name).values) for name in self.choices[choice].traced}
+        axes = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in values.items()}
+        return {"seed": jax.ShapeDtypeStruct((), np.uint32), "axes": axes}
+
+    def in_shape(self, flat: np.ndarray) -> np.ndarray:
+        """An array of all trials of the product along `dims`, the points as they were given."""
+        found = flat.reshape(*self.shape, *flat.shape[1:])
+        if self.points and len(self._groups) > 1:
+            found = np.take(found, np.argsort(self.order), axis=self.dims.index(POINT))
+        return found
+
+    def flat(self, shaped: np.ndarray) -> np.ndarray:
+        """Undoes `in_shape`."""
+        if self.points and len(self._groups) > 1:
+            shaped = np.take(shaped, self.order, axis=self.dims.index(POINT))
+        return shaped.reshape(self.total, *shaped.shape[len(self.dims) :])
+
+    def select(self, positions: np.ndarray) -> Grid:
+        """The same with other trials that are to run."""
+        return dataclasses.replace(self, selected=positions)
+
+    @functools.cached_property
+    def order(self) -> np.ndarray:
+        """The numbers of the points in the order of the flat axis."""
+        return np.array([i for members in self._groups for i in members], np.int64)
+
+    @functools.cached_property
+    def _groups(self) -> list[list[int]]:
+        """The points of each choice."""
+        found: dict[Any, list[int]] = {}
+        count = len(next(iter(self.points.values())).labels) if self.points else 0
+        for i in range(count):
+            key = [(x.labels[i].item() if x.static else None) if x.has(i) else () for x in self.points.values()]
+            found.setdefault(tuple(key), []).append(i)
+        return list(found.values())
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, int]:
+        static = {name: len(column.labels) for name, column in self.axes.items() if column.static}
+        numbers = {name: len(column.labels) for name, column in self.axes.items() if not column.static}
+        points = {POINT: len(self.order)} if self.points else {}
+        return {**static, **points, **numbers, SEED: len(self.seeds)}
+
+    @functools.cached_property
+    def _bounds(self) -> np.ndarray:
+        """Where the trials of each choice begin in the whole product, and its end."""
+        groups = [len(members) for members in self._groups] or [1]
+        each = self.total // (len(self.choices) // len(groups)) // sum(groups)
+        return np.cumsum([0, *([size * each for size in groups] * (len(self.choices) // len(groups)))])
+
+    def _choice_of(self, positions: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._bounds, positions, side="right") - 1
+
+    def _column(self, name: str) -> Column:
+        return self.axes[name] if name in self.axes else self.points[name]
 
 
-def make_grid(axes: Mapping[str, Iterable[Any]], seeds: Iterable[int]) -> Grid:
-    """The grid of these axes and seeds.
+def make_grid(
+    axes: Mapping[str, Iterable[Any]],
+    seeds: Iterable[int],
+    *,
+    static_axes: Mapping[str, Any] | None = None,
+    points: Any = None,
+    static: str | Collection[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> Grid:
+    """The grid of these axes, points and seeds.
 
     Args:
       axes: for each name the values, each once: numbers or booleans, or names (strings). Floating-point ones become
         JAX's default float (float32, or float64 in its 64-bit mode), integers its default integer.
       seeds: integers within 0..2**32 - 1, each once.
+      static_axes: as in `sweep`.
+      points: as in `sweep`.
+      static: names of axes, points' settings and settings that are not traced.
+      settings: the same for all trials; those that are not traced become part of the grid.
 
     Raises:
       ValueError: in one line, for values or seeds that are not of this kind, more seeds than there is memory for, and
@@ -119,14 +259,17 @@ def make_grid(axes: Mapping[str, Iterable[Any]], seeds: Iterable[int]) -> Grid:
       >>> grid.part(2, 4)["seed"].tolist(), grid.part(2, 4)["axes"]["learning_rate"].tolist()
       ([2, 0], [0.10000000149011612, 0.20000000298023224])
     """
-    if not isinstance(axes, Mapping):
-        raise ValueError(f"axes: expected a dict from a parameter's name to its values, got {axes!r}")
-    labels = {name: _labels(name, values) for name, values in axes.items()}
-    numbers = {name: found for name, found in labels.items() if found.dtype.kind != "U"}
-    names = {name: found for name, found in labels.items() if name not in numbers}
-    for name, found in names.items():
-        _check_once(name, found)
-    return Grid(names | numbers, {name: _values(name, found) for name, found in numbers.items()}, check_seeds(seeds))
+    static = (static,) if isinstance(static, str) else tuple(static)
+    columns = columns_of_axes(axes, static_axes or {}, static)
+    found = {} if points is None else columns_of_points(points, static)
+    if both := [name for name in found if name in columns]:
+        raise ValueError(f"{both[0]}: expected an axis or a setting of points, got both; leave one of the two out")
+    bound = {name: value for name, value in (settings or {}).items() if name in static}
+    if unknown := [name for name in static if name not in {**columns, **found, **bound}]:
+        raise ValueError(
+            f"static_argnames: expected names of axes, points' settings or settings, got {unknown[0]!r}; leave it out"
+        )
+    return Grid(columns, found, check_seeds(seeds), bound)
 
 
 def check_seeds(seeds: Iterable[int]) -> Seeds:
@@ -164,57 +307,6 @@ def _check_seed(seed: Any) -> int:
     if not 0 <= value <= MAX_SEED:
         raise ValueError(f"expected seeds that are integers within 0..{MAX_SEED}, got {seed!r}")
     return value
-
-
-def _labels(name: str, values: Iterable[Any]) -> np.ndarray:
-    if name == SEED:
-        raise ValueError(f"axes: {SEED!r} is the dim of the seeds; give the trials' seeds as seeds=")
-    if isinstance(values, str):
-        raise ValueError(f"axes: {name}: expected a list of strings, got {values!r}; put it in a list")
-    if (names := _names(name, values)) is not None:
-        return names
-    try:
-        found = np.asarray(values if hasattr(values, "__array__") else list(values))
-    except (TypeError, ValueError) as error:
-        check_concrete(f"axes: {name}", values)
-        raise ValueError(f"axes: {name}: expected a list of numbers, got {values!r}") from error
-    if found.ndim == 1 and not len(found):
-        raise ValueError(f"axes: {name}: expected at least one value, got none")
-    number = jnp.issubdtype(found.dtype, jnp.bool_) or jnp.issubdtype(found.dtype, jnp.number)
-    if found.ndim != 1 or not number or jnp.issubdtype(found.dtype, jnp.complexfloating):
-        raise ValueError(
-            f"axes: {name}: expected a list of real numbers, or one of strings, got {values!r}; call once for each of "
-            f"other things"
-        )
-    if np.isnan(found).any():
-        raise ValueError(f"axes: {name}: expected numbers, got nan among {found.tolist()}")
-    return found
-
-
-def _names(name: str, values: Iterable[Any]) -> np.ndarray | None:
-    """The values of an axis of names, which are strings; None for another axis."""
-    if not isinstance(values, Collection) or not len(values) or not all(isinstance(value, str) for value in values):
-        return None
-    given = [str.__str__(value) for value in values]  # of an enumeration too the string, not its name there
-    found = np.array(given)
-    if found.tolist() != given:
-        raise ValueError(f"axes: {name}: expected strings without a zero at the end, got {given!r}; rename them")
-    return found
-
-
-def _values(name: str, labels: np.ndarray) -> np.ndarray:
-    """In the dtype of computation, in which they have to differ still."""
-    values = labels
-    if labels.dtype != np.bool_:
-        kind = float if jnp.issubdtype(labels.dtype, jnp.floating) else int
-        values = converted(f"axes: {name}", labels, jnp.result_type(kind))
-    _check_once(name, values)
-    return values
-
-
-def _check_once(name: str, values: np.ndarray) -> None:
-    if (twice := _first_repeated(values)) is not None:
-        raise ValueError(f"axes: {name}: expected each value once, got {twice} (as {values.dtype}) again")
 
 
 def _first_repeated(values: np.ndarray) -> Any:

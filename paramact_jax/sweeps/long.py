@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,16 @@ from jax.sharding import Mesh
 from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import ITERATION, Shapes, check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.dataset import ITERATION, Shapes, absences, check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
-from paramact_jax.sweeps.forms import Form
+from paramact_jax.sweeps.forms import Form, Forms
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
-from paramact_jax.sweeps.trials import Together, share, together
+from paramact_jax.sweeps.trials import Together, most_memory, share, together
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,6 +67,9 @@ def long_sweep(
     *,
     iterations: int,
     axes: Mapping[str, Iterable[Any]] = _NO_AXES,
+    static_axes: Mapping[str, Any] = _NO_AXES,
+    points: Any = None,
+    static_argnames: str | Collection[str] = (),
     chunk: int | None = None,
     iterations_per_call: int | None = None,
     observe_every: int | None = None,
@@ -88,6 +91,9 @@ def long_sweep(
       seeds: as in `sweep`.
       iterations: steps of every trial, at least 0.
       axes: as in `sweep`; the parameters are those of the functions.
+      static_axes: as in `sweep`.
+      points: as in `sweep`.
+      static_argnames: as in `sweep`.
       chunk: as in `sweep`: the first `chunk` trials make all their iterations, then the next.
       iterations_per_call: steps in one compiled call, by default a hundredth of them: between calls progress is
         reported and the state saved. The results do not depend on it; on an accelerator, but for a loop that is one
@@ -127,9 +133,9 @@ def long_sweep(
     if functions["observe"] is None:
         del functions["observe"]
     check_call(functions)
-    grid = make_grid(axes, seeds)
+    grid = make_grid(axes, seeds, static_axes=static_axes, points=points, static=static_argnames, settings=settings)
     provided = {"step": ITERATION} if has_parameter(training.step, ITERATION) else {}
-    check_names(functions, grid.labels, settings, provided=provided)
+    check_names(functions, grid.names, settings, provided=provided)
     if check_count("iterations", iterations, 0) > MOST_ITERATIONS:
         raise ValueError(f"iterations: expected at most {MOST_ITERATIONS}, got {iterations}")
     options = Options.of(
@@ -148,13 +154,16 @@ def long_sweep(
     else:
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
     marks = _marks(training, iterations, observe_every)
-    shared = as_arrays(settings)
-    one = grid.one()
-    traced = [_trace(functions, one, shapes_of(shared), choice) for choice in grid.choices]
-    form = options.form([_repeated(each["step"], one, shared) for each in traced])
+    shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
+    traced = [
+        _trace(functions, grid.one(i), shapes_of(shared), choice.settings) for i, choice in enumerate(grid.choices)
+    ]
+    form = options.forms([_repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
     results = of_all_choices([each["summarise"].outputs for each in traced])
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
     check_results(results, seen, grid.dims)
+    told = ("summarise", "observe") if marks else ("summarise",)
+    returned = [{name: x for function in told for name, x in each[function].outputs.items()} for each in traced]
     programs = _Programs(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call)
     work = Work(
         form,
@@ -164,6 +173,7 @@ def long_sweep(
         run=programs.run,
         observed=seen.keys(),
         marks=marks,
+        absent=absences(returned, grid),
     )
     configuration = describe_sweep(
         identities({name: [each[name] for each in traced] for name in traced[0]}, grid),
@@ -191,7 +201,7 @@ def _marks(training: Training, iterations: int, every: int | None) -> list[int]:
     return [*range(0, iterations, check_count("observe_every", every, 1)), iterations]
 
 
-def host_counts(form: Form, mesh: Mesh) -> bool:
+def host_counts(form: Forms, mesh: Mesh) -> bool:
     """Whether compiled programs are to know their number of iterations.
 
     On an accelerator the host asks after every iteration whether there is another one, unless the program says how many
@@ -201,14 +211,14 @@ def host_counts(form: Form, mesh: Mesh) -> bool:
 
 
 class _Programs:
-    """The functions over the trials of one sweep, for each choice of the axes of names."""
+    """The functions over the trials of one sweep, for each choice of the static settings."""
 
     def __init__(
         self,
         traced: Sequence[Mapping[str, Program]],
         grid: Grid,
         settings: Mapping[str, Any],
-        form: Form,
+        form: Forms,
         mesh: Mesh,
         results: Shapes,
         seen: Shapes,
@@ -217,7 +227,7 @@ class _Programs:
         per_call: int,
     ) -> None:
         self._iterations, self._per_call = iterations, per_call
-        self._traced, self._grid, self._form, self._mesh = traced, grid, form, mesh
+        self._traced, self._grid, self._forms, self._mesh = traced, grid, form, mesh
         self._results, self._seen, self._marks = results, seen, marks
         self._given = settings
         self._made: dict[Any, Together] = {}
@@ -228,13 +238,17 @@ class _Programs:
     def _settings(self) -> Any:
         return share(self._given, self._mesh)
 
+    def _forms_of(self, choices: Sequence[int]) -> tuple[Form, ...]:
+        return tuple(self._forms[i] for i in choices)
+
     def _over(self, name: str, choices: Sequence[int]) -> Together:
         key = name, tuple(choices)
         if key not in self._made:
-            form = self._form
+            forms = self._forms_of(choices)
             if name == "init" and self._mesh.devices.flat[0].platform == "cpu":
-                form = Form("alone", 1)  # drawing random numbers compiles in half the time for a trial at a time
-            self._made[key] = together(tuple(self._traced[i][name] for i in choices), form, self._mesh)
+                # drawing random numbers compiles in half the time for a trial at a time
+                forms = (Form("alone", 1),) * len(choices)
+            self._made[key] = together(tuple(self._traced[i][name] for i in choices), forms, self._mesh)
         return self._made[key]
 
     def _advance(self, choices: Sequence[int], branches: Sequence[Choice] = (), count: int | None = None) -> Together:
@@ -244,8 +258,10 @@ class _Programs:
             steps = [self._traced[i]["step"] for i in choices]
             if count is not None:
                 steps = [self._known[i].with_branches(taken) for i, taken in zip(choices, branches, strict=True)]
-            programs = tuple(_repeated(step, self._grid.one(), self._given, count) for step in steps)
-            self._made[key] = together(programs, self._form, self._mesh, donate=True)
+            programs = tuple(
+                _repeated(step, self._grid.one(i), self._given, count) for i, step in zip(choices, steps, strict=True)
+            )
+            self._made[key] = together(programs, self._forms_of(choices), self._mesh, donate=True)
         return self._made[key]
 
     @functools.cached_property
@@ -304,16 +320,17 @@ class _Programs:
 
     def bytes_for(self, trials: int) -> int:
         """Bytes on each device while so many trials run: of the programs the one that takes most."""
-        choices, counts = self._grid.of_a_call(trials)
-        one = self._grid.one()
-        standing = [{"state": self._traced[i]["init"].outputs, "axes": one["axes"]} for i in choices]
-        needed = []
-        for name in self._traced[0]:
-            over = self._over(name, choices) if name != "step" else self._advance(choices)
-            blocks = over.blocks_of([one] * len(choices) if name == "init" else standing, counts)
-            shared = self._settings if name != "step" else (self._settings, np.int32(0), np.int32(0))
-            needed.append(over.memory(blocks, shared))
-        return max(needed)
+        lowered = []
+        for choices, counts in self._grid.of_calls(trials):
+            ones = [self._grid.one(i) for i in choices]
+            states = [self._traced[i]["init"].outputs for i in choices]
+            standing = [{"state": state, "axes": one["axes"]} for state, one in zip(states, ones, strict=True)]
+            for name in self._traced[0]:
+                over = self._over(name, choices) if name != "step" else self._advance(choices)
+                blocks = over.blocks_of(ones if name == "init" else standing, counts)
+                shared = self._settings if name != "step" else (self._settings, np.int32(0), np.int32(0))
+                lowered.append(over.lowered(blocks, shared))
+        return most_memory(lowered)
 
     def run(self, call: Call) -> Arrays:
         """Results of a part of the trials."""
@@ -361,9 +378,9 @@ def _trace(
     functions: Mapping[str, Callable[..., Any]],
     one: dict[str, Any],
     settings: dict[str, Any],
-    choice: Mapping[str, str],
+    choice: Mapping[str, Any],
 ) -> dict[str, Program]:
-    """The functions as programs of one trial, its state packed, for a choice of the axes of names."""
+    """The functions as programs of one trial, its state packed, for a choice of the static settings."""
 
     def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
         return fn(first, **accepted(fn, {name: x for given in (*values, choice) for name, x in given.items()}))

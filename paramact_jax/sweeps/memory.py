@@ -30,6 +30,7 @@ class Plan:
       remaining: trials that are not stored in the sweep's directory yet.
       trials_per_call: at most so many run in one compiled call.
       calls: so many parts the remaining trials run in.
+      programs: so many programs are compiled for them, one for each choice of the static settings.
       devices: so many share the trials of a call, over all processes.
       form: how the trials are carried out, see `Form`.
       bytes_per_device: what the compiled program takes on each device, by its own account.
@@ -42,6 +43,7 @@ class Plan:
     remaining: int
     trials_per_call: int
     calls: int
+    programs: int
     devices: int
     form: str
     bytes_per_device: int
@@ -50,9 +52,10 @@ class Plan:
 
     def __str__(self) -> str:
         stored = f" ({self.remaining} of them still to run)" if self.remaining < self.trials else ""
+        several = f" of {self.programs} programs" if self.programs > 1 else ""
         return (
-            f"{self.trials} trials{stored} in {self.calls} calls of at most {self.trials_per_call} on {self.devices} "
-            f"devices, {self.form}; {in_words(self.bytes_per_device)} a device, "
+            f"{self.trials} trials{stored}{several} in {self.calls} calls of at most {self.trials_per_call} on "
+            f"{self.devices} devices, {self.form}; {in_words(self.bytes_per_device)} a device, "
             f"{in_words(self.bytes_on_host)} beside them, results {in_words(self.bytes_of_results)} of that"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,14 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
-from paramact_jax.sweeps.dataset import check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.dataset import absences, check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
-from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
+from paramact_jax.sweeps.grid import Choice, Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
-from paramact_jax.sweeps.trials import Together, share, together
+from paramact_jax.sweeps.trials import Together, most_memory, share, together
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,6 +32,9 @@ def sweep(
     seeds: Iterable[int],
     *,
     axes: Mapping[str, Iterable[Any]] = _NO_AXES,
+    static_axes: Mapping[str, Any] = _NO_AXES,
+    points: Any = None,
+    static_argnames: str | Collection[str] = (),
     chunk: int | None = None,
     directory: Path | str | None = None,
     fused: bool | None = None,
@@ -53,10 +56,19 @@ def sweep(
         `jax.debug.callback` in it is called for them as well, with the default block 64 times for 3 trials.
       seeds: integers within 0..2**32 - 1, each once; a trial's key is `trial_key(seed)`, the same at every point of
         the axes, so that they are compared on equal seeds.
-      axes: for parameters of `train_one` the values to try: numbers or booleans, which are traced, or strings, each of
-        which makes a program of its own, as `{"activation": ["relu", "ppns"]}`. Every combination is run, with all
-        trials in one compiled call, unless `chunk` cuts it. What `train_one` returns at some strings only is NaN at
-        the others.
+      axes: for parameters of `train_one` the values to try: numbers or booleans, which are traced, or strings, which
+        are static. Every combination is run, with all trials in one call, unless `chunk` cuts it. What `train_one`
+        returns at some static values only is NaN at the others.
+      static_axes: for parameters of `train_one` values that are not traced, of any kind: widths, depths, batch sizes,
+        functions, names. Each makes a program of its own, as `{"width": [8, 64], "act": [jax.nn.relu, jnp.tanh]}`.
+        Numbers and strings are their own labels, functions and classes have their names; for other things give a dict
+        from a label to each value.
+      points: settings whose values go together, instead of a product of axes: lists of equal length by name (a dict or
+        a pandas DataFrame), or a list with a dict for each point. Values are numbers or arrays of one shape, which are
+        traced, or static: strings and other things. A point may lack settings that have defaults, as
+        `[{"optimiser": "sgd"}, {"optimiser": "adam", "b1": 0.9}]`. See `sweeps.log_uniform` and `sweeps.sobol` for
+        random points.
+      static_argnames: names of axes, points' settings and settings that are not traced, as in `jax.jit`.
       chunk: trials a call, by default all. Bounds the memory on the devices; the results do not depend on it. Calls
         are padded to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
@@ -79,9 +91,10 @@ def sweep(
 
     Returns:
       A dataset with a variable for each array that `train_one` returns, named by its path joined with dots ("result"
-      for a bare array); its dims are the axes (those of strings
-      first), `seed`, and `NAME_dim_0`, ... for its own axes. Results of dtypes that
-      NumPy does not have are widened in it, bfloat16 and float8 to float32, int4 to int8; a directory keeps them exact.
+      for a bare array). Its dims are the static axes, `point` if there are points, whose settings are coordinates along
+      it (NaN or "" where a point lacks one), the other axes, `seed`, and `NAME_dim_0`, ... for its own axes. Results of
+      dtypes that NumPy does not have are widened in it, bfloat16 and float8 to float32, int4 to int8; a directory keeps
+      them exact.
 
     Raises:
       ValueError: in one line, before anything runs: for axes, seeds, settings or results that are not of this kind or
@@ -102,10 +115,16 @@ def sweep(
       {'learning_rate': 3, 'seed': 1000}
       >>> abs(results["w"] - 3).mean("seed").round(1).astype(str).values.tolist()
       ['2.4', '0.4', '0.0']
+      >>> points = [{"learning_rate": 0.1}, {"learning_rate": 0.01, "steps": 1000}]
+      >>> def train_longer(key, learning_rate, steps=100):
+      ...     step = lambda _, w: w - learning_rate * 2 * (w - 3)
+      ...     return {"w": jax.lax.fori_loop(0, steps, step, jax.random.normal(key, ()))}
+      >>> dict(sweep(train_longer, range(10), points=points, static_argnames="steps")["w"].sizes)
+      {'point': 2, 'seed': 10}
     """
     check_call({"train_one": train_one})
-    grid = make_grid(axes, seeds)
-    check_names({"train_one": train_one}, grid.labels, settings)
+    grid = make_grid(axes, seeds, static_axes=static_axes, points=points, static=static_argnames, settings=settings)
+    check_names({"train_one": train_one}, grid.names, settings)
     options = Options.of(
         grid,
         chunk=chunk,
@@ -116,22 +135,25 @@ def sweep(
         on_plan=on_plan,
         on_progress=on_progress,
     )
-    shared = as_arrays(settings)
+    shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
 
     programs = programs_of(train_one, grid, shared)
-    form = options.form(programs)
-    results = of_all_choices([program.outputs for program in programs])
+    forms = options.forms(programs)
+    each = [program.outputs for program in programs]
+    results = of_all_choices(each)
     check_results(results, {}, grid.dims)
     placed = share(shared, options.mesh)
 
     @functools.cache  # to find equal programs takes longer than some sweeps
     def over(choices: tuple[int, ...]) -> Together:
-        return together(tuple(programs[i] for i in choices), form, options.mesh)
+        return together(tuple(programs[i] for i in choices), tuple(forms[i] for i in choices), options.mesh)
 
     def bytes_for(trials: int) -> int:
-        choices, counts = grid.of_a_call(trials)
-        them = over(tuple(choices))
-        return them.memory(them.blocks_of([grid.one()] * len(counts), counts), placed)
+        lowered = []
+        for choices, counts in grid.of_calls(trials):
+            them = over(tuple(choices))
+            lowered.append(them.lowered(them.blocks_of([grid.one(i) for i in choices], counts), placed))
+        return most_memory(lowered)
 
     def run(call: Call) -> Arrays:
         choices, pieces = zip(*grid.pieces(call.part), strict=True)
@@ -140,13 +162,13 @@ def sweep(
         return joined(them.collect(them(trials, placed, trials=counts), counts), results, counts)
 
     configuration = describe_sweep(
-        identities({"train_one": programs}, grid), grid, shared, mesh=options.mesh, form=form, chunk=options.chunk
+        identities({"train_one": programs}, grid), grid, shared, mesh=options.mesh, form=forms, chunk=options.chunk
     )
-    return execute(grid, Work(form, results, 1, bytes_for, run), configuration, options)
+    return execute(grid, Work(forms, results, 1, bytes_for, run, absent=absences(each, grid)), configuration, options)
 
 
 def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str, Any]) -> tuple[Program, ...]:
-    """Returns what a sweep carries out: a program of one trial and the settings for each choice of the axes of names.
+    """Returns what a sweep carries out: a program of one trial and the settings for each choice of the static ones.
 
     Args:
       train_one: as in `sweep`.
@@ -154,8 +176,10 @@ def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str
       settings: arrays.
     """
 
-    def one_of(choice: Mapping[str, str]) -> Callable[..., dict[str, jax.Array]]:
-        return lambda trial, settings: named(train_one(trial_key(trial["seed"]), **trial["axes"], **choice, **settings))
+    def one_of(choice: Choice) -> Callable[..., dict[str, jax.Array]]:
+        return lambda trial, settings: named(
+            train_one(trial_key(trial["seed"]), **trial["axes"], **choice.settings, **settings)
+        )
 
     with afresh():
-        return tuple(trace(one_of(choice), grid.one(), shapes_of(settings)) for choice in grid.choices)
+        return tuple(trace(one_of(choice), grid.one(i), shapes_of(settings)) for i, choice in enumerate(grid.choices))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from paramact_jax.programs.program import Program, trace
 from paramact_jax.programs.trials_last import trials_last
 from paramact_jax.sweeps.compiler import cpu_options, gpu_options, loops_as_kernels
-from paramact_jax.sweeps.devices import TRIALS, check_mesh
+from paramact_jax.sweeps.devices import TRIALS, check_mesh, usable_cores
 from paramact_jax.sweeps.distributed import begin_fetching, fetch, put
 from paramact_jax.sweeps.forms import FORMS, Form
 from paramact_jax.sweeps.kernels import LoopKernels, Target, target_of
@@ -114,7 +115,12 @@ class OverTrials:
 
     def memory(self, blocks: Any, shared: Any) -> int:
         """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""
-        return _memory(self._program, blocks, shared, _count(None), devices=self.mesh.size)
+        return most_memory([[self.lowered(blocks, shared)]])
+
+    def lowered(self, blocks: Any, shared: Any) -> Lowered:
+        """The program for arguments of these shapes, before it is compiled."""
+        program = self._program.lower(blocks, shared, _count(None))
+        return Lowered(program, _size(blocks) // self.mesh.size)
 
     def blocks_of(self, one: Any, trials: int) -> Any:
         """Shapes of what `place` makes of so many trials of these shapes."""
@@ -161,38 +167,83 @@ class OverTrials:
         return _fetched(blocks, trials)
 
 
-class Together:
-    """Several functions over trials as one compiled program: each of trials of its own, all with one shared tree.
+class Lowered(NamedTuple):
+    """A program before it is compiled, and the bytes of its blocks on each device."""
 
-    On a GPU they run at the same time, as far as it has room.
+    program: Any
+    bytes_of_blocks: int
+
+
+def most_memory(calls: Sequence[Sequence[Lowered]]) -> int:
+    """Compiles programs, as many at once as there are cores.
 
     Args:
-      several: the functions, of one form and mesh.
-      donate: as in `OverTrials`; a single function has been told itself.
+      calls: the programs of each call, which run one after another.
+
+    Returns:
+      Bytes on each device during the call that takes most, by the compiled programs themselves.
+    """
+    everything = [lowered for call in calls for lowered in call]
+    if len(everything) == 1 or jax.process_count() > 1:
+        compiled = [lowered.program.compile() for lowered in everything]
+    else:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            compiled = list(pool.map(lambda lowered: lowered.program.compile(), everything))
+    each = iter(compiled)
+    return max(_memory([(next(each), lowered) for lowered in call]) for call in calls)
+
+
+def _memory(call: Sequence[tuple[Any, Lowered]]) -> int:
+    kept, needed = 0, 0
+    for compiled, lowered in call:
+        used = compiled.memory_analysis()
+        if used is None:  # a backend that does not tell
+            kept += lowered.bytes_of_blocks
+        else:
+            kept += used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+            needed = max(needed, used.temp_size_in_bytes)
+    return int(kept + needed)
+
+
+def _size(blocks: Any) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(blocks))
+
+
+class Together:
+    """Several functions over trials, each of trials of its own, all with one shared tree.
+
+    On a CPU each is compiled alone, all at the same time, and they run one after another. On an accelerator they are
+    one compiled program, and on a GPU they run at the same time, as far as it has room.
+
+    Args:
+      several: the functions, of one mesh.
+      donate: as in `OverTrials`.
     """
 
     def __init__(self, several: Sequence[OverTrials], *, donate: bool = False) -> None:
         """Takes what is to run together."""
         self._several = several
-        self._first = several[0]
+        self._alone = len(several) == 1 or several[0].mesh.devices.flat[0].platform == "cpu"
 
         def all_of_them(blocks: list[Any], shared: Any, trials: list[Any]) -> list[Any]:
             each = zip(several, blocks, trials, strict=True)
             return [over.sharded(own, shared, count) for over, own, count in each]
 
-        self._program = _jit(all_of_them, self._first, donate=donate, together=True)
+        self._program = _jit(all_of_them, several[0], donate=donate, together=True)
 
     def __call__(self, blocks: Sequence[Any], shared: Any, *, trials: Sequence[int]) -> list[Any]:
         """Results of each, in blocks; `trials` as in `OverTrials`."""
-        if len(self._several) == 1:
-            return [self._first(blocks[0], shared, trials=trials[0])]
+        if self._alone:
+            each = zip(self._several, blocks, trials, strict=True)
+            return [over(own, shared, trials=count) for over, own, count in each]
         return list(self._program(list(blocks), shared, [_count(n) for n in trials]))
 
-    def memory(self, blocks: Sequence[Any], shared: Any) -> int:
-        """Bytes on each device while the program runs on arguments of these shapes."""
-        if len(self._several) == 1:
-            return self._first.memory(blocks[0], shared)
-        return _memory(self._program, list(blocks), shared, [_count(None)] * len(blocks), devices=self._first.mesh.size)
+    def lowered(self, blocks: Sequence[Any], shared: Any) -> list[Lowered]:
+        """The programs for arguments of these shapes, before they are compiled."""
+        if self._alone:
+            return [over.lowered(own, shared) for over, own in zip(self._several, blocks, strict=True)]
+        program = self._program.lower(list(blocks), shared, [_count(None)] * len(blocks))
+        return [Lowered(program, _size(blocks) // self._several[0].mesh.size)]
 
     def blocks_of(self, ones: Sequence[Any], trials: Sequence[int]) -> list[Any]:
         """Shapes of what `place` makes of so many trials of these shapes."""
@@ -211,9 +262,10 @@ class Together:
 
 
 @functools.lru_cache(maxsize=64)
-def together(programs: tuple[Program, ...], form: Form, mesh: Mesh, *, donate: bool = False) -> Together:
+def together(programs: tuple[Program, ...], forms: tuple[Form, ...], mesh: Mesh, *, donate: bool = False) -> Together:
     """Returns the compiled function of some programs, the one that there is already for equal ones."""
-    return Together([OverTrials(program, form=form, mesh=mesh, donate=donate) for program in programs], donate=donate)
+    each = zip(programs, forms, strict=True)
+    return Together([OverTrials(program, form=form, mesh=mesh, donate=donate) for program, form in each], donate=donate)
 
 
 def _fetched(blocks: Any, trials: int) -> Any:
@@ -239,15 +291,6 @@ def _jit(fn: Callable[..., Any], over: OverTrials, *, donate: bool = False, toge
     elif platform in ("gpu", "cuda") and together:
         options = gpu_options()
     return jax.jit(fn, compiler_options=options, donate_argnums=0 if donate else ())
-
-
-def _memory(program: Any, *arguments: Any, devices: int) -> int:
-    used = program.lower(*arguments).compile().memory_analysis()
-    if used is None:  # a backend that does not tell
-        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arguments[0])) // devices
-    return int(
-        used.argument_size_in_bytes + used.output_size_in_bytes + used.temp_size_in_bytes - used.alias_size_in_bytes
-    )
 
 
 def _count(trials: int | None) -> np.int32:

@@ -70,8 +70,8 @@ def of_sweep(mesh, train_one, trials, axes, settings, *, fused=None):
     """The one call of a `sweep`."""
     grid, shared = make_grid(axes, range(trials)), as_arrays(settings)
     programs = programs_of(train_one, grid, shared)
-    form = options_of(mesh, grid, fused=fused).form(programs)
-    over = compiled_together(programs, form, mesh)
+    form = options_of(mesh, grid, fused=fused).forms(programs)
+    over = compiled_together(programs, tuple(form), mesh)
     blocks = over.blocks_of([grid.one()] * len(programs), [trials] * len(programs))
     return form, [("all", lower(over, mesh, blocks, shared))]
 
@@ -85,7 +85,7 @@ def of_long_sweep(mesh, training, trials, axes, settings, *, iterations, per_cal
     grid, shared = make_grid(axes, range(trials)), as_arrays(settings)
     functions = {name: getattr(training, name) for name in ("init", "step", "summarise")}
     traced = [long._trace(functions, grid.one(), shapes_of(shared), choice) for choice in grid.choices]
-    form = options_of(mesh, grid, block=block).form([long._repeated(x["step"], grid.one(), shared) for x in traced])
+    form = options_of(mesh, grid, block=block).forms([long._repeated(x["step"], grid.one(), shared) for x in traced])
     programs = long._Programs(traced, grid, shared, form, mesh, {}, {}, [], iterations, per_call)
     choices, counts = grid.of_a_call(grid.trials)
     found, begin = {}, 0

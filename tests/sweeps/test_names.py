@@ -100,8 +100,8 @@ def of_kind(key, which):
 @pytest.mark.parametrize(
     ("fn", "says"),
     [
-        (of_shape, r"results: x: expected one shape and dtype at all values of an axis of names, got float32\[2\] and"),
-        (of_kind, "results: count: expected floating-point numbers where some values of an axis of names lack it"),
+        (of_shape, r"results: x: expected one shape and dtype at all values of static settings, got float32\[2\] and"),
+        (of_kind, "results: count: expected floating-point numbers where some static settings lack it"),
     ],
 )
 def test_results_that_do_not_fit_together_are_refused(fn, says):

@@ -16,7 +16,7 @@ from paramact_jax.programs.program import Program
 from paramact_jax.programs.values import checksum, describe_value
 from paramact_jax.sweeps.compiler import one_kernel
 from paramact_jax.sweeps.devices import processor, usable_cores
-from paramact_jax.sweeps.forms import Form
+from paramact_jax.sweeps.forms import Forms
 from paramact_jax.sweeps.grid import Grid
 
 _FORMAT = "2"
@@ -36,18 +36,14 @@ class Configuration(NamedTuple):
 
 
 def identities(programs: Mapping[str, Sequence[Program]], grid: Grid) -> dict[str, Identity]:
-    """What each function's programs are, by its name and the choice of the axes of names.
+    """What each function's programs are, by its name and the choice of the static settings.
 
     Args:
       programs: for each function a program for each choice.
       grid: the trials.
     """
-
-    def name(function: str, choice: Mapping[str, str]) -> str:
-        return f"{function}[{', '.join(f'{axis}={value}' for axis, value in choice.items())}]" if choice else function
-
     return {
-        name(function, choice): program.identity
+        f"{function}[{choice.name}]" if choice.name else function: program.identity
         for function, several in programs.items()
         for choice, program in zip(grid.choices, several, strict=True)
     }
@@ -59,7 +55,7 @@ def describe_sweep(
     settings: Mapping[str, Any],
     *,
     mesh: Mesh,
-    form: Form,
+    form: Forms,
     chunk: int,
     iterations: int | None = None,
     observe_every: int | None = None,
@@ -74,6 +70,10 @@ def describe_sweep(
     found = {"format": _FORMAT, "form": str(form)}
     found |= {"seeds": _seeds(grid.seeds)}
     found |= {f"axes.{name}": describe_value(labels) for name, labels in grid.labels.items()}
+    for name, column in grid.points.items():
+        found[f"points.{name}"] = describe_value(column.labels)
+        if column.present is not None:
+            found[f"points.{name} there"] = describe_value(column.present)
     for name, value in settings.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(value):
             found[f"settings.{name}{jax.tree_util.keystr(path)}"] = describe_value(leaf)
@@ -90,7 +90,7 @@ def describe_sweep(
     return Configuration(found, dict(programs))
 
 
-def _machine(mesh: Mesh, form: Form, chunk: int) -> dict[str, str]:
+def _machine(mesh: Mesh, form: Forms, chunk: int) -> dict[str, str]:
     device = mesh.devices.flat[0]
     flags = (flag for flag in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in flag)
     found = {"platform": device.platform, "XLA_FLAGS": " ".join(sorted(flags))}

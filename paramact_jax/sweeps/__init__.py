@@ -3,11 +3,13 @@
 from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
+from paramact_jax.sweeps.failures import failed, reasons
 from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
 from paramact_jax.sweeps.long import Training, long_sweep
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
+from paramact_jax.sweeps.reading import merge, read
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import OverTrials
@@ -22,8 +24,12 @@ __all__ = [
     "Progress",
     "Training",
     "choose",
+    "failed",
     "initialise_distributed",
     "long_sweep",
+    "merge",
+    "read",
+    "reasons",
     "sweep",
     "trial_key",
     "use_all_cores",

@@ -10,18 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramact_jax.sweeps.failures import register
 from paramact_jax.sweeps.forms import Forms
 from paramact_jax.sweeps.grid import Grid
-from paramact_jax.sweeps.settings import POINT, SEED
+from paramact_jax.sweeps.settings import ABSENT, ITERATION, POINT, SEED
 
 if TYPE_CHECKING:
     import xarray as xr
 
-ITERATION = "iteration"
-"""Name of the dim that what is observed on the way has, and of the parameter that tells a step its number."""
+    from paramact_jax.sweeps.storage.contents import Sheet
+
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
-ABSENT = "absent_at"
-"""Attribute of a variable that some static settings lack: their labels, as JSON."""
 RESULT = "result"
 """Variable that holds what a function returns that returns one bare array."""
 _NOWHERE: Mapping[str, Sequence[Mapping[str, Any]]] = {}
@@ -135,7 +134,7 @@ def check_results(results: Shapes, observed: Shapes, dims: Iterable[str]) -> Non
 def to_dataset(
     grid: Grid,
     arrays: Mapping[str, np.ndarray],
-    form: Forms,
+    form: Forms | str,
     *,
     observed: Collection[str] = (),
     marks: Sequence[int] = (),
@@ -159,6 +158,7 @@ def to_dataset(
     def dims(name: str, axes: int) -> tuple[str, ...]:
         return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
 
+    register()
     data: dict[str, Any] = {
         name: (
             (*grid.dims, *dims(name, array.ndim - 1)),
@@ -184,5 +184,57 @@ def _widened(array: np.ndarray) -> np.ndarray:
     return array.astype(np.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else np.int8)
 
 
+def _with_gaps(array: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    found = array.astype(float) if array.dtype.kind in "biu" else array.copy()
+    found[gaps] = np.nan
+    return found
+
+
 def _own_dims(name: str, axes: int) -> tuple[str, ...]:
     return tuple(f"{name}_dim_{i}" for i in range(axes))
+
+
+class Results:
+    """Results of all trials of a grid's product, filled part by part.
+
+    Attributes:
+      arrays: by name, each with a leading axis of trials.
+      have: which trials are there.
+    """
+
+    def __init__(self, trials: int, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+        """Begins with nothing."""
+        self._trials, self._shapes = trials, shapes
+        self.arrays: dict[str, np.ndarray] = {}
+        self.have = np.zeros(trials, bool)
+        self._noted: list[tuple[str, np.ndarray, int, np.ndarray]] = []
+
+    def put(self, positions: slice | np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes the results of some trials."""
+        if not self.arrays:
+            self.arrays = {name: np.empty((self._trials, *x.shape), x.dtype) for name, x in self._shapes.items()}
+        for name, x in arrays.items():
+            self.arrays[name][positions] = x
+        self.have[positions] = True
+
+    def note(self, positions: np.ndarray, noted: Mapping[str, np.ndarray]) -> None:
+        """Takes what trials that are under way have noted: by "MARK:NAME" the values at the mark of that number."""
+        for key, x in noted.items():
+            mark, _, name = key.partition(":")
+            self._noted.append((name, positions, int(mark), x))
+
+    def dataset(self, grid: Grid, sheet: Sheet) -> xr.Dataset:
+        """Returns them as a dataset.
+
+        Trials that are not there are NaN, integers and booleans become float64 for that, and the attribute "unfinished"
+        counts them.
+        """
+        self.put(slice(0, 0), {})
+        about = {name: sheet.about[name] for name in ("observed", "marks", "absent")}
+        if self.have.all():
+            return to_dataset(grid, self.arrays, sheet.about["form"], **about)
+        arrays = {name: _with_gaps(_widened(array), ~self.have) for name, array in self.arrays.items()}
+        for name, positions, mark, x in self._noted:
+            arrays[name][positions, mark] = x
+        found = to_dataset(grid, arrays, sheet.about["form"], **about)
+        return found.assign_attrs(unfinished=int((~self.have).sum()))

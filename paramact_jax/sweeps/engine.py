@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import operator
 import os
 import time
@@ -16,8 +17,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from paramact_jax.programs import Program
-from paramact_jax.sweeps.dataset import to_dataset
+from paramact_jax.sweeps.dataset import Results
 from paramact_jax.sweeps.devices import check_mesh
+from paramact_jax.sweeps.failures import kept_of
 from paramact_jax.sweeps.forms import Forms, choose
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.kernels import target_of
@@ -25,7 +27,8 @@ from paramact_jax.sweeps.memory import Plan, bytes_of, bytes_on_host, check_memo
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.checkpoints import Begun, Checkpoints, open_checkpoints
-from paramact_jax.sweeps.storage.configuration import Configuration
+from paramact_jax.sweeps.storage.configuration import Configuration, describe_values
+from paramact_jax.sweeps.storage.contents import Sheet
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +46,9 @@ class Options:
     on_plan: Callable[[Plan], None]
     on_progress: Callable[[Progress], None]
     seconds_between_saves: float
+    task: tuple[int, int] | None
+    extend: bool
+    keep: Any
 
     def forms(self, programs: Sequence[Program]) -> Forms:
         """Returns the form of each program of one trial; raises as `sweep`."""
@@ -62,6 +68,9 @@ class Options:
         on_plan: Callable[[Plan], None] | None,
         on_progress: Callable[[Progress], None] | None,
         seconds_between_saves: float = 0.0,
+        part: tuple[int, int] | None = None,
+        extend: bool = False,
+        keep: Any = None,
     ) -> Options:
         """The options, with what was left to us filled in; raises as `sweep`."""
         if not isinstance(directory, str | os.PathLike | None):
@@ -78,6 +87,9 @@ class Options:
             on_plan=_callback("on_plan", on_plan),
             on_progress=_callback("on_progress", on_progress),
             seconds_between_saves=float(period),
+            task=_task(part, extend=extend, keep=keep),
+            extend=extend,
+            keep=keep,
         )
 
 
@@ -93,20 +105,30 @@ class Work:
       bytes_for: bytes on each device with so many trials a call.
       run: results of a part; see `Call`.
       observed, marks, absent: see `to_dataset`.
+      iterations: of a long sweep.
     """
 
     form: Forms
     results: Mapping[str, jax.ShapeDtypeStruct]
     units: int
-    bytes_for: Callable[[int], int]
+    bytes_for: Callable[[Grid, int], int]
     run: Callable[[Call], Arrays]
     observed: Collection[str] = ()
     marks: Sequence[int] = ()
     absent: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    iterations: int | None = None
 
-    def dataset(self, grid: Grid, arrays: Arrays) -> xr.Dataset:
-        """Results of all trials as a dataset."""
-        return to_dataset(grid, arrays, self.form, observed=self.observed, marks=self.marks, absent=self.absent)
+    def sheet(self, grid: Grid) -> Sheet:
+        """Returns what the results are, for a directory."""
+        shapes = {name: (str(x.dtype), x.shape) for name, x in self.results.items()}
+        about = {
+            "form": str(self.form),
+            "observed": list(self.observed),
+            "marks": list(self.marks),
+            "absent": self.absent,
+            "iterations": self.iterations,
+        }
+        return Sheet(grid, shapes, about)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +136,7 @@ class Call:
     """What `Work.run` is asked.
 
     Attributes:
+      grid: with the trials that are to run.
       part: the trials.
       room: trials to pad to, so that all parts run in one compiled program.
       begun: where to go on from.
@@ -121,6 +144,7 @@ class Call:
       on_units: to be told the units done of each trial.
     """
 
+    grid: Grid
     part: range
     room: int
     begun: Begun | None
@@ -130,28 +154,54 @@ class Call:
 
 def execute(grid: Grid, work: Work, configuration: Configuration, options: Options) -> xr.Dataset:
     """Run what is not stored yet and return everything; raises as `sweep`."""
-    results = _Results(grid.total)
-    with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:
+    results = Results(grid.total, work.results)
+    if options.keep is not None:
+        kept, again = kept_of(options.keep, grid, work.results)
+        results.put(slice(0, grid.total), kept)
+        results.have[again] = False
+        grid = grid.select(np.flatnonzero(again))
+        configuration.entries["keep"] = describe_values(kept, again)
+    if options.task is not None:
+        grid = grid.share(*options.task)
+        configuration.entries["task"] = "{} of {}".format(*options.task)
+    with open_checkpoints(
+        options.directory,
+        configuration,
+        work.sheet(grid),
+        seconds_between_saves=options.seconds_between_saves,
+        task=options.task,
+        extend=options.extend,
+    ) as checkpoints:
+        for positions, arrays in checkpoints.earlier():
+            results.put(positions, arrays)
+        there = int(results.have.sum())
+        grid, starts = checkpoints.own(results.have)
+        if options.keep is not None and not (options.task and options.task[0]):  # the first task keeps them for all
+            kept_at = np.flatnonzero(results.have)
+            checkpoints.save_kept(kept_at, {name: x[kept_at] for name, x in results.arrays.items()})
         finished = []
         for part, arrays in checkpoints.finished():
             results.put(grid.positions(part), arrays)
             finished.append(part)
         begun = checkpoints.begun()
+        first = [begun.part] if begun else []
+        first += [part for part in starts if part not in (*finished, *first)]
         borders = grid.borders if options.chunk < grid.trials else ()
-        parts = cut(grid.trials, options.chunk, finished, begun.part if begun else None, borders=borders)
+        parts = cut(grid.trials, options.chunk, finished, first, borders=borders)
         if not parts:
-            return work.dataset(grid, results.arrays)
+            return results.dataset(grid, work.sheet(grid))
         rooms = _rooms(grid, parts)
+        bytes_for = functools.partial(work.bytes_for, grid)
         room, stored = max(map(len, parts)), bytes_of(work.results, grid.total)
         plan = Plan(
-            trials=grid.trials,
+            trials=there + grid.trials,
             remaining=sum(map(len, parts)),
             trials_per_call=room,
             calls=len(parts),
             programs=len({i for part in parts for i, _ in grid.pieces(part)}),
             devices=options.mesh.size,
             form=str(work.form),
-            bytes_per_device=work.bytes_for(room),
+            bytes_per_device=bytes_for(room),
             bytes_of_results=stored,
             bytes_on_host=bytes_on_host(
                 seeds=len(grid.seeds),
@@ -160,14 +210,15 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
             ),
         )
         try:
-            check_memory(plan, options.mesh, work.bytes_for, block=work.form.block)
+            check_memory(plan, options.mesh, bytes_for, block=work.form.block)
         except ValueError:
             checkpoints.withdraw()
             raise
         options.on_plan(plan)
 
-        total, done = grid.trials * work.units, (grid.trials - plan.remaining) * work.units
-        found = done + (len(begun.part) * begun.iteration if begun else 0)
+        total, done = plan.trials * work.units, (plan.trials - plan.remaining) * work.units
+        made = starts | ({begun.part: begun.iteration} if begun else {})
+        found = done + sum(len(part) * made.get(part, 0) for part in parts)
         begin = time.perf_counter()
         for part in parts:
 
@@ -175,14 +226,14 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
                 seconds = time.perf_counter() - begin
                 options.on_progress(Progress(before + units * len(part), total, seconds, found))
 
-            there = begun if begun and part == begun.part else None
-            arrays = work.run(Call(part, rooms[part], there, checkpoints, on_units))
+            standing = begun if begun and part == begun.part else checkpoints.start(part)
+            arrays = work.run(Call(grid, part, rooms[part], standing, checkpoints, on_units))
             checkpoints.save_part(part, arrays)
             results.put(grid.positions(part), arrays)
             del arrays  # else they would be held beside the dataset
             done += len(part) * work.units
             on_units(work.units)
-    return work.dataset(grid, results.arrays)
+    return results.dataset(grid, work.sheet(grid))
 
 
 def _rooms(grid: Grid, parts: Sequence[range]) -> dict[range, int]:
@@ -195,21 +246,20 @@ def _rooms(grid: Grid, parts: Sequence[range]) -> dict[range, int]:
 
 
 def cut(
-    trials: int, chunk: int, finished: Sequence[range], begun: range | None = None, *, borders: Sequence[int] = ()
+    trials: int, chunk: int, finished: Sequence[range], first: Sequence[range] = (), *, borders: Sequence[int] = ()
 ) -> list[range]:
-    """What is left to run: the part that was begun, then the gaps between finished ones in pieces of at most `chunk`.
+    """What is left to run: the parts that come first, then the gaps between finished ones in pieces of at most `chunk`.
 
     Pieces do not cross the borders.
 
     Examples:
       >>> cut(10, 4, finished=[range(0, 3)])
       [range(3, 7), range(7, 10)]
-      >>> cut(10, 4, finished=[range(0, 3)], begun=range(5, 7))
+      >>> cut(10, 4, finished=[range(0, 3)], first=[range(5, 7)])
       [range(5, 7), range(3, 5), range(7, 10)]
       >>> cut(10, 4, finished=[], borders=[5])
       [range(0, 4), range(4, 5), range(5, 9), range(9, 10)]
     """
-    first = [begun] if begun else []
     taken = sorted([*finished, *first], key=lambda part: part.start)
     begins, ends = [0, *(part.stop for part in taken)], [*(part.start for part in taken), trials]
     gaps = zip(begins, ends, strict=True)
@@ -241,15 +291,22 @@ def _callback(name: str, given: Callable[[Any], None] | None) -> Callable[[Any],
     return given
 
 
-class _Results:
-    """Results of all trials, filled part by part."""
-
-    def __init__(self, trials: int) -> None:
-        self._trials = trials
-        self.arrays: Arrays = {}
-
-    def put(self, positions: slice | np.ndarray, arrays: Arrays) -> None:
-        if not self.arrays:
-            self.arrays = {name: np.empty((self._trials, *x.shape[1:]), x.dtype) for name, x in arrays.items()}
-        for name, x in arrays.items():
-            self.arrays[name][positions] = x
+def _task(part: Any, *, extend: bool, keep: Any) -> tuple[int, int] | None:
+    if not isinstance(extend, bool):
+        raise ValueError(f"extend: expected True or False, got {extend!r}")
+    if extend and (part is not None or keep is not None):
+        raise ValueError(
+            f"extend: expected neither part nor keep with it, got {'part' if part is not None else 'keep'}; make two "
+            f"calls, each with a directory of its own, and merge them"
+        )
+    if part is None:
+        return None
+    try:
+        task, tasks = (operator.index(number) for number in part)
+    except (TypeError, ValueError):
+        task, tasks = 0, 0
+    if not 0 <= task < tasks:
+        raise ValueError(
+            f"part: expected (task, tasks) with a task within 0..tasks - 1, as (0, 8) for the first of 8, got {part!r}"
+        )
+    return task, tasks

@@ -188,6 +188,60 @@ class Grid:
             shaped = np.take(shaped, self.order, axis=self.dims.index(POINT))
         return shaped.reshape(self.total, *shaped.shape[len(self.dims) :])
 
+    def share(self, task: int, tasks: int) -> Grid:
+        """Returns the grid of one of several tasks, each of which runs as many trials side by side as the others."""
+        begin, end = self.trials * task // tasks, self.trials * (task + 1) // tasks
+        return self.select(np.arange(begin, end) if self.selected is None else self.selected[begin:end])
+
+    def matching(self, other: Grid) -> np.ndarray:
+        """Returns for each trial of another grid's product where it is in this one's; -1 if it is not there.
+
+        Raises:
+          ValueError: in one line, if the two have other axes or settings.
+        """
+        if set(self.dims) != set(other.dims) or self.points.keys() != other.points.keys():
+            raise ValueError(f"expected the axes {', '.join(other.dims)}, got {', '.join(self.dims)}")
+        at = np.unravel_index(np.arange(other.total), other.shape)
+        found = np.zeros(other.total, np.int64)
+        absent = np.zeros(other.total, bool)
+        for dim, size in self._sizes.items():
+            place = {key: i for i, key in reversed(list(enumerate(self._keys(dim))))}
+            along = np.array([place.get(key, -1) for key in other._keys(dim)])[at[other.dims.index(dim)]]
+            found = found * size + along
+            absent |= along < 0
+        return np.where(absent, -1, found)
+
+    def _keys(self, dim: str) -> list[Any]:
+        """What tells the values along a dim apart, in the order of the flat axis."""
+        if dim == SEED:
+            return self.seeds.tolist()
+        if dim != POINT:
+            return self.axes[dim].labels.tolist()
+        return [
+            tuple(np.asarray(x.labels[i]).tobytes() if x.has(i) else None for x in self.points.values())
+            for i in self.order
+        ]
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+        """Returns the labels of all trials as arrays, and the names of what is static."""
+        found = {"seeds": self.seeds} | ({} if self.selected is None else {"selected": self.selected})
+        found |= {f"axis:{name}": column.labels for name, column in self.axes.items()}
+        found |= {f"point:{name}": column.labels for name, column in self.points.items()}
+        found |= {f"there:{name}": x.present for name, x in self.points.items() if x.present is not None}
+        columns = {"axis": self.axes, "point": self.points}
+        return found, {kind: [name for name, x in of.items() if x.static] for kind, of in columns.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], static: Mapping[str, Collection[str]]) -> Grid:
+        """Returns the grid of `to_arrays`, to label results with: it has no values to run trials with."""
+        columns: dict[str, dict[str, Column]] = {"axis": {}, "point": {}}
+        for key, x in arrays.items():
+            kind, _, name = key.partition(":")
+            if kind in columns:
+                values = tuple(x.tolist()) if name in static[kind] else x
+                columns[kind][name] = Column(x, values, arrays.get(f"there:{name}"))
+        return cls(columns["axis"], columns["point"], arrays["seeds"], {}, arrays.get("selected"))
+
     def select(self, positions: np.ndarray) -> Grid:
         """The same with other trials that are to run."""
         return dataclasses.replace(self, selected=positions)

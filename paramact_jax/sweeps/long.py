@@ -17,12 +17,13 @@ from jax.sharding import Mesh
 from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import ITERATION, Shapes, absences, check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form, Forms
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
+from paramact_jax.sweeps.settings import ITERATION
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
@@ -78,6 +79,10 @@ def long_sweep(
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
+    part: tuple[int, int] | None = None,
+    extend: bool = False,
+    keep: xr.Dataset | None = None,
+    keep_states: bool = True,
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
@@ -105,6 +110,10 @@ def long_sweep(
       fused: as in `sweep`.
       block: as in `sweep`.
       mesh: as in `sweep`.
+      part: as in `sweep`.
+      extend: as in `sweep`; `iterations` may be larger too: trials go on from the states in which they were left.
+      keep: as in `sweep`.
+      keep_states: whether those states are kept in `directory`.
       on_plan: as in `sweep`.
       on_progress: as in `sweep`, but `done` counts iterations times trials.
       settings: as in `sweep`.
@@ -147,6 +156,9 @@ def long_sweep(
         directory=directory,
         on_plan=on_plan,
         on_progress=on_progress,
+        part=part,
+        extend=extend,
+        keep=keep,
         seconds_between_saves=seconds_between_saves,
     )
     if iterations_per_call is None:
@@ -165,6 +177,7 @@ def long_sweep(
     told = ("summarise", "observe") if marks else ("summarise",)
     returned = [{name: x for function in told for name, x in each[function].outputs.items()} for each in traced]
     programs = _Programs(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call)
+    programs.keep_states = keep_states
     work = Work(
         form,
         {**results} | {name: jax.ShapeDtypeStruct((len(marks), *x.shape), x.dtype) for name, x in seen.items()},
@@ -174,6 +187,7 @@ def long_sweep(
         observed=seen.keys(),
         marks=marks,
         absent=absences(returned, grid),
+        iterations=iterations,
     )
     configuration = describe_sweep(
         identities({name: [each[name] for each in traced] for name in traced[0]}, grid),
@@ -230,6 +244,7 @@ class _Programs:
         self._traced, self._grid, self._forms, self._mesh = traced, grid, form, mesh
         self._results, self._seen, self._marks = results, seen, marks
         self._given = settings
+        self.keep_states = True
         self._made: dict[Any, Together] = {}
         self._often: dict[tuple[int, ...], frozenset[tuple[tuple[Choice, ...], int]]] = {}
         self._counts = host_counts(form, mesh)
@@ -318,10 +333,10 @@ class _Programs:
         later = [mark for mark in self._marks if mark > done][:1]
         return min(self._iterations, done + self._per_call, *later)
 
-    def bytes_for(self, trials: int) -> int:
+    def bytes_for(self, grid: Grid, trials: int) -> int:
         """Bytes on each device while so many trials run: of the programs the one that takes most."""
         lowered = []
-        for choices, counts in self._grid.of_calls(trials):
+        for choices, counts in grid.of_calls(trials):
             ones = [self._grid.one(i) for i in choices]
             states = [self._traced[i]["init"].outputs for i in choices]
             standing = [{"state": state, "axes": one["axes"]} for state, one in zip(states, ones, strict=True)]
@@ -334,9 +349,9 @@ class _Programs:
 
     def run(self, call: Call) -> Arrays:
         """Results of a part of the trials."""
-        choices, pieces = zip(*self._grid.pieces(call.part), strict=True)
+        choices, pieces = zip(*call.grid.pieces(call.part), strict=True)
         counts = [len(piece) for piece in pieces]
-        first = [self._grid.part(piece.start, piece.stop) for piece in pieces]
+        first = [call.grid.part(piece.start, piece.stop) for piece in pieces]
         noted: list[Arrays] = []
         if call.begun is None:
             init = self._over("init", choices)
@@ -370,6 +385,8 @@ class _Programs:
             if done < self._iterations:  # after the last come the results
                 call.checkpoints.save_state(call.part, done, gather)
                 call.on_units(done)
+        if self.keep_states:
+            call.checkpoints.save_final(call.part, done, gather)
         found = told("summarise", self._results)
         return found | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}
 

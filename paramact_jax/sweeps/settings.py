@@ -14,6 +14,10 @@ from paramact_jax.sweeps.arguments import check_concrete, converted
 
 SEED, POINT = "seed", "point"
 """Names of the dim that seeds are on, the last of a grid's, and of the one that points are on."""
+ITERATION = "iteration"
+"""Name of the dim that what is observed on the way has, and of the parameter that tells a step its number."""
+ABSENT = "absent_at"
+"""Attribute of a variable that some static settings lack: their labels, as JSON."""
 _LONGEST_NAME = 60
 
 

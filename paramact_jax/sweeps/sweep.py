@@ -40,6 +40,9 @@ def sweep(
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
+    part: tuple[int, int] | None = None,
+    extend: bool = False,
+    keep: xr.Dataset | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
@@ -82,6 +85,14 @@ def sweep(
       block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default the
         traced program decides.
       mesh: mesh of one axis, of any name, over the devices to use, by default all, of all processes.
+      part: (task, tasks): this call is one of several that share the trials, as the tasks of a job array, each on a
+        machine of its own; the first is (0, tasks). Each keeps its share in the same `directory`, which needs no locks
+        between machines; `sweeps.merge(directory)` returns all of them. What other tasks run is NaN in what is returned
+        here.
+      extend: whether `directory` may hold the same sweep with other seeds or values of axes and points. Trials that are
+        finished there are not run again; what is stored does not change.
+      keep: results that an earlier sweep of the same trials returned. Only the trials that failed in it, see
+        `sweeps.reasons`, are run, so with other settings; the others are as they were.
       on_plan: called once before anything runs, with what will; None: nothing is called.
       on_progress: called after every call, with trials done and the seconds that the rest will take; None: nothing is.
       settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
@@ -132,6 +143,9 @@ def sweep(
         block=block,
         mesh=mesh,
         directory=directory,
+        part=part,
+        extend=extend,
+        keep=keep,
         on_plan=on_plan,
         on_progress=on_progress,
     )
@@ -148,7 +162,7 @@ def sweep(
     def over(choices: tuple[int, ...]) -> Together:
         return together(tuple(programs[i] for i in choices), tuple(forms[i] for i in choices), options.mesh)
 
-    def bytes_for(trials: int) -> int:
+    def bytes_for(grid: Grid, trials: int) -> int:
         lowered = []
         for choices, counts in grid.of_calls(trials):
             them = over(tuple(choices))
@@ -156,6 +170,7 @@ def sweep(
         return most_memory(lowered)
 
     def run(call: Call) -> Arrays:
+        grid = call.grid
         choices, pieces = zip(*grid.pieces(call.part), strict=True)
         counts, them = [len(piece) for piece in pieces], over(choices)
         trials = them.place([grid.part(piece.start, piece.stop) for piece in pieces], room=call.room)

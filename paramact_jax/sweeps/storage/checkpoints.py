@@ -12,8 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from paramact_jax.sweeps.distributed import first_does, from_first
+from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import Configuration
+from paramact_jax.sweeps.storage.contents import POSITIONS, Sheet
+from paramact_jax.sweeps.storage.layers import Layers
 from paramact_jax.sweeps.storage.store import Store
 
 
@@ -29,14 +32,65 @@ class Checkpoints:
     """Every method is called by every process, with the same arguments.
 
     Args:
-      store: gives the store, in process 0; None: nothing is kept, and nothing is found.
+      layers: gives what process 0 has opened; None: nothing is kept, and nothing is found.
+      grid: the trials.
       seconds_between_saves: of the state of an unfinished part.
     """
 
-    def __init__(self, store: Callable[[], Store] | None, seconds_between_saves: float) -> None:
-        self._store = store
+    def __init__(self, layers: Callable[[], Layers] | None, grid: Grid, seconds_between_saves: float) -> None:
+        self._layers = layers
+        self._store = None if layers is None else lambda: layers().store
+        self._grid = grid
+        self._starts: list[tuple[int, int, str, int, int]] = []
         self._period = seconds_between_saves
         self._saved_at = time.perf_counter()
+
+    def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
+        """Finished results of earlier calls, which this one extends, and where they are in the grid's product."""
+        if self._layers is None:
+            return
+        layers = self._layers
+        found: list[Iterator[tuple[np.ndarray, Arrays]]] = []
+        while arrays := from_first(lambda: _following(found, layers)):
+            yield arrays.pop(POSITIONS), arrays
+
+    def own(self, have: np.ndarray) -> tuple[Grid, dict[range, int]]:
+        """Returns the grid with the trials that are to run here, and the parts that go on from earlier final states.
+
+        With the number of iterations that these parts have made.
+
+        Args:
+          have: which trials of the grid's product earlier calls have finished.
+        """
+        if self._layers is None:
+            return self._grid, {}
+        layers, kept = self._layers, self._starts
+
+        def choose() -> Arrays:
+            sheet = layers().own(have)
+            kept.extend(sheet.starts)
+            begins = [(*start[:2], layers().made(start)) for start in sheet.starts]
+            selected = sheet.grid.selected
+            return {"starts": np.array(begins, np.int64).reshape(-1, 3)} | (
+                {} if selected is None else {"selected": selected}
+            )
+
+        arrays = from_first(choose)
+        grid = self._grid.select(arrays["selected"]) if "selected" in arrays else self._grid
+        return grid, {range(begin, end): made for begin, end, made in arrays["starts"].tolist()}
+
+    def start(self, part: range) -> Begun | None:
+        """Returns the earlier final state that a part goes on from."""
+        if self._layers is None:
+            return None
+        layers = self._layers
+
+        def load() -> Arrays:
+            found = layers().start(part, self._starts)
+            return {} if found is None else {"at": np.array(found[0], np.int64), **found[1]}
+
+        arrays = from_first(load)
+        return Begun(part, int(arrays.pop("at")), arrays) if arrays else None
 
     def finished(self) -> Iterator[tuple[range, Arrays]]:
         """Parts of the trials that are stored, and their results."""
@@ -85,6 +139,18 @@ class Checkpoints:
             first_does(lambda: store().save_state(part, iteration, arrays))
             self._saved_at = time.perf_counter()
 
+    def save_final(self, part: range, iteration: int, state: Callable[[], Arrays]) -> None:
+        """Keep the state in which a part is left; `state` gathers it from all processes."""
+        if self._store is not None:
+            store, arrays = self._store, state()
+            first_does(lambda: store().save_final(part, iteration, arrays))
+
+    def save_kept(self, positions: np.ndarray, arrays: Arrays) -> None:
+        """Keep results of another sweep."""
+        if self._store is not None:
+            store = self._store
+            first_does(lambda: store().save_kept({POSITIONS: positions, **arrays}))
+
     def withdraw(self) -> None:
         """Leave a directory as it was that nothing has been kept in."""
         if self._store is not None:
@@ -94,7 +160,13 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def open_checkpoints(
-    directory: Path | str | None, configuration: Configuration, seconds_between_saves: float
+    directory: Path | str | None,
+    configuration: Configuration,
+    sheet: Sheet,
+    *,
+    seconds_between_saves: float,
+    task: tuple[int, int] | None = None,
+    extend: bool = False,
 ) -> Iterator[Checkpoints]:
     """The checkpoints in a directory, which is this sweep's alone meanwhile; None: nothing is kept.
 
@@ -102,17 +174,25 @@ def open_checkpoints(
       ValueError, OSError: as `Store`, in every process.
     """
     if directory is None:
-        yield Checkpoints(None, seconds_between_saves)
+        yield Checkpoints(None, sheet.grid, seconds_between_saves)
         return
-    opened: list[Store] = []
+    opened: list[Layers] = []
 
-    first_does(lambda: opened.append(Store(Path(directory), *configuration)))
+    first_does(lambda: opened.append(Layers(Path(directory), configuration, sheet, task=task, extend=extend)))
     try:
-        yield Checkpoints(lambda: opened[0], seconds_between_saves)
+        yield Checkpoints(lambda: opened[0], sheet.grid, seconds_between_saves)
     finally:
-        for store in opened:
-            store.close()
+        for layers in opened:
+            layers.store.close()
 
 
 def _load_part(store: Callable[[], Store], part: range) -> Arrays:
     return store().load_part(part) or {}
+
+
+def _following(found: list[Iterator[tuple[np.ndarray, Arrays]]], layers: Callable[[], Layers]) -> Arrays:
+    """The next of what is finished; nothing after the last."""
+    if not found:
+        found.append(layers().earlier())
+    positions, arrays = next(found[0], (None, {}))
+    return {} if positions is None else {POSITIONS: positions, **arrays}

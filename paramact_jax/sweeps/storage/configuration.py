@@ -90,6 +90,12 @@ def describe_sweep(
     return Configuration(found, dict(programs))
 
 
+def describe_values(arrays: Mapping[str, np.ndarray], which: np.ndarray) -> str:
+    """Returns what tells arrays apart from others, at those trials that are not in question."""
+    content = [f"{name}:{x.dtype}{x.shape}".encode() + x[~which].tobytes() for name, x in sorted(arrays.items())]
+    return f"{int((~which).sum())} trials, {checksum(b''.join([which.tobytes(), *content]))}"
+
+
 def _machine(mesh: Mesh, form: Forms, chunk: int) -> dict[str, str]:
     device = mesh.devices.flat[0]
     flags = (flag for flag in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in flag)

@@ -43,14 +43,18 @@ def compare(
             f"with that version, read its trials-*.npz with paramact_jax.sweeps.storage.atomic.read_arrays, or name "
             f"another directory"
         )
-    names = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
-    if names:
+    if names := differences(stored, now):
         names.sort(key=lambda name: name in programs)  # last, as a change of other things shows in programs too
         changes = "; ".join(f"{name}: {_change(name, stored, now, texts, programs)}" for name in names)
         raise DirectoryRefusedError(
             f"directory: {directory} holds a sweep that differs in {changes}. Make the call as it was stored to go on "
             f"with it, or name another directory"
         )
+
+
+def differences(stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Returns the names of the entries in which two configurations differ."""
+    return [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
 
 
 def pack_programs(programs: Mapping[str, Identity]) -> bytes:

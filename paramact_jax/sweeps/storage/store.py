@@ -1,45 +1,44 @@
-"""What a sweep keeps in its directory: finished parts of the trials, and where the unfinished one stands.
-
-program.json.gz                  the programs as text, for messages only
-sweep.json                       configuration, with a checksum
-trials-BEGIN-END.npz             results of a finished part
-state-BEGIN-END-ITERATION.npz    the last two states of the part that is being trained
-lock                             held by the process that works here; the system releases it when that dies
-"""
+"""The directory of one sweep, as the one process sees it that works there; see `storage.contents`."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-import re
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from paramact_jax.programs.identity import Identity
-from paramact_jax.sweeps.storage.atomic import PARTIAL, Arrays, DamagedError, read_arrays, write_arrays, write_bytes
+from paramact_jax.sweeps.storage.atomic import PARTIAL, Arrays, write_arrays, write_bytes
+from paramact_jax.sweeps.storage.contents import (
+    KEPT,
+    LABELS,
+    MANIFEST,
+    TASK,
+    Contents,
+    Sheet,
+    digest_of,
+    read_manifest,
+    write_sheet,
+)
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, compare, pack_programs, read_programs
 
-_MANIFEST, _PROGRAMS, _LOCK, _DAMAGED = "sweep.json", "program.json.gz", "lock", ".damaged"
-_PART = re.compile(r"trials-(\d+)-(\d+)\.npz")
-_STATE = re.compile(r"state-(\d+)-(\d+)-(\d+)\.npz")
+_PROGRAMS, _LOCK, _DAMAGED = "program.json.gz", "lock", ".damaged"
 _STATES_KEPT = 2
 _NO_PROGRAMS: Mapping[str, Identity] = {}
 _IN_USE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 """What a system says of a lock that another process holds."""
 
 
-class Store:
+class Store(Contents):
     """The directory of one sweep, for one process at a time.
 
     Args:
       directory: a new or empty one, or that of the same sweep, which is then resumed.
       configuration: everything that the results depend on, by name.
       programs: what the programs are, by name, so that a message can say how they differ.
+      lock_in: the directory that is locked, by default the same.
 
     Raises:
       ValueError: in one line, if the directory is in use, holds another sweep or other files, or is damaged.
@@ -47,13 +46,19 @@ class Store:
     """
 
     def __init__(
-        self, directory: Path, configuration: Mapping[str, str], programs: Mapping[str, Identity] = _NO_PROGRAMS
+        self,
+        directory: Path,
+        configuration: Mapping[str, str],
+        programs: Mapping[str, Identity] = _NO_PROGRAMS,
+        *,
+        lock_in: Path | None = None,
     ) -> None:
         self.directory = directory
-        self._hash = _hash(configuration)
+        self.entries = dict(configuration)
+        self.digest = digest_of(configuration)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = (directory / _LOCK).open("a+", encoding="utf-8")
+            self._lock = ((lock_in or directory) / _LOCK).open("a+", encoding="utf-8")
         except FileExistsError as error:
             raise DirectoryRefusedError(
                 f"directory: expected a directory, got the file {directory}; name another one"
@@ -73,70 +78,66 @@ class Store:
 
     def withdraw(self) -> None:
         """Forget the configuration if nothing has been kept yet, so that the directory is free for another."""
-        if not self.parts() and not self._states():
-            (self.directory / _MANIFEST).unlink(missing_ok=True)
-            (self.directory / _PROGRAMS).unlink(missing_ok=True)
-
-    def parts(self) -> list[range]:
-        """The parts of the trials that are finished, in order."""
-        found = (_PART.fullmatch(path.name) for path in self.directory.iterdir())
-        return sorted((range(int(m[1]), int(m[2])) for m in found if m), key=lambda part: part.start)
+        if not self.parts() and not self.states():
+            for name in (MANIFEST, _PROGRAMS, LABELS, KEPT):
+                (self.directory / name).unlink(missing_ok=True)
 
     def load_part(self, part: range) -> Arrays | None:
         """Results of a finished part; None, with a warning, if the file is damaged."""
-        return self._load(self._path_of(part), "its trials run again")
+        return self.load(self.part_path(part), "its trials run again")
 
     def save_part(self, part: range, arrays: Arrays) -> None:
         """Keep the results of a part, and its states no longer."""
-        self._save(self._path_of(part), arrays)
-        for _, path in self._states():
-            path.unlink()
+        self._save(self.part_path(part), arrays)
+        for state in self.states():
+            state.path.unlink()
 
     def load_state(self) -> tuple[range, int, Arrays] | None:
         """The part that had been begun, its iterations done and its state: the last one that is whole."""
         finished = self.parts()
-        for (begin, end, iteration), path in self._states():
-            if range(begin, end) in finished:  # died between keeping the results and removing the states
-                path.unlink()
-            elif (arrays := self._load(path, "the state before it, or else the start, is used")) is not None:
-                return range(begin, end), iteration, arrays
+        for state in self.states():
+            if state.part in finished:  # died between keeping the results and removing the states
+                state.path.unlink()
+            elif (arrays := self.load(state.path, "the state before it, or else the start, is used")) is not None:
+                return state.part, state.iteration, arrays
         return None
 
     def save_state(self, part: range, iteration: int, arrays: Arrays) -> None:
         """Keep the state of a part, beside the one before it."""
-        self._save(self.directory / f"state-{part.start}-{part.stop}-{iteration}.npz", arrays)
-        for _, path in self._states()[_STATES_KEPT:]:
-            path.unlink()
+        self._save(self.state_path(part, iteration), arrays)
+        for state in self.states()[_STATES_KEPT:]:
+            state.path.unlink()
 
-    def _states(self) -> list[tuple[tuple[int, int, int], Path]]:
-        """Begin, end, iteration and file of each state, the latest first."""
-        found = ((_STATE.fullmatch(path.name), path) for path in self.directory.iterdir())
-        states = [((int(m[1]), int(m[2]), int(m[3])), path) for m, path in found if m]
-        return sorted(states, key=lambda state: state[0][2], reverse=True)
+    def save_final(self, part: range, iteration: int, arrays: Arrays) -> None:
+        """Keep the state in which a part was left, from which more iterations can go on."""
+        self._save(self.state_path(part, iteration, "final"), arrays)
 
-    def _path_of(self, part: range) -> Path:
-        return self.directory / f"trials-{part.start}-{part.stop}.npz"
+    def save_kept(self, arrays: Arrays) -> None:
+        """Keep results of another sweep, if they are not there yet."""
+        if not (self.directory / KEPT).exists():
+            self._save(self.directory / KEPT, arrays)
+
+    def save_sheet(self, sheet: Sheet) -> None:
+        """Keep what the results are."""
+        try:
+            write_sheet(self.directory / LABELS, sheet)
+        except OSError as error:
+            raise OSError(f"directory: cannot write to {self.directory}: {_reason(error)}; name another one") from error
+
+    def damaged(self, path: Path) -> str:
+        """Set the file aside."""
+        set_aside = path.with_name(path.name + _DAMAGED)
+        path.replace(set_aside)
+        return f"set aside as {set_aside.name}, "
 
     def _save(self, path: Path, arrays: Arrays) -> None:
         try:
-            write_arrays(path, arrays, {"configuration": self._hash})
+            write_arrays(path, arrays, {"configuration": self.digest})
         except OSError as error:
             raise OSError(
                 f"cannot save {path}: {_reason(error)}; what was saved before is kept: make room and make the same "
                 f"call again to go on from there"
             ) from error
-
-    def _load(self, path: Path, consequence: str) -> Arrays | None:
-        try:
-            arrays, about = read_arrays(path)
-            if about["configuration"] != self._hash:
-                raise DamagedError(f"{path}: it belongs to another sweep")
-        except DamagedError as error:
-            set_aside = path.with_name(path.name + _DAMAGED)
-            path.replace(set_aside)
-            warnings.warn(f"{error}; set aside as {set_aside.name}, {consequence}", RuntimeWarning, stacklevel=2)
-            return None
-        return arrays
 
     def _acquire(self) -> None:
         try:
@@ -161,40 +162,28 @@ class Store:
         """Start the directory, or make sure that it is this sweep's."""
         for path in self.directory.glob(f".*{PARTIAL}"):
             path.unlink()
-        manifest = self.directory / _MANIFEST
+        manifest = self.directory / MANIFEST
         if manifest.exists():
             texts = read_programs(self.directory / _PROGRAMS)
-            compare(self.directory, _read_manifest(manifest), configuration, texts, programs)
+            compare(self.directory, read_manifest(manifest), configuration, texts, programs)
             return
         own = (_LOCK, _PROGRAMS)  # the second is there alone if the process died before it wrote the manifest
         if others := sorted(path.name for path in self.directory.iterdir() if path.name not in own):
+            if TASK.fullmatch(others[0]):
+                raise DirectoryRefusedError(
+                    f"directory: {self.directory} holds {others[0]}, a part of a sweep; read all parts with "
+                    f"sweeps.merge, or name another directory"
+                )
             raise DirectoryRefusedError(
-                f"directory: expected a new or empty one, or one of a sweep with its {_MANIFEST}, got {self.directory} "
+                f"directory: expected a new or empty one, or one of a sweep with its {MANIFEST}, got {self.directory} "
                 f"with {others[0]} in it; name another one"
             )
-        content = {"configuration": dict(configuration), "sha256": self._hash}
+        content = {"configuration": dict(configuration), "sha256": self.digest}
         try:
             write_bytes(self.directory / _PROGRAMS, pack_programs(programs))
             write_bytes(manifest, json.dumps(content, indent=2).encode() + b"\n")
         except OSError as error:
             raise OSError(f"directory: cannot write to {self.directory}: {_reason(error)}; name another one") from error
-
-
-def _read_manifest(path: Path) -> dict[str, str]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        configuration: dict[str, str] = content["configuration"]
-        if content["sha256"] != _hash(configuration):
-            raise ValueError("its checksum does not hold")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DirectoryRefusedError(
-            f"directory: {path} is damaged ({error}); restore it, or name another directory"
-        ) from error
-    return configuration
-
-
-def _hash(configuration: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(configuration), sort_keys=True).encode()).hexdigest()
 
 
 def _lock(descriptor: int) -> None:

@@ -1,0 +1,176 @@
+"""Results out of directories, without the function that made them: of a running sweep, and of many tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from paramact_jax.sweeps.dataset import Results
+from paramact_jax.sweeps.grid import Grid
+from paramact_jax.sweeps.settings import SEED, Column
+from paramact_jax.sweeps.storage.contents import EXTENSION, TASK, Contents, Sheet, sweeps_in
+from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differences
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def read(directory: Path | str) -> xr.Dataset:
+    """Returns the results in a sweep's directory, as far as they are there.
+
+    Any process may read at any time, also while others write: no lock is needed, and no device is used. With what was
+    added by `extend=True`, and of all tasks of `part=`.
+
+    Args:
+      directory: of `sweep` or `long_sweep`.
+
+    Returns:
+      What the sweep returns when all trials are finished. Before that, trials that are not finished are NaN, integers
+      and booleans are float64, and the attribute "unfinished" counts them; of a long sweep, what the trials that are
+      under way noted up to the last saved state is there.
+
+    Raises:
+      ValueError: in one line, if there is no sweep, or it is damaged.
+
+    Examples:
+      >>> import tempfile
+      >>> from paramact_jax.sweeps import sweep
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     results = sweep(lambda key, x: x**2, range(3), axes={"x": [1.0, 2.0]}, directory=directory)
+      ...     read(directory).identical(results)
+      True
+    """
+    return _read(Path(directory))[0]
+
+
+def merge(*directories: Path | str) -> xr.Dataset:
+    """Returns the results of all tasks of a sweep, the same bits as of one call without `part=`.
+
+    Args:
+      directories: the one that all tasks have kept their shares in; or several, of sweeps of the same function with
+        other seeds or values, whose trials together are a whole product of axes and seeds.
+
+    Raises:
+      ValueError: in one line that names a task, if trials are not finished, or the directories hold different sweeps.
+
+    Examples:
+      >>> import tempfile
+      >>> from paramact_jax.sweeps import sweep
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     for task in range(3):
+      ...         _ = sweep(lambda key, x: x**2, range(8), axes={"x": [1.0, 2.0]}, part=(task, 3), directory=directory)
+      ...     merge(directory)["result"].sizes
+      Frozen({'x': 2, 'seed': 8})
+    """
+    if not directories:
+        raise ValueError("merge: expected at least one directory, got none")
+    each = [_read(Path(directory)) for directory in directories]
+    for directory, (found, _, told) in zip(directories, each, strict=True):
+        if told:
+            raise ValueError(
+                f"merge: expected finished trials in {directory}, got {found.attrs.get('unfinished')} that are not, of "
+                f"{told}; finish them, or use read, which returns what is there"
+            )
+    return each[0][0] if len(each) == 1 else _union([Path(directory) for directory in directories])
+
+
+def _read(directory: Path) -> tuple[xr.Dataset, Grid, str]:
+    """The results, their grid, and what is not finished; empty if everything is."""
+    several = _sheets(directory)
+    tasks = [(contents, sheet) for contents, sheet in several if TASK.fullmatch(contents.directory.name)]
+    last = several[-1][1]
+    grid = Grid(last.grid.axes, last.grid.points, last.grid.seeds, {})
+    results, missing = Results(grid.total, _shapes(last)), []
+    for contents, sheet in several:
+        if sheet.about["iterations"] != last.about["iterations"]:
+            continue
+        for positions, arrays in contents.finished(sheet, grid):
+            results.put(positions, arrays)
+        if sum(map(len, contents.parts())) < sheet.grid.trials:
+            missing.append(contents.directory.name)
+        _put_noted(results, contents, sheet, grid)
+    if tasks:
+        count = int(TASK.fullmatch(tasks[0][0].directory.name)[2])  # type: ignore[index]  # it matched before
+        there = {contents.directory.name for contents, _ in tasks}
+        missing += [name for i in range(count) if (name := f"task-{i}-of-{count}") not in there]
+    found = results.dataset(grid, last)
+    return found, grid, ", ".join(missing) if "unfinished" in found.attrs else ""
+
+
+def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
+    """What is in a directory: tasks, or a sweep and its extensions."""
+    found = []
+    for path in sweeps_in(directory):
+        contents = Contents(path)
+        if (sheet := contents.sheet()) is None:
+            raise DirectoryRefusedError(
+                f"directory: expected a sweep with its labels, got {path} without; make the sweep's call once more, "
+                f"which writes them"
+            )
+        found.append((contents, sheet))
+    if not found:
+        raise DirectoryRefusedError(f"directory: expected one of a sweep, got {directory} without; name another one")
+    of_tasks = [contents for contents, _ in found if TASK.fullmatch(contents.directory.name)]
+    for contents in of_tasks:
+        rest = {name for name in differences(of_tasks[0].entries, contents.entries) if name != "task"}
+        numbers = {TASK.fullmatch(x.directory.name)[2] for x in (of_tasks[0], contents)}  # type: ignore[index]
+        if rest or len(numbers) > 1:
+            told = "; ".join(sorted(rest)) or "the number of tasks"
+            raise DirectoryRefusedError(
+                f"directory: expected tasks of one sweep, got {of_tasks[0].directory} and {contents.directory}, which "
+                f"differ in {told}; remove the one that does not belong there"
+            )
+    return found
+
+
+def _put_noted(results: Results, contents: Contents, sheet: Sheet, grid: Grid) -> None:
+    """What trials that are under way have noted."""
+    finished = contents.parts()
+    for state in contents.states()[:1]:
+        arrays = contents.load(state.path, "what it noted is left out") if state.part not in finished else None
+        noted = {key: x for key, x in (arrays or {}).items() if ":" in key}
+        if noted:
+            results.note(grid.matching(sheet.grid)[sheet.grid.positions(state.part)], noted)
+
+
+def _shapes(sheet: Sheet) -> dict[str, jax.ShapeDtypeStruct]:
+    return {name: jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for name, (dtype, shape) in sheet.shapes.items()}
+
+
+def _union(directories: list[Path]) -> xr.Dataset:
+    """The results of sweeps of other seeds or values as one product."""
+    several = [item for directory in directories for item in _sheets(directory)]
+    first, sheet = several[0]
+    allowed = ("seeds", "task", "chunk")
+    for contents, other in several:
+        rest = [
+            name
+            for name in differences(first.entries, contents.entries)
+            if name not in allowed and not name.startswith(("axes.", "points."))
+        ]
+        if rest or other.grid.points or EXTENSION.fullmatch(contents.directory.name):
+            told = "; ".join(rest) or "points or extensions"
+            raise ValueError(
+                f"merge: expected sweeps that differ in seeds and values of axes, got {first.directory} and "
+                f"{contents.directory}, which differ in {told}; merge them alone"
+            )
+    axes = {}
+    for name, column in sheet.grid.axes.items():
+        labels = np.array(list(dict.fromkeys(x for _, s in several for x in s.grid.axes[name].labels.tolist())))
+        axes[name] = Column(labels, tuple(labels.tolist()) if column.static else labels)
+    seeds = np.array(list(dict.fromkeys(x for _, s in several for x in s.grid.seeds.tolist())), np.uint32)
+    grid = Grid(axes, {}, seeds, {})
+    results = Results(grid.total, _shapes(sheet))
+    for contents, own in several:
+        for positions, arrays in contents.finished(own, grid):
+            results.put(positions, arrays)
+    if not results.have.all():
+        sizes = ", ".join(f"{size} of {name}" for name, size in zip(grid.dims, grid.shape, strict=True))
+        raise ValueError(
+            f"merge: expected trials that together are a product of axes and {SEED}s, got {int(results.have.sum())} of "
+            f"the {grid.total} with {sizes}; merge fewer directories"
+        )
+    return results.dataset(grid, sheet)

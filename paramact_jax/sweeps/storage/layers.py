@@ -1,0 +1,182 @@
+"""The directory of a call: a sweep's own, that of one task among several, or that of what is added to a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from paramact_jax.sweeps.storage.atomic import Arrays
+from paramact_jax.sweeps.storage.configuration import Configuration
+from paramact_jax.sweeps.storage.contents import LABELS, MANIFEST, Contents, Sheet, read_sheet, sweeps_in
+from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differences
+from paramact_jax.sweeps.storage.store import Store
+
+GROWING = ("seeds", "iterations", "iterations_per_call", "chunk")
+
+
+class Layers:
+    """What a call finds in its directory, and where it works.
+
+    Args:
+      directory: of the sweep.
+      configuration: everything that the results depend on.
+      sheet: what the results are; its grid has the trials that are to run.
+      task: (task, tasks), if this is one of several.
+      extend: whether a sweep of other seeds, values or iterations may be there already.
+
+    Raises:
+      ValueError, OSError: as `Store`.
+    """
+
+    def __init__(
+        self, directory: Path, configuration: Configuration, sheet: Sheet, *, task: tuple[int, int] | None, extend: bool
+    ) -> None:
+        """Opens the directory."""
+        self._sheet = sheet
+        self._root = directory
+        self._earlier: list[tuple[Contents, Sheet]] = []
+        self._could_grow = False
+        own = directory
+        if task is not None:
+            own = directory / f"task-{task[0]}-of-{task[1]}"
+            if (directory / MANIFEST).exists():
+                raise DirectoryRefusedError(
+                    f"part: expected a directory for tasks, got {directory}, which holds a sweep that is run as a "
+                    f"whole; name another directory"
+                )
+        elif (directory / MANIFEST).exists():
+            own = self._place_of(configuration, extend=extend)
+        try:
+            self.store = Store(own, *configuration, lock_in=own if task else directory)
+        except DirectoryRefusedError as error:
+            if self._could_grow:
+                raise DirectoryRefusedError(f"{error}; extend=True runs what is not there only") from error
+            raise
+
+    def _place_of(self, configuration: Configuration, *, extend: bool) -> Path:
+        """The directory of the same configuration, or a new one beside those that are there."""
+        there = sweeps_in(self._root)
+        stored = [Contents(path) for path in there]
+        same = [i for i, contents in enumerate(stored) if contents.entries == configuration.entries]
+        if not same and not extend:  # refused by the store, which tells what differs
+            with contextlib.suppress(DirectoryRefusedError):
+                _check_growth(stored[0], configuration)
+                self._could_grow = True
+            return self._root
+        if not same:
+            _check_growth(stored[0], configuration)
+        for contents in stored[: same[0]] if same else stored:
+            sheet = contents.sheet()
+            if sheet is None:
+                raise DirectoryRefusedError(
+                    f"extend: expected a sweep with its labels, got {contents.directory} without; make the stored call "
+                    f"once more, which writes them, and then this one"
+                )
+            self._earlier.append((contents, sheet))
+        return there[same[0]] if same else self._root / f"extension-{len(there)}"
+
+    def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
+        """Finished results of earlier calls: where they are in the grid's product, and the results."""
+        for contents, sheet in self._earlier:
+            if sheet.about.get("iterations") != self._sheet.about.get("iterations"):
+                continue
+            yield from contents.finished(sheet, self._sheet.grid)
+
+    def own(self, have: np.ndarray) -> Sheet:
+        """Returns what is to run here, and keeps it.
+
+        Args:
+          have: which trials of the grid's product earlier calls have finished.
+        """
+        grid = self._sheet.grid
+        stored = read_sheet(self.store.directory / LABELS)
+        selected, starts = grid.selected, list(self._sheet.starts)
+        if self._earlier:
+            if stored is None or stored.grid.selected is None:
+                selected, starts = self._beginning(have)
+            else:
+                selected, starts = stored.grid.selected, list(stored.starts)
+            here = have.copy()
+            here[selected] = True
+            selected = np.concatenate([selected, np.flatnonzero(~here)])
+        sheet = self._sheet._replace(grid=grid if selected is None else grid.select(selected), starts=starts)
+        if stored is None or not _same(stored.grid.selected, sheet.grid.selected):
+            self.store.save_sheet(sheet)
+        return sheet
+
+    def _beginning(self, have: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, str, int, int]]]:
+        """The parts that go on from final states; the trials without come after them."""
+        grid, iterations = self._sheet.grid, self._sheet.about.get("iterations")
+        taken, chosen, starts = have.copy(), [np.empty(0, np.int64)], []
+        for contents, sheet in reversed(self._earlier):
+            if (made := sheet.about.get("iterations")) == iterations:
+                continue
+            where = grid.matching(sheet.grid)
+            for state in contents.states("final"):
+                positions = where[sheet.grid.positions(state.part)]
+                if made != state.iteration or state.iteration > iterations or (positions < 0).any():
+                    continue
+                if not taken[positions].any():
+                    begin = sum(map(len, chosen))
+                    name = str(contents.directory.relative_to(self._root))
+                    starts.append((begin, begin + len(positions), name, state.part.start, state.part.stop))
+                    chosen.append(positions)
+                    taken[positions] = True
+        return np.concatenate(chosen), starts
+
+    def made(self, start: tuple[int, int, str, int, int]) -> int:
+        """Returns the iterations that a part has made that goes on from a final state."""
+        sheet = next(sheet for contents, sheet in self._earlier if contents.directory == self._root / start[2])
+        return int(sheet.about["iterations"])
+
+    def start(self, part: range, starts: Sequence[tuple[int, int, str, int, int]]) -> tuple[int, Arrays] | None:
+        """Returns the iterations and the final state that a part goes on from; None, if it begins anew."""
+        for begin, end, name, first, last in starts:
+            if part == range(begin, end):
+                contents, sheet = next(x for x in self._earlier if x[0].directory == self._root / name)
+                made = int(sheet.about["iterations"])
+                path = contents.state_path(range(first, last), made, "final")
+                if (arrays := contents.load(path, "its trials start again")) is None:
+                    return None
+                marks = sum(mark <= made for mark in self._sheet.about["marks"])
+                noted = {key: x for key, x in arrays.items() if ":" not in key or int(key.partition(":")[0]) < marks}
+                return made, noted
+        return None
+
+
+def _same(some: np.ndarray | None, others: np.ndarray | None) -> bool:
+    if some is None or others is None:
+        return some is others
+    return np.array_equal(some, others)
+
+
+def _check_growth(stored: Contents, configuration: Configuration) -> None:
+    """Refuse, in one line, what differs in more than the trials and their number of iterations."""
+    entries = configuration.entries
+    programs = {name for name in {**stored.entries, **entries} if _is_program(name, {**stored.entries, **entries})}
+    grown = {
+        name
+        for name in differences(stored.entries, entries)
+        if name in GROWING
+        or name.startswith(("axes.", "points."))
+        or (name in programs and not (name in stored.entries and name in entries))
+    }
+    if rest := [name for name in differences(stored.entries, entries) if name not in grown]:
+        told = "; ".join(f"{name}: {stored.entries.get(name)} stored, {entries.get(name)} now" for name in rest)
+        raise DirectoryRefusedError(
+            f"extend: expected other seeds, values or more iterations only, got {stored.directory} with another "
+            f"{told}; name another directory"
+        )
+    made, now = (int(x.get("iterations", 0)) for x in (stored.entries, entries))
+    if made > now:
+        raise DirectoryRefusedError(
+            f"extend: expected at least the {made} iterations that {stored.directory} has, got {now}; name another "
+            f"directory for fewer"
+        )
+
+
+def _is_program(name: str, entries: Mapping[str, str]) -> bool:
+    return entries[name].startswith("sha256:") and not name.startswith(("axes.", "points.", "settings."))

@@ -3,6 +3,7 @@
 from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
+from paramact_jax.sweeps.draws import choices, integers, log_uniform, sobol, uniform
 from paramact_jax.sweeps.failures import failed, reasons
 from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
@@ -11,6 +12,7 @@ from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.reading import merge, read
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
+from paramact_jax.sweeps.summary import summary, to_dataframe
 from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import OverTrials
 
@@ -23,15 +25,22 @@ __all__ = [
     "Plan",
     "Progress",
     "Training",
+    "choices",
     "choose",
     "failed",
     "initialise_distributed",
+    "integers",
+    "log_uniform",
     "long_sweep",
     "merge",
     "read",
     "reasons",
+    "sobol",
+    "summary",
     "sweep",
+    "to_dataframe",
     "trial_key",
+    "uniform",
     "use_all_cores",
     "use_compilation_cache",
 ]

@@ -1,0 +1,220 @@
+"""What a sweep says on the whole: statistics with intervals over its trials, and tables of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paramact_jax.statistics.checks import check_confidence
+from paramact_jax.statistics.counts import wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+STATISTIC = "statistic"
+"""Name of the dim of `summary`."""
+STATISTICS = ("mean", "std", "median", "low", "high")
+
+
+def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confidence: float = 0.95) -> xr.Dataset:
+    """Returns mean, standard deviation, median and an interval of the mean over all trials at each setting.
+
+    A trial that failed, whose value is NaN or infinite, is left out of these and counted instead. What is said is
+    then said of the trials that did not fail.
+
+    The interval, low to high, is that of the mean: for booleans Wilson's of the share of True, for numbers Student's,
+    mean +- t std / sqrt(n). The latter needs values that are roughly normal, or some 20 trials. It is used, and no
+    bootstrap, since it is right for few trials too, where bootstrap intervals are far too short, and takes no
+    time. For skewed values or another statistic there is `paramact_jax.statistics.bootstrap_interval`. Both intervals
+    take the trials for independent, as those of different seeds are. One trial alone has no interval and no standard
+    deviation, which are NaN then.
+
+    Args:
+      results: as `sweep` returns them. All variables are real numbers or booleans.
+      over: the dim whose trials are taken together, or several. Of several, each variable loses those it has.
+      confidence: of the intervals, within (0, 1).
+
+    Returns:
+      A dataset in which each variable with one of these dims has the dim `statistic` instead: "mean", "std" (that of
+      a sample, of n - 1), "median", "low" and "high". Beside it are the counts NAME_trials, of the n trials that did
+      not fail, and NAME_failed. Variables without these dims are kept as they are. Its attributes have the
+      confidence.
+
+    Raises:
+      ValueError: in one line, for a dim that is not there, or that no variable has, variables that are no real
+        numbers, names that are taken, and a confidence not within (0, 1).
+
+    Examples:
+      >>> import xarray as xr
+      >>> loss = [[1.0, 2.0, 3.0, np.nan], [4.0, 4.0, 5.0, 7.0]]
+      >>> results = xr.Dataset({"loss": (("rate", "seed"), loss)}, {"rate": [0.1, 0.2], "seed": range(4)})
+      >>> found = summary(results)
+      >>> found["loss"].sel(rate=0.2).round(2).to_series().to_dict()
+      {'mean': 5.0, 'std': 1.41, 'median': 4.5, 'low': 2.75, 'high': 7.25}
+      >>> found["loss"].sel(statistic="mean").values.tolist(), found["loss_failed"].values.tolist()
+      ([2.0, 5.0], [1, 0])
+
+    A curve with its band is then
+    `plt.fill_between(found["rate"], found["loss"].sel(statistic="low"), found["loss"].sel(statistic="high"))`, and
+    `to_dataframe(found)` the table.
+    """
+    import xarray as xr
+
+    _check(results, "summary")
+    confidence = check_confidence(confidence)
+    dims = list(dict.fromkeys([over] if isinstance(over, str) else over))
+    known = {str(dim) for variable in results.data_vars.values() for dim in variable.dims if results.sizes[dim]}
+    if not dims or not set(dims) <= known:
+        raise ValueError(f"summary: expected over to be dims with trials ({', '.join(sorted(known))}), got {over!r}")
+    if STATISTIC in known or STATISTIC in results.variables:
+        raise ValueError(f"summary: expected results without {STATISTIC!r}, the dim of a summary; rename it")
+    data: dict[str, Any] = {}
+    for name, variable in results.data_vars.items():
+        along = [dim for dim in dims if dim in variable.dims]
+        if not along:
+            data[str(name)] = variable.variable
+            continue
+        if variable.dtype.kind not in "biuf":
+            raise ValueError(f"summary: {name}: expected real numbers or booleans, got {variable.dtype}; drop it")
+        if taken := [new for new in (f"{name}_trials", f"{name}_failed") if new in results.variables]:
+            raise ValueError(f"summary: {taken[0]}: expected names that the counts do not need; rename it")
+        rest = [dim for dim in variable.dims if dim not in along]
+        trials = variable.transpose(*rest, *along).values.reshape(*(results.sizes[dim] for dim in rest), -1)
+        statistics, counts = _statistics(trials, confidence)
+        data[str(name)] = xr.Variable([*rest, STATISTIC], statistics, variable.attrs)
+        data[f"{name}_trials"] = xr.Variable(rest, counts)
+        data[f"{name}_failed"] = xr.Variable(rest, trials.shape[-1] - counts)
+    coords = {name: x.variable for name, x in results.coords.items() if not set(dims) & set(x.dims)}
+    return xr.Dataset(data, {**coords, STATISTIC: list(STATISTICS)}, {**results.attrs, "confidence": confidence})
+
+
+def _statistics(trials: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """The statistics of the finite ones of the trials on the last axis, also on the last axis, and their number."""
+    x = trials.astype(np.float64)
+    finite = np.isfinite(x)
+    n = finite.sum(axis=-1)
+    ordered = np.sort(np.where(finite, x, np.inf), axis=-1)
+
+    def at(place: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0]
+
+    with np.errstate(all="ignore"):  # 0 / 0 without trials
+        mean = np.where(finite, x, 0).sum(axis=-1) / n
+        mean = np.clip(mean, ordered[..., 0], at(n - 1))  # of equal values exactly that value
+        squares = np.where(finite, x - mean[..., None], 0) ** 2
+        std = np.where(n > 1, np.sqrt(squares.sum(axis=-1) / (n - 1)), np.nan)
+        median = np.where(n > 0, at((n - 1) // 2) / 2 + at(n // 2) / 2, np.nan)
+        low, high = _wilson(trials, confidence) if trials.dtype == bool else _student(mean, std, n, confidence)
+    return np.stack([mean, std, median, low, high], axis=-1), n
+
+
+def _wilson(trials: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    counts, places = np.unique(trials.sum(axis=-1), return_inverse=True)
+    bounds = np.array([wilson_interval(count, trials.shape[-1], confidence) for count in counts]).reshape(-1, 2)
+    found = bounds[places.reshape(trials.shape[:-1])]
+    return found[..., 0], found[..., 1]
+
+
+def _student(mean: np.ndarray, std: np.ndarray, n: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.special import stdtrit
+
+    half = stdtrit(n - 1.0, (1 + confidence) / 2) * std / np.sqrt(n)
+    return mean - half, mean + half
+
+
+def to_dataframe(
+    results: xr.Dataset,
+    *,
+    units: Mapping[str, str] | bool = False,
+    labels: Mapping[str, str] | bool = False,
+) -> pd.DataFrame:
+    """Returns a sweep, or its `summary`, as one tidy pandas DataFrame, with a row for each trial.
+
+    Its columns are the axes, the seed, all other coordinates, and the variables. That is what `groupby`, seaborn and
+    `to_csv` work with. If a variable was observed on the way, there is a row for each trial and iteration; a variable
+    without iterations is repeated in them, so count trials in a frame of its own: `to_dataframe(results[["loss"]])`.
+
+    A variable with axes of its own, as weights are, has a column for each number: "w[0]", "w[1]", or "w[0, 1]". For
+    rows instead, name the axis and its values: `results.rename(w_dim_0="layer").assign_coords(layer=range(3))`. Leave
+    large ones out: `results.drop_vars("w")`. A summary has a row for each setting, and the columns "loss[mean]",
+    "loss[std]" and so on.
+
+    Args:
+      results: as `sweep`, `long_sweep` and `summary` return them, or what was selected of them.
+      units: names to units: the column's title is then "loss [nats]". True: those in the attribute "units" of each
+        variable. A dict goes before the attributes.
+      labels: names to titles. True: those in the attribute "long_name". A dict goes before the attributes.
+
+    Raises:
+      ValueError: in one line, for what is no dataset, units or labels of names that are not there, and two columns
+        with one title.
+
+    Examples:
+      >>> import xarray as xr
+      >>> loss = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+      >>> results = xr.Dataset({"loss": (("rate", "seed"), loss)}, {"rate": [0.1, 0.2], "seed": range(3)})
+      >>> to_dataframe(results).groupby("rate")["loss"].mean().tolist()
+      [2.0, 5.0]
+      >>> to_dataframe(results.sel(seed=[0]), units={"loss": "nats"}, labels={"rate": "learning rate"})
+         learning rate  seed  loss [nats]
+      0            0.1     0          1.0
+      1            0.2     0          4.0
+      >>> to_dataframe(summary(results)[["loss"]]).columns.tolist()
+      ['rate', 'loss[mean]', 'loss[std]', 'loss[median]', 'loss[low]', 'loss[high]']
+    """
+    import pandas as pd
+
+    _check(results, "to_dataframe")
+    dims = list(dict.fromkeys(str(dim) for variable in results.data_vars.values() for dim in variable.dims))
+    rows = {dim: results.sizes[dim] for dim in dims if not _is_across(dim, results)}
+    coordinates = [str(name) for name, x in results.coords.items() if name not in dims and set(x.dims) <= set(dims)]
+    names = [*rows, *coordinates, *map(str, results.data_vars)]
+    titles = _asked("labels", labels, "long_name", results, names)
+    suffixes = _asked("units", units, "units", results, names)
+    columns: dict[str, Any] = {}
+    for name in names:
+        variable = results[name].variable  # of a dim without labels the numbers from 0
+        across = {str(dim): results[dim].values for dim in variable.dims if dim not in rows}
+        sizes = rows | {dim: len(values) for dim, values in across.items()}
+        values = variable.to_base_variable().set_dims(sizes).values.reshape(math.prod(rows.values()), -1)
+        for place, label in enumerate(itertools.product(*across.values())):
+            index = f"[{', '.join(map(str, label))}]" if label else ""
+            title = titles.get(name, name) + index + (f" [{suffixes[name]}]" if name in suffixes else "")
+            if title in columns:
+                raise ValueError(f"to_dataframe: expected titles that differ, got {title!r} twice; give labels")
+            columns[title] = values[:, place]
+    return pd.DataFrame(columns)
+
+
+def _is_across(dim: str, results: xr.Dataset) -> bool:
+    """Whether a dim becomes columns: the statistics, and axes of results that nobody has named."""
+    return dim == STATISTIC or (dim not in results.coords and re.search(r"_dim_\d+$", dim) is not None)
+
+
+def _asked(
+    what: str, given: Mapping[str, str] | bool, attribute: str, results: xr.Dataset, names: Sequence[str]
+) -> dict[str, str]:
+    if given is False:
+        return {}
+    found = {name: str(results[name].attrs[attribute]) for name in names if attribute in results[name].attrs}
+    if given is True:
+        return found
+    for name in given:
+        if name not in names:
+            raise ValueError(f"{what}: expected names among {', '.join(names)}, got {name!r}")
+    return found | dict(given)
+
+
+def _check(results: Any, what: str) -> None:
+    import xarray as xr
+
+    if not isinstance(results, xr.Dataset):
+        raise ValueError(
+            f'{what}: expected a dataset, got {type(results).__name__}; of one variable it is results[["loss"]]'
+        )

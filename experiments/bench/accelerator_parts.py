@@ -105,7 +105,8 @@ def _compiled_call(protocol: Protocol) -> dict[str, Any]:
     grid, shared = make_grid({"function": protocol.activations}, range(protocol.trials)), as_arrays(settings)
     programs = programs_of(train_one, grid, shared)
     mesh = trial_mesh()
-    call = together(programs, choose(programs, mesh.devices.flat[0].platform, target=target_of(mesh)), mesh)
+    platform, target = mesh.devices.flat[0].platform, target_of(mesh)
+    call = together(programs, tuple(choose([program], platform, target=target) for program in programs), mesh)
     trials = call.place([grid.part(part.start, part.stop) for _, part in grid.pieces(range(grid.trials))])
     shared = share(shared, mesh)
     seconds = []

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramact_jax.sweeps.checks import ERROR, SHOWN_AS, to_strings
 from paramact_jax.sweeps.failures import register
 from paramact_jax.sweeps.forms import Forms
 from paramact_jax.sweeps.grid import Grid
@@ -68,7 +69,7 @@ def of_all_choices(results: Sequence[Shapes], *, what: str = "results") -> Shape
                     f"a norm, or name them apart"
                 )
     for name, x in found.items():
-        if any(name not in shapes for shapes in results) and not _has_nan(x.dtype):
+        if name != ERROR and any(name not in shapes for shapes in results) and not _has_nan(x.dtype):
             raise ValueError(
                 f"{what}: {name}: expected floating-point numbers where some static settings lack it, since "
                 f"NaN stands there, got {x.dtype}; return it at all values"
@@ -100,7 +101,7 @@ def joined(pieces: Sequence[Mapping[str, np.ndarray]], shapes: Shapes, counts: S
 
     def one(name: str, like: jax.ShapeDtypeStruct) -> np.ndarray:
         found = [
-            piece[name] if name in piece else np.full((count, *like.shape), np.nan, like.dtype)
+            piece[name] if name in piece else np.full((count, *like.shape), 0 if name == ERROR else np.nan, like.dtype)
             for piece, count in zip(pieces, counts, strict=True)
         ]
         return found[0] if len(found) == 1 else np.concatenate(found)
@@ -123,6 +124,8 @@ def check_results(results: Shapes, observed: Shapes, dims: Iterable[str]) -> Non
         raise ValueError(f"observe: expected names that the results have not, got {both[0]!r}; rename it")
     if observed and ITERATION in dims:
         raise ValueError(f"axes: expected another name than {ITERATION!r}, the dim of what is observed; rename it")
+    if ERROR in results and SHOWN_AS in (*results, *observed):
+        raise ValueError(f"results: expected another name than {SHOWN_AS!r}, which says what checks found; rename it")
     names = {**results, **observed}
     taken = [*dims, *([ITERATION] if observed else [])]
     taken += [dim for name, x in names.items() for dim in _own_dims(name, len(x.shape))]
@@ -159,6 +162,8 @@ def to_dataset(
         return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
 
     register()
+    if ERROR in arrays:
+        arrays = {**arrays, SHOWN_AS: to_strings(arrays[ERROR])}
     data: dict[str, Any] = {
         name: (
             (*grid.dims, *dims(name, array.ndim - 1)),
@@ -166,6 +171,7 @@ def to_dataset(
             {ABSENT: json.dumps(list(absent[name]))} if name in absent else {},
         )
         for name, array in arrays.items()
+        if name != ERROR
     }
     coords: dict[str, Any] = {name: _widened(values) for name, values in grid.labels.items()}
     if grid.points:
@@ -184,9 +190,9 @@ def _widened(array: np.ndarray) -> np.ndarray:
     return array.astype(np.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else np.int8)
 
 
-def _with_gaps(array: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    found = array.astype(float) if array.dtype.kind in "biu" else array.copy()
-    found[gaps] = np.nan
+def _with_gaps(name: str, array: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    found = array.astype(float) if array.dtype.kind in "biu" and name != ERROR else array.copy()
+    found[gaps] = 0 if name == ERROR else np.nan
     return found
 
 
@@ -233,7 +239,7 @@ class Results:
         about = {name: sheet.about[name] for name in ("observed", "marks", "absent")}
         if self.have.all():
             return to_dataset(grid, self.arrays, sheet.about["form"], **about)
-        arrays = {name: _with_gaps(_widened(array), ~self.have) for name, array in self.arrays.items()}
+        arrays = {name: _with_gaps(name, _widened(array), ~self.have) for name, array in self.arrays.items()}
         for name, positions, mark, x in self._noted:
             arrays[name][positions, mark] = x
         found = to_dataset(grid, arrays, sheet.about["form"], **about)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from paramact_jax.sweeps.checks import ERROR, SHOWN_AS
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.settings import ABSENT, ITERATION, POINT, SEED
 
@@ -20,7 +21,8 @@ def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArra
     """Returns why each trial failed; an empty string for one that did not.
 
     A trial fails if one of its numbers is NaN or infinite. What a static setting lacks does not count. In what a long
-    sweep noted on the way, the first such iteration is told.
+    sweep noted on the way, the first such iteration is told. A trial fails too if a `jax.experimental.checkify.check`
+    within it does not hold: the dataset has its message as the variable "error".
 
     Args:
       results: of `sweep` or `long_sweep`.
@@ -47,8 +49,10 @@ def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArra
     dims = [dim for dim in results.dims if any(_is_of_trials(dim, results[name]) for name in names)]
     shape = [results.sizes[dim] for dim in dims]
     found: xr.DataArray = xr.DataArray(np.full(shape, "", object), {dim: results[dim] for dim in dims}, dims)
-    for name in sorted(names, key=lambda name: ITERATION in results[name].dims):  # the last reason stands
+    for name in sorted(names, key=lambda name: (name == SHOWN_AS, ITERATION in results[name].dims)):  # the last stands
         values = results[name]
+        if name == SHOWN_AS and values.dtype.kind == "U":
+            found = xr.where(values != "", values, found)
         if values.dtype.kind not in "fc":
             continue
         wrong: xr.DataArray = xr.apply_ufunc(lambda x: ~np.isfinite(x), values) & ~_absent(values)
@@ -96,7 +100,8 @@ def kept_of(keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct]) 
                 f"keep: expected results of the same trials, with the {len(wanted)} values of {name!r}, got {got}; "
                 f"pass what the earlier sweep returned"
             )
-    if set(keep.data_vars) != set(results):
+    names = {SHOWN_AS if name == ERROR else name for name in results}
+    if set(keep.data_vars) - {SHOWN_AS} != names - {SHOWN_AS}:
         raise ValueError(
             f"keep: expected the results {', '.join(results)}, got {', '.join(map(str, keep.data_vars))}; pass what "
             f"the earlier sweep returned"
@@ -104,6 +109,9 @@ def kept_of(keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct]) 
     again = grid.flat(failed(keep).transpose(*grid.dims).values)
     found = {}
     for name, like in results.items():
+        if name == ERROR:
+            found[name] = np.zeros((grid.total, *like.shape), like.dtype)
+            continue
         values = grid.flat(keep[name].transpose(*grid.dims, ...).values)
         with np.errstate(invalid="ignore"):
             found[name] = values.astype(like.dtype)

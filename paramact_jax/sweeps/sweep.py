@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
+from paramact_jax.sweeps.checks import checked, has_checks, shapes, with_messages
 from paramact_jax.sweeps.dataset import absences, check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import Choice, Grid, make_grid, trial_key
@@ -153,7 +154,7 @@ def sweep(
 
     programs = programs_of(train_one, grid, shared)
     forms = options.forms(programs)
-    each = [program.outputs for program in programs]
+    each = [shapes(program.outputs) for program in programs]
     results = of_all_choices(each)
     check_results(results, {}, grid.dims)
     placed = share(shared, options.mesh)
@@ -174,7 +175,8 @@ def sweep(
         choices, pieces = zip(*grid.pieces(call.part), strict=True)
         counts, them = [len(piece) for piece in pieces], over(choices)
         trials = them.place([grid.part(piece.start, piece.stop) for piece in pieces], room=call.room)
-        return joined(them.collect(them(trials, placed, trials=counts), counts), results, counts)
+        made = them.collect(them(trials, placed, trials=counts), counts)
+        return joined([with_messages(piece) for piece in made], results, counts)
 
     configuration = describe_sweep(
         identities({"train_one": programs}, grid), grid, shared, mesh=options.mesh, form=forms, chunk=options.chunk
@@ -196,5 +198,9 @@ def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str
             train_one(trial_key(trial["seed"]), **trial["axes"], **choice.settings, **settings)
         )
 
+    def traced(i: int, fn: Callable[..., dict[str, Any]]) -> Program:
+        program = trace(fn, grid.one(i), shapes_of(settings))
+        return trace(checked(fn), grid.one(i), shapes_of(settings)) if has_checks(program) else program
+
     with afresh():
-        return tuple(trace(one_of(choice), grid.one(i), shapes_of(settings)) for i, choice in enumerate(grid.choices))
+        return tuple(traced(i, one_of(choice)) for i, choice in enumerate(grid.choices))

@@ -84,10 +84,10 @@ def of_long_sweep(mesh, training, trials, axes, settings, *, iterations, per_cal
     """The calls of a `long_sweep` that make its iterations, each kind once."""
     grid, shared = make_grid(axes, range(trials)), as_arrays(settings)
     functions = {name: getattr(training, name) for name in ("init", "step", "summarise")}
-    traced = [long._trace(functions, grid.one(), shapes_of(shared), choice) for choice in grid.choices]
+    traced = [long._trace(functions, grid.one(), shapes_of(shared), x.settings) for x in grid.choices]
     form = options_of(mesh, grid, block=block).forms([long._repeated(x["step"], grid.one(), shared) for x in traced])
     programs = long._Programs(traced, grid, shared, form, mesh, {}, {}, [], iterations, per_call)
-    choices, counts = grid.of_a_call(grid.trials)
+    ((choices, counts),) = grid.of_calls(grid.trials)
     found, begin = {}, 0
     for end, over in programs._calls(choices, 0, per_call):
         blocks = over.blocks_of(

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
-from paramact_jax.sweeps import Training, failed, long_sweep, merge, reasons, sweep
+from paramact_jax.sweeps import Training, failed, long_sweep, merge, read, reasons, sweep
 
 
 def train_one(key, rate, kind="plain"):
@@ -52,6 +53,28 @@ def test_a_long_sweep_tells_when_it_began():
     )
     found = long_sweep(training, range(2), iterations=60, observe_every=20, axes={"rate": [1.0, 10.0]})
     assert reasons(found).isel(seed=0).values.tolist() == ["", "state is infinite from iteration 40"]
+
+
+def checking(key, start, kind="check"):
+    def step(i, w):
+        if kind == "check":
+            checkify.check(w < 100, "w is {w} at {i}", w=w, i=i)
+        return w * 2
+
+    return {"w": jax.lax.fori_loop(0, 5, step, start + 0 * jax.random.normal(key, ()))}
+
+
+@pytest.mark.parametrize("fused", [None, False])
+def test_checks_within_a_trial_are_told_for_each_trial(fused, tmp_path):
+    axes = {"axes": {"start": [1.0, 50.0, 200.0]}, "static_axes": {"kind": ["check", "none"]}}
+    found = sweep(checking, range(2), fused=fused, directory=tmp_path, chunk=2, **axes)
+    wanted = ["", "w is 100.0 at 1", "w is 200.0 at 0"]
+    assert reasons(found).isel(seed=1).sel(kind="check").values.tolist() == wanted
+    assert found["error"].isel(seed=1).sel(kind="none").values.tolist() == ["", "", ""]
+    assert found["w"].isel(seed=0).values.tolist() == [[32.0, 1600.0, 6400.0]] * 2
+    assert read(tmp_path).identical(found)
+    again = sweep(lambda key, start, kind: checking(key, 1 + 0 * start, kind), range(2), keep=found, **axes)
+    assert not again.failed.any()
 
 
 def test_only_failed_trials_run_again(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from paramact_jax.sweeps import BLOCK, grid, memory, sweep
-from paramact_jax.sweeps.grid import check_seeds
+from paramact_jax.sweeps.seeds import check_seeds
 
 ROOT = Path(__file__).parents[2]
 STEP = BLOCK * 4  # the tests' devices

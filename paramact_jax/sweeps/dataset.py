@@ -204,16 +204,27 @@ class Results:
     """Results of all trials of a grid's product, filled part by part.
 
     Attributes:
-      arrays: by name, each with a leading axis of trials.
-      have: which trials are there.
+      arrays: by name, each with a leading axis of trials; nothing takes memory before the first trials are put.
     """
 
     def __init__(self, trials: int, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> None:
         """Begins with nothing."""
         self._trials, self._shapes = trials, shapes
         self.arrays: dict[str, np.ndarray] = {}
-        self.have = np.zeros(trials, bool)
+        self._have: np.ndarray | None = None
         self._noted: list[tuple[str, np.ndarray, int, np.ndarray]] = []
+
+    @property
+    def have(self) -> np.ndarray:
+        """Which trials are there."""
+        if self._have is None:
+            self._have = np.zeros(self._trials, bool)
+        return self._have
+
+    @property
+    def count(self) -> int:
+        """Number of trials that are there."""
+        return 0 if self._have is None else int(self._have.sum())
 
     def put(self, positions: slice | np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes the results of some trials."""

@@ -174,8 +174,8 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
     ) as checkpoints:
         for positions, arrays in checkpoints.earlier():
             results.put(positions, arrays)
-        there = int(results.have.sum())
-        grid, starts = checkpoints.own(results.have)
+        there = results.count
+        grid, starts = checkpoints.own(lambda: results.have)
         if options.keep is not None and not (options.task and options.task[0]):  # the first task keeps them for all
             kept_at = np.flatnonzero(results.have)
             checkpoints.save_kept(kept_at, {name: x[kept_at] for name, x in results.arrays.items()})

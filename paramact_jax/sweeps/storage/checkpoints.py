@@ -54,7 +54,7 @@ class Checkpoints:
         while arrays := from_first(lambda: _following(found, layers)):
             yield arrays.pop(POSITIONS), arrays
 
-    def own(self, have: np.ndarray) -> tuple[Grid, dict[range, int]]:
+    def own(self, have: Callable[[], np.ndarray]) -> tuple[Grid, dict[range, int]]:
         """Returns the grid with the trials that are to run here, and the parts that go on from earlier final states.
 
         With the number of iterations that these parts have made.

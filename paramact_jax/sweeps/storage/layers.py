@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ class Layers:
                 continue
             yield from contents.finished(sheet, self._sheet.grid)
 
-    def own(self, have: np.ndarray) -> Sheet:
+    def own(self, have: Callable[[], np.ndarray]) -> Sheet:
         """Returns what is to run here, and keeps it.
 
         Args:
@@ -95,11 +95,11 @@ class Layers:
         stored = read_sheet(self.store.directory / LABELS)
         selected, starts = grid.selected, list(self._sheet.starts)
         if self._earlier:
+            here = have().copy()
             if stored is None or stored.grid.selected is None:
-                selected, starts = self._beginning(have)
+                selected, starts = self._beginning(here)
             else:
                 selected, starts = stored.grid.selected, list(stored.starts)
-            here = have.copy()
             here[selected] = True
             selected = np.concatenate([selected, np.flatnonzero(~here)])
         sheet = self._sheet._replace(grid=grid if selected is None else grid.select(selected), starts=starts)

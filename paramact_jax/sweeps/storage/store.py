@@ -4,17 +4,14 @@ program.json.gz                  the programs as text, for messages only
 sweep.json                       configuration, with a checksum
 trials-BEGIN-END.npz             results of a finished part
 state-BEGIN-END-ITERATION.npz    the last two states of the part that is being trained
-lock                             held by the process that works here; the system releases it when that dies
+lock                             held by the process that works here, see `lock`
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import re
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,15 +19,14 @@ from typing import Any
 
 from paramact_jax.programs.identity import Identity
 from paramact_jax.sweeps.storage.atomic import PARTIAL, Arrays, DamagedError, read_arrays, write_arrays, write_bytes
+from paramact_jax.sweeps.storage.lock import LOCKS, Lock
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, compare, pack_programs, read_programs
 
-_MANIFEST, _PROGRAMS, _LOCK, _DAMAGED = "sweep.json", "program.json.gz", "lock", ".damaged"
+_MANIFEST, _PROGRAMS, _DAMAGED = "sweep.json", "program.json.gz", ".damaged"
 _PART = re.compile(r"trials-(\d+)-(\d+)\.npz")
 _STATE = re.compile(r"state-(\d+)-(\d+)-(\d+)\.npz")
 _STATES_KEPT = 2
 _NO_PROGRAMS: Mapping[str, Identity] = {}
-_IN_USE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
-"""What a system says of a lock that another process holds."""
 
 
 class Store:
@@ -53,7 +49,7 @@ class Store:
         self._hash = _hash(configuration)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = (directory / _LOCK).open("a+", encoding="utf-8")
+            self._lock = Lock(directory)
         except FileExistsError as error:
             raise DirectoryRefusedError(
                 f"directory: expected a directory, got the file {directory}; name another one"
@@ -61,15 +57,14 @@ class Store:
         except OSError as error:
             raise OSError(f"directory: cannot write to {directory}: {_reason(error)}; name another one") from error
         try:
-            self._acquire()
             self._check(configuration, programs)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
     def close(self) -> None:
         """Let other processes have the directory."""
-        self._lock.close()
+        self._lock.release()
 
     def withdraw(self) -> None:
         """Forget the configuration if nothing has been kept yet, so that the directory is free for another."""
@@ -138,25 +133,6 @@ class Store:
             return None
         return arrays
 
-    def _acquire(self) -> None:
-        try:
-            _lock(self._lock.fileno())
-        except OSError as error:
-            if error.errno not in _IN_USE:
-                raise DirectoryRefusedError(
-                    f"directory: expected a file system with locks, so that one process at a time works there, got "
-                    f"{self.directory}: {_reason(error)}; name a directory on another file system"
-                ) from error
-            self._lock.seek(0)
-            raise DirectoryRefusedError(
-                f"directory: {self.directory} is in use by another process ({self._lock.read().strip() or 'unknown'}); "
-                f"wait for it, or name another directory"
-            ) from error
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(f"process {os.getpid()}")
-        self._lock.flush()
-
     def _check(self, configuration: Mapping[str, str], programs: Mapping[str, Identity]) -> None:
         """Start the directory, or make sure that it is this sweep's."""
         for path in self.directory.glob(f".*{PARTIAL}"):
@@ -166,8 +142,8 @@ class Store:
             texts = read_programs(self.directory / _PROGRAMS)
             compare(self.directory, _read_manifest(manifest), configuration, texts, programs)
             return
-        own = (_LOCK, _PROGRAMS)  # the second is there alone if the process died before it wrote the manifest
-        if others := sorted(path.name for path in self.directory.iterdir() if path.name not in own):
+        names = {path.name for path in self.directory.iterdir()} - {_PROGRAMS}  # written before the manifest
+        if others := sorted(name for name in names if not LOCKS.fullmatch(name)):
             raise DirectoryRefusedError(
                 f"directory: expected a new or empty one, or one of a sweep with its {_MANIFEST}, got {self.directory} "
                 f"with {others[0]} in it; name another one"
@@ -195,17 +171,6 @@ def _read_manifest(path: Path) -> dict[str, str]:
 
 def _hash(configuration: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(configuration), sort_keys=True).encode()).hexdigest()
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _reason(error: OSError) -> str:

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from paramact_jax.programs import Program
 from paramact_jax.sweeps.dataset import to_dataset
 from paramact_jax.sweeps.devices import check_mesh
+from paramact_jax.sweeps.ending import Ending
 from paramact_jax.sweeps.forms import Form, choose
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.kernels import target_of
@@ -115,20 +116,25 @@ class Call:
       room: trials to pad to, so that all parts run in one compiled program.
       begun: where to go on from.
       checkpoints: where to keep states.
-      on_units: to be told the units done of each trial.
+      ends: to be asked before a state is kept, whether the sweep ends with it.
+      on_units: to be told the units done of each trial; raises if the sweep ends.
     """
 
     part: range
     room: int
     begun: Begun | None
     checkpoints: Checkpoints
+    ends: Callable[[], bool]
     on_units: Callable[[int], None]
 
 
 def execute(grid: Grid, work: Work, configuration: Configuration, options: Options) -> xr.Dataset:
     """Run what is not stored yet and return everything; raises as `sweep`."""
     results = _Results(grid.trials)
-    with open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints:
+    with (
+        Ending(keeps=options.directory is not None) as ending,
+        open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints,
+    ):
         finished = [results.put(part, arrays) for part, arrays in checkpoints.finished()]
         begun = checkpoints.begun()
         border = grid.trials // len(grid.choices) if options.chunk < grid.trials else None
@@ -161,14 +167,19 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
         total, done = grid.trials * work.units, (grid.trials - plan.remaining) * work.units
         found = done + (len(begun.part) * begun.iteration if begun else 0)
         begin = time.perf_counter()
+        ending.due()
+        ending.end_if_due()
         for part in parts:
 
             def on_units(units: int, before: int = done, part: range = part) -> None:
                 seconds = time.perf_counter() - begin
                 options.on_progress(Progress(before + units * len(part), total, seconds, found))
+                ending.end_if_due()
 
             there = begun if begun and part == begun.part else None
-            arrays = work.run(Call(part, room, there, checkpoints, on_units))
+            arrays = work.run(Call(part, room, there, checkpoints, ending.due, on_units))
+            if part != parts[-1]:
+                ending.due()
             checkpoints.save_part(part, arrays)
             results.put(part, arrays)
             del arrays  # else they would be held beside the dataset

@@ -95,7 +95,8 @@ def long_sweep(
       observe_every: iterations between two calls of `training.observe`, beginning with the initial state and ending
         with the last. What it returns has one more dim, "iteration", before its own.
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
-      seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last.
+      seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last, or
+        the sweep is to end.
       fused: as in `sweep`.
       block: as in `sweep`.
       mesh: as in `sweep`.
@@ -351,7 +352,7 @@ class _Programs:
             jax.block_until_ready(standing)
             note()
             if done < self._iterations:  # after the last come the results
-                call.checkpoints.save_state(call.part, done, gather)
+                call.checkpoints.save_state(call.part, done, gather, at_once=call.ends())
                 call.on_units(done)
         found = told("summarise", self._results)
         return found | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}

@@ -64,7 +64,9 @@ def sweep(
         call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
         program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
         another name or place of a function does not. One process at a time has it; where the file system has no
-        locks, a file `lock.json` says which one.
+        locks, a file `lock.json` says which one. After SIGTERM, which batch systems send before they kill, the call
+        that runs is finished and kept; only then the process ends, or your own handler is called. A second SIGTERM
+        does not wait.
       fused: whether each loop is carried out as one kernel, with the trials last. By default the traced program
         decides, see `sweeps.forms.choose`; a loop that shows only when it is traced that no kernel can hold it is
         carried out as usual then, with a warning.

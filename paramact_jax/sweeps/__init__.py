@@ -3,6 +3,7 @@
 from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
+from paramact_jax.sweeps.ending import TimeLimitError
 from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
 from paramact_jax.sweeps.long import Training, long_sweep
@@ -20,6 +21,7 @@ __all__ = [
     "OverTrials",
     "Plan",
     "Progress",
+    "TimeLimitError",
     "Training",
     "choose",
     "initialise_distributed",

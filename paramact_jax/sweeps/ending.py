@@ -1,15 +1,33 @@
-"""Ends a sweep that keeps its state before it is finished: on SIGTERM, as batch systems send it."""
+"""Ends a sweep that keeps its state before it is finished: on SIGTERM, as batch systems send it, or in time."""
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 import traceback
 from types import FrameType, TracebackType
 
-from paramact_jax.sweeps.distributed import smallest
+from paramact_jax.sweeps.distributed import is_first, smallest
+from paramact_jax.sweeps.progress import Progress
 
-_SIGNAL, _NOTHING = range(2)
+_SIGNAL, _TIME, _NOTHING = range(3)
+
+
+class TimeLimitError(RuntimeError):
+    """A sweep has stopped in time and is saved; the same call goes on from there.
+
+    Examples:
+      >>> import tempfile
+      >>> from paramact_jax.sweeps import sweep
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     sweep(lambda key: key, range(300), chunk=150, directory=directory, time_limit=1e-6)
+      Traceback (most recent call last):
+        ...
+      paramact_jax.sweeps.ending.TimeLimitError: time_limit: the next call could end after 1e-06 s; 50.0% of the sweep \
+is done and saved: make the same call again to go on from there
+    """
 
 
 class Ending:
@@ -20,10 +38,15 @@ class Ending:
 
     Args:
       keeps: whether the sweep has a directory.
+      time_limit: seconds from `began` within which calls are to end, by process 0's clock.
+      began: when the sweep was called, by `time.perf_counter`.
     """
 
-    def __init__(self, *, keeps: bool) -> None:
+    def __init__(self, *, keeps: bool, time_limit: float = math.inf, began: float = 0.0) -> None:
         self._keeps = keeps
+        self._limit, self._until = time_limit, began + time_limit
+        self._asked: float | None = None
+        self._longest = 0.0
         self._noted = False
         self._reason = _NOTHING
         self._before = signal.getsignal(signal.SIGTERM)
@@ -48,14 +71,27 @@ class Ending:
     def due(self) -> bool:
         """Returns whether the sweep is to end now, after its state has been saved: the same in every process.
 
-        To be asked between two calls.
+        To be asked before the first call, which is made however little time there is, and between two calls.
         """
-        self._reason = smallest(_SIGNAL if self._noted else _NOTHING) if self._keeps else _NOTHING
+        if not self._keeps:
+            return False
+        now = time.perf_counter()
+        late = False
+        if self._asked is not None:
+            self._longest = max(self._longest, now - self._asked)  # with what was saved and told before
+            late = is_first() and now + self._longest > self._until
+        self._asked = now
+        self._reason = smallest(_SIGNAL if self._noted else _TIME if late else _NOTHING)
         return self._reason != _NOTHING
 
-    def end_if_due(self) -> None:
+    def end_if_due(self, progress: Progress) -> None:
         """Ends the sweep if it was due when last asked; goes on if the user's handler of the signal returns."""
         reason, self._reason = self._reason, _NOTHING
+        if reason == _TIME:
+            raise TimeLimitError(
+                f"time_limit: the next call could end after {self._limit:g} s; {progress.done / progress.total:.1%} of "
+                f"the sweep is done and saved: make the same call again to go on from there"
+            )
         if reason == _SIGNAL:
             self._noted = True  # perhaps another process was told
             if not callable(self._before):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 import os
 import time
@@ -43,6 +44,8 @@ class Options:
     on_plan: Callable[[Plan], None]
     on_progress: Callable[[Progress], None]
     seconds_between_saves: float
+    time_limit: float
+    called_at: float
 
     def form(self, programs: Sequence[Program]) -> Form:
         """Returns the form for programs of one trial; raises as `sweep`."""
@@ -62,13 +65,16 @@ class Options:
         on_plan: Callable[[Plan], None] | None,
         on_progress: Callable[[Progress], None] | None,
         seconds_between_saves: float = 0.0,
+        time_limit: float | None = None,
     ) -> Options:
         """The options, with what was left to us filled in; raises as `sweep`."""
+        called_at = time.perf_counter()
         if not isinstance(directory, str | os.PathLike | None):
             raise ValueError(f"directory: expected a path, or None to keep nothing, got {directory!r}; name one")
-        period = seconds_between_saves
-        if not isinstance(period, int | float | np.integer | np.floating) or not period >= 0:
-            raise ValueError(f"seconds_between_saves: expected a number >= 0, got {period!r}")
+        if time_limit is not None and directory is None:
+            raise ValueError(
+                "time_limit: expected a directory to go on from, got none; name one with directory=, or give no limit"
+            )
         return cls(
             chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
             fused=fused,
@@ -77,7 +83,9 @@ class Options:
             mesh=check_mesh(mesh),
             on_plan=_callback("on_plan", on_plan),
             on_progress=_callback("on_progress", on_progress),
-            seconds_between_saves=float(period),
+            seconds_between_saves=_seconds("seconds_between_saves", seconds_between_saves),
+            time_limit=math.inf if time_limit is None else _seconds("time_limit", time_limit),
+            called_at=called_at,
         )
 
 
@@ -132,7 +140,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
     """Run what is not stored yet and return everything; raises as `sweep`."""
     results = _Results(grid.trials)
     with (
-        Ending(keeps=options.directory is not None) as ending,
+        Ending(keeps=options.directory is not None, time_limit=options.time_limit, began=options.called_at) as ending,
         open_checkpoints(options.directory, configuration, options.seconds_between_saves) as checkpoints,
     ):
         finished = [results.put(part, arrays) for part, arrays in checkpoints.finished()]
@@ -168,13 +176,14 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
         found = done + (len(begun.part) * begun.iteration if begun else 0)
         begin = time.perf_counter()
         ending.due()
-        ending.end_if_due()
+        ending.end_if_due(Progress(found, total, 0.0, found))
         for part in parts:
 
             def on_units(units: int, before: int = done, part: range = part) -> None:
                 seconds = time.perf_counter() - begin
-                options.on_progress(Progress(before + units * len(part), total, seconds, found))
-                ending.end_if_due()
+                progress = Progress(before + units * len(part), total, seconds, found)
+                options.on_progress(progress)
+                ending.end_if_due(progress)
 
             there = begun if begun and part == begun.part else None
             arrays = work.run(Call(part, room, there, checkpoints, ending.due, on_units))
@@ -225,6 +234,12 @@ def check_count(name: str, value: Any, least: int) -> int:
     if count < least:
         raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
     return count
+
+
+def _seconds(name: str, given: Any) -> float:
+    if not isinstance(given, int | float | np.integer | np.floating) or not given >= 0:
+        raise ValueError(f"{name}: expected a number >= 0, got {given!r}")
+    return float(given)
 
 
 def _callback(name: str, given: Callable[[Any], None] | None) -> Callable[[Any], None]:

@@ -72,6 +72,7 @@ def long_sweep(
     observe_every: int | None = None,
     directory: Path | str | None = None,
     seconds_between_saves: float = 30.0,
+    time_limit: float | None = None,
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
@@ -97,6 +98,7 @@ def long_sweep(
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
       seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last, or
         the sweep is to end.
+      time_limit: as in `sweep`.
       fused: as in `sweep`.
       block: as in `sweep`.
       mesh: as in `sweep`.
@@ -109,7 +111,7 @@ def long_sweep(
 
     Raises:
       ValueError: as `sweep`, or if a step returns another kind of state than it was given.
-      OSError: as `sweep`.
+      OSError, TimeLimitError: as `sweep`.
 
     Examples:
       >>> import jax
@@ -143,6 +145,7 @@ def long_sweep(
         on_plan=on_plan,
         on_progress=on_progress,
         seconds_between_saves=seconds_between_saves,
+        time_limit=time_limit,
     )
     if iterations_per_call is None:
         per_call = max(-(-iterations // 100), 1)

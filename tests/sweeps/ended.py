@@ -1,6 +1,8 @@
 """A long sweep that is told to end; prints `done` of its progress, and at last a digest of its results.
 
-python -m tests.sweeps.ended DIRECTORY [COORDINATOR PROCESSES PROCESS]
+python -m tests.sweeps.ended DIRECTORY LIMIT [COORDINATOR PROCESSES PROCESS]
+
+LIMIT is `time_limit` in seconds; inf: none is reached.
 """
 
 import hashlib
@@ -8,7 +10,7 @@ import sys
 
 import jax
 
-from paramact_jax.sweeps import initialise_distributed, long_sweep
+from paramact_jax.sweeps import TimeLimitError, initialise_distributed, long_sweep
 from tests.sweeps.killed import NOISY
 
 ITERATIONS = 120_000
@@ -30,12 +32,16 @@ def digest(results):
 
 
 def main():
-    directory, *distributed = sys.argv[1:]
+    directory, limit, *distributed = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", 1 if distributed else 4)
     if distributed:
         coordinator, processes, process = distributed
         initialise_distributed(coordinator, int(processes), int(process), timeout=60)
-    print(digest(run(directory, on_progress=lambda progress: print(progress.done, flush=True))), flush=True)
+    try:
+        results = run(directory, time_limit=float(limit), on_progress=lambda p: print(p.done, flush=True))
+        print(digest(results), flush=True)
+    except TimeLimitError:
+        print("time", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """A sweep that is told to end saves its state first, and goes on from there to the same bits."""
 
+import contextlib
+import math
 import signal
 import socket
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from paramact_jax.sweeps import long_sweep, sweep
+from paramact_jax.sweeps import TimeLimitError, ending, long_sweep, sweep
 from tests.sweeps import ended
 from tests.sweeps.killed import NOISY
 
@@ -61,8 +63,8 @@ def terminate(done):
     return on_progress
 
 
-def start(directory, *distributed):
-    command = [sys.executable, "-m", "tests.sweeps.ended", str(directory), *distributed]
+def start(directory, limit="inf", *distributed):
+    command = [sys.executable, "-m", "tests.sweeps.ended", str(directory), limit, *distributed]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
@@ -222,14 +224,74 @@ def test_elsewhere_the_signal_is_left_alone(tmp_path, handler, where):
     assert seen == [signal.getsignal(signal.SIGTERM) is own] * 8 == [True] * 8
 
 
+def test_a_time_limit_lets_each_run_make_one_call_at_least(tmp_path):
+    ends = []
+    with pytest.raises(TimeLimitError) as caught:
+        train(tmp_path, ends.append, time_limit=1e-6)
+    assert str(caught.value) == (
+        "time_limit: the next call could end after 1e-06 s; 12.5% of the sweep is done and saved: make the same call "
+        "again to go on from there"
+    )
+    for _ in range(6):
+        with pytest.raises(TimeLimitError):
+            train(tmp_path, ends.append, time_limit=1e-6)
+    results = train(tmp_path, ends.append, time_limit=1e-6)  # after the last call nothing is left to end
+    assert [progress.done // 64 for progress in ends] == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert results.identical(train())
+    assert train(tmp_path, ends.append, time_limit=0).identical(results)
+    assert len(ends) == 8
+
+
+def test_a_time_limit_of_a_sweep_of_whole_trainings(tmp_path):
+    options = {"axes": {"scale": [1.0, 2.0]}, "chunk": 64}
+    for done in (1, 2, 3):
+        with pytest.raises(TimeLimitError, match=f"; {done / 4:.1%} of the sweep is done and saved: make"):
+            sweep(draw, range(128), **options, directory=tmp_path, time_limit=1e-6)
+    stored = sweep(draw, range(128), **options, directory=tmp_path, time_limit=1e-6)
+    assert stored.identical(sweep(draw, range(128), **options))
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(81, 5), (79, 4), (71, 4), (69, 3), (1e9, 8), (math.inf, 8), (None, 8)])
+def test_the_longest_call_tells_whether_there_is_time_for_the_next(tmp_path, monkeypatch, limit, calls):
+    """The second takes 30 seconds, all others 10."""
+    now, seen = [100.0], []
+    monkeypatch.setattr(ending.time, "perf_counter", lambda: now[0])
+
+    def on_progress(progress):
+        seen.append(progress)
+        now[0] += 30 if len(seen) == 2 else 10
+
+    with pytest.raises(TimeLimitError) if calls < 8 else contextlib.nullcontext():
+        train(tmp_path, on_progress, time_limit=limit)
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, r"time_limit: expected a directory to go on from, got none; name one with directory=, or give no limit"),
+        ({"directory": "x", "time_limit": -1}, "time_limit: expected a number >= 0, got -1"),
+        ({"directory": "x", "time_limit": math.nan}, "time_limit: expected a number >= 0, got nan"),
+        ({"directory": "x", "time_limit": "1h"}, "time_limit: expected a number >= 0, got '1h'"),
+    ],
+)
+def test_an_impossible_time_limit_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        sweep(draw, range(3), scale=1.0, **({"time_limit": 60} | options))
+
+
+def start_two(directory, limits=("inf", "inf")):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [start(directory, limits[i], f"127.0.0.1:{port}", "2", str(i)) for i in range(2)]
+
+
 @unix
 @pytest.mark.slow
 @pytest.mark.parametrize("told", [0, 1])
 def test_all_processes_end_when_one_is_told(tmp_path, expected, told):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = [start(tmp_path, f"127.0.0.1:{port}", "2", str(i)) for i in range(2)]
+    started = start_two(tmp_path)
     for line in started[0].stdout:
         if line.strip().isdecimal():  # JAX's communication prints lines of its own
             break
@@ -241,3 +303,10 @@ def test_all_processes_end_when_one_is_told(tmp_path, expected, told):
     seen = []
     assert ended.run(tmp_path, on_progress=seen.append).identical(expected)
     assert seen[0].found == int(done)
+
+
+@pytest.mark.slow
+def test_the_first_process_keeps_the_time_for_all(tmp_path, expected):
+    for limits, last in ((("1e-6", "inf"), "time"), (("inf", "1e-6"), ended.digest(expected))):
+        results = [end(process) for process in start_two(tmp_path, limits)]
+        assert [(status, said) for status, said, _ in results] == [(0, [last])] * 2, results

@@ -4,6 +4,7 @@ from paramact_jax.sweeps.cache import use_compilation_cache
 from paramact_jax.sweeps.devices import use_all_cores
 from paramact_jax.sweeps.distributed import initialise_distributed
 from paramact_jax.sweeps.draws import choices, integers, log_uniform, sobol, uniform
+from paramact_jax.sweeps.ending import TimeLimitError
 from paramact_jax.sweeps.failures import failed, reasons
 from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
@@ -24,6 +25,7 @@ __all__ = [
     "OverTrials",
     "Plan",
     "Progress",
+    "TimeLimitError",
     "Training",
     "choices",
     "choose",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
+import math
 import operator
 import os
 import time
@@ -19,6 +20,7 @@ from jax.sharding import Mesh
 from paramact_jax.programs import Program
 from paramact_jax.sweeps.dataset import Results
 from paramact_jax.sweeps.devices import check_mesh
+from paramact_jax.sweeps.ending import Ending
 from paramact_jax.sweeps.failures import kept_of
 from paramact_jax.sweeps.forms import Forms, choose
 from paramact_jax.sweeps.grid import Grid
@@ -49,6 +51,8 @@ class Options:
     task: tuple[int, int] | None
     extend: bool
     keep: Any
+    time_limit: float
+    called_at: float
 
     def forms(self, programs: Sequence[Program]) -> Forms:
         """Returns the form of each program of one trial; raises as `sweep`."""
@@ -71,13 +75,16 @@ class Options:
         part: tuple[int, int] | None = None,
         extend: bool = False,
         keep: Any = None,
+        time_limit: float | None = None,
     ) -> Options:
         """The options, with what was left to us filled in; raises as `sweep`."""
+        called_at = time.perf_counter()
         if not isinstance(directory, str | os.PathLike | None):
             raise ValueError(f"directory: expected a path, or None to keep nothing, got {directory!r}; name one")
-        period = seconds_between_saves
-        if not isinstance(period, int | float | np.integer | np.floating) or not period >= 0:
-            raise ValueError(f"seconds_between_saves: expected a number >= 0, got {period!r}")
+        if time_limit is not None and directory is None:
+            raise ValueError(
+                "time_limit: expected a directory to go on from, got none; name one with directory=, or give no limit"
+            )
         return cls(
             chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
             fused=fused,
@@ -86,10 +93,12 @@ class Options:
             mesh=check_mesh(mesh),
             on_plan=_callback("on_plan", on_plan),
             on_progress=_callback("on_progress", on_progress),
-            seconds_between_saves=float(period),
             task=_task(part, extend=extend, keep=keep),
             extend=extend,
             keep=keep,
+            seconds_between_saves=_seconds("seconds_between_saves", seconds_between_saves),
+            time_limit=math.inf if time_limit is None else _seconds("time_limit", time_limit),
+            called_at=called_at,
         )
 
 
@@ -141,7 +150,8 @@ class Call:
       room: trials to pad to, so that all parts run in one compiled program.
       begun: where to go on from.
       checkpoints: where to keep states.
-      on_units: to be told the units done of each trial.
+      ends: to be asked before a state is kept, whether the sweep ends with it.
+      on_units: to be told the units done of each trial; raises if the sweep ends.
     """
 
     grid: Grid
@@ -149,6 +159,7 @@ class Call:
     room: int
     begun: Begun | None
     checkpoints: Checkpoints
+    ends: Callable[[], bool]
     on_units: Callable[[int], None]
 
 
@@ -164,14 +175,17 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
     if options.task is not None:
         grid = grid.share(*options.task)
         configuration.entries["task"] = "{} of {}".format(*options.task)
-    with open_checkpoints(
-        options.directory,
-        configuration,
-        work.sheet(grid),
-        seconds_between_saves=options.seconds_between_saves,
-        task=options.task,
-        extend=options.extend,
-    ) as checkpoints:
+    with (
+        Ending(keeps=options.directory is not None, time_limit=options.time_limit, began=options.called_at) as ending,
+        open_checkpoints(
+            options.directory,
+            configuration,
+            work.sheet(grid),
+            seconds_between_saves=options.seconds_between_saves,
+            task=options.task,
+            extend=options.extend,
+        ) as checkpoints,
+    ):
         for positions, arrays in checkpoints.earlier():
             results.put(positions, arrays)
         there = results.count
@@ -220,14 +234,20 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
         made = starts | ({begun.part: begun.iteration} if begun else {})
         found = done + sum(len(part) * made.get(part, 0) for part in parts)
         begin = time.perf_counter()
+        ending.due()
+        ending.end_if_due(Progress(found, total, 0.0, found))
         for part in parts:
 
             def on_units(units: int, before: int = done, part: range = part) -> None:
                 seconds = time.perf_counter() - begin
-                options.on_progress(Progress(before + units * len(part), total, seconds, found))
+                progress = Progress(before + units * len(part), total, seconds, found)
+                options.on_progress(progress)
+                ending.end_if_due(progress)
 
             standing = begun if begun and part == begun.part else checkpoints.start(part)
-            arrays = work.run(Call(grid, part, rooms[part], standing, checkpoints, on_units))
+            arrays = work.run(Call(grid, part, rooms[part], standing, checkpoints, ending.due, on_units))
+            if part != parts[-1]:
+                ending.due()
             checkpoints.save_part(part, arrays)
             results.put(grid.positions(part), arrays)
             del arrays  # else they would be held beside the dataset
@@ -281,6 +301,12 @@ def check_count(name: str, value: Any, least: int) -> int:
     if count < least:
         raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
     return count
+
+
+def _seconds(name: str, given: Any) -> float:
+    if not isinstance(given, int | float | np.integer | np.floating) or not given >= 0:
+        raise ValueError(f"{name}: expected a number >= 0, got {given!r}")
+    return float(given)
 
 
 def _callback(name: str, given: Callable[[Any], None] | None) -> Callable[[Any], None]:

@@ -76,6 +76,7 @@ def long_sweep(
     observe_every: int | None = None,
     directory: Path | str | None = None,
     seconds_between_saves: float = 30.0,
+    time_limit: float | None = None,
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
@@ -106,7 +107,9 @@ def long_sweep(
       observe_every: iterations between two calls of `training.observe`, beginning with the initial state and ending
         with the last. What it returns has one more dim, "iteration", before its own.
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
-      seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last.
+      seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last, or
+        the sweep is to end.
+      time_limit: as in `sweep`.
       fused: as in `sweep`.
       block: as in `sweep`.
       mesh: as in `sweep`.
@@ -123,7 +126,7 @@ def long_sweep(
 
     Raises:
       ValueError: as `sweep`, or if a step returns another kind of state than it was given.
-      OSError: as `sweep`.
+      OSError, TimeLimitError: as `sweep`.
 
     Examples:
       >>> import jax
@@ -160,6 +163,7 @@ def long_sweep(
         extend=extend,
         keep=keep,
         seconds_between_saves=seconds_between_saves,
+        time_limit=time_limit,
     )
     if iterations_per_call is None:
         per_call = max(-(-iterations // 100), 1)
@@ -383,7 +387,7 @@ class _Programs:
             jax.block_until_ready(standing)
             note()
             if done < self._iterations:  # after the last come the results
-                call.checkpoints.save_state(call.part, done, gather)
+                call.checkpoints.save_state(call.part, done, gather, at_once=call.ends())
                 call.on_units(done)
         if self.keep_states:
             call.checkpoints.save_final(call.part, done, gather)

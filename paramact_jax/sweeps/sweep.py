@@ -38,6 +38,7 @@ def sweep(
     static_argnames: str | Collection[str] = (),
     chunk: int | None = None,
     directory: Path | str | None = None,
+    time_limit: float | None = None,
     fused: bool | None = None,
     block: int | None = None,
     mesh: Mesh | None = None,
@@ -79,7 +80,13 @@ def sweep(
         call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
         call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
         program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
-        another name or place of a function does not.
+        another name or place of a function does not. One process at a time has it; where the file system has no
+        locks, a file `lock.json` says which one. After SIGTERM, which batch systems send before they kill, the call
+        that runs is finished and kept; only then the process ends, or your own handler is called. A second SIGTERM
+        does not wait.
+      time_limit: seconds from here on, or None. Needs a directory. The first call is always made. Before each other one
+        the sweep asks whether it would end too late if it took as long as the longest so far; then it stops with
+        TimeLimitError, and is saved. Leave a margin for the last saving.
       fused: whether each loop is carried out as one kernel, with the trials last. By default the traced program
         decides, see `sweeps.forms.choose`; a loop that shows only when it is traced that no kernel can hold it is
         carried out as usual then, with a warning.
@@ -113,6 +120,7 @@ def sweep(
         do not fit into JAX's dtypes, a call within jit, vmap or grad, a directory that cannot be resumed from, and more
         memory than there is, with the chunk that would fit.
       OSError: in one line, if something cannot be saved; what had been saved is kept.
+      TimeLimitError: in one line, if `time_limit` leaves no time for the next call; what is finished is kept.
 
     Examples:
       >>> import jax
@@ -149,6 +157,7 @@ def sweep(
         keep=keep,
         on_plan=on_plan,
         on_progress=on_progress,
+        time_limit=time_limit,
     )
     shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
 

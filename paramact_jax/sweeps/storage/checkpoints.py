@@ -128,12 +128,12 @@ class Checkpoints:
             store = self._store
             first_does(lambda: store().save_part(part, arrays))
 
-    def save_state(self, part: range, iteration: int, state: Callable[[], Arrays]) -> None:
+    def save_state(self, part: range, iteration: int, state: Callable[[], Arrays], *, at_once: bool = False) -> None:
         """Keep the state of a part if it is time to, by process 0's clock; `state` gathers it from all processes."""
         if self._store is None:
             return
         store = self._store
-        due = from_first(lambda: {"due": np.array(time.perf_counter() - self._saved_at >= self._period)})
+        due = from_first(lambda: {"due": np.array(at_once or time.perf_counter() - self._saved_at >= self._period)})
         if due["due"]:
             arrays = state()
             first_does(lambda: store().save_state(part, iteration, arrays))

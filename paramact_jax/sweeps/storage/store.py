@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,13 +19,12 @@ from paramact_jax.sweeps.storage.contents import (
     read_manifest,
     write_sheet,
 )
+from paramact_jax.sweeps.storage.lock import LOCKS, Lock
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, compare, pack_programs, read_programs
 
-_PROGRAMS, _LOCK, _DAMAGED = "program.json.gz", "lock", ".damaged"
+_PROGRAMS, _DAMAGED = "program.json.gz", ".damaged"
 _STATES_KEPT = 2
 _NO_PROGRAMS: Mapping[str, Identity] = {}
-_IN_USE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
-"""What a system says of a lock that another process holds."""
 
 
 class Store(Contents):
@@ -58,7 +54,7 @@ class Store(Contents):
         self.digest = digest_of(configuration)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = ((lock_in or directory) / _LOCK).open("a+", encoding="utf-8")
+            self._lock = Lock(lock_in or directory)
         except FileExistsError as error:
             raise DirectoryRefusedError(
                 f"directory: expected a directory, got the file {directory}; name another one"
@@ -66,15 +62,14 @@ class Store(Contents):
         except OSError as error:
             raise OSError(f"directory: cannot write to {directory}: {_reason(error)}; name another one") from error
         try:
-            self._acquire()
             self._check(configuration, programs)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
     def close(self) -> None:
         """Let other processes have the directory."""
-        self._lock.close()
+        self._lock.release()
 
     def withdraw(self) -> None:
         """Forget the configuration if nothing has been kept yet, so that the directory is free for another."""
@@ -139,25 +134,6 @@ class Store(Contents):
                 f"call again to go on from there"
             ) from error
 
-    def _acquire(self) -> None:
-        try:
-            _lock(self._lock.fileno())
-        except OSError as error:
-            if error.errno not in _IN_USE:
-                raise DirectoryRefusedError(
-                    f"directory: expected a file system with locks, so that one process at a time works there, got "
-                    f"{self.directory}: {_reason(error)}; name a directory on another file system"
-                ) from error
-            self._lock.seek(0)
-            raise DirectoryRefusedError(
-                f"directory: {self.directory} is in use by another process ({self._lock.read().strip() or 'unknown'}); "
-                f"wait for it, or name another directory"
-            ) from error
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(f"process {os.getpid()}")
-        self._lock.flush()
-
     def _check(self, configuration: Mapping[str, str], programs: Mapping[str, Identity]) -> None:
         """Start the directory, or make sure that it is this sweep's."""
         for path in self.directory.glob(f".*{PARTIAL}"):
@@ -167,8 +143,8 @@ class Store(Contents):
             texts = read_programs(self.directory / _PROGRAMS)
             compare(self.directory, read_manifest(manifest), configuration, texts, programs)
             return
-        own = (_LOCK, _PROGRAMS)  # the second is there alone if the process died before it wrote the manifest
-        if others := sorted(path.name for path in self.directory.iterdir() if path.name not in own):
+        names = {path.name for path in self.directory.iterdir()} - {_PROGRAMS}  # written before the manifest
+        if others := sorted(name for name in names if not LOCKS.fullmatch(name)):
             if TASK.fullmatch(others[0]):
                 raise DirectoryRefusedError(
                     f"directory: {self.directory} holds {others[0]}, a part of a sweep; read all parts with "
@@ -184,17 +160,6 @@ class Store(Contents):
             write_bytes(manifest, json.dumps(content, indent=2).encode() + b"\n")
         except OSError as error:
             raise OSError(f"directory: cannot write to {self.directory}: {_reason(error)}; name another one") from error
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _reason(error: OSError) -> str:

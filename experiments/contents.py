@@ -126,7 +126,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             SigmoidFaults,
             {
                 "": "--gain 1 --width 8 --depth 2 --samples 8 --seeds 4 --trials 8 --iterations 20 --starts 10 "
-                "--rounds 1 --steps 5 --out OUT"
+                "--rounds 1 --steps 5 --small --out OUT"
             },
         ),
         Entry(
@@ -148,8 +148,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
                 "xor10": "--rounds 1 --no-pytorch --activations ppns --json OUT.json",
                 "mnist": f"{_IMAGES} --rounds 1 --steps 30 --json OUT.json",
                 "cnn": f"{_IMAGES} --rounds 1 --steps 12 --json OUT.json",
-                "activations": "--rounds 1 --functions tanh --json OUT.json",
-                "sweeps": "--rounds 1 --trials 128 1024 --json OUT.json",
+                "activations": "--rounds 1 --small --functions tanh --json OUT.json",
+                "sweeps": "--rounds 1 --trials 128 1024 --small --trainings logistic --json OUT.json",
                 "accelerator": "--small --parts info --json OUT.json",
             },
         ),

@@ -83,6 +83,8 @@ class BenchActivations:
     """Measured runs of each function."""
     functions: tuple[str, ...] = ()
     """Names of functions, each measured beside its parametric form (default: eight of the catalogue)."""
+    small: bool = False
+    """Whether to take the smaller arrays and one tiny model only, to see that everything runs."""
 
     def prepare(self) -> Callable[[], None]:
         """Check the arguments; returns the work.
@@ -91,7 +93,7 @@ class BenchActivations:
           ValueError: in one line, for what cannot be done.
         """
         from experiments.bench import retrofitted
-        from experiments.bench.activations import BASES, measure, render
+        from experiments.bench.activations import BASES, SHAPES, measure, render
         from paramact_jax.activations import catalogue
 
         check(self.rounds, self.json)
@@ -99,8 +101,10 @@ class BenchActivations:
             catalogue.get(name)
 
         def work() -> None:
-            result = measure(rounds=self.rounds, bases=self.functions or BASES, on_progress=say)
-            result["models"] = retrofitted.measure(rounds=self.rounds, on_progress=say)
+            shapes = SHAPES[:1] if self.small else SHAPES
+            result = measure(rounds=self.rounds, shapes=shapes, bases=self.functions or BASES, on_progress=say)
+            models = retrofitted.TINY if self.small else retrofitted.MODELS
+            result["models"] = retrofitted.measure(rounds=self.rounds, models=models, on_progress=say)
             show(f"{render(result)}\n{retrofitted.table(result['models']).plain()}", result, self.json)
 
         return work

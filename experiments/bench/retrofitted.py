@@ -78,6 +78,7 @@ MODELS = (
     Model("ResNet, 2 blocks of 64 channels", ResNet(64), (32, 16, 16, 3)),
     Model("transformer block of 256", TransformerBlock(256), (16, 64, 256)),
 )
+TINY = (Model("tiny ResNet", ResNet(8, 1), (2, 4, 4, 3)),)
 
 
 def measure(

@@ -48,6 +48,8 @@ class SigmoidFaults:
     """Races of the functions, and three times as many rounds of the training steps."""
     steps: int = 100
     """Training steps in each of these rounds."""
+    small: bool = False
+    """Whether to time one function on the smallest arrays, and two networks, to see that everything runs."""
     out: Path | None = None
     """Directory to write, which must not exist (default: a new one under runs/)."""
 
@@ -119,8 +121,8 @@ def _run(command: SigmoidFaults, protocol: Protocol, out: Path) -> None:
     through("XOR(10)")
     data |= zigzag.descents(ACTIVATIONS, command.of(command.starts))
     through("ways of two weights")
-    elements, element_labels = costs.per_element(command.rounds, say)
-    steps, step_labels = costs.whole_step(costs.ROUNDS_A_RACE * command.rounds, command.steps)
+    elements, element_labels = costs.per_element(command.rounds, say, small=command.small)
+    steps, step_labels = costs.whole_step(costs.ROUNDS_A_RACE * command.rounds, command.steps, small=command.small)
     through("costs")
     records = xr.Dataset(
         data | elements | steps,

@@ -47,10 +47,9 @@ def test_bad_arguments_are_refused():
 
 
 def test_a_changed_model_beside_itself():
-    small = retrofitted.Model("small", retrofitted.ResNet(8, 1), (2, 4, 4, 3))
-    (row,) = retrofitted.measure(rounds=2, models=[small])
-    assert (row["model"], row["activations"]) == ("small", 2)
+    (row,) = retrofitted.measure(rounds=2, models=retrofitted.TINY)
+    assert (row["model"], row["activations"]) == ("tiny ResNet", 2)
     assert row["plain"] > 0 < row["changed"]
     assert row["met"] == (row["ratio"] <= retrofitted.TARGET)
     assert row["attribution_met"] == (row["attribution_ratio"] <= retrofitted.ATTRIBUTION_TARGET)
-    assert "small" in retrofitted.table([row]).plain()
+    assert "tiny ResNet" in retrofitted.table([row]).plain()

@@ -1,14 +1,15 @@
 """A short sweep that is killed at many points, each time in a process of its own, and started again.
 
-    python killed.py DIRECTORY FIRST STRIDE
+    python killed.py DIRECTORY
 
-At points FIRST, FIRST + STRIDE, ...: every step of writing, then times by chance. Prints a line for each that does not
-end as it should, and at last how many times it was killed and how many steps of writing there are.
+At every fifth step of writing, then at times by chance. Prints a line for each that does not end as it should, and at
+last how many times it was killed.
 """
 
 import functools
 import hashlib
 import io
+import itertools
 import os
 import random
 import signal
@@ -22,8 +23,9 @@ import jax.numpy as jnp
 from paramact_jax.sweeps import Training, long_sweep, use_compilation_cache
 from paramact_jax.sweeps.storage import atomic
 
-STEPS = 48  # of writing in one run: before and in the midst of each write, before each flush, renaming and removal
-TIMES = 20  # kill points by chance
+STEPS = 48  # of writing in one run: in the midst of each write, before each flush, renaming and removal
+STRIDE = 5  # from one that kills to the next
+TIMES = 6  # kill points by chance
 
 NOISY = Training(
     init=lambda key: {"key": key, "x": jax.random.uniform(key, (3,))},
@@ -50,17 +52,18 @@ def run(directory):
     return hashlib.sha256(b"".join(results[name].values.tobytes() for name in sorted(results))).hexdigest()
 
 
+def left_over(directory):
+    """What no finished sweep keeps."""
+    kept = ("trials-", "sweep", "program", "lock")
+    return [path.name for path in Path(directory).iterdir() if not path.name.startswith(kept)]
+
+
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_at(number, count):
-    """Die at step `number` of writing; every step adds to `count`."""
-
-    def step():
-        count.append(1)
-        if len(count) == number:
-            die()
+def at_each_step(step, put=setattr):
+    """Call `step` before each flush, renaming and removal, and before and in the midst of each write."""
 
     def before(original):
         @functools.wraps(original)
@@ -81,10 +84,15 @@ def die_at(number, count):
         step()
         file.write(written[len(written) // 2 :])
 
-    atomic._save, os.fsync, Path.replace, Path.unlink = (
-        half_written,
-        *map(before, (os.fsync, Path.replace, Path.unlink)),
-    )
+    put(atomic, "_save", half_written)
+    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        put(owner, name, before(getattr(owner, name)))
+
+
+def die_at(number):
+    """Die at step `number` of writing."""
+    steps = itertools.count(1)
+    at_each_step(lambda: die() if next(steps) == number else None)
 
 
 def in_child(work, seconds=None):
@@ -108,30 +116,22 @@ def in_child(work, seconds=None):
     return os.WIFSIGNALED(status), said
 
 
-def counted(directory):
-    count = []
-    die_at(None, count)
-    run(directory)
-    return str(len(count))
-
-
 def main():
-    directory, first, stride = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    directory = sys.argv[1]
     os.environ.pop("PARAMACT_JAX_COMPILATION_CACHE", None)  # switched off for tests
     use_compilation_cache(f"{directory}/cache")
     _, expected = in_child(lambda: run(None))
     begin = time.perf_counter()
-    _, steps = in_child(lambda: counted(f"{directory}/counted-{first}"))
+    in_child(lambda: run(f"{directory}/whole"))
     duration = time.perf_counter() - begin
-    choose = random.Random(first)
+    choose = random.Random(0)
     killed = 0
-    points = [("step", n) for n in range(1, STEPS + 1)] + [("time", None)] * TIMES
-    for number, (kind, n) in list(enumerate(points))[first::stride]:
+    for number, step in enumerate([*range(1, STEPS + 1, STRIDE), *[None] * TIMES]):
         path = f"{directory}/{number}"
-        if kind == "step":
-            died, said = in_child(lambda n=n, path=path: (die_at(n, []), run(path))[1])
+        if step:
+            died, said = in_child(lambda step=step, path=path: (die_at(step), run(path))[1])
             if not died:
-                print(f"{kind} {n}: not killed: {said}")
+                print(f"step {step}: not killed: {said}")
         else:
             died, seconds = False, choose.uniform(0, duration)
             while not died:
@@ -141,12 +141,10 @@ def main():
         killed += died
         _, digest = in_child(lambda path=path: run(path))
         if digest != expected:
-            print(f"{kind} {n}: expected {expected}, got {digest}")
-        if left := [
-            p.name for p in Path(path).iterdir() if not p.name.startswith(("trials-", "sweep", "program", "lock"))
-        ]:
-            print(f"{kind} {n}: left {left}")
-    print(f"killed {killed} of {steps}")
+            print(f"step {step}: expected {expected}, got {digest}")
+        if left := left_over(path):
+            print(f"step {step}: left {left}")
+    print(f"killed {killed}")
 
 
 if __name__ == "__main__":

@@ -1,37 +1,42 @@
 """Killed at any moment and started again, a sweep gives the same bits; see killed.py."""
 
-import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.sweeps import killed
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and no SIGKILL"),
+]
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and no SIGKILL")
-def test_killed_at_every_step_of_writing_and_at_random_times(tmp_path):
-    """48 steps of writing (before and within each write, before each flush, renaming, removal) and 20 random times."""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.sweeps.killed", str(tmp_path), str(first), "2"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for first in range(2)
-    ]
-    try:
-        said = [worker.communicate(timeout=900) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    lines = [out.splitlines() for out, _ in said]
-    assert [line[:-1] for line in lines] == [[], []], said
-    counts = [re.fullmatch(r"killed (\d+) of 48", line[-1]) for line in lines]
-    assert all(counts), said
-    assert sum(int(count[1]) for count in counts) == 48 + 20
+def test_what_lies_there_at_every_step_of_writing_is_gone_on_with(tmp_path, monkeypatch):
+    """A killed process leaves what lies there at that moment: it is copied before every step, and gone on with."""
+    whole, copies = tmp_path / "whole", []
+
+    def copy():
+        copies.append(tmp_path / str(len(copies)))
+        shutil.copytree(whole, copies[-1])
+
+    with monkeypatch.context() as patch:
+        killed.at_each_step(copy, patch.setattr)
+        killed.run(whole)
+    assert len(copies) == killed.STEPS
+    expected = killed.run(None)
+    for step in copies:
+        assert killed.run(step) == expected, step
+        assert killed.left_over(step) == []
+
+
+def test_killed_at_some_steps_of_writing_and_at_random_times(tmp_path):
+    """By a signal, and gone on with by another process."""
+    command = [sys.executable, "-m", "tests.sweeps.killed", str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900, check=True).stdout
+    assert said == f"killed {len(range(0, killed.STEPS, killed.STRIDE)) + killed.TIMES}\n"

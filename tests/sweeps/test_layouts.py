@@ -74,17 +74,17 @@ def test_a_trial_does_not_depend_on_its_company(reference, name, sweeps):
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_trial_of_any_training_does_not_depend_on_its_company(trainings, name):
-    for options in ({"seeds": range(40, 50)}, {"seeds": range(130)}, {"seeds": range(35, 50), "chunk": 7}):
+    """As above; the reference trains them among 90, in chunks of 50."""
+    for options in ({"seeds": range(40, 50)}, {"seeds": range(35, 50), "chunk": 7}):
         assert layouts.rows(layouts.trained(name, **options)) == trainings[name], options
 
 
-@pytest.mark.parametrize(("devices", "processes"), [(8, 1), (2, 2)])
-def test_a_trial_of_any_training_does_not_depend_on_devices_and_processes(trainings, tmp_path, devices, processes):
-    for found in run("trainings", tmp_path, devices=devices, processes=processes):
-        assert found == trainings | {"devices": devices * processes, "processes": processes}
+def test_a_trial_of_any_training_does_not_depend_on_devices_and_processes(trainings, tmp_path):
+    for found in run("trainings", tmp_path, devices=4, processes=2):
+        assert found == trainings | {"devices": 8, "processes": 2}
 
 
-@pytest.mark.parametrize(("devices", "processes"), [(2, 1), (4, 1), (8, 1), (2, 2), (1, 4)])
+@pytest.mark.parametrize(("devices", "processes"), [(8, 1), (2, 2), (1, 4)])
 def test_a_trial_does_not_depend_on_devices_and_processes(reference, tmp_path, devices, processes):
     for found in run("same", tmp_path, devices=devices, processes=processes):
         assert found == reference | {"devices": devices * processes, "processes": processes}

@@ -37,7 +37,7 @@ def check_seeds(seeds: Iterable[int]) -> Seeds:
         raise ValueError(f"expected seeds as a range or a list of integers, got {seeds!r}") from error
     if not len(found):
         raise ValueError("expected at least one seed, got none")
-    if (twice := _first_repeated(found)) is not None:
+    if (twice := first_repeated(found)) is not None:
         raise ValueError(f"expected each seed once, got {twice} again: one seed is one trial")
     return found
 
@@ -53,7 +53,8 @@ def _check_seed(seed: Any) -> int:
     return value
 
 
-def _first_repeated(values: np.ndarray) -> Any:
+def first_repeated(values: np.ndarray) -> Any:
+    """Returns the smallest value that is there twice; None, if there is none."""
     ordered = np.sort(values)
     again = ordered[1:] == ordered[:-1]
     return ordered[1:][again][0] if again.any() else None

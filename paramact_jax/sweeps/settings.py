@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from paramact_jax.sweeps.arguments import check_concrete, converted
+from paramact_jax.sweeps.seeds import first_repeated
 
 SEED, POINT = "seed", "point"
 """Names of the dim that seeds are on, the last of a grid's, and of the one that points are on."""
@@ -213,9 +214,6 @@ def _array_of(labels: Sequence[Any], where: str) -> np.ndarray:
 
 
 def _check_once(where: str, values: np.ndarray, *, static: bool) -> None:
-    ordered = np.sort(values)
-    again = ordered[1:] == ordered[:-1]
-    if again.any():
-        twice = ordered[1:][again][0]
+    if (twice := first_repeated(values)) is not None:
         advice = "; give a dict from a name to each value" if static and where.startswith("static_axes") else ""
         raise ValueError(f"{where}: expected each value once, got {twice} (as {values.dtype}) again{advice}")

@@ -109,14 +109,17 @@ def test_a_second_signal_ends_a_process_in_the_midst_of_a_call(tmp_path):
     script += "plan = lambda plan: print('plan', flush=True)\n"
     script += "run(sys.argv[1], iterations=endless, iterations_per_call=endless, on_plan=plan)"
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT)
-    assert process.stdout.readline() == b"plan\n"
-    time.sleep(3)
-    process.terminate()
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=2)
-    process.terminate()
-    assert process.wait(timeout=10) == -signal.SIGTERM
-    process.stdout.close()
+    try:
+        assert process.stdout.readline() == b"plan\n"
+        time.sleep(3)
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+        process.terminate()
+        assert process.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.stdout.close()
 
 
 def test_the_users_handler_is_called_when_the_state_is_saved(tmp_path, handler):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -43,35 +43,61 @@ def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArra
     """
     import xarray as xr
 
-    names = list(results.data_vars) if of is None else list(of)
-    if unknown := [name for name in names if name not in results]:
-        raise ValueError(f"of: expected names among {', '.join(map(str, results.data_vars))}, got {unknown[0]!r}")
-    dims = [dim for dim in results.dims if any(_is_of_trials(dim, results[name]) for name in names)]
-    shape = [results.sizes[dim] for dim in dims]
-    found: xr.DataArray = xr.DataArray(np.full(shape, "", object), {dim: results[dim] for dim in dims}, dims)
-    for name in sorted(names, key=lambda name: (name == SHOWN_AS, ITERATION in results[name].dims)):  # the last stands
-        values = results[name]
-        if name == SHOWN_AS and values.dtype.kind == "U":
-            found = xr.where(values != "", values, found)
-        if values.dtype.kind not in "fc":
+    found = _of_trials(results, of).astype(str).astype(object)
+    for name, wrong in _wrong(results, of):  # the last reason stands
+        if name == SHOWN_AS:
+            found = xr.where(wrong, results[name], found)
             continue
-        wrong: xr.DataArray = xr.apply_ufunc(lambda x: ~np.isfinite(x), values) & ~_absent(values)
-        own = [dim for dim in values.dims if dim not in dims]
-        at = wrong.any([dim for dim in own if dim != ITERATION])
-        is_nan = (values.isnull() & wrong).any(own)
-        told = xr.where(is_nan, f"{name} is nan", f"{name} is infinite")
+        own = [dim for dim in wrong.dims if dim not in found.dims]
+        told: Any = xr.where((results[name].isnull() & wrong).any(own), f"{name} is nan", f"{name} is infinite")
         if ITERATION in own:
-            first = at.argmax(ITERATION)
-            iteration = results[ITERATION].values[first.values].astype(str).astype(object)
-            told = told.astype(object) + first.copy(data=np.char.add(" from iteration ", iteration.astype(str)))
-            at = at.any(ITERATION)
-        found = xr.where(at, told, found)
-    return found.transpose(*dims).astype(str).rename("reason")
+            first = wrong.any([dim for dim in own if dim != ITERATION]).argmax(ITERATION)
+            iterations = results[ITERATION].values[first.values].astype(str)
+            told = told + first.copy(data=np.char.add(" from iteration ", iterations))
+        found = xr.where(wrong.any(own), told, found)
+    return found.transpose(*_of_trials(results, of).dims).astype(str).rename("reason")
 
 
 def failed(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArray:
     """Returns which trials failed, see `reasons`; `results.failed` is the same for all variables."""
-    return (reasons(results, of) != "").rename("failed")
+    blank = _of_trials(results, of)
+    found: xr.DataArray = blank != ""
+    for _, wrong in _wrong(results, of):
+        found = found | wrong.any([dim for dim in wrong.dims if dim not in blank.dims])
+    return found.transpose(*blank.dims).rename("failed")
+
+
+def _names(results: xr.Dataset, of: Iterable[str] | None) -> list[Any]:
+    names = list(results.data_vars) if of is None else list(of)
+    if unknown := [name for name in names if name not in results]:
+        raise ValueError(f"of: expected names among {', '.join(map(str, results.data_vars))}, got {unknown[0]!r}")
+    return sorted(names, key=lambda name: (name == SHOWN_AS, ITERATION in results[name].dims))
+
+
+def _of_trials(results: xr.Dataset, of: Iterable[str] | None) -> xr.DataArray:
+    """An empty string for each trial."""
+    import xarray as xr
+
+    names = _names(results, of)
+    dims = [dim for dim in results.dims if any(_is_of_trials(dim, results[name]) for name in names)]
+    coords = {dim: results[dim] for dim in dims}
+    return xr.DataArray(np.full([results.sizes[dim] for dim in dims], ""), coords, dims)
+
+
+def _wrong(results: xr.Dataset, of: Iterable[str] | None) -> Iterator[tuple[Any, xr.DataArray]]:
+    """Variables with numbers that are not finite or messages, and where, those with the best reason last."""
+    import xarray as xr
+
+    for name in _names(results, of):
+        values = results[name]
+        if name == SHOWN_AS and values.dtype.kind in "UO":
+            wrong = values != ""
+        elif values.dtype.kind in "fc":
+            wrong = xr.apply_ufunc(lambda x: ~np.isfinite(x), values) & ~_absent(values)
+        else:
+            continue
+        if wrong.any():
+            yield name, wrong
 
 
 def kept_of(keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, Any], np.ndarray]:
@@ -113,10 +139,16 @@ def kept_of(keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct]) 
             found[name] = np.zeros((grid.total, *like.shape), like.dtype)
             continue
         values = grid.flat(keep[name].transpose(*grid.dims, ...).values)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             found[name] = values.astype(like.dtype)
-        if found[name].shape[1:] != like.shape:
-            raise ValueError(f"keep: expected {name} of shape {like.shape} for each trial, got {values.shape[1:]}")
+            same = (found[name].astype(values.dtype) == values) | (
+                (values != values) & (found[name] != found[name])
+            )  # NaN
+        if found[name].shape[1:] != like.shape or not same[~again].all():
+            raise ValueError(
+                f"keep: expected {name} of {like.dtype}{list(like.shape)} for each trial, got {values.dtype}"
+                f"{list(values.shape[1:])}; pass what the earlier sweep returned"
+            )
     return found, again
 
 

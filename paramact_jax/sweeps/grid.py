@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -194,7 +195,8 @@ class Grid:
           ValueError: in one line, if the two have other axes or settings.
         """
         if set(self.dims) != set(other.dims) or self.points.keys() != other.points.keys():
-            raise ValueError(f"expected the axes {', '.join(other.dims)}, got {', '.join(self.dims)}")
+            mine, others = ([*x.dims[:-1], *x.points] for x in (self, other))
+            raise ValueError(f"expected the axes and settings {', '.join(others) or '(none)'}, got {', '.join(mine)}")
         at = np.unravel_index(np.arange(other.total), other.shape)
         found = np.zeros(other.total, np.int64)
         absent = np.zeros(other.total, bool)
@@ -210,11 +212,18 @@ class Grid:
         if dim == SEED:
             return self.seeds.tolist()
         if dim != POINT:
-            return self.axes[dim].labels.tolist()
-        return [
-            tuple(np.asarray(x.labels[i]).tobytes() if x.has(i) else None for x in self.points.values())
-            for i in self.order
-        ]
+            labels = self.axes[dim].labels
+            return [(labels.dtype.kind, repr(label)) for label in labels.tolist()]  # True is not 1, and -0.0 not 0.0
+        times: Counter[Any] = Counter()
+        found = []
+        for i in self.order:
+            of = [
+                (x.labels.dtype.kind, repr(x.labels[i].tolist())) if x.has(i) else None
+                for _, x in sorted(self.points.items())
+            ]
+            found.append((*of, times[tuple(of)]))  # equal points are told apart by their order
+            times[tuple(of)] += 1
+        return found
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
         """Returns the labels of all trials as arrays, and the names of what is static."""

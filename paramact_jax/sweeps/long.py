@@ -177,7 +177,7 @@ def long_sweep(
     form = options.forms([_repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
     results = of_all_choices([each["summarise"].outputs for each in traced])
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
-    check_results(results, seen, grid.dims)
+    check_results(results, seen, [*grid.dims, *grid.points])
     told = ("summarise", "observe") if marks else ("summarise",)
     returned = [{name: x for function in told for name, x in each[function].outputs.items()} for each in traced]
     programs = _Programs(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call)

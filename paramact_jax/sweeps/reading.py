@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from paramact_jax.sweeps.dataset import Results
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.settings import SEED, Column
 from paramact_jax.sweeps.storage.contents import EXTENSION, TASK, Contents, Sheet, sweeps_in
+from paramact_jax.sweeps.storage.layers import unlike
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differences
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def read(directory: Path | str) -> xr.Dataset:
     """Returns the results in a sweep's directory, as far as they are there.
 
     Any process may read at any time, also while others write: no lock is needed, and no device is used. With what was
-    added by `extend=True`, and of all tasks of `part=`.
+    added by `extend=True`, the trials of the last such call, and those of all tasks of `part=`.
 
     Args:
       directory: of `sweep` or `long_sweep`.
@@ -43,7 +45,7 @@ def read(directory: Path | str) -> xr.Dataset:
       ...     read(directory).identical(results)
       True
     """
-    return _read(Path(directory))[0]
+    return _read(_path(directory))[0]
 
 
 def merge(*directories: Path | str) -> xr.Dataset:
@@ -67,18 +69,24 @@ def merge(*directories: Path | str) -> xr.Dataset:
     """
     if not directories:
         raise ValueError("merge: expected at least one directory, got none")
-    each = [_read(Path(directory)) for directory in directories]
+    each = [_read(_path(directory)) for directory in directories]
     for directory, (found, _, told) in zip(directories, each, strict=True):
-        if told:
+        if "unfinished" in found.attrs:
             raise ValueError(
-                f"merge: expected finished trials in {directory}, got {found.attrs.get('unfinished')} that are not, of "
+                f"merge: expected finished trials in {directory}, got {found.attrs['unfinished']} that are not, of "
                 f"{told}; finish them, or use read, which returns what is there"
             )
     return each[0][0] if len(each) == 1 else _union([Path(directory) for directory in directories])
 
 
+def _path(directory: Path | str) -> Path:
+    if not isinstance(directory, str | os.PathLike):
+        raise ValueError(f"directory: expected the path of a sweep's directory, got {directory!r}")
+    return Path(directory)
+
+
 def _read(directory: Path) -> tuple[xr.Dataset, Grid, str]:
-    """The results, their grid, and what is not finished; empty if everything is."""
+    """The results, their grid, and the names of what is not finished."""
     several = _sheets(directory)
     tasks = [(contents, sheet) for contents, sheet in several if TASK.fullmatch(contents.directory.name)]
     last = several[-1][1]
@@ -89,7 +97,8 @@ def _read(directory: Path) -> tuple[xr.Dataset, Grid, str]:
             continue
         for positions, arrays in contents.finished(sheet, grid):
             results.put(positions, arrays)
-        if sum(map(len, contents.parts())) < sheet.grid.trials:
+        own = grid.matching(sheet.grid)[sheet.grid.positions(range(sheet.grid.trials))]
+        if not results.have[own[own >= 0]].all():
             missing.append(contents.directory.name)
         _put_noted(results, contents, sheet, grid)
     if tasks:
@@ -97,7 +106,7 @@ def _read(directory: Path) -> tuple[xr.Dataset, Grid, str]:
         there = {contents.directory.name for contents, _ in tasks}
         missing += [name for i in range(count) if (name := f"task-{i}-of-{count}") not in there]
     found = results.dataset(grid, last)
-    return found, grid, ", ".join(missing) if "unfinished" in found.attrs else ""
+    return found, grid, ", ".join(missing)
 
 
 def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
@@ -106,6 +115,8 @@ def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
     for path in sweeps_in(directory):
         contents = Contents(path)
         if (sheet := contents.sheet()) is None:
+            if EXTENSION.fullmatch(path.name):  # it has just begun
+                continue
             raise DirectoryRefusedError(
                 f"directory: expected a sweep with its labels, got {path} without; make the sweep's call once more, "
                 f"which writes them"
@@ -133,7 +144,9 @@ def _put_noted(results: Results, contents: Contents, sheet: Sheet, grid: Grid) -
         arrays = contents.load(state.path, "what it noted is left out") if state.part not in finished else None
         noted = {key: x for key, x in (arrays or {}).items() if ":" in key}
         if noted:
-            results.note(grid.matching(sheet.grid)[sheet.grid.positions(state.part)], noted)
+            positions = grid.matching(sheet.grid)[sheet.grid.positions(state.part)]
+            here = positions >= 0
+            results.note(positions[here], {key: x[here] for key, x in noted.items()})
 
 
 def _shapes(sheet: Sheet) -> dict[str, jax.ShapeDtypeStruct]:
@@ -144,15 +157,10 @@ def _union(directories: list[Path]) -> xr.Dataset:
     """The results of sweeps of other seeds or values as one product."""
     several = [item for directory in directories for item in _sheets(directory)]
     first, sheet = several[0]
-    allowed = ("seeds", "task", "chunk")
     for contents, other in several:
-        rest = [
-            name
-            for name in differences(first.entries, contents.entries)
-            if name not in allowed and not name.startswith(("axes.", "points."))
-        ]
-        if rest or other.grid.points or EXTENSION.fullmatch(contents.directory.name):
-            told = "; ".join(rest) or "points or extensions"
+        told = unlike(first.entries, contents.entries, ("seeds", "task", "chunk"))
+        if told or other.grid.points or EXTENSION.fullmatch(contents.directory.name):
+            told = told or "points or extensions"
             raise ValueError(
                 f"merge: expected sweeps that differ in seeds and values of axes, got {first.directory} and "
                 f"{contents.directory}, which differ in {told}; merge them alone"

@@ -105,6 +105,7 @@ def _point_column(name: str, points: Sequence[Mapping[str, Any]], static: bool) 
     numbers = None if static else _numbers(given)
     if numbers is None:
         labels = _array_of([_label(where, value) for value in given], where)
+        _check_told_apart(where, labels, given)
         filler: Any = "" if labels.dtype.kind == "U" else np.nan
         values: Any = given
     else:
@@ -117,6 +118,19 @@ def _point_column(name: str, points: Sequence[Mapping[str, Any]], static: bool) 
         spread = spread.astype(float)
     spread[~present] = filler
     return Column(spread, tuple(values[i] for i in at) if numbers is None else values[at], present)
+
+
+def _check_told_apart(where: str, labels: np.ndarray, values: Sequence[Any]) -> None:
+    """Refuse two values with one label."""
+    first: dict[Any, Any] = {}
+    for label, value in zip(labels.tolist(), values, strict=True):
+        other = first.setdefault(label, value)
+        plain = isinstance(value, str | bool | int | float | np.generic | None)
+        if other is not value and not (plain and type(other) is type(value) and other == value):
+            raise ValueError(
+                f"{where}: expected values that are told apart by their names, got two that are called {label!r}; give "
+                f"functions a __name__ of their own, or pass strings and look the value up"
+            )
 
 
 def _axis(where: str, values: Any, static: bool) -> Column:

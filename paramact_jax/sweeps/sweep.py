@@ -165,7 +165,7 @@ def sweep(
     forms = options.forms(programs)
     each = [shapes(program.outputs) for program in programs]
     results = of_all_choices(each)
-    check_results(results, {}, grid.dims)
+    check_results(results, {}, [*grid.dims, *grid.points])
     placed = share(shared, options.mesh)
 
     @functools.cache  # to find equal programs takes longer than some sweeps

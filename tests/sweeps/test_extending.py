@@ -168,6 +168,80 @@ def test_sweeps_of_other_seeds_and_values_are_merged(tmp_path, whole):
         merge(*(tmp_path / str(i) for i in range(3)))
 
 
+def test_sweeps_of_other_static_values_are_merged(tmp_path, whole):
+    for power in (2, 4):
+        sweep(train_one, range(6), axes=AXES["axes"], static_axes={"power": [power]}, directory=tmp_path / str(power))
+    assert merge(tmp_path / "2", tmp_path / "4").identical(whole)
+    sweep(train_one, range(6), axes=AXES["axes"], static_axes={"power": [5]}, count=4, directory=tmp_path / "5")
+    with pytest.raises(ValueError, match=r"differ in settings.count"):
+        merge(tmp_path / "2", tmp_path / "5")
+
+
+def test_a_damaged_part_is_run_again_and_not_merged(tmp_path, whole):
+    for task in range(2):
+        sweep(train_one, range(6), **AXES, part=(task, 2), directory=tmp_path / "tasks")
+    sweep(train_one, range(4), **AXES, directory=tmp_path / "one")
+    for path in (*tmp_path.glob("tasks/task-1-of-2/trials-*"), *tmp_path.glob("one/trials-*")):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match="left out"), pytest.raises(ValueError, match=r"got 18 .* of task-1-of-2"):
+        merge(tmp_path / "tasks")
+    with pytest.warns(RuntimeWarning, match="left out"):
+        assert sweep(train_one, range(6), **AXES, directory=tmp_path / "one", extend=True).identical(whole)
+
+
+def test_equal_points_are_told_apart(tmp_path):
+    points = {"rate": [0.1, 0.2, 0.1]}
+    wanted = sweep(train_one, range(2), points=points, directory=tmp_path / "one")
+    for task in range(2):
+        sweep(train_one, range(2), points=points, directory=tmp_path / "tasks", part=(task, 2))
+    assert read(tmp_path / "one").identical(wanted)
+    assert merge(tmp_path / "tasks").identical(wanted)
+
+
+def test_results_lie_in_the_order_of_the_axes(tmp_path):
+    def cell(key, a, b):
+        return 10 * a + b
+
+    axes = {"a": [1.0, 2.0], "b": [3.0, 4.0, 5.0]}
+    turned = dict(reversed(axes.items()))
+    sweep(cell, range(2), axes=axes, directory=tmp_path)
+    with pytest.raises(ValueError, match="differs in order of axes: a, b stored, b, a now"):
+        sweep(cell, range(2), axes=turned, directory=tmp_path)
+    found = sweep(cell, range(2), axes=turned, directory=tmp_path, extend=True, on_plan=pytest.fail)
+    assert found.identical(sweep(cell, range(2), axes=turned))
+
+
+def test_a_label_means_one_program(tmp_path):
+    def two(b):
+        return {"static_axes": {"g": {"a": jnp.sin, "b": b}}, "directory": tmp_path, "extend": True}
+
+    def one(key, g, x=1.0):
+        return g(x)
+
+    sweep(one, [0], static_axes={"g": {"a": jnp.sin}}, directory=tmp_path)
+    sweep(one, [0], **two(jnp.cos))
+    with pytest.raises(ValueError, match=r"extension-1 with another program of train_one\[g=b\]"):
+        sweep(one, [0, 1], **two(jnp.tan))
+    with pytest.raises(ValueError, match="with another program of"):
+        sweep(one, [0], **two(jnp.cos), axes={"x": [1.0]})
+    assert read(tmp_path)["result"].sizes == {"g": 2, "seed": 1}
+
+
+def test_programs_of_another_form_are_added(tmp_path):
+    def one(key, width):
+        w = jax.random.normal(key, (width, width)) / width
+        return lax.fori_loop(0, 3, lambda _, w: w - 0.1 * jnp.tanh(w @ w), w).sum()
+
+    sweep(one, range(3), static_axes={"width": [4]}, directory=tmp_path)
+    plans, options = calls({"directory": tmp_path, "extend": True})
+    found = sweep(one, range(3), static_axes={"width": [4, 70]}, **options)
+    assert found.identical(sweep(one, range(3), static_axes={"width": [4, 70]}))
+    assert found.attrs["form"] == "one kernel, trials last, blocks of 64; a trial at a time"
+    assert plans[0].remaining == 3
+
+
 def test_what_is_no_sweep_is_not_read(tmp_path):
     with pytest.raises(ValueError, match="directory: expected one of a sweep"):
         read(tmp_path / "nothing")

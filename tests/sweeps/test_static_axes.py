@@ -156,6 +156,11 @@ REFUSED = {
     "empty point": ({"points": [{}]}, "points: expected a dict of settings for each point, got {}"),
     "bare": ({"points": 3}, "points: expected lists by name"),
     "dim": ({"points": {"seed": [1]}}, "points: expected settings of other names than 'seed'"),
+    "one name": (
+        {"points": [{"act": jnp.sin}, {"act": functools.wraps(jnp.sin)(lambda x: 2 * x)}]},
+        "points: act: expected values that are told apart by their names, got two that are called 'sin'",
+    ),
+    "a result": ({"points": {"loss": [1.0]}}, "got 'loss'"),
     "axis and point": (
         {"points": {"act": ["a"]}, "axes": {"act": ["a"]}},
         "act: expected an axis or a",

@@ -67,7 +67,11 @@ def describe_sweep(
     accelerators, and on CPUs the number of threads, over which XLA's library of matrix products splits long sums
     (not of trials last in one kernel, which does not call it).
     """
-    found = {"format": _FORMAT, "form": str(form)}
+    found = {"format": _FORMAT}
+    if len(set(form)) == 1:
+        found["form"] = str(form)
+    else:
+        found |= {f"form of [{choice.name}]": str(own) for choice, own in zip(grid.choices, form, strict=True)}
     found |= {"seeds": _seeds(grid.seeds)}
     found |= {f"axes.{name}": describe_value(labels) for name, labels in grid.labels.items()}
     for name, column in grid.points.items():
@@ -103,9 +107,11 @@ def _machine(mesh: Mesh, form: Forms, chunk: int) -> dict[str, str]:
     if device.platform != "cpu":
         return found | {"device": device.device_kind, "devices": str(mesh.size), "chunk": str(chunk)}
     found["processor"] = processor()  # code is generated for it
-    if form.kernel:
-        return found | {"one kernel": one_kernel()}
-    return found | {"threads": str(max(usable_cores(), jax.local_device_count()))}
+    if any(own.kernel for own in form):
+        found["one kernel"] = one_kernel()
+    if not form.kernel:
+        found["threads"] = str(max(usable_cores(), jax.local_device_count()))
+    return found
 
 
 def _seeds(seeds: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy as np
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import Configuration
 from paramact_jax.sweeps.storage.contents import LABELS, MANIFEST, Contents, Sheet, read_sheet, sweeps_in
-from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differences
+from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differences, with_order
 from paramact_jax.sweeps.storage.store import Store
 
 GROWING = ("seeds", "iterations", "iterations_per_call", "chunk")
+"""Entries in which what is added may differ from what is there."""
+COMING = ("form", "one kernel", "threads")
+"""Entries that may be there in one of the two only: programs of another form are added."""
 
 
 class Layers:
@@ -60,22 +63,32 @@ class Layers:
         """The directory of the same configuration, or a new one beside those that are there."""
         there = sweeps_in(self._root)
         stored = [Contents(path) for path in there]
-        same = [i for i, contents in enumerate(stored) if contents.entries == configuration.entries]
+        same = [i for i, contents in enumerate(stored) if not differences(contents.entries, configuration.entries)]
         if not same and not extend:  # refused by the store, which tells what differs
             with contextlib.suppress(DirectoryRefusedError):
                 _check_growth(stored[0], configuration)
                 self._could_grow = True
             return self._root
-        if not same:
-            _check_growth(stored[0], configuration)
         for contents in stored[: same[0]] if same else stored:
-            sheet = contents.sheet()
-            if sheet is None:
+            _check_growth(contents, configuration)
+            if (sheet := contents.sheet()) is not None:
+                self._earlier.append((contents, sheet))
+                try:
+                    self._sheet.grid.matching(sheet.grid)
+                except ValueError as error:
+                    raise DirectoryRefusedError(f"extend: {error}; name another directory") from error
+            elif contents is stored[0]:
                 raise DirectoryRefusedError(
                     f"extend: expected a sweep with its labels, got {contents.directory} without; make the stored call "
                     f"once more, which writes them, and then this one"
                 )
-            self._earlier.append((contents, sheet))
+        if self._earlier and (made := self._earlier[0][1].about["iterations"] or 0) > (
+            now := self._sheet.about["iterations"] or 0
+        ):
+            raise DirectoryRefusedError(
+                f"extend: expected at least the {made} iterations that {self._root} has, got {now}; name another "
+                f"directory for fewer"
+            )
         return there[same[0]] if same else self._root / f"extension-{len(there)}"
 
     def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
@@ -155,28 +168,42 @@ def _same(some: np.ndarray | None, others: np.ndarray | None) -> bool:
 
 def _check_growth(stored: Contents, configuration: Configuration) -> None:
     """Refuse, in one line, what differs in more than the trials and their number of iterations."""
-    entries = configuration.entries
-    programs = {name for name in {**stored.entries, **entries} if _is_program(name, {**stored.entries, **entries})}
-    grown = {
-        name
-        for name in differences(stored.entries, entries)
-        if name in GROWING
-        or name.startswith(("axes.", "points."))
-        or (name in programs and not (name in stored.entries and name in entries))
-    }
-    if rest := [name for name in differences(stored.entries, entries) if name not in grown]:
-        told = "; ".join(f"{name}: {stored.entries.get(name)} stored, {entries.get(name)} now" for name in rest)
+    if told := unlike(stored.entries, configuration.entries):
         raise DirectoryRefusedError(
             f"extend: expected other seeds, values or more iterations only, got {stored.directory} with another "
             f"{told}; name another directory"
         )
-    made, now = (int(x.get("iterations", 0)) for x in (stored.entries, entries))
-    if made > now:
-        raise DirectoryRefusedError(
-            f"extend: expected at least the {made} iterations that {stored.directory} has, got {now}; name another "
-            f"directory for fewer"
+
+
+def unlike(some: Mapping[str, str], others: Mapping[str, str], growing: Collection[str] = GROWING) -> str:
+    """Returns in what two sweeps differ other than their trials, for a message; an empty string, if in nothing.
+
+    Args:
+      some: a configuration.
+      others: another one.
+      growing: names of entries that do not count, besides those of axes and points.
+    """
+    there, now = (with_order({**x, **_forms(x)}) for x in (some, others))
+    rest = [
+        name
+        for name in differences(there, now)
+        if not (
+            name in growing
+            or name.startswith(("axes.", "points.", "order of axes"))
+            or ((name in COMING or _is_program(name)) and not (name in there and name in now))
         )
+    ]
+    return "; ".join(
+        f"program of {name}" if _is_program(name) else f"{name}: {there.get(name)} stored, {now.get(name)} now"
+        for name in rest
+    )
 
 
-def _is_program(name: str, entries: Mapping[str, str]) -> bool:
-    return entries[name].startswith("sha256:") and not name.startswith(("axes.", "points.", "settings."))
+def _is_program(name: str) -> bool:
+    return name.partition("[")[0] in ("train_one", "init", "step", "summarise", "observe", "stop", "form of ")
+
+
+def _forms(entries: Mapping[str, str]) -> dict[str, str]:
+    """The form of each program, where they share one."""
+    names = [name for name in entries if name.startswith(("train_one[", "step["))]
+    return {name.replace(name.partition("[")[0], "form of ", 1): entries["form"] for name in names if "form" in entries}

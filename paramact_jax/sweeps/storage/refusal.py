@@ -43,6 +43,7 @@ def compare(
             f"with that version, read its trials-*.npz with paramact_jax.sweeps.storage.atomic.read_arrays, or name "
             f"another directory"
         )
+    stored, now = with_order(stored), with_order(now)
     if names := differences(stored, now):
         names.sort(key=lambda name: name in programs)  # last, as a change of other things shows in programs too
         changes = "; ".join(f"{name}: {_change(name, stored, now, texts, programs)}" for name in names)
@@ -52,8 +53,15 @@ def compare(
         )
 
 
+def with_order(entries: Mapping[str, str]) -> dict[str, str]:
+    """Returns a configuration with one more entry: the order of its axes, in which results are stored."""
+    axes = [name.removeprefix("axes.") for name in entries if name.startswith("axes.")]
+    return {**entries, **({"order of axes": ", ".join(axes)} if len(axes) > 1 else {})}
+
+
 def differences(stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Returns the names of the entries in which two configurations differ."""
+    stored, now = with_order(stored), with_order(now)
     return [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
 
 

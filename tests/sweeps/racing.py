@@ -1,6 +1,6 @@
 """Processes that fight for one directory without locks of the system, and are killed while they have it.
 
-    python -m tests.sweeps.racing DIRECTORY SECONDS
+    python -m tests.sweeps.racing DIRECTORY KILLS
 
 Prints how often one had it, how often one was killed then, how often two had it at once, and what is left in it.
 """
@@ -43,12 +43,16 @@ def note(path):
         file.write(b".")
 
 
-def fight(directory, until):
-    """Has the directory as often as it can, and is killed one time in three."""
+def size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def fight(directory, kills):
+    """Has the directory as often as it can, and is killed one time in three, until there were so many kills."""
     random.seed()
     lock._read, Path.unlink, Path.open = map(hesitating, (lock._read, Path.unlink, Path.open))
     own, inside = directory / "own", directory / "inside"
-    while time.perf_counter() < until:
+    while size(directory / "killed") < kills:
         try:
             held = lock.Lock(own)
         except DirectoryRefusedError:
@@ -66,16 +70,15 @@ def fight(directory, until):
 
 
 def main():
-    directory, seconds = Path(sys.argv[1]), float(sys.argv[2])
+    directory, kills = Path(sys.argv[1]), int(sys.argv[2])
     lock._lock = no_locks
     (directory / "own").mkdir()
-    until = time.perf_counter() + seconds
     running = 0
-    while running or time.perf_counter() < until:
-        while running < PROCESSES and time.perf_counter() < until:
+    while running or size(directory / "killed") < kills:
+        while running < PROCESSES and size(directory / "killed") < kills:
             if os.fork() == 0:
                 try:
-                    fight(directory, until)
+                    fight(directory, kills)
                 except FileNotFoundError:  # `inside`, which the other one of two has removed
                     note(directory / "both")
                 os._exit(0)
@@ -83,8 +86,7 @@ def main():
         os.wait()
         running -= 1
     lock.Lock(directory / "own").release()  # also after the last one that was killed
-    counts = [path.stat().st_size if path.exists() else 0 for path in map(directory.joinpath, NOTES)]
-    print(*counts, *sorted(path.name for path in (directory / "own").iterdir()))
+    print(*(size(directory / name) for name in NOTES), *sorted(path.name for path in (directory / "own").iterdir()))
 
 
 if __name__ == "__main__":

@@ -176,6 +176,14 @@ def test_a_full_disk_leaves_no_file(tmp_path, no_locks, monkeypatch):
     assert files(tmp_path) == ["lock"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+def test_a_process_that_vanishes_between_two_questions_has_ended(monkeypatch):
+    holder, there = lock.Holder.here(), [True]
+    monkeypatch.setattr(lock, "_started", lambda process: "ended" if there[0] else "")
+    monkeypatch.setattr(lock.os, "kill", lambda process, number: there.clear() or there.append(False))
+    assert holder._replace(started="1").has_ended()
+
+
 @linux
 @pytest.mark.slow
 def test_a_forked_process_does_not_release_what_its_parent_has(tmp_path):
@@ -188,13 +196,12 @@ def test_a_forked_process_does_not_release_what_its_parent_has(tmp_path):
 
 
 @linux
-@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_never_do_two_have_it(tmp_path, seconds):
+@pytest.mark.parametrize("kills", [20, pytest.param(600, marks=pytest.mark.slow)])
+def test_never_do_two_have_it(tmp_path, kills):
     """Five processes, each of which is killed one time in three while it has the directory; see racing.py."""
-    command = [sys.executable, "-m", "tests.sweeps.racing", str(tmp_path), str(seconds)]
+    command = [sys.executable, "-m", "tests.sweeps.racing", str(tmp_path), str(kills)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
     had, killed, both = map(int, said[:3])
-    assert had > 10 * seconds
-    assert killed > 3 * seconds
+    assert had > killed >= kills
     assert both == 0
     assert said[3:] == ["lock"]

@@ -61,13 +61,13 @@ class Holder(NamedTuple):
         """Returns whether the process certainly lives no longer; nobody knows that on another machine."""
         if (self.host, self.system) != (platform.node(), _system()) or sys.platform == "win32":
             return False
+        started = _started(self.process)  # asked first: if the process vanishes meanwhile, the next question tells
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:
             return True
         except OSError:  # a process of another user
             pass
-        started = _started(self.process)
         return bool(self.started and started) and self.started != started  # the number is that of a later process
 
 

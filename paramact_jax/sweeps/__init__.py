@@ -11,12 +11,14 @@ from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import OverTrials
+from paramact_jax.sweeps.watch import Observed, to_csv, to_jsonl
 
 __all__ = [
     "BLOCK",
     "FORMS",
     "DirectoryRefusedError",
     "Form",
+    "Observed",
     "OverTrials",
     "Plan",
     "Progress",
@@ -25,6 +27,8 @@ __all__ = [
     "initialise_distributed",
     "long_sweep",
     "sweep",
+    "to_csv",
+    "to_jsonl",
     "trial_key",
     "use_all_cores",
     "use_compilation_cache",

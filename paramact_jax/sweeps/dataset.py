@@ -143,15 +143,16 @@ def to_dataset(
         return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
 
     data: dict[str, Any] = {
-        name: ((*grid.dims, *dims(name, array.ndim - 1)), _widened(array).reshape(*grid.shape, *array.shape[1:]))
+        name: ((*grid.dims, *dims(name, array.ndim - 1)), widened(array).reshape(*grid.shape, *array.shape[1:]))
         for name, array in arrays.items()
     }
-    coords: dict[str, Any] = {name: _widened(values) for name, values in grid.labels.items()}
+    coords: dict[str, Any] = {name: widened(values) for name, values in grid.labels.items()}
     coords |= {SEED: grid.seeds.astype(np.int64)} | ({ITERATION: list(marks)} if observed else {})
     return xr.Dataset(data, coords=coords, attrs={"form": str(form)})
 
 
-def _widened(array: np.ndarray) -> np.ndarray:
+def widened(array: np.ndarray) -> np.ndarray:
+    """Returns an array in a dtype of NumPy's own, see `to_dataset`."""
     if array.dtype.isbuiltin != 2:  # 2: registered with NumPy by another package
         return array
     if jnp.issubdtype(array.dtype, jnp.floating):

@@ -18,7 +18,8 @@ from jax.sharding import Mesh
 from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import ITERATION, Shapes, check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.dataset import ITERATION, Shapes, check_results, joined, named, of_all_choices, widened
+from paramact_jax.sweeps.distributed import first_does
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
@@ -29,6 +30,7 @@ from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
 from paramact_jax.sweeps.trials import Together, share, together
+from paramact_jax.sweeps.watch import Observed, labels_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +85,7 @@ def long_sweep(
     mesh: Mesh | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_observed: Callable[[Observed], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Run `iterations` steps of a training for every seed at every point of the axes.
@@ -110,6 +113,10 @@ def long_sweep(
       mesh: as in `sweep`.
       on_plan: as in `sweep`.
       on_progress: as in `sweep`, but `done` counts iterations times trials.
+      on_observed: called with what is observed of the trials of a call, as soon as it is, see `Observed`; `to_csv` and
+        `to_jsonl` make functions that write it to a file. Of several processes only the first calls it. What is found
+        in the directory is not told again, but what was observed after the last saved state is. An error that it
+        raises ends the sweep; what was saved is kept.
       settings: as in `sweep`.
 
     Returns:
@@ -154,6 +161,9 @@ def long_sweep(
         on_progress=on_progress,
         seconds_between_saves=seconds_between_saves,
     )
+    if on_observed is not None and not (callable(on_observed) and observe_every):
+        got = f"{on_observed!r}" if observe_every else "a training without `observe`"
+        raise ValueError(f"on_observed: expected a function, and a training with `observe`, got {got}; leave it out")
     if iterations_per_call is None:
         per_call = max(-(-iterations // 100), 1)
     else:
@@ -170,7 +180,9 @@ def long_sweep(
         raise ValueError(f"results: expected names other than {ITERATIONS!r}, those of each trial; rename it")
     check_results({**results, **counted}, seen, grid.dims)
     programs = _Programs(
-        traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call, stop_every=stop_every
+        *(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call),
+        stop_every=stop_every,
+        on_observed=on_observed,
     )
     work = Work(
         form,
@@ -234,7 +246,9 @@ class _Programs:
         per_call: int,
         *,
         stop_every: int | None = None,
+        on_observed: Callable[[Observed], None] | None = None,
     ) -> None:
+        self._on_observed = on_observed
         self._iterations, self._per_call, self._stop_every = iterations, per_call, stop_every
         self._traced, self._grid, self._form, self._mesh = traced, grid, form, mesh
         self._results, self._seen, self._marks = results, seen, marks
@@ -373,6 +387,9 @@ class _Programs:
         def note() -> None:
             if len(noted) < len(self._marks) and self._marks[len(noted)] == done:
                 noted.append(told("observe", self._seen))
+                if (tell := self._on_observed) is not None:
+                    values = {name: widened(x) for name, x in noted[-1].items()}
+                    first_does(lambda: tell(Observed(done, labels_of(self._grid, call.part), values)))
 
         note()
         while done < self._iterations:

@@ -15,24 +15,25 @@ TRIALS = (128, 1_024, 10_240, 102_400)
 
 @dataclasses.dataclass(frozen=True)
 class BenchSweeps:
-    """Measure a sweep against the number of trials and devices, and eight trainings by every way to run their trials.
+    """Measure sweeps: against the number of trials and devices, by every way to run trials, and with early stops.
 
     The numbers of trials are 128 to 102,400, those of devices 1 and 2. The trainings are written as users write them,
     and the default of pa.sweep is compared with jit(vmap), jit(lax.map) and every form of a sweep. On the default
-    backend. About 10 minutes on 2 cores. Prints tables, and writes nothing but the file that --json names. Example:
+    backend. Early stops are those of XOR(10). About 10 minutes on 2 cores. Prints tables, and writes nothing but the
+    file that --json names. Example:
     python -m experiments bench sweeps --parts trainings --trainings deep CNN --rounds 5
     """
 
     rounds: int = 3
     """Times that each size, or each training by each contestant, is measured."""
-    parts: tuple[Literal["trials", "trainings"], ...] = ("trials", "trainings")
-    """Which of the two to measure."""
+    parts: tuple[Literal["trials", "trainings", "stopping"], ...] = ("trials", "trainings", "stopping")
+    """Which of the three to measure."""
     trials: tuple[int, ...] = TRIALS
     """Numbers of trials, rising; multiples of 128 are not filled up."""
     trainings: tuple[str, ...] = ()
     """Parts of the names of the trainings to run (default: all)."""
     small: bool = False
-    """Whether to run 3 iterations of 8 trials of each training only, to see that all of them run."""
+    """Whether to run a few iterations of 8 trials of each training only, to see that all of them run."""
     json: Path | None = None
     """Write the times, the machine and the versions to this new file, too."""
 
@@ -48,9 +49,9 @@ class BenchSweeps:
         if not self.trials or self.trials[0] < 1 or list(self.trials) != sorted(set(self.trials)):
             raise ValueError(f"--trials: expected rising numbers >= 1, got {' '.join(map(str, self.trials)) or 'none'}")
         if not self.parts:
-            raise ValueError("--parts: expected trials, trainings or both, got none")
+            raise ValueError("--parts: expected some of trials, trainings, stopping, got none")
         use_all_cores()
-        from experiments.bench import forms, sweeps
+        from experiments.bench import forms, stopping, sweeps
         from experiments.bench.trainings import chosen
 
         trainings = [training.small() if self.small else training for training in chosen(self.trainings)]
@@ -64,6 +65,9 @@ class BenchSweeps:
             if "trainings" in self.parts:
                 result |= forms.measure(trainings, rounds=self.rounds, on_progress=say)
                 tables.append(forms.render(result))
+            if "stopping" in self.parts:
+                result |= stopping.measure(rounds=self.rounds, on_progress=say, small=self.small)
+                tables.append(stopping.render(result))
             show("\n".join(tables), result, self.json)
 
         return work

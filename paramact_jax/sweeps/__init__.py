@@ -16,12 +16,14 @@ from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 from paramact_jax.sweeps.summary import summary, to_dataframe
 from paramact_jax.sweeps.sweep import sweep
 from paramact_jax.sweeps.trials import OverTrials
+from paramact_jax.sweeps.watch import Observed, to_csv, to_jsonl
 
 __all__ = [
     "BLOCK",
     "FORMS",
     "DirectoryRefusedError",
     "Form",
+    "Observed",
     "OverTrials",
     "Plan",
     "Progress",
@@ -40,7 +42,9 @@ __all__ = [
     "sobol",
     "summary",
     "sweep",
+    "to_csv",
     "to_dataframe",
+    "to_jsonl",
     "trial_key",
     "uniform",
     "use_all_cores",

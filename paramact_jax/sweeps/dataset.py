@@ -167,22 +167,23 @@ def to_dataset(
     data: dict[str, Any] = {
         name: (
             (*grid.dims, *dims(name, array.ndim - 1)),
-            grid.in_shape(_widened(array)),
+            grid.in_shape(widened(array)),
             {ABSENT: json.dumps(list(absent[name]))} if name in absent else {},
         )
         for name, array in arrays.items()
         if name != ERROR
     }
-    coords: dict[str, Any] = {name: _widened(values) for name, values in grid.labels.items()}
+    coords: dict[str, Any] = {name: widened(values) for name, values in grid.labels.items()}
     if grid.points:
         coords |= {POINT: np.arange(len(grid.order))}
         for name, column in grid.points.items():
-            coords[name] = ((POINT, *_own_dims(name, column.labels.ndim - 1)), _widened(column.labels))
+            coords[name] = ((POINT, *_own_dims(name, column.labels.ndim - 1)), widened(column.labels))
     coords |= {SEED: grid.seeds.astype(np.int64)} | ({ITERATION: list(marks)} if observed else {})
     return xr.Dataset(data, coords=coords, attrs={"form": str(form)})
 
 
-def _widened(array: np.ndarray) -> np.ndarray:
+def widened(array: np.ndarray) -> np.ndarray:
+    """Returns an array in a dtype of NumPy's own, see `to_dataset`."""
     if array.dtype.isbuiltin != 2:  # 2: registered with NumPy by another package
         return array
     if jnp.issubdtype(array.dtype, jnp.floating):
@@ -250,7 +251,7 @@ class Results:
         about = {name: sheet.about[name] for name in ("observed", "marks", "absent")}
         if self.have.all():
             return to_dataset(grid, self.arrays, sheet.about["form"], **about)
-        arrays = {name: _with_gaps(name, _widened(array), ~self.have) for name, array in self.arrays.items()}
+        arrays = {name: _with_gaps(name, widened(array), ~self.have) for name, array in self.arrays.items()}
         for name, positions, mark, x in self._noted:
             arrays[name][positions, mark] = x
         found = to_dataset(grid, arrays, sheet.about["form"], **about)

@@ -164,6 +164,16 @@ class Grid:
                 found[name][here] = values[along[name] if name in along else self.order[along[POINT]]]
         return {"seed": seeds, "axes": found}
 
+    def labels_of(self, part: range) -> dict[str, np.ndarray]:
+        """What the trials of a part are called: the values of axes and of points' settings, and the seed."""
+        at = np.arange(part.start, part.stop) if self.selected is None else self.selected[part.start : part.stop]
+        along = dict(zip(self.dims, np.unravel_index(at, self.shape), strict=True))
+        point = {POINT: self.order[along[POINT]]} if self.points else {}
+        flat = {name: column.labels for name, column in self.points.items() if column.labels.ndim == 1}
+        of_points = {name: labels[point[POINT]] for name, labels in flat.items()}
+        of_axes = {name: labels[along[name]] for name, labels in self.labels.items()}
+        return {**of_axes, **point, **of_points, SEED: self.seeds[along[SEED]].astype(np.int64)}
+
     def one(self, choice: int = 0) -> dict[str, Any]:
         """Shapes and dtypes of one trial of `part`."""
         values = {name: np.asarray(self._column(name).values) for name in self.choices[choice].traced}

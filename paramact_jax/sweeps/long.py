@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
@@ -17,17 +18,20 @@ from jax.sharding import Mesh
 from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, named, of_all_choices, widened
+from paramact_jax.sweeps.distributed import first_does
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form, Forms
 from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.settings import ITERATION
+from paramact_jax.sweeps.stopping import ITERATIONS, RUNNING, STOP, STOPPED, STOPPED_AT, STOPS, Standing, check_stop
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
 from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
 from paramact_jax.sweeps.trials import Together, most_memory, share, together
+from paramact_jax.sweeps.watch import Observed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,12 +58,15 @@ class Training:
         stays a branch. On an accelerator the branches are known before, and none of them costs time.
       summarise: (state, **settings) -> results: any tree of arrays.
       observe: (state, **settings) -> what to note of a state on the way, any tree of arrays; see `observe_every`.
+      stop: (state, **settings) -> whether the trial is trained no more, one boolean; see `stop_every`. No comparison
+        with NaN is true, so of trials that converge or diverge: `~jnp.isfinite(loss) | (loss < 1e-3)`.
     """
 
     init: Callable[..., Any]
     step: Callable[..., Any]
     summarise: Callable[..., Any]
     observe: Callable[..., Any] | None = None
+    stop: Callable[..., Any] | None = None
 
 
 def long_sweep(
@@ -74,6 +81,7 @@ def long_sweep(
     chunk: int | None = None,
     iterations_per_call: int | None = None,
     observe_every: int | None = None,
+    stop_every: int | None = None,
     directory: Path | str | None = None,
     seconds_between_saves: float = 30.0,
     time_limit: float | None = None,
@@ -86,6 +94,7 @@ def long_sweep(
     keep_states: bool = True,
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_observed: Callable[[Observed], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
     """Run `iterations` steps of a training for every seed at every point of the axes.
@@ -106,6 +115,9 @@ def long_sweep(
         kernel, in the last digit.
       observe_every: iterations between two calls of `training.observe`, beginning with the initial state and ending
         with the last. What it returns has one more dim, "iteration", before its own.
+      stop_every: iterations between two calls of `training.stop`, the first after so many. Where it is true, the state
+        of the trial stays as it is then: it is observed and summarised as such. On a CPU, such trials take no more
+        time. The results have one more variable, "iterations": those that each trial made.
       directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
       seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last, or
         the sweep is to end.
@@ -119,6 +131,10 @@ def long_sweep(
       keep_states: whether those states are kept in `directory`.
       on_plan: as in `sweep`.
       on_progress: as in `sweep`, but `done` counts iterations times trials.
+      on_observed: called with what is observed of the trials of a call, as soon as it is, see `Observed`; `to_csv` and
+        `to_jsonl` make functions that write it to a file. Of several processes only the first calls it. What is found
+        in the directory is not told again, but what was observed after the last saved state is. An error that it
+        raises ends the sweep; what was saved is kept.
       settings: as in `sweep`.
 
     Returns:
@@ -142,8 +158,10 @@ def long_sweep(
     functions: dict[str, Any] = {
         field.name: getattr(training, field.name, None) for field in dataclasses.fields(Training)
     }
-    if functions["observe"] is None:
-        del functions["observe"]
+    for name, every in (("observe", observe_every), ("stop", stop_every)):
+        _check_both(name, functions[name], every)
+        if functions[name] is None:
+            del functions[name]
     check_call(functions)
     grid = make_grid(axes, seeds, static_axes=static_axes, points=points, static=static_argnames, settings=settings)
     provided = {"step": ITERATION} if has_parameter(training.step, ITERATION) else {}
@@ -165,11 +183,14 @@ def long_sweep(
         seconds_between_saves=seconds_between_saves,
         time_limit=time_limit,
     )
+    if on_observed is not None and not (callable(on_observed) and observe_every):
+        got = f"{on_observed!r}" if observe_every else "a training without `observe`"
+        raise ValueError(f"on_observed: expected a function, and a training with `observe`, got {got}; leave it out")
     if iterations_per_call is None:
         per_call = max(-(-iterations // 100), 1)
     else:
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
-    marks = _marks(training, iterations, observe_every)
+    marks = [] if observe_every is None else [*range(0, iterations, observe_every), iterations]
     shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
     traced = [
         _trace(functions, grid.one(i), shapes_of(shared), choice.settings) for i, choice in enumerate(grid.choices)
@@ -177,14 +198,22 @@ def long_sweep(
     form = options.forms([_repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
     results = of_all_choices([each["summarise"].outputs for each in traced])
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
-    check_results(results, seen, [*grid.dims, *grid.points])
+    counted = {ITERATIONS: jax.ShapeDtypeStruct((), np.int32)} if stop_every else {}
+    if counted.keys() & {**results, **seen}:
+        raise ValueError(f"results: expected names other than {ITERATIONS!r}, those of each trial; rename it")
+    check_results({**results, **counted}, seen, [*grid.dims, *grid.points])
     told = ("summarise", "observe") if marks else ("summarise",)
     returned = [{name: x for function in told for name, x in each[function].outputs.items()} for each in traced]
-    programs = _Programs(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call)
-    programs.keep_states = keep_states
+    programs = _Programs(
+        *(traced, grid, shared, form, options.mesh, results, seen, marks, iterations, per_call),
+        stop_every=stop_every,
+        on_observed=on_observed,
+        keep_states=keep_states,
+    )
     work = Work(
         form,
-        {**results} | {name: jax.ShapeDtypeStruct((len(marks), *x.shape), x.dtype) for name, x in seen.items()},
+        {**results, **counted}
+        | {name: jax.ShapeDtypeStruct((len(marks), *x.shape), x.dtype) for name, x in seen.items()},
         units=max(iterations, 1),
         bytes_for=programs.bytes_for,
         run=programs.run,
@@ -202,21 +231,21 @@ def long_sweep(
         chunk=options.chunk,
         iterations=iterations,
         observe_every=observe_every,
+        stop_every=stop_every,
         iterations_per_call=per_call if host_counts(form, options.mesh) else None,
     )
     return execute(grid, work, configuration, options)
 
 
-def _marks(training: Training, iterations: int, every: int | None) -> list[int]:
-    """The iterations after which to observe."""
-    if (training.observe is None) != (every is None):
+def _check_both(name: str, function: Any, every: int | None) -> None:
+    """Refuse a function that is called on the way without a number of iterations, or the other way round."""
+    if (function is None) != (every is None):
         raise ValueError(
-            f"observe_every: expected a number of iterations with a training that has `observe`, and none without, got "
+            f"{name}_every: expected a number of iterations with a training that has `{name}`, and none without, got "
             f"{every!r}; give both or neither"
         )
-    if every is None:
-        return []
-    return [*range(0, iterations, check_count("observe_every", every, 1)), iterations]
+    if every is not None:
+        check_count(f"{name}_every", every, 1)
 
 
 def host_counts(form: Forms, mesh: Mesh) -> bool:
@@ -243,15 +272,21 @@ class _Programs:
         marks: Sequence[int],
         iterations: int,
         per_call: int,
+        *,
+        stop_every: int | None = None,
+        on_observed: Callable[[Observed], None] | None = None,
+        keep_states: bool = True,
     ) -> None:
-        self._iterations, self._per_call = iterations, per_call
+        self._on_observed = on_observed
+        self._iterations, self._per_call, self._stop_every = iterations, per_call, stop_every
         self._traced, self._grid, self._forms, self._mesh = traced, grid, form, mesh
         self._results, self._seen, self._marks = results, seen, marks
         self._given = settings
-        self.keep_states = True
+        self._keep_states = keep_states
         self._made: dict[Any, Together] = {}
         self._often: dict[tuple[int, ...], frozenset[tuple[tuple[Choice, ...], int]]] = {}
         self._counts = host_counts(form, mesh)
+        self._on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     @functools.cached_property
     def _settings(self) -> Any:
@@ -264,7 +299,7 @@ class _Programs:
         key = name, tuple(choices)
         if key not in self._made:
             forms = self._forms_of(choices)
-            if name == "init" and self._mesh.devices.flat[0].platform == "cpu":
+            if name == "init" and self._on_cpu:
                 # drawing random numbers compiles in half the time for a trial at a time
                 forms = (Form("alone", 1),) * len(choices)
             self._made[key] = together(tuple(self._traced[i][name] for i in choices), forms, self._mesh)
@@ -277,9 +312,9 @@ class _Programs:
             steps = [self._traced[i]["step"] for i in choices]
             if count is not None:
                 steps = [self._known[i].with_branches(taken) for i, taken in zip(choices, branches, strict=True)]
-            programs = tuple(
-                _repeated(step, self._grid.one(i), self._given, count) for i, step in zip(choices, steps, strict=True)
-            )
+            stops = self._stop_every is not None
+            each = zip(choices, steps, strict=True)
+            programs = tuple(_repeated(step, self._grid.one(i), self._given, count, stops=stops) for i, step in each)
             self._made[key] = together(programs, self._forms_of(choices), self._mesh, donate=True)
         return self._made[key]
 
@@ -335,10 +370,13 @@ class _Programs:
     def _until(self, done: int) -> int:
         """Where the call that begins after so many iterations ends."""
         later = [mark for mark in self._marks if mark > done][:1]
+        if self._stop_every is not None:
+            later.append((done // self._stop_every + 1) * self._stop_every)
         return min(self._iterations, done + self._per_call, *later)
 
     def bytes_for(self, grid: Grid, trials: int) -> int:
         """Bytes on each device while so many trials run: of the programs the one that takes most."""
+        stopped = {STOPPED: STOPS[STOP]} if self._stop_every else {}
         lowered = []
         for choices, counts in grid.of_calls(trials):
             ones = [self._grid.one(i) for i in choices]
@@ -346,9 +384,9 @@ class _Programs:
             standing = [{"state": state, "axes": one["axes"]} for state, one in zip(states, ones, strict=True)]
             for name in self._traced[0]:
                 over = self._over(name, choices) if name != "step" else self._advance(choices)
-                blocks = over.blocks_of(ones if name == "init" else standing, counts)
+                given = {"init": ones, "step": [each | stopped for each in standing]}.get(name, standing)
                 shared = self._settings if name != "step" else (self._settings, np.int32(0), np.int32(0))
-                lowered.append(over.lowered(blocks, shared))
+                lowered.append(over.lowered(over.blocks_of(given, counts), shared))
         return most_memory(lowered)
 
     def run(self, call: Call) -> Arrays:
@@ -365,33 +403,51 @@ class _Programs:
             states, noted = from_named(call.begun.state, [self._traced[i]["init"].outputs for i in choices])
             done = call.begun.iteration
         whole = [{"state": state, "axes": piece["axes"]} for state, piece in zip(states, first, strict=True)]
-        standing = self._advance(choices).place(whole, room=call.room)
+        stopped_at = None
+        if self._stop_every:
+            stopped_at = call.begun.state[STOPPED_AT] if call.begun else np.full(sum(counts), RUNNING, np.int32)
+        place = functools.partial(self._advance(choices).place, room=call.room)
+        blocks = [form.block * self._mesh.size for form in self._forms_of(choices)] if self._on_cpu else None
+        standing = Standing(whole, counts, stopped_at, place, blocks)
         del states, whole
 
-        def told(name: str, shapes: Shapes) -> Arrays:
-            made = self._over(name, choices)(standing, self._settings, trials=counts)
-            return joined(Together.collect(made, counts), shapes, counts)
+        def told(name: str, shapes: Shapes, trials: Sequence[int] = counts) -> Arrays:
+            made = self._over(name, choices)(standing.trials(), self._settings, trials=trials)
+            return standing.in_order(joined(Together.collect(made, counts), shapes, counts))
 
         def gather() -> Arrays:
-            return to_named(Together.collect([each["state"] for each in standing], counts), noted)
+            stopped = {} if standing.stopped_at is None else {STOPPED_AT: standing.stopped_at}
+            return to_named(standing.states(), noted) | stopped
 
         def note() -> None:
             if len(noted) < len(self._marks) and self._marks[len(noted)] == done:
                 noted.append(told("observe", self._seen))
+                if (tell := self._on_observed) is not None:
+                    values = {name: widened(x) for name, x in noted[-1].items()}
+                    first_does(lambda: tell(Observed(done, call.grid.labels_of(call.part), values)))
 
         note()
         while done < self._iterations:
+            if self._stop_every and done and done % self._stop_every == 0:
+                standing.stop(told(STOP, STOPS, standing.running)[STOP], done)
+            if standing.ended:
+                break
             for end, advance in self._calls(choices, done, self._until(done)):
                 shared = self._settings, np.int32(done), np.int32(end)
-                standing, done = advance(standing, shared, trials=counts), end
-            jax.block_until_ready(standing)
+                standing.blocks, done = advance(standing.blocks, shared, trials=standing.running), end
+            jax.block_until_ready(standing.blocks)
             note()
             if done < self._iterations:  # after the last come the results
                 call.checkpoints.save_state(call.part, done, gather, at_once=call.ends())
                 call.on_units(done)
-        if self.keep_states:
-            call.checkpoints.save_final(call.part, done, gather)
+        while len(noted) < len(self._marks):  # all have stopped
+            done = self._marks[len(noted)]
+            note()
+        if self._keep_states:
+            call.checkpoints.save_final(call.part, self._iterations, gather)
         found = told("summarise", self._results)
+        if standing.stopped_at is not None:
+            found[ITERATIONS] = np.where((at := standing.stopped_at) == RUNNING, np.int32(self._iterations), at)
         return found | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}
 
 
@@ -420,15 +476,24 @@ def _trace(
             called(functions[name], unpack(trial["state"]), trial["axes"], settings), what=name
         )
 
+    def stop(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
+        return check_stop(called(functions[STOP], unpack(trial["state"]), trial["axes"], settings))
+
     with afresh():
         begun = trace(init, one, settings)
         standing = {"state": begun.outputs, "axes": one["axes"]}
         iteration = jax.ShapeDtypeStruct((), np.int32)
-        rest = {name: trace(of_state(name), standing, settings) for name in functions if name not in ("init", "step")}
+        rest = {
+            name: trace(stop if name == STOP else of_state(name), standing, settings)
+            for name in functions
+            if name not in ("init", "step")
+        }
         return {"init": begun, "step": trace(step, standing, settings, iteration)} | rest
 
 
-def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any], count: int | None = None) -> Program:
+def _repeated(
+    step: Program, one: dict[str, Any], settings: Mapping[str, Any], count: int | None = None, *, stops: bool = False
+) -> Program:
     """The repetition of a step from one iteration to another. Parts of the state that it leaves alone stay outside.
 
     Args:
@@ -436,6 +501,7 @@ def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any], c
       one: shapes of a trial.
       settings: of the sweep.
       count: of iterations, if the program is to know it; the iteration to which it goes does not count then.
+      stops: whether a trial has another part, "stopped": whether its state stays.
 
     Returns:
       From {"state", "axes"} to the same later, so that the later one can take the place of the first.
@@ -453,17 +519,20 @@ def _repeated(step: Program, one: dict[str, Any], settings: Mapping[str, Any], c
             return jax.tree.unflatten(structure, [next(rest) if c else x for c, x in zip(changes, leaves, strict=True)])
 
         def again(iteration: jax.Array, changed: Sequence[Any]) -> list[Any]:
-            after = jax.tree.leaves(step(trial | {"state": whole(changed)}, settings, iteration))
+            after = jax.tree.leaves(step({"state": whole(changed), "axes": trial["axes"]}, settings, iteration))
             return [x for c, x in zip(changes, after, strict=True) if c]
 
-        changed = [x for c, x in zip(changes, leaves, strict=True) if c]
+        changed = before = [x for c, x in zip(changes, leaves, strict=True) if c]
         if count == 1:
             changed = again(begin, changed)
         elif count is not None:
             changed = lax.fori_loop(0, count, lambda i, changed: again(begin + i, changed), changed)
         else:
             changed = lax.fori_loop(begin, end, again, changed)
+        if stops:
+            changed = [jnp.where(trial[STOPPED], x, y) for x, y in zip(before, changed, strict=True)]
         return trial | {"state": whole(changed)}
 
     number = jax.ShapeDtypeStruct((), np.int32)
-    return trace(advance, {"state": step.outputs, "axes": one["axes"]}, (shapes_of(settings), number, number))
+    trial = {"state": step.outputs, "axes": one["axes"]} | ({STOPPED: STOPS[STOP]} if stops else {})
+    return trace(advance, trial, (shapes_of(settings), number, number))

@@ -24,22 +24,24 @@ from paramact_jax.sweeps.kernels import LoopKernels, Target, target_of
 class OverTrials:
     """`fn(trial, shared)` of one trial, as a compiled function of all trials.
 
-    A block of trials in one of the forms of `Form`; `jax.lax.map` over a device's blocks (on an accelerator: `jax.vmap`
-    over them, or one kernel for each loop, see `sweeps.kernels`); `jax.shard_map` over the devices. Every block has the
+    A block of trials in one of the forms of `Form`; a loop over a device's blocks (on an accelerator: `jax.vmap` over
+    them, or one kernel for each loop, see `sweeps.kernels`); `jax.shard_map` over the devices. Every block has the
     same shape, the last one padded, and runs the same machine code: on one kind of CPU a trial's result is bit for bit
     the same whatever the number of trials or devices.
     Forms are rounded differently: each code generator turns other products and sums into one operation. So the bits of
     one form are to be compared with those of the same form.
 
     Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., block), trials on the
-    last axis, where small arrays are fast; for kernels of an accelerator in one block for each device. Results of one
-    OverTrials are arguments of the next with as large blocks.
+    last axis, where small arrays are fast; for kernels of an accelerator in one block for each device. The devices are
+    dealt the blocks in turn, so that each has as many, however few are wanted. Results of one OverTrials are arguments
+    of the next with as large blocks.
 
     Args:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
       form: how a block is carried out; `choose` finds the fastest. By default batched, by `jax.vmap`.
       mesh: mesh of one axis over the devices to use, by default all of the default backend.
-      donate: whether the results take the place of the blocks in memory, which are then of no more use.
+      donate: whether the results take the place of the blocks in memory, which are then of no more use. They are of
+        the same kind, and blocks that are not computed stay.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -72,21 +74,22 @@ class OverTrials:
                 return jax.tree.map(lambda x: x[None], made)
             if not on_cpu:
                 return jax.vmap(traced, in_axes=(0, None))(blocks, shared)
-            if kernel:
-                return jax.lax.map(lambda block: traced(block, shared), blocks)
             here = len(jax.tree.leaves(blocks)[0])
-            first = (jax.lax.axis_index(TRIALS) * here + jnp.arange(here)) * form.block
+            if kernel and here == 1:  # XLA would simplify a loop over one block, and aborts on a kernel within that
+                blocks = jax.tree.map(lambda x: jnp.concatenate([x, x]), blocks)
+            made = blocks
+            if not donate:
+                one = jax.eval_shape(traced, jax.tree.map(lambda x: x[0], blocks), shared)
+                made = jax.tree.map(lambda x: jnp.zeros((max(here, 2) if kernel else here, *x.shape), x.dtype), one)
+            wanted = -(-trials // form.block) - jax.lax.axis_index(TRIALS)  # every so many devices one is here
 
-            def unless_filled_up(numbered: tuple[jax.Array, Any]) -> Any:
-                number, own = numbered
-                nothing = jax.eval_shape(traced, own, shared)
-                return jax.lax.cond(
-                    number < trials,
-                    lambda: traced(own, shared),
-                    lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing),
-                )
+            def one_more(i: jax.Array, made: Any) -> Any:
+                given = made if donate else blocks
+                own = traced(jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), given), shared)
+                return jax.tree.map(lambda x, block: jax.lax.dynamic_update_index_in_dim(x, block, i, 0), made, own)
 
-            return jax.lax.map(unless_filled_up, (first, blocks))
+            made = jax.lax.fori_loop(0, jnp.clip(-(-wanted // self.mesh.size), 0, here), one_more, made)
+            return jax.tree.map(lambda x: x[:here], made)
 
         self.sharded = jax.shard_map(
             of_device,
@@ -104,7 +107,7 @@ class OverTrials:
           blocks: as `place` made them, or another OverTrials.
           shared: as `share` made them.
           trials: how many are not mere filling up, by default all. Blocks of nothing else cost no time on a CPU; what
-            stands in them then is of no meaning.
+            stands in them then is of no meaning, unless they are donated.
         """
         return self._program(blocks, shared, _count(trials))
 
@@ -142,7 +145,8 @@ class OverTrials:
             blocks, block = self._blocks(max(len(x), room))
             missing = blocks * block - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-            return put(np.moveaxis(filled.reshape(blocks, block, *x.shape[1:]), 1, -1), self._sharding)
+            dealt = filled.reshape(blocks // self.mesh.size, self.mesh.size, block, *x.shape[1:]).swapaxes(0, 1)
+            return put(np.moveaxis(dealt.reshape(blocks, block, *x.shape[1:]), 1, -1), self._sharding)
 
         return jax.tree.map(to_blocks, trials)
 
@@ -271,7 +275,10 @@ def together(programs: tuple[Program, ...], forms: tuple[Form, ...], mesh: Mesh,
 def _fetched(blocks: Any, trials: int) -> Any:
     def to_trials(x: Any) -> np.ndarray:
         moved = np.moveaxis(fetch(x), -1, 1)
-        return moved.reshape(moved.shape[0] * moved.shape[1], *moved.shape[2:])[:trials]
+        blocks, block, *own = moved.shape
+        devices = x.sharding.num_devices
+        dealt = moved.reshape(devices, blocks // devices, block, *own).swapaxes(0, 1)
+        return dealt.reshape(blocks * block, *own)[:trials]
 
     return jax.tree.map(to_trials, blocks)
 

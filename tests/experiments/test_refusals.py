@@ -160,7 +160,7 @@ REFUSALS = [
     ("bench activations --rounds 0", "--rounds: expected"),
     ("bench activations --json no/such/directory/x.json", "--json: expected"),
     ("bench sweeps --trainings nothing", "--trainings: expected a part of one of deep narrow network, "),
-    ("bench sweeps --parts", "--parts: expected trials, trainings or both, got none"),
+    ("bench sweeps --parts", "--parts: expected some of trials, trainings, stopping, got none"),
     ("bench sweeps --rounds 0", "--rounds: expected"),
 ]
 

@@ -59,6 +59,7 @@ def describe_sweep(
     chunk: int,
     iterations: int | None = None,
     observe_every: int | None = None,
+    stop_every: int | None = None,
     iterations_per_call: int | None = None,
 ) -> Configuration:
     """The configuration of a sweep whose trials are computed by these programs.
@@ -84,6 +85,7 @@ def describe_sweep(
     steps = {
         "iterations": iterations,
         "observe_every": observe_every,
+        "stop_every": stop_every,
         "iterations_per_call": iterations_per_call,
     }
     found |= {name: str(number) for name, number in steps.items() if number is not None}

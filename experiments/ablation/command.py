@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.ablation.design import BASES, CONDITIONS
+from experiments.ablation.design import BASES
 from experiments.digits import Data
 from experiments.mnist import protocol as mnist
 from experiments.xor10 import protocol as xor10
@@ -67,10 +67,10 @@ class AblationXor10:
         def train(progress: SweepProgress) -> xr.Dataset:
             from experiments.ablation.xor10 import run
 
-            return run(protocol, on_progress=progress.advanced)
+            return run(protocol, progress=progress)
 
         config = _config(self.protocol, protocol)
-        return lambda: _run(out, "ablation-xor10", config, protocol.iterations, train, contextlib.nullcontext())
+        return lambda: _run(out, "ablation-xor10", config, train, contextlib.nullcontext())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +134,7 @@ class AblationMnist:
             return run(protocol, digits, directory=run_directory.kept(out), progress=progress)
 
         unfinished = run_directory.unfinished(out, config)
-        return lambda: _run(out, "ablation-mnist", config, self.steps * self.seeds, train, unfinished)
+        return lambda: _run(out, "ablation-mnist", config, train, unfinished)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,6 @@ def _run(
     out: Path,
     experiment: str,
     config: dict[str, Any],
-    iterations: int,
     train: Callable[[SweepProgress], xr.Dataset],
     unfinished: AbstractContextManager[Any],
 ) -> None:
@@ -183,7 +182,7 @@ def _run(
 
     start()
     begin = time.perf_counter()
-    with unfinished, SweepProgress(len(config["activations"]) * len(CONDITIONS), iterations) as progress:
+    with unfinished, SweepProgress() as progress:
         records = train(progress)
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}

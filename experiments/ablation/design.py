@@ -17,22 +17,25 @@ class Condition:
       description: in one line.
       plain: whether the plain function is trained; else the parametric one.
       learned: whether a and b are trained.
-      initial_a: start value of a; None: 1.5 over the steepest slope [P, section 4.1].
+      unit: whether a starts at 1; else at 1.5 over the steepest slope [P, section 4.1].
     """
 
     name: str
     description: str
     plain: bool = False
     learned: bool = True
-    initial_a: float | None = None
+    unit: bool = False
 
 
 CONDITIONS = (
     Condition("gain, learned", "a = 1.5 / steepest slope and b = 0 at the start, both learned, as in [P]"),
     Condition("gain, frozen", "the same start values, kept", learned=False),
-    Condition("unit, learned", "a = 1, b = 0 at the start, both learned", initial_a=1.0),
+    Condition("unit, learned", "a = 1, b = 0 at the start, both learned", unit=True),
     Condition("plain", "the function without a and b", plain=True, learned=False),
 )
+NAMES = [condition.name for condition in CONDITIONS]
+POINTS = [{"plain": c.plain, "learned": c.learned, "unit": c.unit} for c in CONDITIONS]
+"""The conditions as points of a sweep."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,11 @@ EFFECTS = (
 )
 
 
-def trained_as(base: str, condition: Condition) -> str:
+def trained_as(base: str, plain: bool) -> str:
     """The name in the catalogue of what is trained."""
-    return BASES[base] if condition.plain else base
+    return BASES[base] if plain else base
+
+
+def trainings(bases: tuple[str, ...]) -> list[str]:
+    """What is trained, in the order of a sweep."""
+    return [f"{trained_as(base, condition.plain)}: {condition.name}" for base in bases for condition in CONDITIONS]

@@ -7,15 +7,17 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jax
 import xarray as xr
 
-from experiments.ablation.design import CONDITIONS, Condition, trained_as
+from experiments.ablation.design import NAMES, POINTS, trained_as, trainings
+from experiments.digits import images_of
 from experiments.mnist.protocol import Protocol
-from experiments.mnist.train import train
+from experiments.mnist.train import classifier
 from experiments.progress import SweepProgress
 from paramact_jax.datasets import Digits
-from paramact_jax.training import Schedule
+from paramact_jax.sweeps import Training, long_sweep
+from paramact_jax.training import Classifier, Schedule
 
 _VARIABLES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after so many steps"),
@@ -23,16 +25,24 @@ _VARIABLES = {
 }
 
 
-def protocol_of(protocol: Protocol, condition: Condition) -> Protocol:
-    """The protocol of one condition, from one whose activations are the parametric functions."""
-    rate = protocol.learning_rate if condition.learned else 0.0
-    return dataclasses.replace(
-        protocol,
-        activations=tuple(trained_as(base, condition) for base in protocol.activations),
-        initial_a=condition.initial_a,
-        learning_rate_a=rate,
-        learning_rate_b=rate,
-    )
+def training(protocol: Protocol, images: int) -> Training:
+    """The training of one network, see `Classifier`, of a function `base` at one of `POINTS`, with images `data`."""
+
+    def own(base: str, plain: bool, unit: bool) -> Classifier:
+        started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
+        return classifier(trained_as(base, plain), started, images)
+
+    def init(key: jax.Array, base: str, plain: bool, unit: bool, data: Any) -> Any:
+        return own(base, plain, unit).init(key, data["train_images"], data["train_labels"])
+
+    def step(state: Any, iteration: Any, base: str, plain: bool, unit: bool, learned: Any, rate: Any, data: Any) -> Any:
+        rates = {"learning_rate": rate, "learning_rate_a": learned * rate, "learning_rate_b": learned * rate}
+        return own(base, plain, unit).step(state, iteration, **data, **rates)
+
+    def summarise(state: Any, base: str, plain: bool, unit: bool, data: Any) -> Any:
+        return own(base, plain, unit).summarise(state, **data)
+
+    return Training(init, step, summarise)
 
 
 def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepProgress) -> xr.Dataset:
@@ -44,33 +54,27 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
       directory: where to go on from after an interruption.
       progress: is told of every call, and of what had been trained before.
     """
-    found: dict[str, list[Any]] = {name: [] for name in _VARIABLES}
-    for base in protocol.activations:
-        of_base = []
-        for condition in CONDITIONS:
-            name = f"{trained_as(base, condition)}: {condition.name}"
-            of_base.append(
-                train(
-                    trained_as(base, condition),
-                    protocol_of(protocol, condition),
-                    digits,
-                    directory=directory / f"{base}-{condition.name.replace(', ', '-')}",
-                    on_progress=functools.partial(progress.advanced, name),
-                )
-            )
-            progress.through(name)
-        for variable, (key, _) in _VARIABLES.items():
-            found[variable].append([results[key].values for results in of_base])
+    found = long_sweep(
+        training(protocol, len(digits.train_labels)),
+        range(protocol.first_seed, protocol.first_seed + protocol.seeds),
+        iterations=protocol.steps,
+        static_axes={"base": protocol.activations},
+        points=POINTS,
+        static_argnames=("plain", "unit"),
+        chunk=protocol.seeds,
+        block=1,
+        directory=directory / "networks",
+        on_plan=progress.planned,
+        on_progress=functools.partial(progress.swept, trainings(protocol.activations)),
+        data=images_of(digits),
+        rate=protocol.learning_rate,
+    )
+    found = found.drop_vars(POINTS[0]).rename(point="condition").assign_coords(condition=NAMES)
     return xr.Dataset(
         {
-            variable: (("base", "condition", "seed", "test_step"), np.array(values), {"description": description})
-            for (variable, values), (_, description) in zip(found.items(), _VARIABLES.values(), strict=True)
+            name: found[key].rename({f"{key}_dim_0": "test_step"}).assign_attrs(description=text)
+            for name, (key, text) in _VARIABLES.items()
         },
-        coords={
-            "base": list(protocol.activations),
-            "condition": [condition.name for condition in CONDITIONS],
-            "seed": np.arange(protocol.seeds, dtype=np.int64) + protocol.first_seed,
-            "test_step": Schedule(protocol.steps, protocol.test_every, protocol.train_every).test_steps,
-        },
+        coords={"test_step": Schedule(protocol.steps, protocol.test_every, protocol.train_every).test_steps},
         attrs={"problem": "mnist", "source": digits.source, "synthetic": int(digits.synthetic)},
     )

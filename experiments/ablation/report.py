@@ -172,8 +172,8 @@ def _level(outcome: Outcome, values: np.ndarray) -> list[str]:
 
 
 def _published(run: Run, outcome: Outcome, base: str, condition: Condition) -> str:
-    theirs = condition.plain or (condition.learned and condition.initial_a is None)
-    name = trained_as(base, condition)
+    theirs = condition.plain or (condition.learned and not condition.unit)
+    name = trained_as(base, condition.plain)
     found: list[str] = []
     config = run.manifest["config"]
     if not theirs or config["protocol"] != "recovered":

@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import functools
+from typing import Any
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 import xarray as xr
 
-from experiments.ablation.design import CONDITIONS, Condition, trained_as
+from experiments.ablation.design import NAMES, POINTS, trained_as, trainings
+from experiments.progress import SweepProgress
+from experiments.xor10 import train as xor10
 from experiments.xor10.protocol import Protocol
-from experiments.xor10.train import train
-from paramact_jax.sweeps import Progress
+from paramact_jax.activations import catalogue
+from paramact_jax.sweeps import Training, long_sweep
+from paramact_jax.training import Settings
 
 
-def protocol_of(protocol: Protocol, condition: Condition) -> Protocol:
-    """The protocol of one condition, from one whose activations are the parametric functions."""
-    return dataclasses.replace(
-        protocol,
-        activations=tuple(trained_as(base, condition) for base in protocol.activations),
-        initial_a=condition.initial_a,
-        activation_learning_rate=protocol.learning_rate if condition.learned else 0.0,
-    )
+def training() -> Training:
+    """The training of one trial, see `xor10.train.training`, of a function `base` at one of `POINTS`."""
+
+    def init(key: jax.Array, base: str, plain: bool, unit: jax.Array, std: Any) -> Any:
+        record = catalogue.get(trained_as(base, plain))
+        starts = {**record.params} if plain else {**record.params, "a": jnp.where(unit, 1.0, record.params["a"])}
+        return xor10.training(record).init(key, std, starts)
+
+    def step(state: Any, base: str, plain: bool, learned: jax.Array, settings: Settings) -> Any:
+        own = settings._replace(activation_learning_rate=learned * settings.learning_rate)
+        return xor10.training(catalogue.get(trained_as(base, plain))).step(state, own)
+
+    def summarise(state: Any, base: str, plain: bool, settings: Settings) -> Any:
+        return xor10.training(catalogue.get(trained_as(base, plain))).summarise(state, settings)
+
+    return Training(init, step, summarise)
 
 
-def run(protocol: Protocol, *, on_progress: Callable[[str, Progress], None]) -> xr.Dataset:
+def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
     """All trials under every condition.
 
     Args:
       protocol: the conditions of training, already checked.
-      on_progress: called with what is trained, after every chunk of it.
+      progress: is told of every chunk of iterations.
     """
-    losses, reached = [], []
-    for condition in CONDITIONS:
-
-        def report(name: str, chunk: Progress, condition: Condition = condition) -> None:
-            on_progress(f"{name}: {condition.name}", chunk)
-
-        trained = train(protocol_of(protocol, condition), on_progress=report)
-        losses.append([result.loss for result in trained.values()])
-        reached.append([result.reached_at for result in trained.values()])
-    loss, reached_at = (np.swapaxes(np.array(values), 0, 1) for values in (losses, reached))
-    dims = ("base", "condition", "seed")
+    found = long_sweep(
+        training(),
+        range(protocol.first_seed, protocol.first_seed + protocol.trials),
+        iterations=protocol.iterations,
+        static_axes={"base": protocol.activations},
+        points=POINTS,
+        static_argnames="plain",
+        chunk=protocol.trials,
+        iterations_per_call=xor10.CHUNK,
+        on_plan=progress.planned,
+        on_progress=functools.partial(progress.swept, trainings(protocol.activations)),
+        settings=xor10.settings_of(protocol),
+        std={"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)},
+    )
+    found = found.drop_vars(POINTS[0]).rename(point="condition").assign_coords(condition=NAMES)
+    loss, reached = found["loss"], found["reached_at"]
     return xr.Dataset(
         {
-            "final_loss": (dims, loss, {"description": "mean squared error over the 4 points after the last update"}),
-            "converged": (dims, loss < protocol.threshold, {"description": "final_loss < threshold"}),
-            "reached_at": (dims, reached_at, {"description": "updates made when first below the threshold; -1: never"}),
-        },
-        coords={
-            "base": list(protocol.activations),
-            "condition": [condition.name for condition in CONDITIONS],
-            "seed": np.arange(protocol.trials, dtype=np.int64) + protocol.first_seed,
+            "final_loss": loss.assign_attrs(description="mean squared error over the 4 points after the last update"),
+            "converged": (loss < protocol.threshold).assign_attrs(description="final_loss < threshold"),
+            "reached_at": reached.assign_attrs(description="updates made when first below the threshold; -1: never"),
         },
         attrs={"problem": "xor10", "threshold": protocol.threshold},
     )

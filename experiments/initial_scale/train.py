@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,24 @@ from flax import nnx
 
 from experiments.digits import images_of
 from experiments.initial_scale.protocol import BATCH, CLASSES, HIDDEN_LAYERS, PIXELS, Protocol, deviations
+from experiments.progress import SweepProgress
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.gradients import attribute
 from paramact_jax.gradients.units import histogram
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of, with_params
-from paramact_jax.sweeps import Progress, Training, long_sweep, sweep
+from paramact_jax.sweeps import Training, long_sweep, sweep
 from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
 from paramact_jax.training.classifier import State
 
 LOOKED_AT = 1_000
 """Training images that the networks are looked at with before training."""
 BINS = 40
+_SCORES = {
+    "test_loss": ("test.loss", "mean cross-entropy over all test images after so many steps"),
+    "test_accuracy": ("test.accuracy", "share of all test images whose digit has the largest output"),
+    "train_accuracy": ("train.accuracy", "share of all training images whose digit has the largest output"),
+}
 _UNBOUNDED = 3.0  # where the histogram ends of a function whose values have no bound
 
 
@@ -53,86 +59,123 @@ def scaled(params: Params, deviations: jax.Array) -> Params:
 
 
 @functools.lru_cache(maxsize=64)
-def training(activation: str, width: int, schedule: Schedule, images: int) -> tuple[Training, Classifier]:
-    """The training of one network, with `scale` an index into the setting `deviations` (scales, layers)."""
+def classifier(activation: str, width: int, schedule: Schedule, images: int) -> Classifier:
+    """The training of one network, from weights N(0, 1)."""
     record = catalogue.get(activation)
-    functions = Classifier(
+    return Classifier(
         network=lambda params, inputs: forward(params, inputs, record),
         initial=lambda key: params_of(model(activation, width, key)),
         batches=Minibatches(images, BATCH, "independent"),
         schedule=schedule,
     )
 
-    def init(
-        key: jax.Array, train_images: jax.Array, train_labels: jax.Array, deviations: jax.Array, scale: jax.Array
-    ) -> State:
-        state = functions.init(key, train_images, train_labels)
-        return state._replace(params=scaled(state.params, deviations[scale]))
-
-    return Training(init, functions.step, functions.summarise), functions
-
 
 def train(
-    activation: str,
+    activations: Sequence[str],
     protocol: Protocol,
     digits: Digits,
     *,
+    what: str,
     scales: Sequence[str],
     rates: Sequence[float],
     steps: int,
     directory: Path | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> xr.Dataset:
-    """Train all seeds from all scales at all learning rates: see `Classifier.summarise` for what is returned.
+    """Train all seeds of all activations from all scales at all learning rates.
 
     Args:
-      activation: name.
+      activations: names.
       protocol: the other conditions, already checked.
       digits: flattened images.
-      scales: some of the protocol's.
+      what: is trained, for the progress on the terminal.
+      scales: of the initial weights.
       rates: learning rates.
       steps: of gradient descent.
       directory: where to go on from after an interruption, see `long_sweep`.
-      on_progress: see `long_sweep`.
 
     Returns:
-      With dims scale (positions in `protocol.all_scales`), learning_rate, seed, ...
+      The scores, dims activation, scale, learning_rate, seed, step.
     """
     schedule = Schedule(steps, protocol.every, protocol.every)
-    functions, _ = training(activation, protocol.width, schedule, len(digits.train_labels))
-    return long_sweep(
-        functions,
-        _seeds(protocol),
-        iterations=steps,
-        axes={"scale": _positions(protocol, scales), "learning_rate": rates},
-        block=1,
-        directory=directory,
-        on_progress=on_progress,
-        deviations=_deviations(protocol),
-        **images_of(digits),
+
+    own = functools.partial(classifier, width=protocol.width, schedule=schedule, images=len(digits.train_labels))
+
+    def init(key: jax.Array, activation: str, deviations: jax.Array, data: Any) -> State:
+        state = own(activation).init(key, data["train_images"], data["train_labels"])
+        return state._replace(params=scaled(state.params, deviations))
+
+    def step(state: State, iteration: jax.Array, activation: str, data: Any, learning_rate: jax.Array) -> State:
+        return own(activation).step(state, iteration, **data, learning_rate=learning_rate)
+
+    def summarise(state: State, activation: str, data: Any) -> dict[str, Any]:
+        return own(activation).summarise(state, **data)
+
+    with SweepProgress() as progress:
+        found = long_sweep(
+            Training(init, step, summarise),
+            _seeds(protocol),
+            iterations=steps,
+            static_axes={"activation": activations},
+            points={"deviations": _deviations(scales, protocol)},
+            axes={"learning_rate": rates},
+            chunk=len(scales) * len(rates) * protocol.seeds,
+            block=1,
+            directory=directory,
+            on_plan=progress.planned,
+            on_progress=functools.partial(progress.swept, [f"{name}, {what}" for name in activations]),
+            data=images_of(digits),
+        )
+    found = _by_scale(found, scales)
+    return xr.Dataset(
+        {
+            name: found[key].rename({f"{key}_dim_0": "step"}).assign_attrs(description=text)
+            for name, (key, text) in _SCORES.items()
+        },
+        coords={"step": schedule.test_steps},
     )
 
 
-def before(activation: str, protocol: Protocol, digits: Digits) -> dict[str, np.ndarray]:
+def before(protocol: Protocol, digits: Digits) -> xr.Dataset:
     """The networks before training, on the first training images.
 
     Returns:
-      Arrays (scales, seeds, ...): `log_norm` of dL/dy^(l), l = 1 .. 5, and its `linear` and `activation` factors, see
-      `gradients.Decay`; of the values z of every hidden layer the `size` (root mean square) and the `spread` (root mean
-      square over nodes of their standard deviation over images); `histograms` of z, with `edges` (bins + 1,).
+      With dims activation, scale, seed, ..., all but the last named `before_...`: `log_norm` of dL/dy^(l), l = 1 .. 5,
+      and its `linear` and `activation` factors, see `gradients.Decay`; of the values z of every hidden layer the `size`
+      (root mean square), the `spread` (root mean square over nodes of their standard deviation over images) and the
+      `histogram`, whose bins' borders are `edge`.
     """
     schedule = Schedule(protocol.steps, protocol.every, protocol.every)
-    results = sweep(
-        _look(activation, protocol.width, schedule, len(digits.train_labels)),
+    # not traced within, which rounds otherwise
+    edges = {name: histogram_edges(catalogue.get(name)) for name in protocol.activations}
+
+    def look(
+        key: jax.Array, activation: str, deviations: jax.Array, images: jax.Array, labels: jax.Array
+    ) -> dict[str, jax.Array]:
+        record = catalogue.get(activation)
+        functions = classifier(activation, protocol.width, schedule, len(digits.train_labels))
+        params = scaled(functions.start(key)[0], deviations)
+        network = with_params(model(activation, protocol.width, key), params)
+        found = attribute(network, images, loss=lambda outputs: cross_entropy(outputs, labels))
+        z = jnp.stack([record.fn(y, **record.params) for y in forward_with_values(params, images, record)[1]])
+        return {
+            "before_log_norm": found.decay.log_norm,
+            "before_linear": found.decay.linear,
+            "before_activation": found.decay.activation,
+            "before_size": jnp.sqrt((z**2).mean((1, 2))),
+            "before_spread": jnp.sqrt(z.var(1).mean(1)),
+            "histogram": jnp.stack([histogram(layer, edges[activation]) for layer in z]),
+        }
+
+    found = sweep(
+        look,
         _seeds(protocol),
-        axes={"scale": _positions(protocol, protocol.scales)},
+        static_axes={"activation": protocol.activations},
+        points={"deviations": _deviations(protocol.scales, protocol)},
         block=1,
         images=digits.train_images[:LOOKED_AT],
         labels=digits.train_labels[:LOOKED_AT],
-        deviations=_deviations(protocol),
     )
-    edges = np.asarray(histogram_edges(catalogue.get(activation)))
-    return {str(name): values.values for name, values in results.items()} | {"edges": edges}
+    return _by_scale(found, protocol.scales).assign(edge=(("activation", "bound"), np.array(list(edges.values()))))
 
 
 def histogram_edges(record: Activation) -> jax.Array:
@@ -141,38 +184,12 @@ def histogram_edges(record: Activation) -> jax.Array:
     return jnp.linspace(max(low, -_UNBOUNDED), min(high, _UNBOUNDED), BINS + 1)
 
 
-@functools.lru_cache(maxsize=64)
-def _look(activation: str, width: int, schedule: Schedule, images: int) -> Callable[..., dict[str, jax.Array]]:
-    record = catalogue.get(activation)
-    edges = histogram_edges(record)
-    _, functions = training(activation, width, schedule, images)
-    blank = model(activation, width, jax.random.key(0))
-
-    def look(
-        key: jax.Array, images: jax.Array, labels: jax.Array, deviations: jax.Array, scale: jax.Array
-    ) -> dict[str, jax.Array]:
-        params = scaled(functions.start(key)[0], deviations[scale])
-        found = attribute(with_params(blank, params), images, loss=lambda outputs: cross_entropy(outputs, labels))
-        z = jnp.stack([record.fn(y, **record.params) for y in forward_with_values(params, images, record)[1]])
-        return {
-            "log_norm": found.decay.log_norm,
-            "linear": found.decay.linear,
-            "activation": found.decay.activation,
-            "size": jnp.sqrt((z**2).mean((1, 2))),
-            "spread": jnp.sqrt(z.var(1).mean(1)),
-            "histograms": jnp.stack([histogram(layer, edges) for layer in z]),
-        }
-
-    return look
+def _deviations(scales: Sequence[str], protocol: Protocol) -> np.ndarray[Any, Any]:
+    return np.array([deviations(scale, protocol.width) for scale in scales], np.float32)
 
 
-def _deviations(protocol: Protocol) -> np.ndarray[Any, Any]:
-    """Of all scales (scales, layers), so that sweeps over some of them share a program."""
-    return np.array([deviations(scale, protocol.width) for scale in protocol.all_scales], np.float32)
-
-
-def _positions(protocol: Protocol, scales: Sequence[str]) -> list[int]:
-    return [protocol.all_scales.index(scale) for scale in scales]
+def _by_scale(found: xr.Dataset, scales: Sequence[str]) -> xr.Dataset:
+    return found.drop_vars("deviations").rename(point="scale").assign_coords(scale=list(scales))
 
 
 def _seeds(protocol: Protocol) -> range:

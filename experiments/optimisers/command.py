@@ -60,7 +60,7 @@ class OptimisersXor10:
         def train(progress: SweepProgress) -> xr.Dataset:
             from experiments.optimisers.xor10 import run
 
-            return run(protocol, on_compiled=progress.compiled, on_progress=progress.advanced)
+            return run(protocol, progress=progress)
 
         config = dataclasses.asdict(protocol)
         return lambda: _run(out, "optimisers-xor10", protocol, config, train, contextlib.nullcontext())
@@ -164,9 +164,7 @@ def _run(
 
     start()
     begin = time.perf_counter()
-    cells = len(protocol.activations) * len(protocol.optimisers)
-    iterations = protocol.steps * protocol.seeds * len(protocol.rates)
-    with unfinished, SweepProgress(cells, iterations) as progress:
+    with unfinished, SweepProgress() as progress:
         records = train(progress).assign_attrs(choosing=protocol.choosing)
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from experiments.option_checks import check_each_once, check_first_seed, check_positive
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
 """The seven of [R], see `training.optimiser`."""
@@ -65,28 +60,6 @@ class Protocol:
         """The seeds of all networks."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
-    def to_dataset(self, values: Mapping[str, tuple[Any, str]], **attributes: Any) -> xr.Dataset:
-        """The labelled records of all cells.
-
-        Args:
-          values: by name the values of a variable, (rates, seeds) of one cell after the other, and its description.
-          attributes: of the records.
-        """
-        import numpy as np
-        import xarray as xr
-
-        coords: dict[str, Any] = {
-            "activation": list(self.activations),
-            "optimiser": list(self.optimisers),
-            "learning_rate": list(self.rates),
-            "seed": np.array(self.seed_range(), np.int64),
-        }
-        shape = [len(labels) for labels in coords.values()]
-        return xr.Dataset(
-            {
-                name: (list(coords), np.array(found).reshape(shape), {"description": description})
-                for name, (found, description) in values.items()
-            },
-            coords=coords,
-            attrs=attributes,
-        )
+    def cells(self) -> list[str]:
+        """The names of what is trained at all rates, in the order in which it is."""
+        return [f"{activation}, {optimiser}" for activation in self.activations for optimiser in self.optimisers]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
+import xarray as xr
 
 from experiments.digits import hold_out, images_of
 from experiments.mnist.protocol import PROTOCOLS, layers_of
@@ -17,17 +19,16 @@ from experiments.progress import SweepProgress
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import forward
 from paramact_jax.sweeps import Training, long_sweep
-from paramact_jax.training import cross_entropy, optimiser
+from paramact_jax.training import cross_entropy
+from paramact_jax.training import optimiser as rule_of
 from paramact_jax.training.minibatches import Order
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 _VARIABLES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after the last step"),
     "test_accuracy": ("test.accuracy", "share of all test images whose digit has the largest output"),
     "held_out_loss": ("held_out.loss", "mean cross-entropy over the training images kept back, after the last step"),
 }
+Data = Mapping[str, jax.Array]
 CONDITIONS = PROTOCOLS["recovered"]
 """Initial weights and batches."""
 
@@ -40,38 +41,36 @@ class State(NamedTuple):
     order: Order
 
 
-@functools.lru_cache(maxsize=64)
-def training(activation: str, optimiser_name: str, images: int) -> Training:
-    """One network, scored once, after its last step: on the whole way that would cost more than the training."""
-    records, _ = layers_of(activation)
-    functions = classifier(activation, CONDITIONS, images)
+def training(images: int) -> Training:
+    """One network, scored once, after its last step: on the whole way that would cost more than the training.
 
-    def init(key: jax.Array) -> State:
-        params, order = functions.start(key)
-        return State(params, optimiser(optimiser_name, params, 0.0).init(params), order)
+    Args:
+      images: to train with. They are the setting `data`, see `hold_out`; the others are the name of an activation, that
+        of an optimiser, and a learning rate.
+    """
+
+    def init(key: jax.Array, activation: str, optimiser: str) -> State:
+        params, order = classifier(activation, CONDITIONS, images).start(key)
+        return State(params, rule_of(optimiser, params, 0.0).init(params), order)
 
     def step(
-        state: State, iteration: jax.Array, train_images: jax.Array, train_labels: jax.Array, learning_rate: jax.Array
+        state: State, iteration: jax.Array, activation: str, optimiser: str, data: Data, learning_rate: jax.Array
     ) -> State:
-        order, chosen = functions.batches.draw(state.order, iteration)
+        order, chosen = classifier(activation, CONDITIONS, images).batches.draw(state.order, iteration)
+        records, _ = layers_of(activation)
 
         def loss(params: Any) -> jax.Array:
-            return cross_entropy(forward(params, train_images[chosen], records), train_labels[chosen])
+            return cross_entropy(forward(params, data["train_images"][chosen], records), data["train_labels"][chosen])
 
-        rule = optimiser(optimiser_name, state.params, learning_rate)
+        rule = rule_of(optimiser, state.params, learning_rate)
         changes, kept = rule.update(jax.grad(loss)(state.params), state.optimiser, state.params)
         return State(optax.apply_updates(state.params, changes), kept, order)
 
-    def summarise(
-        state: State,
-        test_images: jax.Array,
-        test_labels: jax.Array,
-        held_out_images: jax.Array,
-        held_out_labels: jax.Array,
-    ) -> dict[str, dict[str, jax.Array]]:
+    def summarise(state: State, activation: str, data: Data) -> dict[str, Any]:
+        score = classifier(activation, CONDITIONS, images).score
         return {
-            "test": functions.score(state.params, test_images, test_labels)._asdict(),
-            "held_out": functions.score(state.params, held_out_images, held_out_labels)._asdict(),
+            part: score(state.params, data[f"{part}_images"], data[f"{part}_labels"])._asdict()
+            for part in ("test", "held_out")
         }
 
     return Training(init, step, summarise)
@@ -86,23 +85,20 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
       directory: where to go on from after an interruption.
       progress: is told of every call, and of what had been trained before.
     """
-    found: dict[str, list[Any]] = {name: [] for name in _VARIABLES}
     digits, held_out = hold_out(digits)
-    for activation in protocol.activations:
-        for optimiser_name in protocol.optimisers:
-            shown = f"{activation}, {optimiser_name}"
-            results = long_sweep(
-                training(activation, optimiser_name, len(digits.train_labels)),
-                protocol.seed_range(),
-                iterations=protocol.steps,
-                axes={"learning_rate": protocol.rates},
-                directory=directory / f"{activation}-{optimiser_name}",
-                on_progress=functools.partial(progress.advanced, shown),
-                **images_of(digits),
-                **held_out,
-            )
-            progress.through(shown)
-            for name, (key, _) in _VARIABLES.items():
-                found[name].append(results[key].values)
-    values = {name: (found[name], description) for name, (_, description) in _VARIABLES.items()}
-    return protocol.to_dataset(values, problem="mnist", source=digits.source, synthetic=int(digits.synthetic))
+    found = long_sweep(
+        training(len(digits.train_labels)),
+        protocol.seed_range(),
+        iterations=protocol.steps,
+        static_axes={"activation": protocol.activations, "optimiser": protocol.optimisers},
+        axes={"learning_rate": protocol.rates},
+        chunk=len(protocol.rates) * protocol.seeds,
+        directory=directory / "networks",
+        on_plan=progress.planned,
+        on_progress=functools.partial(progress.swept, protocol.cells()),
+        data=images_of(digits) | held_out,
+    )
+    return xr.Dataset(
+        {name: found[key].assign_attrs(description=text) for name, (key, text) in _VARIABLES.items()},
+        attrs={"problem": "mnist", "source": digits.source, "synthetic": int(digits.synthetic)},
+    )

@@ -234,25 +234,17 @@ def test_trainings_that_are_not_finite_are_said(run, tmp_path):
     assert [row[2].endswith("(1 not finite)") for row in cells.rows] == [False, True, False]
 
 
-def test_the_command_goes_on_where_it_was(run, tmp_path, monkeypatch, capsys):
+def test_the_command_goes_on_where_it_was(run, tmp_path, monkeypatch, interrupt, capsys):
     monkeypatch.setattr(study, "CANDIDATES", ("tanh",))
-    real, calls = study.train, []
-
-    def train(name, *arguments, **options):
-        calls.append(name)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(study, "train", train)
     out = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        main([*COMMAND, "--out", str(out)])
+    interrupt([*COMMAND, "--out", str(out)], "tanh, all scales")
     assert "goes on where it was" in capsys.readouterr().err
     assert main([*COMMAND, "--learning-rate", "0.2", "--out", str(out)]) == 2
     assert "expected the learning_rate of the interrupted run" in capsys.readouterr().err
     assert main([*COMMAND, "--out", str(out)]) == 0
-    assert "trained before" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "tanh, all scales: 24 iterations" in told
+    assert "runs of R" not in told
     assert run_directory.read(out).records.identical(run.records)
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from experiments import run_directory
 from experiments.__main__ import main
-from experiments.digits import hold_out
+from experiments.digits import hold_out, images_of
 from experiments.mnist.protocol import PROTOCOLS as MNIST
 from experiments.mnist.train import train as train_mnist
 from experiments.optimisers import findings, mnist, report
@@ -78,18 +78,15 @@ def test_the_training_on_mnist_is_that_of_the_experiment():
     rate = dataclasses.replace(protocol, learning_rate=0.02, learning_rate_a=0.02, learning_rate_b=0.02)
     expected = train_mnist("ppns", rate, digits)["test.loss"].values[:, -1]
     results = long_sweep(
-        mnist.training("ppns", name, 200),
+        mnist.training(200),
         [0],
         iterations=4,
         block=1,
+        static_axes={"activation": ["ppns"], "optimiser": [name]},
         learning_rate=0.02,
-        train_images=digits.train_images,
-        train_labels=digits.train_labels,
-        test_images=digits.test_images,
-        test_labels=digits.test_labels,
-        held_out_images=digits.test_images[::-1],
-        held_out_labels=digits.test_labels[::-1],
-    )
+        data=images_of(digits)
+        | {"held_out_images": digits.test_images[::-1], "held_out_labels": digits.test_labels[::-1]},
+    ).squeeze(["activation", "optimiser"])
     np.testing.assert_allclose(results["test.loss"], expected, rtol=1e-4)
     np.testing.assert_allclose(results["held_out.loss"], expected, rtol=1e-4)
 
@@ -250,25 +247,19 @@ def test_a_run_can_be_reported_again(run, capsys):
     assert "a better optimiser for ppns" in capsys.readouterr().out
 
 
-def test_the_mnist_command_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
-    real = run_directory.write
-
-    def interrupted(*arguments, **options):
-        monkeypatch.setattr(run_directory, "write", real)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_directory, "write", interrupted)
+def test_the_mnist_command_goes_on_where_it_was(tmp_path, interrupt, capsys):
     out = tmp_path / "run"
     few = ["--seeds", "3", "--choosing", "1"]
-    sizes = ["--activations", "relu", "--optimisers", "momentum", "--rates", "0.1", *few]
+    sizes = ["--activations", "relu", "--optimisers", "sgd", "momentum", "--rates", "0.1", *few]
     command = ["optimisers", "mnist", "--data", "synthetic", *sizes, "--out", str(out)]
-    with pytest.raises(KeyboardInterrupt):
-        main([*command, "--steps", "3"])
+    interrupt([*command, "--steps", "3"], "relu, momentum")
     assert main([*command, "--steps", "4"]) == 2
     assert "expected the steps of the interrupted run" in capsys.readouterr().err
     assert main([*command, "--steps", "3"]) == 0
-    assert "relu, momentum: trained before" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "relu, sgd: trained before (1 of 2)" in told
+    assert "relu, momentum: 9 iterations in" in told
     records = run_directory.read(out).records
-    assert dict(records.sizes) == {"activation": 1, "optimiser": 1, "learning_rate": 1, "seed": 3}
+    assert dict(records.sizes) == {"activation": 1, "optimiser": 2, "learning_rate": 1, "seed": 3}
     assert np.isfinite(records["test_loss"]).all()
     assert "NOT MNIST" in (out / "report.md").read_text()

@@ -5,25 +5,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
-import xarray as xr
 
 from experiments.cnn.images import Images
 from experiments.cnn.protocol import Combination, Protocol
-from experiments.cnn.records import best
-from experiments.cnn.train import classifier, training
-from paramact_jax.sweeps import Progress, Training, long_sweep
-from paramact_jax.training.classifier import State
+from experiments.cnn.records import name_of
+from experiments.cnn.train import classifier, conditions, training
+from experiments.progress import SweepProgress
+from paramact_jax.sweeps import Training, long_sweep
+from paramact_jax.sweeps.arguments import accepted
 
 SCORES = 5
 """Scores of the held-out images in a round, beside the one before training."""
 
 STEPS_PER_CALL = 50
 """Of every network; a call allocates anew the memory that its steps share."""
+
+STATIC = ("kernel_size", "padding", "pooling")
+"""What cells may differ in that makes programs of their own."""
 
 Score = Callable[[Sequence[int], int], np.ndarray]
 """Smallest held-out losses (cells, combinations, seeds) of the cells with these indices after so many iterations."""
@@ -87,112 +90,55 @@ def ranking(rounds: Sequence[Round]) -> list[int]:
     return found
 
 
-def train_cells(
-    grid: Sequence[Protocol],
-    images: Images,
-    directory: Path,
-    on_progress: Callable[[str, int, Progress], None],
-) -> Score:
-    """The training of cells: those of one architecture are trials of one program, and differ in traced numbers alone.
+def train_cells(grid: Sequence[Protocol], images: Images, directory: Path) -> Score:
+    """Returns the training of cells: each is a point of one sweep, beside all combinations.
 
     Args:
       grid: all cells; they differ in nothing but what the search grid has.
       images: to train with, and to score on.
       directory: where to go on from after an interruption.
-      on_progress: called with a name of what is trained, the number of sweeps of the round, and how far this one is.
     """
+    trials, pairs = range(grid[0].first_seed, grid[0].first_seed + grid[0].trials), grid[0].combinations
 
     def score(cells: Sequence[int], iterations: int) -> np.ndarray:
-        groups: dict[Protocol, list[int]] = {}
-        for cell in cells:
-            groups.setdefault(_program_of(grid[cell], iterations), []).append(cell)
-        combinations = grid[0].combinations
-        found = np.empty((len(grid), len(combinations), grid[0].trials))
-        for which, pair in enumerate(combinations):
-            for protocol, members in groups.items():
-                name = "-".join((str(iterations), *pair, f"{protocol.kernel_size}", protocol.padding, protocol.pooling))
-                losses = _train(
-                    pair,
-                    protocol,
-                    {cell: grid[cell] for cell in members},
-                    images,
-                    directory / name,
-                    functools.partial(on_progress, name, len(groups) * len(combinations)),
-                )
-                found[members, which] = best(losses)["best_loss"].transpose("cell", "seed").values
-        return found[list(cells)]
+        protocol = dataclasses.replace(grid[0], iterations=iterations, test_every=math.ceil(iterations / SCORES))
+        with SweepProgress(1, iterations * len(cells) * len(pairs) * len(trials)) as progress:
+            found = long_sweep(
+                _networks(protocol),
+                trials,
+                static_axes={"combination": {name_of(pair): pair for pair in pairs}},
+                points=[
+                    conditions(grid[cell]) | {name: getattr(grid[cell], name) for name in STATIC} for cell in cells
+                ],
+                static_argnames=STATIC,
+                iterations=iterations,
+                iterations_per_call=STEPS_PER_CALL,
+                chunk=len(cells) * len(trials),  # all of a program at most
+                block=1,
+                directory=directory / f"{iterations}",
+                on_progress=functools.partial(progress.advanced, f"{len(cells)} cells"),
+                **images.settings(),
+            )
+        losses = found["test.loss"]
+        smallest = losses.where(np.isfinite(losses)).min(str(losses.dims[-1]))
+        return smallest.transpose("point", "combination", "seed").values.astype(float)
 
     return score
 
 
-def _program_of(cell: Protocol, iterations: int) -> Protocol:
-    """The same for all cells that one program can train."""
-    plain = Protocol()
-    return dataclasses.replace(
-        cell,
-        learning_rate=plain.learning_rate,
-        activation_learning_rate=plain.activation_learning_rate,
-        weight_scale=plain.weight_scale,
-        initial_a=plain.initial_a,
-        iterations=iterations,
-        test_every=math.ceil(iterations / SCORES),
-    )
+def _networks(protocol: Protocol) -> Training:
+    """The training of any network of the grid: its combination and what is in STATIC are settings."""
 
+    @functools.cache
+    def of(combination: Combination, *network: Any) -> Training:
+        own = dict(zip(STATIC, network, strict=True))
+        return training(classifier(combination, dataclasses.replace(protocol, **own)))
 
-def _train(
-    pair: Combination,
-    protocol: Protocol,
-    cells: Mapping[int, Protocol],
-    images: Images,
-    directory: Path,
-    on_progress: Callable[[Progress], None],
-) -> xr.DataArray:
-    """Held-out losses (cell, seed, test_step)."""
-    functions = classifier(pair, protocol)
-    start_values = [math.nan if cell.initial_a is None else cell.initial_a for cell in cells.values()]
-    found = long_sweep(
-        _of_cells(training(functions)),
-        range(protocol.first_seed, protocol.first_seed + protocol.trials),
-        axes={"cell": range(len(cells))},
-        iterations=protocol.iterations,
-        iterations_per_call=STEPS_PER_CALL,
-        block=1,
-        directory=directory,
-        on_progress=on_progress,
-        learning_rates=np.array([cell.learning_rate for cell in cells.values()], np.float32),
-        weight_scales=np.array([cell.weight_scale for cell in cells.values()], np.float32),
-        initial_as=np.array(start_values, np.float32),
-        **images.settings(),
-    )
-    losses = found["test.loss"]
-    (steps,) = set(losses.dims) - {"cell", "seed"}
-    return losses.rename({steps: "test_step"}).assign_coords(test_step=functions.schedule.test_steps)
+    def called(name: str) -> Callable[..., Any]:
+        def function(first: Any, combination: Combination, iteration: Any = None, **settings: Any) -> Any:
+            own = getattr(of(combination, *(settings[name] for name in STATIC)), name)
+            return own(first, **accepted(own, settings | {"iteration": iteration}))
 
+        return function
 
-def _of_cells(three: Training) -> Training:
-    """The same training, its conditions looked up by the number of the cell."""
-
-    def init(
-        key: jax.Array,
-        train_images: jax.Array,
-        train_labels: jax.Array,
-        cell: jax.Array,
-        weight_scales: jax.Array,
-        initial_as: jax.Array,
-    ) -> State:
-        return three.init(key, train_images, train_labels, weight_scales[cell], initial_as[cell])
-
-    def step(
-        state: State,
-        iteration: jax.Array,
-        train_images: jax.Array,
-        train_labels: jax.Array,
-        test_images: jax.Array,
-        test_labels: jax.Array,
-        cell: jax.Array,
-        learning_rates: jax.Array,
-    ) -> State:
-        rate = learning_rates[cell]
-        return three.step(state, iteration, train_images, train_labels, test_images, test_labels, rate, np.nan)
-
-    return Training(init, step, three.summarise)
+    return Training(*map(called, ("init", "step", "summarise")))

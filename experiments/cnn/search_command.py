@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from experiments.cnn.protocol import SEARCH_GRID, SEARCHED, Protocol, search_cel
 
 if TYPE_CHECKING:
     from experiments.cnn.images import Images
-    from paramact_jax.sweeps import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,26 +83,15 @@ def _run(command: CnnSearch, base: Protocol, images: Images, out: Path) -> None:
     from experiments import run_directory
     from experiments.cnn import search_records, search_report
     from experiments.cnn.search import halving, train_cells
-    from experiments.progress import SweepProgress
     from experiments.reporting.files import finish
     from experiments.startup import start
 
     start()
     begin = time.perf_counter()
     grid = search_cells(base)
-    bars: dict[str, SweepProgress] = {}
-    with run_directory.unfinished(out, command.config()) as kept, contextlib.ExitStack() as shown:
-
-        def advanced(name: str, sweeps: int, progress: Progress) -> None:
-            """Each round has a bar of its own."""
-            round_of = name.partition("-")[0]
-            if round_of not in bars:
-                shown.close()
-                bars[round_of] = shown.enter_context(SweepProgress(sweeps, progress.total))
-            bars[round_of].advanced(name, progress)
-
-        rounds = halving(len(grid), command.iterations, command.keep_one_in, train_cells(grid, images, kept, advanced))
-        shown.close()
+    with run_directory.unfinished(out, command.config()) as kept:
+        score = train_cells(grid, images, kept)
+        rounds = halving(len(grid), command.iterations, command.keep_one_in, score)
         run = run_directory.write(
             out,
             search_records.to_dataset(grid, rounds, images),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.xor10_protocol.grid import BATCHES, BIAS_STDS, GRADIENT_SCALES, KINKS, SCALES, Batch, Grid
 
 if TYPE_CHECKING:
-    from experiments.xor10_protocol.search import Job, Kind, Tally
-    from paramact_jax.sweeps import Progress
+    from experiments.xor10_protocol.search import Tally, Trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,51 +100,34 @@ def _run(command: Xor10Protocol, out: Path) -> None:
     from experiments.reporting.files import finish
     from experiments.startup import start
     from experiments.xor10_protocol import records, report
-    from experiments.xor10_protocol.grid import programs
     from experiments.xor10_protocol.search import Effort, search
-    from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, Trainer, counts_of
+    from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, counts_of, losses
 
     start()
     begin = time.perf_counter()
-    grid, kinds = command.grid(), programs(command.grid())
-    at_first = command.trials * len(grid.conditions()) // len(grid.batches)
-    trainer = Trainer(max(at_first, command.finalists * command.final_trials))
-    with SweepProgress(len(kinds), command.iterations) as progress:
-        trainer.compile(kinds, lambda kind, seconds: progress.compiled(", ".join(kind), seconds))
-    compiled = time.perf_counter()
-    rounds, calls = itertools.count(1), itertools.count(1)
+    grid, rounds = command.grid(), itertools.count(1)
+    with run_directory.unfinished(out, command.config()) as directory:
 
-    with run_directory.unfinished(out, command.config()) as directory, contextlib.ExitStack() as shown:
-
-        def on_round(cells: int, trials: int, needed: int) -> None:
-            nonlocal progress
-            shown.close()
-            print(
-                f"round {next(rounds)}: {cells} cells, {trials:,} trials of {command.iterations:,} iterations",
-                file=sys.stderr,
-            )
-            progress = shown.enter_context(SweepProgress(needed, command.iterations))
-
-        def count(kind: Kind, jobs: Sequence[Job]) -> list[Tally]:
-            name = ", ".join(kind)
-
-            def advanced(chunk: Progress) -> None:
-                made = chunk.done * command.iterations // chunk.total
-                progress.advanced(name, dataclasses.replace(chunk, done=made, total=command.iterations))
-
-            kept = directory / f"{next(calls)}-{'-'.join(kind)}"
-            losses = trainer.losses(kind, jobs, iterations=command.iterations, directory=kept, on_progress=advanced)
-            progress.through(name)
-            return counts_of(jobs, losses)
+        def count(work: Sequence[Trained], seeds: range) -> list[Tally]:
+            name, trials = f"round {next(rounds)}", len(work) * len(seeds)
+            print(f"{name}: {trials:,} trials of {command.iterations:,} iterations", file=sys.stderr)
+            with SweepProgress(1, trials * command.iterations) as progress:
+                found = losses(
+                    work,
+                    seeds,
+                    iterations=command.iterations,
+                    directory=directory / name.replace(" ", "-"),
+                    on_progress=functools.partial(progress.advanced, name),
+                )
+            return counts_of(found)
 
         effort = Effort(command.trials, command.final_trials, command.finalists, command.first_seed)
-        tallies = search(grid, effort, count, on_round=on_round)
-        end = time.perf_counter()
+        tallies = search(grid, effort, count)
         run = run_directory.write(
             out,
             records.to_dataset(grid, tallies),
             experiment="xor10-protocol",
             config=command.config() | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD},
-            seconds={"total": end - begin, "compilation": compiled - begin, "training": end - compiled},
+            seconds={"total": time.perf_counter() - begin},
         )
     finish(report, run, begin=begin, made="records, tables and figure")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from experiments.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH, ProtocolName
+from experiments.xor10.protocol import LOSS_SCALE, PROTOCOLS, WIDTH, ProtocolName
 
 Batch = Literal["full", "point"]
 
@@ -137,12 +137,6 @@ def is_protocol(cell: Cell, name: ProtocolName) -> bool:
         and conditions.loss_scale == LOSS_SCALE[protocol.loss]
         and cell.kink == 0
     )
-
-
-def programs(grid: Grid) -> list[tuple[str, Batch]]:
-    """The compiled programs that the grid needs: one for each record and kind of batch."""
-    names = [name for name in ACTIVATIONS if name != "relu"] + [RELU_AT_KINK[kink] for kink in grid.kinks]
-    return [(name, batch) for batch in grid.batches for name in names]
 
 
 def _std(rule: str, fan_in: int, fan_out: int) -> float:

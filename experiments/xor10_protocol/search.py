@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from experiments.xor10.protocol import ACTIVATIONS
-from experiments.xor10_protocol.grid import Batch, Cell, Conditions, Grid
+from experiments.xor10_protocol.grid import Cell, Conditions, Grid
 from experiments.xor10_protocol.scores import log_likelihoods
 
 MOST_ROUNDS = 5
@@ -33,15 +33,6 @@ class Effort:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """Trials under one set of conditions: seeds first_seed to first_seed + trials - 1."""
-
-    conditions: Conditions
-    first_seed: int
-    trials: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Tally:
     """How many trials were trained, converged, and ended with a loss that is not finite."""
 
@@ -54,21 +45,14 @@ class Tally:
         return Tally(self.trials + other.trials, self.converged + other.converged, self.non_finite + other.non_finite)
 
 
-Kind = tuple[str, Batch]
-"""What a compiled program is for: the name of a record, and full batch or point by point."""
-CountTrials = Callable[[Kind, Sequence[Job]], Sequence[Tally]]
-"""Trains jobs of one program and counts the outcomes of each."""
-
-Tallies = dict[tuple[Conditions, str], Tally]
-"""By conditions and the name of the record trained."""
+Trained = tuple[Conditions, str]
+"""What trials are of: conditions, and the name of the record trained."""
+CountTrials = Callable[[Sequence[Trained], range], Sequence[Tally]]
+"""Trains each of these on the same seeds and counts its outcomes."""
+Tallies = dict[Trained, Tally]
 
 
-def search(
-    grid: Grid,
-    effort: Effort,
-    count: CountTrials,
-    on_round: Callable[[int, int, int], None] = lambda cells, trials, programs: None,
-) -> Tallies:
+def search(grid: Grid, effort: Effort, count: CountTrials) -> Tallies:
     """Give every cell `trials` trials, then raise the best `finalists` cells to `final_trials`, and again.
 
     A cell that falls behind with more trials makes room for another, which then gets its trials too, until all of the
@@ -78,20 +62,17 @@ def search(
       grid: the cells.
       effort: see `Effort`.
       count: trains.
-      on_round: called before each round with the number of cells it is for, of trials it trains, and of programs.
     """
     tallies: Tallies = {}
-    cells = grid.cells()
-    wanted, target = cells, effort.trials
+    wanted, done, target = grid.cells(), 0, effort.trials
     for _ in range(MOST_ROUNDS):
-        work = _missing(wanted, tallies, target, effort.first_seed)
-        on_round(len(wanted), sum(job.trials for jobs in work.values() for job in jobs), len(work))
-        for kind, jobs in work.items():
-            for job, outcome in zip(jobs, count(kind, jobs), strict=True):
-                place = job.conditions, kind[0]
-                tallies[place] = tallies.get(place, Tally()) + outcome
-        target = effort.final_trials
-        best = sorted(cells, key=lambda cell: -total_log_likelihood(cell, tallies))[: effort.finalists]
+        needed = dict.fromkeys((cell.conditions, cell.trained_as(name)) for name in ACTIVATIONS for cell in wanted)
+        work = [trained for trained in needed if tallies.get(trained, Tally()).trials < target]
+        outcomes = count(work, range(effort.first_seed + done, effort.first_seed + target))
+        for trained, outcome in zip(work, outcomes, strict=True):
+            tallies[trained] = tallies.get(trained, Tally()) + outcome
+        done, target = effort.trials, effort.final_trials
+        best = sorted(grid.cells(), key=lambda cell: -total_log_likelihood(cell, tallies))[: effort.finalists]
         wanted = [cell for cell in best if any(tally.trials < target for tally in tallies_of(cell, tallies).values())]
         if not wanted:
             break
@@ -107,15 +88,3 @@ def total_log_likelihood(cell: Cell, tallies: Tallies) -> float:
     """Log probability of all counts of [P, Table 5], predicted from the cell's."""
     own = {name: (tally.converged, tally.trials) for name, tally in tallies_of(cell, tallies).items()}
     return float(np.sum(list(log_likelihoods(own).values())))
-
-
-def _missing(cells: Sequence[Cell], tallies: Tallies, target: int, first_seed: int) -> dict[Kind, list[Job]]:
-    """Jobs that bring all of these cells to `target` trials, by program."""
-    needed = dict.fromkeys((cell.conditions, cell.trained_as(name)) for name in ACTIVATIONS for cell in cells)
-    work: dict[Kind, list[Job]] = {}
-    for conditions, name in needed:
-        done = tallies.get((conditions, name), Tally()).trials
-        if done < target:
-            job = Job(conditions, first_seed + done, target - done)
-            work.setdefault((name, conditions.batch), []).append(job)
-    return work

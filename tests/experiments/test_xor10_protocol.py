@@ -2,7 +2,6 @@ import dataclasses
 import functools
 import json
 import math
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +14,13 @@ from experiments.__main__ import main
 from experiments.xor10 import train as xor10
 from experiments.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS
 from experiments.xor10_protocol import records, report, train
-from experiments.xor10_protocol.grid import Cell, Conditions, Grid, Scale, is_protocol, programs
+from experiments.xor10_protocol.grid import Cell, Conditions, Grid, Scale, is_protocol
 from experiments.xor10_protocol.ranking import margins, ranking
 from experiments.xor10_protocol.scores import log_likelihoods, posterior, rows_matched
-from experiments.xor10_protocol.search import MOST_ROUNDS, Effort, Job, Tally, search, tallies_of
-from experiments.xor10_protocol.train import LEARNING_RATE, Trainer, counts_of, training
-from paramact_jax.activations import catalogue
+from experiments.xor10_protocol.search import MOST_ROUNDS, Effort, Tally, search, tallies_of
+from experiments.xor10_protocol.train import LEARNING_RATE, counts_of
 from paramact_jax.papers import ko2021
-from paramact_jax.sweeps import Progress
+from paramact_jax.sweeps import Progress, trial_key
 
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
 FAN_IN = Scale("fan-in", 1 / math.sqrt(2), 1 / math.sqrt(2))
@@ -40,7 +38,6 @@ def test_the_declared_grid():
     ]
     assert len(grid.conditions()) == 3 * 3 * 4 * 2
     assert len(grid.cells()) == len(set(grid.cells())) == 144
-    assert len(programs(grid)) == 2 * 8
     for name in PROTOCOLS:
         (cell,) = [cell for cell in grid.cells() if is_protocol(cell, name)]
         expected = ("fan-in", 1 / 4) if name == "recovered" else ("normal = he", 1 / 2)
@@ -60,70 +57,52 @@ def test_gradient_scales_are_those_of_the_losses():
     assert Conditions(NORMAL, 0.0, 1 / 2, "full").loss_scale == LOSS_SCALE["mse"]
 
 
-@pytest.fixture(scope="module")
-def trainer():
-    return Trainer(600)
+def test_a_trial_is_that_of_xor10_bit_for_bit():
+    """Conditions mixed, more trials than a call takes; the training is chaotic."""
+    conditions = {
+        "recovered": Conditions(FAN_IN, 0.0, 1 / 4, "full"),
+        "literal": Conditions(NORMAL, 0.0, 1 / 2, "full"),
+    }
+    name = "parametric_tanh"
+    found = train.losses([(one, name) for one in conditions.values()], range(40, 440), iterations=300, at_once=512)
+    for protocol, own in zip(conditions, found, strict=True):
+        changes = {"trials": 400, "first_seed": 40, "iterations": 300, "activations": (name,)}
+        np.testing.assert_array_equal(own, xor10.train(dataclasses.replace(PROTOCOLS[protocol], **changes))[name].loss)
+    assert len(np.unique(found)) > 600
 
 
-def test_a_trial_is_that_of_xor10_bit_for_bit(trainer):
-    """Conditions mixed in one call, more trials than a call takes, chunks of another size; the training is chaotic."""
-    recovered, literal = (Conditions(FAN_IN, 0.0, 1 / 4, "full"), Conditions(NORMAL, 0.0, 1 / 2, "full"))
-    jobs = [Job(recovered, 0, 300), Job(literal, 40, 500), Job(recovered, 7, 5)]
-    losses = trainer.losses(("parametric_tanh", "full"), jobs, iterations=300, chunk=130)
-    assert trainer.trials_at_once < 805
-
-    def alone(protocol, job):
-        changes = {"trials": job.trials, "first_seed": job.first_seed, "iterations": 300}
-        name = "parametric_tanh"
-        return xor10.train(dataclasses.replace(PROTOCOLS[protocol], activations=(name,), **changes))[name].loss
-
-    first, second, again = np.split(losses, [300, 800])
-    np.testing.assert_array_equal(first, alone("recovered", jobs[0]))
-    np.testing.assert_array_equal(second, alone("literal", jobs[1]))
-    np.testing.assert_array_equal(again, first[7:12])
-    assert len(np.unique(losses)) > 600
-
-
-@pytest.mark.parametrize("gradient_scale", [1 / 8, 1 / 4, 1.0])
-@pytest.mark.parametrize("batch", ["full", "point"])
-def test_the_gradient_scale_is_the_factor_of_the_error(trainer, gradient_scale, batch):
+def test_the_gradient_scale_is_the_factor_of_the_error():
     """With weights of nearly 0 only the output's bias moves: b <- b - rate * c * (b - t), for the sum or each point."""
-    job = Job(Conditions(Scale("1e-9", 1e-9, 1e-9), 0.0, gradient_scale, batch), 0, 3)
-    losses = trainer.losses(("tanh", batch), [job], iterations=20)
-    bias = 0.0
-    for _ in range(20):
-        if batch == "full":
-            bias -= LEARNING_RATE * gradient_scale * sum(bias - t for t in (0, 1, 1, 0))
-        else:
-            for t in (0, 1, 1, 0):
-                bias -= LEARNING_RATE * gradient_scale * (bias - t)
-    np.testing.assert_allclose(losses, np.mean([(bias - t) ** 2 for t in (0, 1, 1, 0)]), rtol=1e-5)
+    grid = Grid(scales=("1e-9",), bias_stds=(0.0,), gradient_scales=(1 / 8, 1 / 4, 1.0))
+    found = train.losses([(conditions, "tanh") for conditions in grid.conditions()], range(3), iterations=20)
+    for conditions, losses in zip(grid.conditions(), found, strict=True):
+        bias, factor = 0.0, LEARNING_RATE * conditions.gradient_scale
+        for _ in range(20):
+            if conditions.batch == "full":
+                bias -= factor * sum(bias - t for t in (0, 1, 1, 0))
+            else:
+                for t in (0, 1, 1, 0):
+                    bias -= factor * (bias - t)
+        np.testing.assert_allclose(losses, np.mean([(bias - t) ** 2 for t in (0, 1, 1, 0)]), rtol=1e-5)
 
 
 def test_initial_weights_have_their_layers_deviations():
     """The same draws under any scale, the output layer with a deviation of its own."""
-    scales = [Scale("fan-in", 0.7, 0.7), Scale("wide output", 0.7, 1.4)]
-    outcomes = []
-    for scale in scales:
-        job = Job(Conditions(scale, 0.3, 1 / 4, "full"), 0, 100)
-        trials = jax.tree.map(jnp.asarray, train._trials_of([job], 100))
-        init = functools.partial(training(catalogue.get("tanh"), "full").init, trials=trials, starts={})
-        states = jax.vmap(init, in_axes=(None, 0))(jax.random.key(0), jnp.arange(100))
-        outcomes.append(states["now"].params)
+    keys = jax.vmap(trial_key)(jnp.arange(100))
+    plain, wide = (
+        jax.vmap(lambda key, std=std: train.init(key, "tanh", 0.7, std, 0.3))(keys).params for std in (0.7, 1.4)
+    )
     for i in range(10):
-        np.testing.assert_array_equal(
-            outcomes[0]["hidden"][i]["linear"]["kernel"], outcomes[1]["hidden"][i]["linear"]["kernel"]
-        )
-    np.testing.assert_allclose(outcomes[1]["out"]["kernel"], 2 * outcomes[0]["out"]["kernel"], rtol=1e-6)
-    np.testing.assert_array_equal(outcomes[1]["out"]["bias"], outcomes[0]["out"]["bias"])
-    biases = np.stack([outcomes[0]["hidden"][i]["linear"]["bias"] for i in range(10)])
+        np.testing.assert_array_equal(*(params["hidden"][i]["linear"]["kernel"] for params in (plain, wide)))
+    np.testing.assert_allclose(wide["out"]["kernel"], 2 * plain["out"]["kernel"], rtol=1e-6)
+    np.testing.assert_array_equal(wide["out"]["bias"], plain["out"]["bias"])
+    biases = np.stack([plain["hidden"][i]["linear"]["bias"] for i in range(10)])
     assert np.std(biases) == pytest.approx(0.3, rel=0.1)
 
 
-def test_counts_of_jobs():
-    jobs = [Job(Conditions(NORMAL, 0.0, 0.5, "full"), 0, trials) for trials in (3, 1, 2)]
-    losses = np.array([1e-4, 0.1, 9e-4, 1e-3, np.nan, np.inf])
-    assert counts_of(jobs, losses) == [Tally(3, 2, 0), Tally(1, 0, 0), Tally(2, 0, 2)]
+def test_counts():
+    losses = np.array([[1e-4, 0.1, 9e-4], [1e-3, np.nan, np.inf]])
+    assert counts_of(losses) == [Tally(3, 2, 0), Tally(3, 0, 2)]
 
 
 class Oracle:
@@ -132,19 +111,19 @@ class Oracle:
     def __init__(self, right):
         self.right, self.calls, self.rng = right, [], np.random.default_rng(0)
 
-    def __call__(self, kind, jobs):
-        self.calls.append((kind, list(jobs)))
-        name = "relu" if kind[0] == "relu_from_right" else kind[0]
-        k, n = PUBLISHED[name]
+    def __call__(self, work, seeds):
+        self.calls.append((work, seeds))
         outcomes = []
-        for job in jobs:
+        for conditions, trained in work:
+            name = "relu" if trained == "relu_from_right" else trained
+            k, n = PUBLISHED[name]
             p = k / n
             for field in ("scale", "bias_std", "gradient_scale", "batch"):
-                if getattr(job.conditions, field) != getattr(self.right.conditions, field):
+                if getattr(conditions, field) != getattr(self.right.conditions, field):
                     p = 0.1 + 0.7 * p
-            if kind[0] in ("relu", "relu_from_right") and kind[0] != self.right.trained_as("relu"):
+            if name == "relu" and trained != self.right.trained_as("relu"):
                 p += 0.05
-            outcomes.append(Tally(job.trials, int(self.rng.binomial(job.trials, p))))
+            outcomes.append(Tally(len(seeds), int(self.rng.binomial(len(seeds), p))))
         return outcomes
 
 
@@ -152,13 +131,12 @@ class Oracle:
 def found():
     grid = Grid()
     right = next(cell for cell in grid.cells() if is_protocol(cell, "recovered"))
-    oracle, rounds = Oracle(right), []
-    tallies = search(grid, Effort(50, 400, 6, first_seed=9), oracle, lambda *args: rounds.append(args))
-    return grid, right, oracle, rounds, tallies
+    oracle = Oracle(right)
+    return grid, right, oracle, search(grid, Effort(50, 400, 6, first_seed=9), oracle)
 
 
 def test_the_search_finds_the_cell_that_the_counts_come_from(found):
-    grid, right, _, _, tallies = found
+    grid, right, _, tallies = found
     best = ranking(records.to_dataset(grid, tallies))
     assert best[0].cell == right
     assert (best[0].protocol, best[0].matched, best[0].rank) == ("recovered", 7, 1)
@@ -168,20 +146,16 @@ def test_the_search_finds_the_cell_that_the_counts_come_from(found):
 
 
 def test_every_cell_is_tried_the_best_get_more_and_no_seed_twice(found):
-    grid, _, oracle, rounds, tallies = found
-    assert rounds[0] == (144, 72 * 8 * 50, 2 * 8)
-    assert rounds[1][0] == 6
-    assert 2 <= len(rounds) <= MOST_ROUNDS
-    assert sum(job.trials for _, jobs in oracle.calls for job in jobs) == sum(trials for _, trials, _ in rounds)
-    assert sum(programs for _, _, programs in rounds) == len(oracle.calls)
-    assert all(cells <= 6 for cells, _, _ in rounds[1:])
+    grid, _, oracle, tallies = found
+    assert len(oracle.calls[0][0]) == 72 * 8
+    assert 2 <= len(oracle.calls) <= MOST_ROUNDS
+    assert all(len(work) <= 6 * 7 for work, _ in oracle.calls[1:])
     best = ranking(records.to_dataset(grid, tallies))[0]
     assert {tally.trials for tally in tallies_of(best.cell, tallies).values()} == {400}
     seeds = {}
-    for kind, jobs in oracle.calls:
-        assert {job.conditions.batch for job in jobs} == {kind[1]}
-        for job in jobs:
-            seeds.setdefault((kind[0], job.conditions), []).extend(range(job.first_seed, job.first_seed + job.trials))
+    for work, own in oracle.calls:
+        for trained in work:
+            seeds.setdefault(trained, []).extend(own)
     for own in seeds.values():
         assert own == list(range(9, 9 + len(own)))
         assert len(own) in (50, 400)
@@ -191,28 +165,31 @@ class KilledError(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_to_the_same_losses(trainer, tmp_path):
-    """Of 805 trials in two calls the first is kept, and nothing else runs again."""
-    jobs, seen = [Job(Conditions(FAN_IN, 0.0, 1 / 4, "full"), 0, 805)], []
-    first_call = trainer.trials_at_once * 300
+def test_a_killed_training_goes_on_to_the_same_losses(tmp_path):
+    """Of two programs the first is kept, and nothing of it runs again."""
+    work, seen = [(Conditions(FAN_IN, 0.0, 1 / 4, batch), "parametric_tanh") for batch in ("full", "point")], []
+    losses = functools.partial(train.losses, work, range(70), iterations=300, at_once=70)
 
     def killed(progress):
-        if progress.done > first_call:
+        if progress.done >= 70 * 300:
             raise KilledError
 
-    losses = functools.partial(trainer.losses, ("parametric_tanh", "full"), jobs, iterations=300, chunk=130)
     with pytest.raises(KilledError):
         losses(directory=tmp_path, on_progress=killed)
     again = losses(directory=tmp_path, on_progress=lambda progress: seen.append(progress.found))
-    assert set(seen) == {first_call}
+    assert set(seen) == {70 * 300}
     np.testing.assert_array_equal(again, losses())
 
 
 def test_the_search_ends_where_no_cell_is_better():
     """Every cell counts 0, so each falls behind as soon as it has more trials."""
     rounds = []
-    zero = lambda kind, jobs: [Tally(job.trials) for job in jobs]  # noqa: E731
-    search(Grid(), Effort(8, 16, 2), zero, lambda *args: rounds.append(args))
+
+    def zero(work, seeds):
+        rounds.append(seeds)
+        return [Tally(len(seeds))] * len(work)
+
+    search(Grid(), Effort(8, 16, 2), zero)
     assert len(rounds) == MOST_ROUNDS
 
 
@@ -312,37 +289,25 @@ def test_margins_add_up(run_directory):
         assert max(below for name, _, _, below in rows if name == axis) == 0
 
 
-class QuickTrainer:
-    """In the place of Trainer: losses that depend on seed and conditions, without training."""
-
-    calls: ClassVar = []
-    fatal = 0
-
-    def __init__(self, most_trials):
-        pass
-
-    def compile(self, kinds, on_compiled):
-        for kind in kinds:
-            on_compiled(kind, 0.0)
-
-    def losses(self, kind, jobs, *, iterations, directory, on_progress):
-        self.calls.append((directory.name, kind, jobs))
-        if len(self.calls) == self.fatal:
-            raise KeyboardInterrupt
-        number = sum(job.trials for job in jobs)
-        on_progress(Progress(iterations * number, iterations * number, 0.0))
-        trials = train._trials_of(jobs, number)
-        return (trials["seed"] % 97) * trials["loss_scale"] * 1e-4
-
-
 def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(train, "Trainer", QuickTrainer)
-    monkeypatch.setattr(QuickTrainer, "calls", [])
+    calls = []
+
+    def quick(work, seeds, *, iterations, directory, on_progress, fatal=0):
+        """Losses that depend on seed and conditions, without training."""
+        calls.append((directory.name, work, seeds))
+        if fatal and len(calls) == fatal:
+            raise KeyboardInterrupt
+        total = iterations * len(work) * len(seeds)
+        on_progress(Progress(total, total, 0.0))
+        return np.array([conditions.loss_scale * (np.array(seeds) % 97) * 1e-4 for conditions, _ in work])
+
+    monkeypatch.setattr(train, "losses", quick)
     arguments = ["--smoke", "--batches", "full", "--kinks", "0", "--out"]
     straight, out = tmp_path / "straight", tmp_path / "interrupted"
     assert main(["xor10-protocol", *arguments, str(straight)]) == 0
-    all_calls, QuickTrainer.calls = QuickTrainer.calls, []
-    monkeypatch.setattr(QuickTrainer, "fatal", 4)
+    all_calls = calls.copy()
+    calls.clear()
+    monkeypatch.setattr(train, "losses", functools.partial(quick, fatal=2))
     with pytest.raises(KeyboardInterrupt):
         main(["xor10-protocol", *arguments, str(out)])
     assert "goes on where it was" in " ".join(capsys.readouterr().err.split())
@@ -351,9 +316,10 @@ def test_an_interrupted_command_goes_on_to_the_same_records(tmp_path, capsys, mo
     refusal = capsys.readouterr().err
     assert "--out: expected the bias_stds of the interrupted run" in refusal
     assert refusal.count("\n") == 1
+    monkeypatch.setattr(train, "losses", quick)
     assert main(["xor10-protocol", *arguments, str(out)]) == 0
-    assert "(7 of 7, about 0 s left)" in capsys.readouterr().err
-    assert QuickTrainer.calls == all_calls[:4] + all_calls
+    assert "round 2:" in capsys.readouterr().err
+    assert calls == all_calls[:2] + all_calls
     assert len({directory for directory, _, _ in all_calls}) == len(all_calls)
     first, second = (runs.read(path) for path in (straight, out))
     xr.testing.assert_identical(first.records, second.records)
@@ -367,9 +333,7 @@ def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
     arguments = ["--smoke", "--batches", "point", "--kinks", "1", "--scales", "fan-in", "--bias-stds", "0.01"]
     assert main(["xor10-protocol", *arguments, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "compiled 7 programs" in captured.err
-    assert "round 1: 4 cells, 224 trials of 20 iterations" in captured.err
-    assert "(7 of 7, about 0 s left)" in captured.err
+    assert "round 1: 224 trials of 20 iterations" in captured.err
     assert "4 cells, the same conditions for every row of a cell; 8 trials of each activation" in captured.out
     with xr.open_dataset(out / "records.nc", engine="h5netcdf") as data:
         assert data.sizes["activation"] == 7

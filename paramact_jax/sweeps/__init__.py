@@ -8,7 +8,8 @@ from paramact_jax.sweeps.ending import TimeLimitError
 from paramact_jax.sweeps.failures import failed, reasons
 from paramact_jax.sweeps.forms import BLOCK, FORMS, Form, choose
 from paramact_jax.sweeps.grid import trial_key
-from paramact_jax.sweeps.long import Training, long_sweep
+from paramact_jax.sweeps.iterations import Training
+from paramact_jax.sweeps.long import long_sweep
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.reading import merge, read

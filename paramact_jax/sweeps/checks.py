@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
@@ -30,6 +34,59 @@ def checked(fn: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         return {**results, ERROR: error}
 
     return run
+
+
+class Raised:
+    """What the checks of a step have found, as a part of the state {"own", "raised"}: the first that did not hold."""
+
+    def __init__(self, step: Callable[..., Any], *arguments: Any) -> None:
+        """Takes the step and shapes of its arguments."""
+        self._step = checkify.checkify(step, errors=checkify.user_checks)
+        self._shapes = jax.eval_shape(lambda *own: jax.tree.leaves(self._step(*own)[0]), *arguments)
+        self._tree: Any = None
+
+    def init(self, init: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns the beginning of a training, with nothing found."""
+        return lambda *own: {"own": init(*own), "raised": [jnp.zeros(x.shape, x.dtype) for x in self._shapes]}
+
+    def step(self, trial: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        """Carries out the step, and keeps what was found before."""
+        error, after = self._step(trial | {"state": trial["state"]["own"]}, *rest)
+        found, self._tree = jax.tree.flatten(error)
+        before = trial["state"]["raised"]
+        holds = itertools.takewhile(lambda x: x.dtype == np.bool_, before)  # whether there is one comes first
+        raised = functools.reduce(jnp.logical_or, holds)
+        return {"own": after, "raised": [jnp.where(raised, x, y) for x, y in zip(before, found, strict=True)]}
+
+    def told(self, fn: Callable[..., dict[str, Any]], *, tell: bool) -> Callable[..., dict[str, Any]]:
+        """Returns a function of the state, with what was found among its results if it is to tell."""
+
+        def run(trial: dict[str, Any], *rest: Any) -> dict[str, Any]:
+            results = fn(trial | {"state": trial["state"]["own"]}, *rest)
+            error = jax.tree.unflatten(self._tree, trial["state"]["raised"])
+            return {**results, ERROR: error} if tell else results
+
+        return run
+
+
+@contextlib.contextmanager
+def counted_anew() -> Iterator[None]:
+    """Has checks numbered from the same number on in each program that is traced.
+
+    Before JAX 0.12 the numbers go on within a process, and the same program would be another one each time.
+    """
+    from jax._src import checkify as own
+
+    names = vars(own)
+    before = names.get("next_code")
+    if before is None:
+        yield
+        return
+    names["next_code"] = itertools.count(1).__next__
+    try:
+        yield
+    finally:
+        names["next_code"] = before
 
 
 def shapes(results: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:

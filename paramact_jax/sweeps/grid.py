@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -39,6 +40,17 @@ class Choice:
     traced: tuple[str, ...]
     name: str
     where: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def at_choice(choice: Choice) -> Iterator[None]:
+    """Has an error that is raised here say at which choice."""
+    try:
+        yield
+    except Exception as error:
+        if choice.name:
+            error.add_note(f"The trial was traced at {choice.name}.")
+        raise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh
 
 from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
-from paramact_jax.programs.program import Program, afresh, shapes_of, trace
-from paramact_jax.sweeps.arguments import accepted, as_arrays, check_call, check_names, has_parameter
-from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, named, of_all_choices, widened
+from paramact_jax.programs.program import Program, shapes_of
+from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names, has_parameter
+from paramact_jax.sweeps.checks import shapes, with_messages
+from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, of_all_choices, widened
 from paramact_jax.sweeps.distributed import first_does
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form, Forms
-from paramact_jax.sweeps.grid import Grid, make_grid, trial_key
+from paramact_jax.sweeps.grid import Grid, at_choice, make_grid
+from paramact_jax.sweeps.iterations import Training, repeated, trace_training
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.settings import ITERATION
-from paramact_jax.sweeps.stopping import ITERATIONS, RUNNING, STOP, STOPPED, STOPPED_AT, STOPS, Standing, check_stop
+from paramact_jax.sweeps.stopping import ITERATIONS, RUNNING, STOP, STOPPED, STOPPED_AT, STOPS, Standing
 from paramact_jax.sweeps.storage.atomic import Arrays
 from paramact_jax.sweeps.storage.configuration import describe_sweep, identities
-from paramact_jax.sweeps.storage.state import check_same_kind, from_named, pack, to_named, unpack
+from paramact_jax.sweeps.storage.state import from_named, to_named
 from paramact_jax.sweeps.trials import Together, most_memory, share, together
 from paramact_jax.sweeps.watch import Observed
 
@@ -43,30 +43,6 @@ LEAST_SHARE = 0.1
 MOST_CHANGES = 0.25
 """Changes of its branch in an iteration, on average, up to which a conditional cuts the iterations into stretches."""
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """A training in pure functions of one trial.
-
-    Each is given those of the settings and axes that it has parameters for.
-
-    Attributes:
-      init: (key, **settings) -> state: any tree of arrays, random keys included.
-      step: (state, **settings) -> state: one iteration; tree, shapes and dtypes stay. If it has a parameter
-        `iteration`, it is given the number of iterations made before, the same for all trials: a `jax.lax.cond` on it
-        stays a branch. On an accelerator the branches are known before, and none of them costs time.
-      summarise: (state, **settings) -> results: any tree of arrays.
-      observe: (state, **settings) -> what to note of a state on the way, any tree of arrays; see `observe_every`.
-      stop: (state, **settings) -> whether the trial is trained no more, one boolean; see `stop_every`. No comparison
-        with NaN is true, so of trials that converge or diverge: `~jnp.isfinite(loss) | (loss < 1e-3)`.
-    """
-
-    init: Callable[..., Any]
-    step: Callable[..., Any]
-    summarise: Callable[..., Any]
-    observe: Callable[..., Any] | None = None
-    stop: Callable[..., Any] | None = None
 
 
 def long_sweep(
@@ -192,11 +168,12 @@ def long_sweep(
         per_call = min(check_count("iterations_per_call", iterations_per_call, 1), MOST_ITERATIONS)
     marks = [] if observe_every is None else [*range(0, iterations, observe_every), iterations]
     shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
-    traced = [
-        _trace(functions, grid.one(i), shapes_of(shared), choice.settings) for i, choice in enumerate(grid.choices)
-    ]
-    form = options.forms([_repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
-    results = of_all_choices([each["summarise"].outputs for each in traced])
+    traced = []
+    for i, choice in enumerate(grid.choices):
+        with at_choice(choice):
+            traced.append(trace_training(functions, grid.one(i), shapes_of(shared), choice.settings))
+    form = options.forms([repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
+    results = of_all_choices([shapes(each["summarise"].outputs) for each in traced])
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
     counted = {ITERATIONS: jax.ShapeDtypeStruct((), np.int32)} if stop_every else {}
     if counted.keys() & {**results, **seen}:
@@ -314,7 +291,7 @@ class _Programs:
                 steps = [self._known[i].with_branches(taken) for i, taken in zip(choices, branches, strict=True)]
             stops = self._stop_every is not None
             each = zip(choices, steps, strict=True)
-            programs = tuple(_repeated(step, self._grid.one(i), self._given, count, stops=stops) for i, step in each)
+            programs = tuple(repeated(step, self._grid.one(i), self._given, count, stops=stops) for i, step in each)
             self._made[key] = together(programs, self._forms_of(choices), self._mesh, donate=True)
         return self._made[key]
 
@@ -411,9 +388,10 @@ class _Programs:
         standing = Standing(whole, counts, stopped_at, place, blocks)
         del states, whole
 
-        def told(name: str, shapes: Shapes, trials: Sequence[int] = counts) -> Arrays:
+        def told(name: str, like: Shapes, trials: Sequence[int] = counts) -> Arrays:
             made = self._over(name, choices)(standing.trials(), self._settings, trials=trials)
-            return standing.in_order(joined(Together.collect(made, counts), shapes, counts))
+            collected = [with_messages(piece) for piece in Together.collect(made, counts)]
+            return standing.in_order(joined(collected, like, counts))
 
         def gather() -> Arrays:
             stopped = {} if standing.stopped_at is None else {STOPPED_AT: standing.stopped_at}
@@ -449,90 +427,3 @@ class _Programs:
         if standing.stopped_at is not None:
             found[ITERATIONS] = np.where((at := standing.stopped_at) == RUNNING, np.int32(self._iterations), at)
         return found | {name: np.stack([seen[name] for seen in noted], axis=1) for name in (noted or [{}])[0]}
-
-
-def _trace(
-    functions: Mapping[str, Callable[..., Any]],
-    one: dict[str, Any],
-    settings: dict[str, Any],
-    choice: Mapping[str, Any],
-) -> dict[str, Program]:
-    """The functions as programs of one trial, its state packed, for a choice of the static settings."""
-
-    def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
-        return fn(first, **accepted(fn, {name: x for given in (*values, choice) for name, x in given.items()}))
-
-    def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
-        return pack(called(functions["init"], trial_key(trial["seed"]), trial["axes"], settings))
-
-    def step(trial: dict[str, Any], settings: dict[str, Any], iteration: jax.Array) -> Any:
-        own = {ITERATION: iteration} if has_parameter(functions["step"], ITERATION) else {}
-        after = pack(called(functions["step"], unpack(trial["state"]), trial["axes"], settings, own))
-        check_same_kind(trial["state"], after)
-        return after
-
-    def of_state(name: str) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, jax.Array]]:
-        return lambda trial, settings: named(
-            called(functions[name], unpack(trial["state"]), trial["axes"], settings), what=name
-        )
-
-    def stop(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, jax.Array]:
-        return check_stop(called(functions[STOP], unpack(trial["state"]), trial["axes"], settings))
-
-    with afresh():
-        begun = trace(init, one, settings)
-        standing = {"state": begun.outputs, "axes": one["axes"]}
-        iteration = jax.ShapeDtypeStruct((), np.int32)
-        rest = {
-            name: trace(stop if name == STOP else of_state(name), standing, settings)
-            for name in functions
-            if name not in ("init", "step")
-        }
-        return {"init": begun, "step": trace(step, standing, settings, iteration)} | rest
-
-
-def _repeated(
-    step: Program, one: dict[str, Any], settings: Mapping[str, Any], count: int | None = None, *, stops: bool = False
-) -> Program:
-    """The repetition of a step from one iteration to another. Parts of the state that it leaves alone stay outside.
-
-    Args:
-      step: one iteration.
-      one: shapes of a trial.
-      settings: of the sweep.
-      count: of iterations, if the program is to know it; the iteration to which it goes does not count then.
-      stops: whether a trial has another part, "stopped": whether its state stays.
-
-    Returns:
-      From {"state", "axes"} to the same later, so that the later one can take the place of the first.
-    """
-    structure = jax.tree.structure(step.outputs)
-    given = step.closed.jaxpr.invars[len(jax.tree.leaves(one["axes"])) :]  # "axes" come before "state"
-    changes = [before is not after for before, after in zip(given, step.closed.jaxpr.outvars, strict=False)]
-
-    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
-        settings, begin, end = shared
-        leaves = jax.tree.leaves(trial["state"])
-
-        def whole(changed: Sequence[Any]) -> Any:
-            rest = iter(changed)
-            return jax.tree.unflatten(structure, [next(rest) if c else x for c, x in zip(changes, leaves, strict=True)])
-
-        def again(iteration: jax.Array, changed: Sequence[Any]) -> list[Any]:
-            after = jax.tree.leaves(step({"state": whole(changed), "axes": trial["axes"]}, settings, iteration))
-            return [x for c, x in zip(changes, after, strict=True) if c]
-
-        changed = before = [x for c, x in zip(changes, leaves, strict=True) if c]
-        if count == 1:
-            changed = again(begin, changed)
-        elif count is not None:
-            changed = lax.fori_loop(0, count, lambda i, changed: again(begin + i, changed), changed)
-        else:
-            changed = lax.fori_loop(begin, end, again, changed)
-        if stops:
-            changed = [jnp.where(trial[STOPPED], x, y) for x, y in zip(before, changed, strict=True)]
-        return trial | {"state": whole(changed)}
-
-    number = jax.ShapeDtypeStruct((), np.int32)
-    trial = {"state": step.outputs, "axes": one["axes"]} | ({STOPPED: STOPS[STOP]} if stops else {})
-    return trace(advance, trial, (shapes_of(settings), number, number))

@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
-from paramact_jax.sweeps.checks import checked, has_checks, shapes, with_messages
+from paramact_jax.sweeps.checks import checked, counted_anew, has_checks, shapes, with_messages
 from paramact_jax.sweeps.dataset import absences, check_results, joined, named, of_all_choices
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
-from paramact_jax.sweeps.grid import Choice, Grid, make_grid, trial_key
+from paramact_jax.sweeps.grid import Choice, Grid, at_choice, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.storage.atomic import Arrays
@@ -208,8 +208,10 @@ def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str
         )
 
     def traced(i: int, fn: Callable[..., dict[str, Any]]) -> Program:
-        program = trace(fn, grid.one(i), shapes_of(settings))
-        return trace(checked(fn), grid.one(i), shapes_of(settings)) if has_checks(program) else program
+        with counted_anew(), at_choice(grid.choices[i]):
+            program = trace(fn, grid.one(i), shapes_of(settings))
+        with counted_anew():
+            return trace(checked(fn), grid.one(i), shapes_of(settings)) if has_checks(program) else program
 
     with afresh():
         return tuple(traced(i, one_of(choice)) for i, choice in enumerate(grid.choices))

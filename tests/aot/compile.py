@@ -34,6 +34,7 @@ from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.engine import Options
 from paramact_jax.sweeps.grid import make_grid
+from paramact_jax.sweeps.iterations import repeated, trace_training
 from paramact_jax.sweeps.sweep import programs_of
 from paramact_jax.sweeps.trials import together as compiled_together
 from tests.sweeps.kernel_programs import ACTIVATIONS, KINDS, OPTIMISERS
@@ -84,8 +85,8 @@ def of_long_sweep(mesh, training, trials, axes, settings, *, iterations, per_cal
     """The calls of a `long_sweep` that make its iterations, each kind once."""
     grid, shared = make_grid(axes, range(trials)), as_arrays(settings)
     functions = {name: getattr(training, name) for name in ("init", "step", "summarise")}
-    traced = [long._trace(functions, grid.one(), shapes_of(shared), x.settings) for x in grid.choices]
-    form = options_of(mesh, grid, block=block).forms([long._repeated(x["step"], grid.one(), shared) for x in traced])
+    traced = [trace_training(functions, grid.one(), shapes_of(shared), x.settings) for x in grid.choices]
+    form = options_of(mesh, grid, block=block).forms([repeated(x["step"], grid.one(), shared) for x in traced])
     programs = long._Programs(traced, grid, shared, form, mesh, {}, {}, [], iterations, per_call)
     ((choices, counts),) = grid.of_calls(grid.trials)
     found, begin = {}, 0

@@ -73,8 +73,45 @@ def test_checks_within_a_trial_are_told_for_each_trial(fused, tmp_path):
     assert found["error"].isel(seed=1).sel(kind="none").values.tolist() == ["", "", ""]
     assert found["w"].isel(seed=0).values.tolist() == [[32.0, 1600.0, 6400.0]] * 2
     assert read(tmp_path).identical(found)
+    assert sweep(checking, range(2), fused=fused, directory=tmp_path, on_plan=pytest.fail, **axes).identical(found)
     again = sweep(lambda key, start, kind: checking(key, 1 + 0 * start, kind), range(2), keep=found, **axes)
     assert not again.failed.any()
+
+
+def test_checks_in_a_step_are_told_wherever_the_sweep_was_interrupted(tmp_path):
+    def step(state, rate, iteration):
+        checkify.check(state < 1000, "the state is {x} at {i}", x=state, i=iteration)
+        return state * rate
+
+    def stop(progress):
+        if progress.done >= 4 * 20:
+            raise KeyboardInterrupt
+
+    training = Training(lambda key: jnp.float32(1.0), step, lambda state: {"last": state})
+    options = {"axes": {"rate": [1.0, 2.0]}, "iterations": 40, "iterations_per_call": 5}
+    found = long_sweep(training, range(2), **options)
+    assert reasons(found).isel(seed=0).values.tolist() == ["", "the state is 1024.0 at 10"]
+    assert (found["last"].sel(rate=2.0) == 2.0**40).all()
+    with pytest.raises(KeyboardInterrupt):
+        long_sweep(training, range(2), directory=tmp_path, seconds_between_saves=0, on_progress=stop, **options)
+    assert long_sweep(training, range(2), directory=tmp_path, **options).identical(found)
+    assert read(tmp_path).identical(found)
+
+    def summarise(state):
+        checkify.check(state < 1000, "too large")
+        return {"last": state}
+
+    with pytest.raises(ValueError, match=r"summarise: expected checkify.check in the step only, got one here"):
+        long_sweep(Training(lambda key: jnp.float32(1.0), lambda state: state, summarise), range(2), iterations=1)
+
+
+def test_an_error_says_at_which_choice_it_came():
+    def one(key, width):
+        return jnp.ones(3) @ jnp.ones(width)
+
+    with pytest.raises(TypeError) as caught:
+        sweep(one, range(2), static_axes={"width": [3, 4]})
+    assert caught.value.__notes__[-1] == "The trial was traced at width=4."
 
 
 def test_only_failed_trials_run_again(tmp_path):

@@ -1,0 +1,153 @@
+"""The functions of a long training as programs of one trial."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from paramact_jax.programs.program import Program, afresh, shapes_of, trace
+from paramact_jax.sweeps.arguments import accepted, has_parameter
+from paramact_jax.sweeps.checks import Raised, counted_anew, has_checks
+from paramact_jax.sweeps.dataset import named
+from paramact_jax.sweeps.grid import trial_key
+from paramact_jax.sweeps.settings import ITERATION
+from paramact_jax.sweeps.stopping import STOP, STOPPED, STOPS, check_stop
+from paramact_jax.sweeps.storage.state import check_same_kind, pack, unpack
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A training in pure functions of one trial.
+
+    Each is given those of the settings and axes that it has parameters for.
+
+    Attributes:
+      init: (key, **settings) -> state: any tree of arrays, random keys included.
+      step: (state, **settings) -> state: one iteration; tree, shapes and dtypes stay. If it has a parameter
+        `iteration`, it is given the number of iterations made before, the same for all trials: a `jax.lax.cond` on it
+        stays a branch. On an accelerator the branches are known before, and none of them costs time.
+      summarise: (state, **settings) -> results: any tree of arrays.
+      observe: (state, **settings) -> what to note of a state on the way, any tree of arrays; see `observe_every`.
+      stop: (state, **settings) -> whether the trial is trained no more, one boolean; see `stop_every`. No comparison
+        with NaN is true, so of trials that converge or diverge: `~jnp.isfinite(loss) | (loss < 1e-3)`.
+    """
+
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+    summarise: Callable[..., Any]
+    observe: Callable[..., Any] | None = None
+    stop: Callable[..., Any] | None = None
+
+
+def trace_training(
+    functions: Mapping[str, Callable[..., Any]],
+    one: dict[str, Any],
+    settings: dict[str, Any],
+    choice: Mapping[str, Any],
+) -> dict[str, Program]:
+    """Returns the functions as programs of one trial, its state packed, for a choice of the static settings.
+
+    What `checkify.check` finds in a step becomes a part of the state, and of what `summarise` returns.
+
+    Args:
+      functions: of a `Training`, by name.
+      one: shapes of a trial.
+      settings: shapes of those that are traced.
+      choice: the static ones.
+
+    Raises:
+      ValueError: in one line, for what `long_sweep` refuses.
+    """
+
+    def called(fn: Callable[..., Any], first: Any, *values: Mapping[str, Any]) -> Any:
+        return fn(first, **accepted(fn, {name: x for given in (*values, choice) for name, x in given.items()}))
+
+    def init(trial: dict[str, Any], settings: dict[str, Any]) -> Any:
+        return pack(called(functions["init"], trial_key(trial["seed"]), trial["axes"], settings))
+
+    def step(trial: dict[str, Any], settings: dict[str, Any], iteration: jax.Array) -> Any:
+        own = {ITERATION: iteration} if has_parameter(functions["step"], ITERATION) else {}
+        after = pack(called(functions["step"], unpack(trial["state"]), trial["axes"], settings, own))
+        check_same_kind(trial["state"], after)
+        return after
+
+    def of_state(name: str) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
+        def told(trial: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+            found = called(functions[name], unpack(trial["state"]), trial["axes"], settings)
+            return check_stop(found) if name == STOP else named(found, what=name)
+
+        return told
+
+    others = {name: of_state(name) for name in functions if name not in ("init", "step")}
+    iteration = jax.ShapeDtypeStruct((), np.int32)
+
+    def programs(init: Any, step: Any, others: Mapping[str, Any]) -> dict[str, Program]:
+        begun = trace(init, one, settings)
+        standing = {"state": begun.outputs, "axes": one["axes"]}
+        stepped = trace(step, standing, settings, iteration)
+        return {"init": begun, "step": stepped, **{name: trace(fn, standing, settings) for name, fn in others.items()}}
+
+    with afresh(), counted_anew():
+        found = programs(init, step, others)
+        if elsewhere := [name for name, program in found.items() if name != "step" and has_checks(program)]:
+            raise ValueError(f"{elsewhere[0]}: expected checkify.check in the step only, got one here; move it there")
+        if not has_checks(found["step"]):
+            return found
+        raised = Raised(step, {"state": found["init"].outputs, "axes": one["axes"]}, settings, iteration)
+        told = {name: raised.told(fn, tell=name == "summarise") for name, fn in others.items()}
+        return programs(raised.init(init), raised.step, told)
+
+
+def repeated(
+    step: Program, one: dict[str, Any], settings: Mapping[str, Any], count: int | None = None, *, stops: bool = False
+) -> Program:
+    """Returns the repetition of a step from one iteration to another.
+
+    Parts of the state that the step leaves alone stay outside of the loop.
+
+    Args:
+      step: one iteration.
+      one: shapes of a trial.
+      settings: of the sweep.
+      count: of iterations, if the program is to know it; the iteration to which it goes does not count then.
+      stops: whether a trial has another part, "stopped": whether its state stays.
+
+    Returns:
+      From {"state", "axes"} to the same later, so that the later one can take the place of the first.
+    """
+    structure = jax.tree.structure(step.outputs)
+    given = step.closed.jaxpr.invars[len(jax.tree.leaves(one["axes"])) :]  # "axes" come before "state"
+    changes = [before is not after for before, after in zip(given, step.closed.jaxpr.outvars, strict=False)]
+
+    def advance(trial: dict[str, Any], shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
+        settings, begin, end = shared
+        leaves = jax.tree.leaves(trial["state"])
+
+        def whole(changed: Sequence[Any]) -> Any:
+            rest = iter(changed)
+            return jax.tree.unflatten(structure, [next(rest) if c else x for c, x in zip(changes, leaves, strict=True)])
+
+        def again(iteration: jax.Array, changed: Sequence[Any]) -> list[Any]:
+            after = jax.tree.leaves(step({"state": whole(changed), "axes": trial["axes"]}, settings, iteration))
+            return [x for c, x in zip(changes, after, strict=True) if c]
+
+        changed = before = [x for c, x in zip(changes, leaves, strict=True) if c]
+        if count == 1:
+            changed = again(begin, changed)
+        elif count is not None:
+            changed = lax.fori_loop(0, count, lambda i, changed: again(begin + i, changed), changed)
+        else:
+            changed = lax.fori_loop(begin, end, again, changed)
+        if stops:
+            changed = [jnp.where(trial[STOPPED], x, y) for x, y in zip(before, changed, strict=True)]
+        return trial | {"state": whole(changed)}
+
+    number = jax.ShapeDtypeStruct((), np.int32)
+    trial = {"state": step.outputs, "axes": one["axes"]} | ({STOPPED: STOPS[STOP]} if stops else {})
+    return trace(advance, trial, (shapes_of(settings), number, number))

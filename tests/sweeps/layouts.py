@@ -5,6 +5,7 @@
 DEVICES are those of one process.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench.trainings import TRAININGS
-from paramact_jax.sweeps import Training, initialise_distributed, long_sweep, sweep
+from paramact_jax.sweeps import Training, initialise_distributed, long_sweep, sweep, to_csv
 
 RATES = {"rate": [3.7, 3.8, 3.9]}
 
@@ -68,6 +69,12 @@ def train(seeds=range(100), **options):
     return long_sweep(TRAINING, seeds, axes=RATES, iterations=50, **options)
 
 
+def stopped(seeds=range(100), **options):
+    """Trials that stop at different times, and a file of what is observed of them."""
+    training = dataclasses.replace(TRAINING, observe=lambda state: {"seen": state["x"]}, stop=lambda s: s["x"][0] > 0.9)
+    return long_sweep(training, seeds, axes=RATES, iterations=50, observe_every=7, stop_every=5, **options)
+
+
 def trained(name, seeds, **options):
     """One of the eight trainings that `bench sweeps` times, in the form that it is given by default."""
     training = TRAININGS[name]
@@ -87,13 +94,20 @@ def same_trials(directory):
         "network, fused": rows(sweep(network, range(60), axes=RATES, fused=True)),
         "training": rows(train(chunk=77, iterations_per_call=7)),
         "training, fused": rows(train(range(60), fused=True)),
+        "stopped": rows(stopped(chunk=177, iterations_per_call=7)),
+        "stopped, fused": rows(stopped(range(60), fused=True)),
     }
 
 
 def whole(directory):
     """Digests of two sweeps that are stored, or found there."""
     trained = train(directory=Path(directory) / "training", iterations_per_call=10)
+    watched = stopped(
+        range(70), directory=Path(directory) / "stopped", on_observed=to_csv(Path(directory) / "seen.csv")
+    )
     return {
+        "stopped": digest(watched),
+        "seen": hashlib.sha256((Path(directory) / "seen.csv").read_bytes()).hexdigest(),
         "training": digest(trained),
         "network": digest(sweep(network, range(100), axes=RATES, chunk=100, directory=Path(directory) / "network")),
     }

@@ -59,14 +59,17 @@ def trainings(tmp_path_factory):
         ("network, fused", [{"seeds": range(40, 50)}, {"seeds": range(100), "chunk": 250}]),
         ("training", [{"seeds": range(40, 50)}, {"seeds": range(200)}, {"seeds": range(50), "chunk": 7}]),
         ("training, fused", [{"seeds": range(40, 50)}, {"seeds": range(200)}, {"seeds": range(50), "chunk": 7}]),
+        ("stopped", [{"seeds": range(40, 50)}, {"seeds": range(200)}, {"seeds": range(40, 50), "chunk": 7}]),
+        ("stopped, fused", [{"seeds": range(40, 50)}, {"seeds": range(200)}]),
     ],
 )
 def test_a_trial_does_not_depend_on_its_company(reference, name, sweeps):
     """Here on 4 devices; alone, among hundreds, and in chunks that cut anywhere."""
     fused = name.endswith(", fused")
     for options in sweeps:
-        if name.startswith("training"):
-            results = layouts.train(fused=fused, **options)
+        if name.startswith(("training", "stopped")):
+            train = layouts.stopped if name.startswith("stopped") else layouts.train
+            results = train(fused=fused, **options)
         else:
             results = sweep(layouts.network, axes=layouts.RATES, fused=fused, **options)
         assert layouts.rows(results) == reference[name], options

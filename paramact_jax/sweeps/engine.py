@@ -111,7 +111,7 @@ class Work:
       results: shapes of one trial's results.
       units: of progress, a trial.
       programs: number of programs that are compiled for one trial each.
-      bytes_for: bytes on each device with so many trials a call.
+      bytes_for: bytes on each device for parts of a grid, with so many trials a call.
       run: results of a part; see `Call`.
       observed, marks, absent: see `to_dataset`.
       iterations: of a long sweep.
@@ -120,7 +120,7 @@ class Work:
     form: Forms
     results: Mapping[str, jax.ShapeDtypeStruct]
     units: int
-    bytes_for: Callable[[Grid, int], int]
+    bytes_for: Callable[[Grid, Sequence[range], int], int]
     run: Callable[[Call], Arrays]
     observed: Collection[str] = ()
     marks: Sequence[int] = ()
@@ -167,7 +167,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
     """Run what is not stored yet and return everything; raises as `sweep`."""
     results = Results(grid.total, work.results)
     if options.keep is not None:
-        kept, again = kept_of(options.keep, grid, work.results)
+        kept, again = kept_of(options.keep, grid, work.results, work.marks)
         results.put(slice(0, grid.total), kept)
         results.have[again] = False
         grid = grid.select(np.flatnonzero(again))
@@ -205,7 +205,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
         if not parts:
             return results.dataset(grid, work.sheet(grid))
         rooms = _rooms(grid, parts)
-        bytes_for = functools.partial(work.bytes_for, grid)
+        bytes_for = functools.partial(work.bytes_for, grid, parts)
         room, stored = max(map(len, parts)), bytes_of(work.results, grid.total)
         plan = Plan(
             trials=there + grid.trials,

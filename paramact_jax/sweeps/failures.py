@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -59,7 +59,11 @@ def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArra
 
 
 def failed(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArray:
-    """Returns which trials failed, see `reasons`; `results.failed` is the same for all variables."""
+    """Returns which trials failed, see `reasons`; `results.failed` is the same for all variables.
+
+    Trials that have not run yet, in what `read` or one task returns, are NaN and count too. Datasets get the attribute
+    with the first one that a sweep returns.
+    """
     blank = _of_trials(results, of)
     found: xr.DataArray = blank != ""
     for _, wrong in _wrong(results, of):
@@ -68,7 +72,11 @@ def failed(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArray
 
 
 def _names(results: xr.Dataset, of: Iterable[str] | None) -> list[Any]:
-    names = list(results.data_vars) if of is None else list(of)
+    import xarray as xr
+
+    if not isinstance(results, xr.Dataset):
+        raise ValueError(f"results: expected the dataset that a sweep returned, got {type(results).__name__}")
+    names = list(results.data_vars) if of is None else [of] if isinstance(of, str) else list(of)
     if unknown := [name for name in names if name not in results]:
         raise ValueError(f"of: expected names among {', '.join(map(str, results.data_vars))}, got {unknown[0]!r}")
     return sorted(names, key=lambda name: (name == SHOWN_AS, ITERATION in results[name].dims))
@@ -93,20 +101,23 @@ def _wrong(results: xr.Dataset, of: Iterable[str] | None) -> Iterator[tuple[Any,
         if name == SHOWN_AS and values.dtype.kind in "UO":
             wrong = values != ""
         elif values.dtype.kind in "fc":
-            wrong = xr.apply_ufunc(lambda x: ~np.isfinite(x), values) & ~_absent(values)
+            wrong = xr.apply_ufunc(lambda x: ~np.isfinite(x), values) & ~absent(values)
         else:
             continue
         if wrong.any():
             yield name, wrong
 
 
-def kept_of(keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, Any], np.ndarray]:
+def kept_of(
+    keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct], marks: Sequence[int] = ()
+) -> tuple[dict[str, Any], np.ndarray]:
     """Reads what is kept of an earlier sweep of the same trials.
 
     Args:
       keep: the dataset that a sweep returned.
       grid: the trials.
       results: shapes of one trial's results, by name.
+      marks: the iterations after which something is observed.
 
     Returns:
       The results of all trials by name, and which trials failed, both on the flat axis.
@@ -118,10 +129,11 @@ def kept_of(keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct]) 
 
     if not isinstance(keep, xr.Dataset):
         raise ValueError(f"keep: expected the dataset that a sweep returned, got {type(keep).__name__}")
-    labels = {**grid.labels, **{name: x.labels for name, x in grid.points.items()}, SEED: grid.seeds.astype(np.int64)}
+    labels: dict[str, np.ndarray] = {ITERATION: np.array(marks)} if marks else {}
+    labels |= {**grid.labels, **{name: x.labels for name, x in grid.points.items()}, SEED: grid.seeds.astype(np.int64)}
     for name, wanted in labels.items():
         if name not in keep.coords or not _same(keep[name].values, wanted):
-            got = f"{keep.sizes[name]} other values" if name in keep.coords and name in keep.sizes else "none"
+            got = f"{keep[name].size} other values" if name in keep.coords else "none"
             raise ValueError(
                 f"keep: expected results of the same trials, with the {len(wanted)} values of {name!r}, got {got}; "
                 f"pass what the earlier sweep returned"
@@ -164,8 +176,8 @@ def _is_of_trials(dim: Any, values: xr.DataArray) -> bool:
     return dim in values.dims and dim != ITERATION and not str(dim).startswith(f"{values.name}_dim_")
 
 
-def _absent(values: xr.DataArray) -> xr.DataArray:
-    """Where a static setting lacks this result."""
+def absent(values: xr.DataArray) -> xr.DataArray:
+    """Returns where a static setting lacks this result."""
     import xarray as xr
 
     found: xr.DataArray = xr.DataArray(False)
@@ -173,7 +185,7 @@ def _absent(values: xr.DataArray) -> xr.DataArray:
         here: xr.DataArray = xr.DataArray(True)
         for name, label in where.items():
             labels = label if name == POINT else [label]
-            here = here & (values[name].isin(labels) if name in values.coords else False)
+            here = here & (values[name].isin(labels) if name in (*values.coords, *values.dims) else False)
         found = found | here
     return found
 

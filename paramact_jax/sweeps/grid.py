@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -112,7 +112,8 @@ class Grid:
                 own = tuple(name for name, x in self.points.items() if not x.static and x.has(members[0]))
                 labels = {name: column.labels[i].item() for name, column, i in parts}
                 told = [f"{name}={label}" for name, label in labels.items()]
-                told += [name for name in own if self.points[name].present is not None]
+                conditional = [name for name, x in self.points.items() if x.present is not None and not x.static]
+                told += [name if name in own else f"no {name}" for name in conditional]
                 where = {name: label for name, label in labels.items() if name in static}
                 where |= {POINT: members} if members else {}
                 given = {name: column.values[i] for name, column, i in parts}
@@ -127,7 +128,7 @@ class Grid:
                 for i, (begin, end) in enumerate(itertools.pairwise(self._bounds.tolist()))
             ]
             return [(i, piece) for i, piece in found if piece]
-        choices = self._choice_of(self.selected[part.start : part.stop])
+        choices = self.choice_of(self.selected[part.start : part.stop])
         begins = [0, *(np.flatnonzero(choices[1:] != choices[:-1]) + 1).tolist(), len(choices)]
         return [
             (int(choices[begin]), range(part.start + begin, part.start + end))
@@ -144,16 +145,19 @@ class Grid:
         """Where the trials of another choice begin."""
         return [piece.start for _, piece in self.pieces(range(self.trials))][1:]
 
-    def of_calls(self, trials: int) -> list[tuple[list[int], list[int]]]:
-        """The kinds of calls of at most so many trials: the choices in each, and how many trials of each.
+    def of_calls(self, parts: Sequence[range], trials: int) -> list[tuple[list[int], list[int]]]:
+        """The kinds of calls of at most so many trials that run some parts: the choices in each, and how many of each.
 
-        A call holds everything, or trials of one choice.
+        A part that is larger is run in calls of one choice each.
         """
-        pieces = self.pieces(range(self.trials))
-        choices, counts = [i for i, _ in pieces], [len(piece) for _, piece in pieces]
-        if trials >= self.trials:
-            return [(choices, counts)]
-        return [([i], [min(trials, count)]) for i, count in zip(choices, counts, strict=True)]
+        found: dict[tuple[int, ...], list[int]] = {}
+        for part in parts:
+            pieces = [(i, len(piece)) for i, piece in self.pieces(part)]
+            several = [pieces] if len(part) <= trials else [[(i, min(trials, count))] for i, count in pieces]
+            for kind in several:
+                choices, counts = tuple(i for i, _ in kind), [count for _, count in kind]
+                found[choices] = list(map(max, counts, found.get(choices, counts)))
+        return [(list(choices), counts) for choices, counts in found.items()]
 
     def positions(self, part: range) -> slice | np.ndarray:
         """Where the trials of a part are in the whole product."""
@@ -300,7 +304,8 @@ class Grid:
         each = self.total // (len(self.choices) // len(groups)) // sum(groups)
         return np.cumsum([0, *([size * each for size in groups] * (len(self.choices) // len(groups)))])
 
-    def _choice_of(self, positions: np.ndarray) -> np.ndarray:
+    def choice_of(self, positions: np.ndarray) -> np.ndarray:
+        """The choice of each trial of the product."""
         return np.searchsorted(self._bounds, positions, side="right") - 1
 
     def _column(self, name: str) -> Column:
@@ -338,7 +343,9 @@ def make_grid(
       >>> grid.part(2, 4)["seed"].tolist(), grid.part(2, 4)["axes"]["learning_rate"].tolist()
       ([2, 0], [0.10000000149011612, 0.20000000298023224])
     """
-    static = (static,) if isinstance(static, str) else tuple(static)
+    static = [static] if isinstance(static, str) else static
+    if not isinstance(static, Collection) or not all(isinstance(name, str) for name in static):
+        raise ValueError(f"static_argnames: expected a name or a list of names, got {static!r}")
     columns = columns_of_axes(axes, static_axes or {}, static)
     found = {} if points is None else columns_of_points(points, static)
     if both := [name for name in found if name in columns]:

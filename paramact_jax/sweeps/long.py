@@ -351,11 +351,11 @@ class _Programs:
             later.append((done // self._stop_every + 1) * self._stop_every)
         return min(self._iterations, done + self._per_call, *later)
 
-    def bytes_for(self, grid: Grid, trials: int) -> int:
+    def bytes_for(self, grid: Grid, parts: Sequence[range], trials: int) -> int:
         """Bytes on each device while so many trials run: of the programs the one that takes most."""
         stopped = {STOPPED: STOPS[STOP]} if self._stop_every else {}
         lowered = []
-        for choices, counts in grid.of_calls(trials):
+        for choices, counts in grid.of_calls(parts, trials):
             ones = [self._grid.one(i) for i in choices]
             states = [self._traced[i]["init"].outputs for i in choices]
             standing = [{"state": state, "axes": one["axes"]} for state, one in zip(states, ones, strict=True)]

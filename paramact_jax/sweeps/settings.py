@@ -82,7 +82,9 @@ def columns_of_points(points: Any, static: Collection[str]) -> dict[str, Column]
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
             raise ValueError(f"points: expected as many values of each setting, got {told}; use axes for a product")
-        points = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+        rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+        gaps = hasattr(points, "iloc")  # what a DataFrame lacks is NaN
+        points = [{name: x for name, x in row.items() if not gaps or (x is not None and x == x)} for row in rows]
     check_concrete("points", points)
     if isinstance(points, str) or not isinstance(points, Iterable):
         raise ValueError(f"points: expected lists by name, or a list with a dict for each point, got {points!r}")
@@ -109,6 +111,8 @@ def _point_column(name: str, points: Sequence[Mapping[str, Any]], static: bool) 
         filler: Any = "" if labels.dtype.kind == "U" else np.nan
         values: Any = given
     else:
+        if np.isnan(numbers).any():
+            raise ValueError(f"{where}: expected numbers, got nan; leave the setting out of a point that lacks it")
         labels, filler, values = numbers, np.nan, _in_dtype(where, numbers)
     if present.all():
         return Column(labels, tuple(values) if numbers is None else values)
@@ -220,7 +224,9 @@ def _array_of(labels: Sequence[Any], where: str) -> np.ndarray:
     if all(isinstance(label, bool) for label in labels) or all(
         isinstance(label, int | float) and not isinstance(label, bool) for label in labels
     ):
-        return np.array(labels)
+        numbers = np.array(labels)
+        if numbers.dtype != object:  # integers beyond 64 bits
+            return numbers
     found = np.array([str(label) for label in labels])
     if found.tolist() != [str(label) for label in labels]:
         raise ValueError(f"{where}: expected strings without a zero at the end, got {list(labels)!r}; rename them")

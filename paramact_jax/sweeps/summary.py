@@ -12,6 +12,8 @@ import numpy as np
 
 from paramact_jax.statistics.checks import check_confidence
 from paramact_jax.statistics.counts import wilson_interval
+from paramact_jax.sweeps.checks import SHOWN_AS
+from paramact_jax.sweeps.failures import absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +27,8 @@ STATISTICS = ("mean", "std", "median", "low", "high")
 def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confidence: float = 0.95) -> xr.Dataset:
     """Returns mean, standard deviation, median and an interval of the mean over all trials at each setting.
 
-    A trial that failed, whose value is NaN or infinite, is left out of these and counted instead. What is said is
-    then said of the trials that did not fail.
+    A trial that failed, whose value is NaN or infinite or in which a check did not hold, is left out of these and
+    counted instead, see `reasons`. What is said is then said of the trials that did not fail.
 
     The interval, low to high, is that of the mean: for booleans Wilson's of the share of True, for numbers Student's,
     mean +- t std / sqrt(n). The latter needs values that are roughly normal, or some 20 trials. It is used, and no
@@ -75,7 +77,10 @@ def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confiden
     if STATISTIC in known or STATISTIC in results.variables:
         raise ValueError(f"summary: expected results without {STATISTIC!r}, the dim of a summary; rename it")
     data: dict[str, Any] = {}
+    raised = results[SHOWN_AS] != "" if SHOWN_AS in results and results[SHOWN_AS].dtype.kind in "UO" else None
     for name, variable in results.data_vars.items():
+        if name == SHOWN_AS and raised is not None:
+            continue
         along = [dim for dim in dims if dim in variable.dims]
         if not along:
             data[str(name)] = variable.variable
@@ -85,18 +90,21 @@ def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confiden
         if taken := [new for new in (f"{name}_trials", f"{name}_failed") if new in results.variables]:
             raise ValueError(f"summary: {taken[0]}: expected names that the counts do not need; rename it")
         rest = [dim for dim in variable.dims if dim not in along]
-        trials = variable.transpose(*rest, *along).values.reshape(*(results.sizes[dim] for dim in rest), -1)
-        statistics, counts = _statistics(trials, confidence)
+        shape = [*(results.sizes[dim] for dim in rest), -1]
+        told = variable.astype(float) if raised is None else variable.astype(float).where(~raised)
+        trials = told.transpose(*rest, *along).values.reshape(shape)
+        without = absent(variable).broadcast_like(variable).transpose(*rest, *along).values.reshape(shape)
+        lacking = np.isnan(trials) & without
+        statistics, counts = _statistics(trials, confidence, share=variable.dtype == bool)
         data[str(name)] = xr.Variable([*rest, STATISTIC], statistics, variable.attrs)
         data[f"{name}_trials"] = xr.Variable(rest, counts)
-        data[f"{name}_failed"] = xr.Variable(rest, trials.shape[-1] - counts)
+        data[f"{name}_failed"] = xr.Variable(rest, (~lacking).sum(axis=-1) - counts)
     coords = {name: x.variable for name, x in results.coords.items() if not set(dims) & set(x.dims)}
     return xr.Dataset(data, {**coords, STATISTIC: list(STATISTICS)}, {**results.attrs, "confidence": confidence})
 
 
-def _statistics(trials: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def _statistics(x: np.ndarray, confidence: float, *, share: bool) -> tuple[np.ndarray, np.ndarray]:
     """The statistics of the finite ones of the trials on the last axis, also on the last axis, and their number."""
-    x = trials.astype(np.float64)
     finite = np.isfinite(x)
     n = finite.sum(axis=-1)
     ordered = np.sort(np.where(finite, x, np.inf), axis=-1)
@@ -110,14 +118,15 @@ def _statistics(trials: np.ndarray, confidence: float) -> tuple[np.ndarray, np.n
         squares = np.where(finite, x - mean[..., None], 0) ** 2
         std = np.where(n > 1, np.sqrt(squares.sum(axis=-1) / (n - 1)), np.nan)
         median = np.where(n > 0, at((n - 1) // 2) / 2 + at(n // 2) / 2, np.nan)
-        low, high = _wilson(trials, confidence) if trials.dtype == bool else _student(mean, std, n, confidence)
+        low, high = _wilson(x, n, confidence) if share else _student(mean, std, n, confidence)
     return np.stack([mean, std, median, low, high], axis=-1), n
 
 
-def _wilson(trials: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    counts, places = np.unique(trials.sum(axis=-1), return_inverse=True)
-    bounds = np.array([wilson_interval(count, trials.shape[-1], confidence) for count in counts]).reshape(-1, 2)
-    found = bounds[places.reshape(trials.shape[:-1])]
+def _wilson(x: np.ndarray, n: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    pairs = np.stack([np.nansum(x, axis=-1), n], axis=-1).astype(int).reshape(-1, 2)
+    different, places = np.unique(pairs, axis=0, return_inverse=True)
+    bounds = [wilson_interval(hits, all_of, confidence) if all_of else (np.nan, np.nan) for hits, all_of in different]
+    found = np.array(bounds).reshape(-1, 2)[places.reshape(n.shape)]
     return found[..., 0], found[..., 1]
 
 

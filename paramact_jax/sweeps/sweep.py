@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ def sweep(
         finished there are not run again; what is stored does not change.
       keep: results that an earlier sweep of the same trials returned. Only the trials that failed in it, see
         `sweeps.reasons`, are run, so with other settings; the others are as they were.
-      on_plan: called once before anything runs, with what will; None: nothing is called.
+      on_plan: called once before anything runs, with what will; not if everything is there. None: nothing is called.
       on_progress: called after every call, with trials done and the seconds that the rest will take; None: nothing is.
       settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
         calling again with other values of the same types and shapes does not recompile, and `train_one` cannot branch
@@ -172,9 +172,9 @@ def sweep(
     def over(choices: tuple[int, ...]) -> Together:
         return together(tuple(programs[i] for i in choices), tuple(forms[i] for i in choices), options.mesh)
 
-    def bytes_for(grid: Grid, trials: int) -> int:
+    def bytes_for(grid: Grid, parts: Sequence[range], trials: int) -> int:
         lowered = []
-        for choices, counts in grid.of_calls(trials):
+        for choices, counts in grid.of_calls(parts, trials):
             them = over(tuple(choices))
             lowered.append(them.lowered(them.blocks_of([grid.one(i) for i in choices], counts), placed))
         return most_memory(lowered)

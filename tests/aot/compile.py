@@ -88,7 +88,7 @@ def of_long_sweep(mesh, training, trials, axes, settings, *, iterations, per_cal
     traced = [trace_training(functions, grid.one(), shapes_of(shared), x.settings) for x in grid.choices]
     form = options_of(mesh, grid, block=block).forms([repeated(x["step"], grid.one(), shared) for x in traced])
     programs = long._Programs(traced, grid, shared, form, mesh, {}, {}, [], iterations, per_call)
-    ((choices, counts),) = grid.of_calls(grid.trials)
+    ((choices, counts),) = grid.of_calls([range(grid.trials)], grid.trials)
     found, begin = {}, 0
     for end, over in programs._calls(choices, 0, per_call):
         blocks = over.blocks_of(

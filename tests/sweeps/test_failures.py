@@ -138,6 +138,7 @@ def test_only_failed_trials_run_again(tmp_path):
 
 
 REFUSED = {
+    "points": (lambda first: first.assign_coords(rate=[0.2, 0.1]), "the 2 values of 'rate', got 2 other values"),
     "seeds": (lambda first: first.isel(seed=slice(2)), "the 3 values of 'seed', got 2 other values"),
     "axes": (lambda first: first.assign_coords(rate=[0.1, 0.3]), "the 2 values of 'rate', got 2 other values"),
     "results": (lambda first: first[["w"]], "keep: expected the results steps, w, got w"),

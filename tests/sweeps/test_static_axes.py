@@ -78,6 +78,14 @@ def test_points_may_lack_settings_and_stand_in_the_order_given(chunk):
     assert np.isnan(found["extra"].isel(point=[1, 3])).all()
 
 
+def test_what_a_frame_lacks_is_a_default():
+    frame = pd.DataFrame([{"rate": 0.1}, {"rate": 0.2, "momentum": 0.9}])
+    found = sweep(train_one, range(3), points=frame)
+    np.testing.assert_array_equal(found["loss"].isel(point=0), alone(0.1))
+    with pytest.raises(ValueError, match="points: momentum: expected numbers, got nan; leave the setting out"):
+        sweep(train_one, range(3), points={"rate": [0.1], "momentum": [np.nan]})
+
+
 @pytest.mark.parametrize("of", [dict, pd.DataFrame], ids=["dict", "frame"])
 def test_points_by_lists_meet_axes(of):
     points = of({"rate": [0.1, 0.2, 0.3], "width": [8, 4, 8]})

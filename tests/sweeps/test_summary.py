@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from jax.experimental import checkify
 from scipy import stats
 
 from paramact_jax.statistics import bootstrap_interval, paired_comparison, wilson_interval
@@ -299,3 +300,17 @@ def test_a_sweep_becomes_a_frame_that_groups_by_its_settings():
     means = to_dataframe(results).groupby(["f", "x"])["y"].agg(["mean", "size"])
     assert means.loc[("elu", 2.0)].tolist() == [6.0, 3]
     assert len(means) == 6
+
+
+def test_what_failed_by_a_check_or_is_lacking_does_not_count():
+    def one(key, x, kind):
+        checkify.check(x < 3, "too large")
+        return {"y": x, "on": x > 1, **({"only": x} if kind == "a" else {})}
+
+    results = sweep(one, range(2), axes={"x": [1.0, 2.0, 3.0]}, static_axes={"kind": ["a", "b"]})
+    found = summary(results, over=("x", "seed"))
+    assert found["y"].sel(kind="a", statistic="mean") == 1.5
+    assert found["on"].sel(kind="a", statistic="mean") == 0.5
+    assert found["y_failed"].values.tolist() == found["on_failed"].values.tolist() == [2, 2]
+    assert found["only_failed"].values.tolist() == [2, 0]
+    assert found["only_trials"].values.tolist() == [4, 0]

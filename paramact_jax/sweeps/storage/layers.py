@@ -50,10 +50,12 @@ class Layers:
                     f"part: expected a directory for tasks, got {directory}, which holds a sweep that is run as a "
                     f"whole; name another directory"
                 )
+            _check_tasks(directory, configuration, task)
         elif (directory / MANIFEST).exists():
             own = self._place_of(configuration, extend=extend)
         try:
-            self.store = Store(own, *configuration, lock_in=own if task else directory)
+            known = None if self._earlier else sheet
+            self.store = Store(own, *configuration, sheet=known, lock_in=own if task else directory)
         except DirectoryRefusedError as error:
             if self._could_grow:
                 raise DirectoryRefusedError(f"{error}; extend=True runs what is not there only") from error
@@ -74,7 +76,7 @@ class Layers:
             if (sheet := contents.sheet()) is not None:
                 self._earlier.append((contents, sheet))
                 try:
-                    self._sheet.grid.matching(sheet.grid)
+                    self._check_programs(contents, sheet, configuration)
                 except ValueError as error:
                     raise DirectoryRefusedError(f"extend: {error}; name another directory") from error
             elif contents is stored[0]:
@@ -90,6 +92,20 @@ class Layers:
                 f"directory for fewer"
             )
         return there[same[0]] if same else self._root / f"extension-{len(there)}"
+
+    def _check_programs(self, contents: Contents, sheet: Sheet, configuration: Configuration) -> None:
+        """Refuse, in one line, if a trial that is there would be trained by another program now."""
+        grid = self._sheet.grid
+        where = grid.matching(sheet.grid)
+        there = np.flatnonzero(where >= 0)
+        pairs = np.unique([sheet.grid.choice_of(there), grid.choice_of(where[there])], axis=1)
+        functions = {name.partition("[")[0] for name in configuration.programs}
+        for before, now in pairs.T.tolist():
+            names = sheet.grid.choices[before].name, grid.choices[now].name
+            for function in functions:
+                old, new = (f"{function}[{name}]" if name else function for name in names)
+                if contents.entries.get(old) != configuration.entries.get(new):
+                    raise ValueError(f"expected the programs of {contents.directory}, got another one for {new}")
 
     def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
         """Finished results of earlier calls: where they are in the grid's product, and the results."""
@@ -190,6 +206,7 @@ def unlike(some: Mapping[str, str], others: Mapping[str, str], growing: Collecti
         if not (
             name in growing
             or name.startswith(("axes.", "points.", "order of axes"))
+            or (_is_program(name) and not name.startswith("form of "))  # by trials, see _check_programs
             or ((name in COMING or _is_program(name)) and not (name in there and name in now))
         )
     ]
@@ -197,6 +214,17 @@ def unlike(some: Mapping[str, str], others: Mapping[str, str], growing: Collecti
         f"program of {name}" if _is_program(name) else f"{name}: {there.get(name)} stored, {now.get(name)} now"
         for name in rest
     )
+
+
+def _check_tasks(directory: Path, configuration: Configuration, task: tuple[int, int]) -> None:
+    """Refuse, in one line, a task beside those of another sweep."""
+    for path in sweeps_in(directory):
+        rest = [name for name in differences(Contents(path).entries, configuration.entries) if name != "task"]
+        if rest or not path.name.endswith(f"-of-{task[1]}"):
+            raise DirectoryRefusedError(
+                f"part: expected tasks of one sweep, got {path} there, which differs in "
+                f"{'; '.join(rest) or 'the number of tasks'}; name another directory"
+            )
 
 
 def _is_program(name: str) -> bool:

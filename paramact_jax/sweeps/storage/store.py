@@ -34,6 +34,7 @@ class Store(Contents):
       directory: a new or empty one, or that of the same sweep, which is then resumed.
       configuration: everything that the results depend on, by name.
       programs: what the programs are, by name, so that a message can say how they differ.
+      sheet: what the results are, if it is known already: a directory that is read has it from the first moment on.
       lock_in: the directory that is locked, by default the same.
 
     Raises:
@@ -47,6 +48,7 @@ class Store(Contents):
         configuration: Mapping[str, str],
         programs: Mapping[str, Identity] = _NO_PROGRAMS,
         *,
+        sheet: Sheet | None = None,
         lock_in: Path | None = None,
     ) -> None:
         self.directory = directory
@@ -62,7 +64,7 @@ class Store(Contents):
         except OSError as error:
             raise OSError(f"directory: cannot write to {directory}: {_reason(error)}; name another one") from error
         try:
-            self._check(configuration, programs)
+            self._check(configuration, programs, sheet)
         except BaseException:
             self._lock.release()
             raise
@@ -134,7 +136,7 @@ class Store(Contents):
                 f"call again to go on from there"
             ) from error
 
-    def _check(self, configuration: Mapping[str, str], programs: Mapping[str, Identity]) -> None:
+    def _check(self, configuration: Mapping[str, str], programs: Mapping[str, Identity], sheet: Sheet | None) -> None:
         """Start the directory, or make sure that it is this sweep's."""
         for path in self.directory.glob(f".*{PARTIAL}"):
             path.unlink()
@@ -143,7 +145,7 @@ class Store(Contents):
             texts = read_programs(self.directory / _PROGRAMS)
             compare(self.directory, read_manifest(manifest), configuration, texts, programs)
             return
-        names = {path.name for path in self.directory.iterdir()} - {_PROGRAMS}  # written before the manifest
+        names = {path.name for path in self.directory.iterdir()} - {_PROGRAMS, LABELS}  # before the manifest
         if others := sorted(name for name in names if not LOCKS.fullmatch(name)):
             if TASK.fullmatch(others[0]):
                 raise DirectoryRefusedError(
@@ -157,6 +159,8 @@ class Store(Contents):
         content = {"configuration": dict(configuration), "sha256": self.digest}
         try:
             write_bytes(self.directory / _PROGRAMS, pack_programs(programs))
+            if sheet is not None:
+                write_sheet(self.directory / LABELS, sheet)
             write_bytes(manifest, json.dumps(content, indent=2).encode() + b"\n")
         except OSError as error:
             raise OSError(f"directory: cannot write to {self.directory}: {_reason(error)}; name another one") from error

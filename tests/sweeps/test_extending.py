@@ -76,7 +76,11 @@ def test_points_are_added(tmp_path):
 
 
 def test_conditional_points_are_added(tmp_path):
-    points = [{"rate": 0.1, "count": 4}, {"rate": 0.2, "count": 5}]
+    points = [{"rate": 0.1, "shift": 4.0}, {"rate": 0.2, "shift": 5.0}]
+
+    def train_one(key, rate, shift=0.0):
+        return jax.random.normal(key, ()) * rate + shift
+
     sweep(train_one, range(2), points=points, directory=tmp_path)
     more = [{"rate": 0.3}, *points]
     plans, options = calls({"directory": tmp_path, "extend": True})

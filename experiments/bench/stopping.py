@@ -102,6 +102,6 @@ def render(result: dict[str, Any]) -> str:
         f"XOR(10), {found['trials']:,} trials of {found['iterations']:,} iterations, stopped or not",
         ("activation", "converged", "with stops", "iterations", "seconds", "with stops", "saved"),
         cells,
-        note=f"Every {found['every']:,} iterations a trial stops whose loss is below a tenth of the threshold or not finite. "
-        "Iterations are the mean of those made with stops; seconds of processor time, compilation not included.",
+        note=f"Every {found['every']:,} iterations a trial stops whose loss is below a tenth of the threshold or not "
+        "finite. Iterations are the mean of those made with stops; seconds of processor time, compilation not included.",
     ).plain()

@@ -103,5 +103,5 @@ def render(result: dict[str, Any]) -> str:
         ("activation", "converged", "with stops", "iterations", "seconds", "with stops", "saved"),
         cells,
         note=f"Every {found['every']:,} iterations a trial stops whose loss is below a tenth of the threshold or not "
-        "finite. Iterations are the mean of those made with stops; seconds of processor time, compilation not included.",
+        "finite. Iterations are the mean of those made with stops; seconds of processor time without compilation.",
     ).plain()

@@ -111,8 +111,6 @@ def _point_column(name: str, points: Sequence[Mapping[str, Any]], static: bool) 
         filler: Any = "" if labels.dtype.kind == "U" else np.nan
         values: Any = given
     else:
-        if np.isnan(numbers).any():
-            raise ValueError(f"{where}: expected numbers, got nan; leave the setting out of a point that lacks it")
         labels, filler, values = numbers, np.nan, _in_dtype(where, numbers)
     if present.all():
         return Column(labels, tuple(values) if numbers is None else values)

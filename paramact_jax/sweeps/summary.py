@@ -16,11 +16,11 @@ from paramact_jax.sweeps.checks import SHOWN_AS
 from paramact_jax.sweeps.failures import absent
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 STATISTIC = "statistic"
 """Name of the dim of `summary`."""
+_ROW = " row"  # no column is called that
 STATISTICS = ("mean", "std", "median", "low", "high")
 
 
@@ -142,7 +142,7 @@ def to_dataframe(
     *,
     units: Mapping[str, str] | bool = False,
     labels: Mapping[str, str] | bool = False,
-) -> pd.DataFrame:
+) -> Any:
     """Returns a sweep, or its `summary`, as one tidy pandas DataFrame, with a row for each trial.
 
     Its columns are the axes, the seed, all other coordinates, and the variables. That is what `groupby`, seaborn and
@@ -177,7 +177,7 @@ def to_dataframe(
       >>> to_dataframe(summary(results)[["loss"]]).columns.tolist()
       ['rate', 'loss[mean]', 'loss[std]', 'loss[median]', 'loss[low]', 'loss[high]']
     """
-    import pandas as pd
+    import xarray as xr
 
     _check(results, "to_dataframe")
     dims = list(dict.fromkeys(str(dim) for variable in results.data_vars.values() for dim in variable.dims))
@@ -198,7 +198,8 @@ def to_dataframe(
             if title in columns:
                 raise ValueError(f"to_dataframe: expected titles that differ, got {title!r} twice; give labels")
             columns[title] = values[:, place]
-    return pd.DataFrame(columns)
+    frame = xr.Dataset({title: (_ROW, values) for title, values in columns.items()}).to_dataframe()
+    return frame.reset_index(drop=True)
 
 
 def _is_across(dim: str, results: xr.Dataset) -> bool:

@@ -7,7 +7,6 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import jax
 import xarray as xr
 
 from experiments.ablation.design import NAMES, POINTS, trained_as, trainings
@@ -17,7 +16,7 @@ from experiments.mnist.train import classifier
 from experiments.progress import SweepProgress
 from paramact_jax.datasets import Digits
 from paramact_jax.sweeps import Training, long_sweep
-from paramact_jax.training import Classifier, Schedule
+from paramact_jax.training import Schedule
 
 _VARIABLES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after so many steps"),
@@ -25,24 +24,17 @@ _VARIABLES = {
 }
 
 
-def training(protocol: Protocol, images: int) -> Training:
-    """The training of one network, see `Classifier`, of a function `base` at one of `POINTS`, with images `data`."""
+def training(base: str, plain: bool, unit: bool, protocol: Protocol, images: int) -> Training:
+    """The training of one network, see `Classifier`, of a function at one of `POINTS`."""
+    started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
+    whole = classifier(trained_as(base, plain), started, images)
 
-    def own(base: str, plain: bool, unit: bool) -> Classifier:
-        started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
-        return classifier(trained_as(base, plain), started, images)
+    def step(state: Any, iteration: Any, learned: Any, learning_rate: Any, **data: Any) -> Any:
+        own = learned * learning_rate
+        rates = {"learning_rate": learning_rate, "learning_rate_a": own, "learning_rate_b": own}
+        return whole.step(state, iteration, **data, **rates)
 
-    def init(key: jax.Array, base: str, plain: bool, unit: bool, data: Any) -> Any:
-        return own(base, plain, unit).init(key, data["train_images"], data["train_labels"])
-
-    def step(state: Any, iteration: Any, base: str, plain: bool, unit: bool, learned: Any, rate: Any, data: Any) -> Any:
-        rates = {"learning_rate": rate, "learning_rate_a": learned * rate, "learning_rate_b": learned * rate}
-        return own(base, plain, unit).step(state, iteration, **data, **rates)
-
-    def summarise(state: Any, base: str, plain: bool, unit: bool, data: Any) -> Any:
-        return own(base, plain, unit).summarise(state, **data)
-
-    return Training(init, step, summarise)
+    return Training(whole.init, step, whole.summarise)
 
 
 def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepProgress) -> xr.Dataset:
@@ -55,7 +47,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
       progress: is told of every call, and of what had been trained before.
     """
     found = long_sweep(
-        training(protocol, len(digits.train_labels)),
+        functools.partial(training, protocol=protocol, images=len(digits.train_labels)),
         range(protocol.first_seed, protocol.first_seed + protocol.seeds),
         iterations=protocol.steps,
         static_axes={"base": protocol.activations},
@@ -66,8 +58,8 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
         directory=directory / "networks",
         on_plan=progress.planned,
         on_progress=functools.partial(progress.swept, trainings(protocol.activations)),
-        data=images_of(digits),
-        rate=protocol.learning_rate,
+        learning_rate=protocol.learning_rate,
+        **images_of(digits),
     )
     found = found.drop_vars(POINTS[0]).rename(point="condition").assign_coords(condition=NAMES)
     return xr.Dataset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -18,22 +19,19 @@ from paramact_jax.sweeps import Training, long_sweep
 from paramact_jax.training import Settings
 
 
-def training() -> Training:
-    """The training of one trial, see `xor10.train.training`, of a function `base` at one of `POINTS`."""
+def training(base: str, plain: bool) -> Training:
+    """The training of one trial, see `xor10.train.training`, of a function at one of `POINTS`."""
+    record = catalogue.get(trained_as(base, plain))
+    whole = xor10.training(record)
 
-    def init(key: jax.Array, base: str, plain: bool, unit: jax.Array, std: Any) -> Any:
-        record = catalogue.get(trained_as(base, plain))
-        starts = {**record.params} if plain else {**record.params, "a": jnp.where(unit, 1.0, record.params["a"])}
-        return xor10.training(record).init(key, std, starts)
+    def init(key: jax.Array, unit: jax.Array, std: Any) -> Any:
+        starts = {} if plain else {"a": jnp.where(unit, 1.0, record.params["a"])}
+        return whole.init(key, std, {**record.params, **starts})
 
-    def step(state: Any, base: str, plain: bool, learned: jax.Array, settings: Settings) -> Any:
-        own = settings._replace(activation_learning_rate=learned * settings.learning_rate)
-        return xor10.training(catalogue.get(trained_as(base, plain))).step(state, own)
+    def step(state: Any, learned: jax.Array, settings: Settings) -> Any:
+        return whole.step(state, settings._replace(activation_learning_rate=learned * settings.learning_rate))
 
-    def summarise(state: Any, base: str, plain: bool, settings: Settings) -> Any:
-        return xor10.training(catalogue.get(trained_as(base, plain))).summarise(state, settings)
-
-    return Training(init, step, summarise)
+    return dataclasses.replace(whole, init=init, step=step)
 
 
 def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
@@ -44,7 +42,7 @@ def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
       progress: is told of every chunk of iterations.
     """
     found = long_sweep(
-        training(),
+        training,
         range(protocol.first_seed, protocol.first_seed + protocol.trials),
         iterations=protocol.iterations,
         static_axes={"base": protocol.activations},

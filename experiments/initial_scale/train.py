@@ -98,21 +98,18 @@ def train(
     """
     schedule = Schedule(steps, protocol.every, protocol.every)
 
-    own = functools.partial(classifier, width=protocol.width, schedule=schedule, images=len(digits.train_labels))
+    def training(activation: str) -> Training:
+        whole = classifier(activation, protocol.width, schedule, len(digits.train_labels))
 
-    def init(key: jax.Array, activation: str, deviations: jax.Array, data: Any) -> State:
-        state = own(activation).init(key, data["train_images"], data["train_labels"])
-        return state._replace(params=scaled(state.params, deviations))
+        def init(key: jax.Array, deviations: jax.Array, train_images: jax.Array, train_labels: jax.Array) -> State:
+            state = whole.init(key, train_images, train_labels)
+            return state._replace(params=scaled(state.params, deviations))
 
-    def step(state: State, iteration: jax.Array, activation: str, data: Any, learning_rate: jax.Array) -> State:
-        return own(activation).step(state, iteration, **data, learning_rate=learning_rate)
-
-    def summarise(state: State, activation: str, data: Any) -> dict[str, Any]:
-        return own(activation).summarise(state, **data)
+        return Training(init, whole.step, whole.summarise)
 
     with SweepProgress() as progress:
         found = long_sweep(
-            Training(init, step, summarise),
+            training,
             _seeds(protocol),
             iterations=steps,
             static_axes={"activation": activations},
@@ -123,7 +120,7 @@ def train(
             directory=directory,
             on_plan=progress.planned,
             on_progress=functools.partial(progress.swept, [f"{name}, {what}" for name in activations]),
-            data=images_of(digits),
+            **images_of(digits),
         )
     found = _by_scale(found, scales)
     return xr.Dataset(

@@ -41,23 +41,22 @@ class State(NamedTuple):
     order: Order
 
 
-def training(images: int) -> Training:
+def training(activation: str, optimiser: str, images: int) -> Training:
     """One network, scored once, after its last step: on the whole way that would cost more than the training.
 
     Args:
-      images: to train with. They are the setting `data`, see `hold_out`; the others are the name of an activation, that
-        of an optimiser, and a learning rate.
+      activation: its name.
+      optimiser: its name.
+      images: to train with. They are the setting `data`, see `hold_out`; the other one is a learning rate.
     """
+    whole, (records, _) = classifier(activation, CONDITIONS, images), layers_of(activation)
 
-    def init(key: jax.Array, activation: str, optimiser: str) -> State:
-        params, order = classifier(activation, CONDITIONS, images).start(key)
+    def init(key: jax.Array) -> State:
+        params, order = whole.start(key)
         return State(params, rule_of(optimiser, params, 0.0).init(params), order)
 
-    def step(
-        state: State, iteration: jax.Array, activation: str, optimiser: str, data: Data, learning_rate: jax.Array
-    ) -> State:
-        order, chosen = classifier(activation, CONDITIONS, images).batches.draw(state.order, iteration)
-        records, _ = layers_of(activation)
+    def step(state: State, iteration: jax.Array, data: Data, learning_rate: jax.Array) -> State:
+        order, chosen = whole.batches.draw(state.order, iteration)
 
         def loss(params: Any) -> jax.Array:
             return cross_entropy(forward(params, data["train_images"][chosen], records), data["train_labels"][chosen])
@@ -66,10 +65,9 @@ def training(images: int) -> Training:
         changes, kept = rule.update(jax.grad(loss)(state.params), state.optimiser, state.params)
         return State(optax.apply_updates(state.params, changes), kept, order)
 
-    def summarise(state: State, activation: str, data: Data) -> dict[str, Any]:
-        score = classifier(activation, CONDITIONS, images).score
+    def summarise(state: State, data: Data) -> dict[str, Any]:
         return {
-            part: score(state.params, data[f"{part}_images"], data[f"{part}_labels"])._asdict()
+            part: whole.score(state.params, data[f"{part}_images"], data[f"{part}_labels"])._asdict()
             for part in ("test", "held_out")
         }
 
@@ -87,7 +85,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
     """
     digits, held_out = hold_out(digits)
     found = long_sweep(
-        training(len(digits.train_labels)),
+        functools.partial(training, images=len(digits.train_labels)),
         protocol.seed_range(),
         iterations=protocol.steps,
         static_axes={"activation": protocol.activations, "optimiser": protocol.optimisers},

@@ -24,27 +24,24 @@ CONDITIONS = PROTOCOLS["recovered"]
 """Initial weights, loss and threshold."""
 
 
-def training() -> Training:
-    """The training of one trial; its result is `loss`.
+def training(activation: str, optimiser: str) -> Training:
+    """The training of one trial; its settings are a learning rate and the `std` of `initial_params`."""
+    record, (inputs, targets) = catalogue.get(activation), map(jnp.asarray, xor())
 
-    Its settings are the names of an activation and of an optimiser, a learning rate, and the `std` of `initial_params`.
-    """
-    inputs, targets = map(jnp.asarray, xor())
+    def error(params: Params) -> jax.Array:
+        return jnp.mean((forward(params, inputs, record) - targets) ** 2)
 
-    def error(params: Params, activation: str) -> jax.Array:
-        return jnp.mean((forward(params, inputs, catalogue.get(activation)) - targets) ** 2)
-
-    def init(key: jax.Array, activation: str, optimiser: str, std: Any) -> tuple[Params, Any]:
-        params = initial_params(catalogue.get(activation), key, std, {})
+    def init(key: jax.Array, std: Any) -> tuple[Params, Any]:
+        params = initial_params(record, key, std, {})
         return params, rule_of(optimiser, params, 1.0).init(params)
 
-    def step(state: Any, activation: str, optimiser: str, learning_rate: jax.Array) -> tuple[Params, Any]:
+    def step(state: tuple[Params, Any], learning_rate: jax.Array) -> tuple[Params, Any]:
         params, kept = state
-        gradient = jax.grad(lambda params: LOSS_SCALE[CONDITIONS.loss] * error(params, activation))(params)
+        gradient = jax.grad(lambda params: LOSS_SCALE[CONDITIONS.loss] * error(params))(params)
         changes, kept = rule_of(optimiser, params, learning_rate).update(gradient, kept, params)
         return optax.apply_updates(params, changes), kept
 
-    return Training(init, step, lambda state, activation: {"loss": error(state[0], activation)})
+    return Training(init, step, lambda state: {"loss": error(state[0])})
 
 
 def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
@@ -55,7 +52,7 @@ def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
       progress: is told of every chunk of iterations.
     """
     loss = long_sweep(
-        training(),
+        training,
         protocol.seed_range(),
         iterations=protocol.steps,
         static_axes={"activation": protocol.activations, "optimiser": protocol.optimisers},

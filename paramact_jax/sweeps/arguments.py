@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -44,6 +44,7 @@ def check_names(
     settings: Iterable[str],
     *,
     provided: Mapping[str, str] = _NOTHING,
+    elsewhere: Collection[str] = (),
 ) -> None:
     """Refuse names that no function takes, or that are missing.
 
@@ -52,6 +53,7 @@ def check_names(
       choices: names of the axes and points' settings, for each choice of the static ones.
       settings: names of the settings.
       provided: by function the name that the sweep itself gives a value, if the function has such a parameter.
+      elsewhere: names that functions at other choices take.
 
     Raises:
       ValueError: in one line.
@@ -71,7 +73,7 @@ def check_names(
     if all(names is not None for names in known.values()):
         taken = {name for names in known.values() for name in names or {}}
         for name in given:
-            if name not in taken:
+            if name not in taken and name not in elsewhere:
                 near = difflib.get_close_matches(name, taken, n=1)
                 raise ValueError(
                     f"{', '.join(functions)}: expected axes and settings among the parameters "
@@ -85,6 +87,11 @@ def check_names(
                 raise ValueError(
                     f"{who}: expected a value for its parameter {name!r}, got {where}; pass {name}=... or an axis"
                 )
+
+
+def names_of(function: Callable[..., Any]) -> list[str]:
+    """Names of all parameters of a function after its first."""
+    return list(_parameters(function) or ())
 
 
 def accepted(fn: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 from jax import lax
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
-from paramact_jax.sweeps.arguments import accepted, has_parameter
+from paramact_jax.sweeps.arguments import accepted, check_call, has_parameter
 from paramact_jax.sweeps.checks import Raised, counted_anew, has_checks
 from paramact_jax.sweeps.dataset import named
-from paramact_jax.sweeps.grid import trial_key
+from paramact_jax.sweeps.grid import Choice, trial_key
 from paramact_jax.sweeps.settings import ITERATION
 from paramact_jax.sweeps.stopping import STOP, STOPPED, STOPS, check_stop
 from paramact_jax.sweeps.storage.state import check_same_kind, pack, unpack
@@ -43,6 +44,42 @@ class Training:
     summarise: Callable[..., Any]
     observe: Callable[..., Any] | None = None
     stop: Callable[..., Any] | None = None
+
+
+def functions_at(training: Any, choice: Choice, every: Mapping[str, int | None]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the functions of a training at a choice of the static settings, by name, and the names that made it.
+
+    Args:
+      training: a `Training`, or a function of static settings that returns one.
+      choice: the static settings.
+      every: by name of a function that is called on the way how many iterations lie between two calls.
+
+    Raises:
+      ValueError: in one line, for a training without one of its functions, or a function of other settings.
+    """
+    taken: list[str] = []
+    if callable(training) and not hasattr(training, "step"):
+        own = inspect.signature(training).parameters.values()
+        any_name = any(x.kind is x.VAR_KEYWORD for x in own)
+        taken = [name for name in choice.settings if any_name or name in {x.name for x in own}]
+        for x in own:
+            if x.name not in taken and x.default is x.empty and x.kind not in (x.VAR_KEYWORD, x.VAR_POSITIONAL):
+                raise ValueError(
+                    f"training: expected a static setting for its parameter {x.name!r}, got none; pass it in "
+                    f"static_axes, or name it in static_argnames"
+                )
+        training = training(**{name: choice.settings[name] for name in taken})
+    functions = {field.name: getattr(training, field.name, None) for field in dataclasses.fields(Training)}
+    for name, iterations in every.items():
+        if (functions[name] is None) != (iterations is None):
+            raise ValueError(
+                f"{name}_every: expected a number of iterations with a training that has `{name}`, and none without, "
+                f"got {iterations!r}; give both or neither"
+            )
+        if iterations is None:
+            del functions[name]
+    check_call(functions)
+    return functions, taken
 
 
 def trace_training(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,14 +14,14 @@ from jax.sharding import Mesh
 
 from paramact_jax.programs.branches import Choice, KnownBranches, known_branches
 from paramact_jax.programs.program import Program, shapes_of
-from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names, has_parameter
+from paramact_jax.sweeps.arguments import as_arrays, check_names, has_parameter, names_of
 from paramact_jax.sweeps.checks import shapes, with_messages
 from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, of_all_choices, widened
 from paramact_jax.sweeps.distributed import first_does
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form, Forms
 from paramact_jax.sweeps.grid import Grid, at_choice, make_grid
-from paramact_jax.sweeps.iterations import Training, repeated, trace_training
+from paramact_jax.sweeps.iterations import Training, functions_at, repeated, trace_training
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.settings import ITERATION
@@ -46,7 +45,7 @@ _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
 def long_sweep(
-    training: Training,
+    training: Training | Callable[..., Training],
     seeds: Iterable[int],
     *,
     iterations: int,
@@ -78,7 +77,8 @@ def long_sweep(
     As `sweep`, with these differences.
 
     Args:
-      training: the functions.
+      training: the functions; or a function of static settings that returns them, as `lambda width: Training(...)`
+        with `static_axes={"width": [8, 64]}`. What that takes, its functions are not given.
       seeds: as in `sweep`.
       iterations: steps of every trial, at least 0.
       axes: as in `sweep`; the parameters are those of the functions.
@@ -131,17 +131,12 @@ def long_sweep(
       >>> results["error"].dims, bool((results["error"].sel(learning_rate=0.01) < 1e-5).all())
       (('learning_rate', 'seed'), True)
     """
-    functions: dict[str, Any] = {
-        field.name: getattr(training, field.name, None) for field in dataclasses.fields(Training)
-    }
-    for name, every in (("observe", observe_every), ("stop", stop_every)):
-        _check_both(name, functions[name], every)
-        if functions[name] is None:
-            del functions[name]
-    check_call(functions)
+    every = {"observe": observe_every, "stop": stop_every}
+    for name, number in every.items():
+        if number is not None:
+            check_count(f"{name}_every", number, 1)
     grid = make_grid(axes, seeds, static_axes=static_axes, points=points, static=static_argnames, settings=settings)
-    provided = {"step": ITERATION} if has_parameter(training.step, ITERATION) else {}
-    check_names(functions, grid.names, settings, provided=provided)
+    functions = _functions(training, grid, settings, every)
     if check_count("iterations", iterations, 0) > MOST_ITERATIONS:
         raise ValueError(f"iterations: expected at most {MOST_ITERATIONS}, got {iterations}")
     options = Options.of(
@@ -169,9 +164,10 @@ def long_sweep(
     marks = [] if observe_every is None else [*range(0, iterations, observe_every), iterations]
     shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
     traced = []
-    for i, choice in enumerate(grid.choices):
+    for i, (choice, (own, taken)) in enumerate(zip(grid.choices, functions, strict=True)):
+        static = {name: value for name, value in choice.settings.items() if name not in taken}
         with at_choice(choice):
-            traced.append(trace_training(functions, grid.one(i), shapes_of(shared), choice.settings))
+            traced.append(trace_training(own, grid.one(i), shapes_of(shared), static))
     form = options.forms([repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
     results = of_all_choices([shapes(each["summarise"].outputs) for each in traced])
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
@@ -214,15 +210,30 @@ def long_sweep(
     return execute(grid, work, configuration, options)
 
 
-def _check_both(name: str, function: Any, every: int | None) -> None:
-    """Refuse a function that is called on the way without a number of iterations, or the other way round."""
-    if (function is None) != (every is None):
-        raise ValueError(
-            f"{name}_every: expected a number of iterations with a training that has `{name}`, and none without, got "
-            f"{every!r}; give both or neither"
-        )
-    if every is not None:
-        check_count(f"{name}_every", every, 1)
+def _functions(
+    training: Any, grid: Grid, settings: Mapping[str, Any], every: Mapping[str, int | None]
+) -> list[tuple[dict[str, Any], list[str]]]:
+    """The functions at each choice of the static settings, and the names that made them.
+
+    Refuses names that no function takes, or that are missing.
+    """
+    if not callable(training) or hasattr(training, "step"):
+        functions, _ = functions_at(training, grid.choices[0], every)
+        check_names(functions, grid.names, settings, provided=_provided(functions))
+        return [(functions, [])] * len(grid.choices)
+    found = []
+    for choice in grid.choices:
+        with at_choice(choice):
+            found.append(functions_at(training, choice, every))
+    known = {name for functions, _ in found for fn in functions.values() for name in names_of(fn)}
+    for (functions, taken), names in zip(found, grid.names, strict=True):
+        own, rest = ([name for name in given if name not in taken] for given in (names, settings))
+        check_names(functions, [own], rest, provided=_provided(functions), elsewhere=known)
+    return found
+
+
+def _provided(functions: Mapping[str, Any]) -> dict[str, str]:
+    return {"step": ITERATION} if has_parameter(functions["step"], ITERATION) else {}
 
 
 def host_counts(form: Forms, mesh: Mesh) -> bool:

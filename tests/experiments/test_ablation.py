@@ -1,6 +1,7 @@
 """The ablation trains what its conditions say, and its report says what the records say."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -62,7 +63,7 @@ def assert_learned(found, starts, names):
 def test_what_is_learned_on_xor10():
     protocol = XOR10_PROTOCOLS["recovered"]
     found = long_sweep(
-        xor10.training(),
+        xor10.training,
         range(3),
         iterations=50,
         static_axes={"base": list(BASES)},
@@ -77,15 +78,17 @@ def test_what_is_learned_on_xor10():
 
 def test_what_is_learned_on_mnist():
     found = long_sweep(
-        mnist.training(dataclasses.replace(MNIST_PROTOCOLS["recovered"], steps=3), 100),
+        functools.partial(
+            mnist.training, protocol=dataclasses.replace(MNIST_PROTOCOLS["recovered"], steps=3), images=100
+        ),
         [0],
         iterations=3,
         static_axes={"base": ["parametric_tanh"]},
         points=POINTS,
         static_argnames=("plain", "unit"),
         block=1,
-        data=images_of(synthetic_mnist(100, 20)),
-        rate=0.01,
+        learning_rate=0.01,
+        **images_of(synthetic_mnist(100, 20)),
     )
     assert_learned(found, {"parametric_tanh": 1.5}, ["learned.a", "learned.b"])
 

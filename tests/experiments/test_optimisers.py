@@ -1,6 +1,7 @@
 """The comparison of optimisers trains what it says, and its verdicts follow from the records."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -78,7 +79,7 @@ def test_the_training_on_mnist_is_that_of_the_experiment():
     rate = dataclasses.replace(protocol, learning_rate=0.02, learning_rate_a=0.02, learning_rate_b=0.02)
     expected = train_mnist("ppns", rate, digits)["test.loss"].values[:, -1]
     results = long_sweep(
-        mnist.training(200),
+        functools.partial(mnist.training, images=200),
         [0],
         iterations=4,
         block=1,

@@ -124,6 +124,46 @@ def test_long_sweeps_have_them_too():
         np.testing.assert_array_equal(found["norm"].isel(point=i), wanted["norm"])
 
 
+def descent(power, size=2):
+    def step(state, rate):
+        return state - rate * jax.grad(lambda w: jnp.sum(w**power))(state)
+
+    def momentum(state, rate, decay):
+        return step(state, rate) * decay
+
+    own = step if power == 2 else momentum
+    return Training(lambda key: jax.random.normal(key, (size,)), own, lambda state: {"norm": jnp.sum(state**2)})
+
+
+def test_a_function_of_static_settings_makes_the_training():
+    options = {"iterations": 5, "rate": 0.1}
+    found = long_sweep(descent, range(3), static_axes={"power": [2, 4]}, decay=0.9, **options)
+    plain = long_sweep(descent(2), range(3), **options)
+    other = long_sweep(descent(4), range(3), decay=0.9, **options)
+    np.testing.assert_array_equal(found["norm"].sel(power=2), plain["norm"])
+    np.testing.assert_array_equal(found["norm"].sel(power=4), other["norm"])
+    sized = long_sweep(descent, range(3), power=2, size=5, static_argnames=("power", "size"), **options)
+    np.testing.assert_array_equal(sized["norm"], long_sweep(descent(2, 5), range(3), **options)["norm"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"power": 2},
+            "training: expected a static setting for its parameter 'power', got none; pass it in static_axes",
+        ),
+        ({"static_axes": {"power": [4]}}, "step: expected a value for its parameter 'decay', got none"),
+        ({"static_axes": {"power": [2]}, "dekay": 0.9}, "expected axes and settings among the parameters"),
+        ({"static_axes": {"power": [2]}, "stop_every": 3}, "stop_every: expected a number of iterations with a"),
+    ],
+    ids=["traced", "missing", "unknown", "stop"],
+)
+def test_a_function_that_makes_no_training_is_refused(options, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        long_sweep(descent, range(3), iterations=5, rate=0.1, **options)
+
+
 def test_a_stored_sweep_goes_on_and_refuses_other_points(tmp_path):
     def stop(progress):
         if progress.done >= 6:

@@ -23,6 +23,8 @@ from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.statistics import mcnemar_p_value
 from paramact_jax.sweeps import long_sweep
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 NAMES = list(BY_NAME)
 

@@ -14,6 +14,8 @@ from experiments.sigmoid_faults import costs, networks, report, statements, zigz
 from experiments.sigmoid_faults.command import ACTIVATIONS
 from paramact_jax.activations import catalogue
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SIZES = {"activation": 6, "gain": 2, "seed": 6, "layer": 3, "trial": 5, "look": 2, "xor_layer": 3, "inputs": 6}
 SIZES |= {"descent": 2, "start": 7, "point": 9, "weight": 2, "function": 2, "size": 2, "pass": 2, "race": 3}
 SIZES |= {"network": 2, "round": 4}

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from paramact_jax.sweeps import Training, long_sweep, use_compilation_cache
 from paramact_jax.sweeps.storage import atomic
 
-STEPS = 48  # of writing in one run: in the midst of each write, before each flush, renaming and removal
+STEPS = 64  # of writing in one run: in the midst of each write, before each flush, renaming and removal
 STRIDE = 5  # from one that kills to the next
 TIMES = 6  # kill points by chance
 
@@ -54,7 +54,7 @@ def run(directory):
 
 def left_over(directory):
     """What no finished sweep keeps."""
-    kept = ("trials-", "sweep", "program", "lock")
+    kept = ("trials-", "final-", "labels", "sweep", "program", "lock")
     return [path.name for path in Path(directory).iterdir() if not path.name.startswith(kept)]
 
 

@@ -98,6 +98,8 @@ def test_several_processes_store_and_go_on(tmp_path):
     (expected,) = run("whole", tmp_path / "alone")
     assert run("interrupted", tmp_path / "files", processes=2, status=9) == []
     assert sorted(path.name for path in (tmp_path / "files" / "training").glob("*.npz")) == [
+        "final-0-150-50.npz",
+        "labels.npz",
         "state-150-300-10.npz",
         "trials-0-150.npz",
     ]

@@ -110,7 +110,6 @@ class Work:
       form: how the trials are carried out.
       results: shapes of one trial's results.
       units: of progress, a trial.
-      programs: number of programs that are compiled for one trial each.
       bytes_for: bytes on each device for parts of a grid, with so many trials a call.
       run: results of a part; see `Call`.
       observed, marks, absent: see `to_dataset`.

@@ -172,8 +172,7 @@ class Grid:
         seeds = np.empty(end - begin, np.uint32)
         for first in range(begin, end, _AT_ONCE):  # the indices of all trials would be larger than what they choose
             last = min(first + _AT_ONCE, end)
-            at = np.arange(first, last) if self.selected is None else self.selected[first:last]
-            along = dict(zip(self.dims, np.unravel_index(at, self.shape), strict=True))
+            along = self._along(range(first, last))
             here = slice(first - begin, last - begin)
             seeds[here] = self.seeds[along[SEED]]
             for name, values in of_all.items():
@@ -182,13 +181,17 @@ class Grid:
 
     def labels_of(self, part: range) -> dict[str, np.ndarray]:
         """What the trials of a part are called: the values of axes and of points' settings, and the seed."""
-        at = np.arange(part.start, part.stop) if self.selected is None else self.selected[part.start : part.stop]
-        along = dict(zip(self.dims, np.unravel_index(at, self.shape), strict=True))
+        along = self._along(part)
         point = {POINT: self.order[along[POINT]]} if self.points else {}
         flat = {name: column.labels for name, column in self.points.items() if column.labels.ndim == 1}
         of_points = {name: labels[point[POINT]] for name, labels in flat.items()}
         of_axes = {name: labels[along[name]] for name, labels in self.labels.items()}
         return {**of_axes, **point, **of_points, SEED: self.seeds[along[SEED]].astype(np.int64)}
+
+    def _along(self, part: range) -> dict[str, np.ndarray]:
+        """The index of each trial of a part along each dim."""
+        at = np.arange(part.start, part.stop) if self.selected is None else self.selected[part.start : part.stop]
+        return dict(zip(self.dims, np.unravel_index(at, self.shape), strict=True))
 
     def one(self, choice: int = 0) -> dict[str, Any]:
         """Shapes and dtypes of one trial of `part`."""

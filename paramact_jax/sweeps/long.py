@@ -294,7 +294,7 @@ class _Programs:
         return self._made[key]
 
     def _advance(self, choices: Sequence[int], branches: Sequence[Choice] = (), count: int | None = None) -> Together:
-        """Some iterations of all trials; see `_repeated`."""
+        """Some iterations of all trials; see `repeated`."""
         key = tuple(choices), tuple(branches), count
         if key not in self._made:
             steps = [self._traced[i]["step"] for i in choices]

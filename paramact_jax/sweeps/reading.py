@@ -13,8 +13,8 @@ from paramact_jax.sweeps.dataset import Results
 from paramact_jax.sweeps.grid import Grid
 from paramact_jax.sweeps.settings import SEED, Column
 from paramact_jax.sweeps.storage.contents import EXTENSION, TASK, Contents, Sheet, sweeps_in
-from paramact_jax.sweeps.storage.layers import unlike
-from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differences
+from paramact_jax.sweeps.storage.layers import unlike, unlike_tasks
+from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,7 +70,7 @@ def merge(*directories: Path | str) -> xr.Dataset:
     if not directories:
         raise ValueError("merge: expected at least one directory, got none")
     each = [_read(_path(directory)) for directory in directories]
-    for directory, (found, _, told) in zip(directories, each, strict=True):
+    for directory, (found, told) in zip(directories, each, strict=True):
         if "unfinished" in found.attrs:
             raise ValueError(
                 f"merge: expected finished trials in {directory}, got {found.attrs['unfinished']} that are not, of "
@@ -85,8 +85,8 @@ def _path(directory: Path | str) -> Path:
     return Path(directory)
 
 
-def _read(directory: Path) -> tuple[xr.Dataset, Grid, str]:
-    """The results, their grid, and the names of what is not finished."""
+def _read(directory: Path) -> tuple[xr.Dataset, str]:
+    """The results, and the names of what is not finished."""
     several = _sheets(directory)
     tasks = [(contents, sheet) for contents, sheet in several if TASK.fullmatch(contents.directory.name)]
     last = several[-1][1]
@@ -95,18 +95,18 @@ def _read(directory: Path) -> tuple[xr.Dataset, Grid, str]:
     for contents, sheet in several:
         if sheet.about["iterations"] != last.about["iterations"]:
             continue
-        for positions, arrays in contents.finished(sheet, grid):
+        where = grid.matching(sheet.grid)
+        for positions, arrays in contents.finished(sheet, where):
             results.put(positions, arrays)
-        own = grid.matching(sheet.grid)[sheet.grid.positions(range(sheet.grid.trials))]
+        own = where[sheet.grid.positions(range(sheet.grid.trials))]
         if not results.have[own[own >= 0]].all():
             missing.append(contents.directory.name)
-        _put_noted(results, contents, sheet, grid)
+        _put_noted(results, contents, sheet, where)
     if tasks:
         count = int(TASK.fullmatch(tasks[0][0].directory.name)[2])  # type: ignore[index]  # it matched before
         there = {contents.directory.name for contents, _ in tasks}
         missing += [name for i in range(count) if (name := f"task-{i}-of-{count}") not in there]
-    found = results.dataset(grid, last)
-    return found, grid, ", ".join(missing)
+    return results.dataset(grid, last), ", ".join(missing)
 
 
 def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
@@ -126,10 +126,7 @@ def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
         raise DirectoryRefusedError(f"directory: expected one of a sweep, got {directory} without; name another one")
     of_tasks = [contents for contents, _ in found if TASK.fullmatch(contents.directory.name)]
     for contents in of_tasks:
-        rest = {name for name in differences(of_tasks[0].entries, contents.entries) if name != "task"}
-        numbers = {TASK.fullmatch(x.directory.name)[2] for x in (of_tasks[0], contents)}  # type: ignore[index]
-        if rest or len(numbers) > 1:
-            told = "; ".join(sorted(rest)) or "the number of tasks"
+        if told := unlike_tasks(of_tasks[0].entries, contents.entries):
             raise DirectoryRefusedError(
                 f"directory: expected tasks of one sweep, got {of_tasks[0].directory} and {contents.directory}, which "
                 f"differ in {told}; remove the one that does not belong there"
@@ -137,14 +134,14 @@ def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
     return found
 
 
-def _put_noted(results: Results, contents: Contents, sheet: Sheet, grid: Grid) -> None:
+def _put_noted(results: Results, contents: Contents, sheet: Sheet, where: np.ndarray) -> None:
     """What trials that are under way have noted."""
     finished = contents.parts()
     for state in contents.states()[:1]:
         arrays = contents.load(state.path, "what it noted is left out") if state.part not in finished else None
         noted = {key: x for key, x in (arrays or {}).items() if ":" in key}
         if noted:
-            positions = grid.matching(sheet.grid)[sheet.grid.positions(state.part)]
+            positions = where[sheet.grid.positions(state.part)]
             here = positions >= 0
             results.note(positions[here], {key: x[here] for key, x in noted.items()})
 
@@ -173,7 +170,7 @@ def _union(directories: list[Path]) -> xr.Dataset:
     grid = Grid(axes, {}, seeds, {})
     results = Results(grid.total, _shapes(sheet))
     for contents, own in several:
-        for positions, arrays in contents.finished(own, grid):
+        for positions, arrays in contents.finished(own, grid.matching(own.grid)):
             results.put(positions, arrays)
     if not results.have.all():
         sizes = ", ".join(f"{size} of {name}" for name, size in zip(grid.dims, grid.shape, strict=True))

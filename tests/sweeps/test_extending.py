@@ -189,6 +189,14 @@ def test_sweeps_of_other_static_values_are_merged(tmp_path, whole):
     with pytest.raises(ValueError, match=r"differ in settings.count"):
         merge(tmp_path / "2", tmp_path / "5")
 
+    def other(key, rate, power):
+        return {name: x + 1 for name, x in train_one(key, rate, power).items()}
+
+    sweep(other, range(6), axes=AXES["axes"], static_axes={"power": [2]}, directory=tmp_path / "other")
+    sweep(other, [6], axes=AXES["axes"], static_axes={"power": [2]}, directory=tmp_path / "one more")
+    with pytest.raises(ValueError, match=r"differ in program of train_one\[power=2\]"):
+        merge(tmp_path / "2", tmp_path / "one more")
+
 
 def test_a_damaged_part_is_run_again_and_not_merged(tmp_path, whole):
     for task in range(2):

@@ -86,9 +86,13 @@ class Contents:
         found = (_PART.fullmatch(path.name) for path in self.directory.iterdir())
         return sorted((range(int(m[1]), int(m[2])) for m in found if m), key=lambda part: part.start)
 
-    def finished(self, sheet: Sheet, grid: Grid) -> Iterator[tuple[np.ndarray, Arrays]]:
-        """Returns the results that are there: where they are in a grid's product, and the results."""
-        where = grid.matching(sheet.grid)
+    def finished(self, sheet: Sheet, where: np.ndarray) -> Iterator[tuple[np.ndarray, Arrays]]:
+        """Returns the results that are there: where they are in a grid's product, and the results.
+
+        Args:
+          sheet: what they are.
+          where: `Grid.matching` of that grid.
+        """
         at = {self.part_path(part): sheet.grid.positions(part) for part in self.parts()}
         for path in (self.directory / KEPT, *at):
             if (arrays := self.load(path, "its trials are left out")) is not None:

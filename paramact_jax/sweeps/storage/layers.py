@@ -18,6 +18,7 @@ GROWING = ("seeds", "iterations", "iterations_per_call", "chunk")
 """Entries in which what is added may differ from what is there."""
 COMING = ("form", "one kernel", "threads")
 """Entries that may be there in one of the two only: programs of another form are added."""
+_FORM_OF = "form of "
 
 
 class Layers:
@@ -40,7 +41,7 @@ class Layers:
         """Opens the directory."""
         self._sheet = sheet
         self._root = directory
-        self._earlier: list[tuple[Contents, Sheet]] = []
+        self._earlier: dict[Path, tuple[Contents, Sheet, np.ndarray]] = {}
         self._could_grow = False
         own = directory
         if task is not None:
@@ -50,7 +51,7 @@ class Layers:
                     f"part: expected a directory for tasks, got {directory}, which holds a sweep that is run as a "
                     f"whole; name another directory"
                 )
-            _check_tasks(directory, configuration, task)
+            _check_tasks(directory, configuration)
         elif (directory / MANIFEST).exists():
             own = self._place_of(configuration, extend=extend)
         try:
@@ -74,9 +75,10 @@ class Layers:
         for contents in stored[: same[0]] if same else stored:
             _check_growth(contents, configuration)
             if (sheet := contents.sheet()) is not None:
-                self._earlier.append((contents, sheet))
                 try:
-                    self._check_programs(contents, sheet, configuration)
+                    where = self._sheet.grid.matching(sheet.grid)
+                    self._check_programs(contents, sheet, where, configuration)
+                    self._earlier[contents.directory] = contents, sheet, where
                 except ValueError as error:
                     raise DirectoryRefusedError(f"extend: {error}; name another directory") from error
             elif contents is stored[0]:
@@ -84,19 +86,19 @@ class Layers:
                     f"extend: expected a sweep with its labels, got {contents.directory} without; make the stored call "
                     f"once more, which writes them, and then this one"
                 )
-        if self._earlier and (made := self._earlier[0][1].about["iterations"] or 0) > (
-            now := self._sheet.about["iterations"] or 0
-        ):
+        now = self._sheet.about["iterations"] or 0
+        if self._earlier and (made := self._earlier[self._root][1].about["iterations"] or 0) > now:
             raise DirectoryRefusedError(
                 f"extend: expected at least the {made} iterations that {self._root} has, got {now}; name another "
                 f"directory for fewer"
             )
         return there[same[0]] if same else self._root / f"extension-{len(there)}"
 
-    def _check_programs(self, contents: Contents, sheet: Sheet, configuration: Configuration) -> None:
+    def _check_programs(
+        self, contents: Contents, sheet: Sheet, where: np.ndarray, configuration: Configuration
+    ) -> None:
         """Refuse, in one line, if a trial that is there would be trained by another program now."""
         grid = self._sheet.grid
-        where = grid.matching(sheet.grid)
         there = np.flatnonzero(where >= 0)
         pairs = np.unique([sheet.grid.choice_of(there), grid.choice_of(where[there])], axis=1)
         functions = {name.partition("[")[0] for name in configuration.programs}
@@ -109,10 +111,9 @@ class Layers:
 
     def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
         """Finished results of earlier calls: where they are in the grid's product, and the results."""
-        for contents, sheet in self._earlier:
-            if sheet.about.get("iterations") != self._sheet.about.get("iterations"):
-                continue
-            yield from contents.finished(sheet, self._sheet.grid)
+        for contents, sheet, where in self._earlier.values():
+            if sheet.about["iterations"] == self._sheet.about["iterations"]:
+                yield from contents.finished(sheet, where)
 
     def own(self, have: Callable[[], np.ndarray]) -> Sheet:
         """Returns what is to run here, and keeps it.
@@ -138,12 +139,11 @@ class Layers:
 
     def _beginning(self, have: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, str, int, int]]]:
         """The parts that go on from final states; the trials without come after them."""
-        grid, iterations = self._sheet.grid, self._sheet.about.get("iterations")
+        iterations = self._sheet.about["iterations"]
         taken, chosen, starts = have.copy(), [np.empty(0, np.int64)], []
-        for contents, sheet in reversed(self._earlier):
-            if (made := sheet.about.get("iterations")) == iterations:
+        for contents, sheet, where in reversed(self._earlier.values()):
+            if (made := sheet.about["iterations"]) == iterations:
                 continue
-            where = grid.matching(sheet.grid)
             for state in contents.states("final"):
                 positions = where[sheet.grid.positions(state.part)]
                 if made != state.iteration or state.iteration > iterations or (positions < 0).any():
@@ -158,15 +158,14 @@ class Layers:
 
     def made(self, start: tuple[int, int, str, int, int]) -> int:
         """Returns the iterations that a part has made that goes on from a final state."""
-        sheet = next(sheet for contents, sheet in self._earlier if contents.directory == self._root / start[2])
-        return int(sheet.about["iterations"])
+        return int(self._earlier[self._root / start[2]][1].about["iterations"])
 
     def start(self, part: range, starts: Sequence[tuple[int, int, str, int, int]]) -> tuple[int, Arrays] | None:
         """Returns the iterations and the final state that a part goes on from; None, if it begins anew."""
-        for begin, end, name, first, last in starts:
+        for start in starts:
+            begin, end, name, first, last = start
             if part == range(begin, end):
-                contents, sheet = next(x for x in self._earlier if x[0].directory == self._root / name)
-                made = int(sheet.about["iterations"])
+                contents, made = self._earlier[self._root / name][0], self.made(start)
                 path = contents.state_path(range(first, last), made, "final")
                 if (arrays := contents.load(path, "its trials start again")) is None:
                     return None
@@ -184,54 +183,62 @@ def _same(some: np.ndarray | None, others: np.ndarray | None) -> bool:
 
 def _check_growth(stored: Contents, configuration: Configuration) -> None:
     """Refuse, in one line, what differs in more than the trials and their number of iterations."""
-    if told := unlike(stored.entries, configuration.entries):
+    if told := unlike(stored.entries, configuration.entries, programs=False):  # by trials, see _check_programs
         raise DirectoryRefusedError(
             f"extend: expected other seeds, values or more iterations only, got {stored.directory} with another "
             f"{told}; name another directory"
         )
 
 
-def unlike(some: Mapping[str, str], others: Mapping[str, str], growing: Collection[str] = GROWING) -> str:
+def unlike(
+    some: Mapping[str, str], others: Mapping[str, str], growing: Collection[str] = GROWING, *, programs: bool = True
+) -> str:
     """Returns in what two sweeps differ other than their trials, for a message; an empty string, if in nothing.
 
     Args:
       some: a configuration.
       others: another one.
       growing: names of entries that do not count, besides those of axes and points.
+      programs: whether programs of one name have to be equal.
     """
     there, now = (with_order({**x, **_forms(x)}) for x in (some, others))
-    rest = [
-        name
-        for name in differences(there, now)
-        if not (
-            name in growing
-            or name.startswith(("axes.", "points.", "order of axes"))
-            or (_is_program(name) and not name.startswith("form of "))  # by trials, see _check_programs
-            or ((name in COMING or _is_program(name)) and not (name in there and name in now))
-        )
-    ]
+
+    def may_differ(name: str) -> bool:
+        if name in growing or name.startswith(("axes.", "points.", "order of axes")):
+            return True
+        in_both = name in there and name in now
+        if _is_program(name):
+            return not (programs and in_both)
+        return (name in COMING or name.startswith(_FORM_OF)) and not in_both
+
+    rest = [name for name in differences(there, now) if not may_differ(name)]
     return "; ".join(
         f"program of {name}" if _is_program(name) else f"{name}: {there.get(name)} stored, {now.get(name)} now"
         for name in rest
     )
 
 
-def _check_tasks(directory: Path, configuration: Configuration, task: tuple[int, int]) -> None:
+def _check_tasks(directory: Path, configuration: Configuration) -> None:
     """Refuse, in one line, a task beside those of another sweep."""
     for path in sweeps_in(directory):
-        rest = [name for name in differences(Contents(path).entries, configuration.entries) if name != "task"]
-        if rest or not path.name.endswith(f"-of-{task[1]}"):
+        if told := unlike_tasks(Contents(path).entries, configuration.entries):
             raise DirectoryRefusedError(
-                f"part: expected tasks of one sweep, got {path} there, which differs in "
-                f"{'; '.join(rest) or 'the number of tasks'}; name another directory"
+                f"part: expected tasks of one sweep, got {path} there, which differs in {told}; name another directory"
             )
 
 
+def unlike_tasks(some: Mapping[str, str], others: Mapping[str, str]) -> str:
+    """Returns in what two tasks' sweeps differ, for a message; an empty string, if they share one sweep."""
+    rest = [name for name in differences(some, others) if name != "task"]
+    numbers = {x.get("task", "").partition(" of ")[2] for x in (some, others)}
+    return "; ".join(rest) or ("the number of tasks" if len(numbers) > 1 else "")
+
+
 def _is_program(name: str) -> bool:
-    return name.partition("[")[0] in ("train_one", "init", "step", "summarise", "observe", "stop", "form of ")
+    return name.partition("[")[0] in ("train_one", "init", "step", "summarise", "observe", "stop")
 
 
 def _forms(entries: Mapping[str, str]) -> dict[str, str]:
     """The form of each program, where they share one."""
     names = [name for name in entries if name.startswith(("train_one[", "step["))]
-    return {name.replace(name.partition("[")[0], "form of ", 1): entries["form"] for name in names if "form" in entries}
+    return {name.replace(name.partition("[")[0], _FORM_OF, 1): entries["form"] for name in names if "form" in entries}

@@ -66,8 +66,8 @@ def test_initial_params_are_those_that_flax_draws(name):
     for seed in (0, 999):
         ours = initial_params(record, trial_key(seed), std, record.params)
         flax_model = model(name, seed, weight_std=std["weight"], bias_std=std["bias"])
-        # XLA may multiply the deviation with a factor of the drawing first: rounded differently
-        jax.tree.map(lambda x, y: np.testing.assert_array_max_ulp(x, y, 2), ours, params_of(flax_model))
+        # XLA may multiply the deviation with a factor of the drawing first, and a processor may round once for two steps
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), ours, params_of(flax_model))
 
 
 def test_every_activation_starts_from_the_same_weights_and_its_own_a():

@@ -10,12 +10,16 @@ if importlib.util.find_spec("tyro") is None:
 
 from experiments.contents import parse
 from experiments.front_page import page
+from experiments.study import imports
+
+INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     0: done. 1: a check failed, or a file could not be written. 2: bad input, said in one line; nothing written.
+    130: interrupted.
     """
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help"):
@@ -27,8 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    imports.complete()
     try:
         return work() or 0
+    except KeyboardInterrupt:  # what is kept, and how to go on, has been said where it is known
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stdout = None
         return 0
@@ -36,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
-        from experiments.run_directory import DamagedRunError
+        from experiments.study.run_directory import DamagedRunError
         from paramact_jax.sweeps import DirectoryRefusedError
 
         if not isinstance(error, DirectoryRefusedError | DamagedRunError):

@@ -11,21 +11,21 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from experiments.ablation.command import Ablation
-from experiments.activations_command import Activations
-from experiments.all_command import All
 from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
-from experiments.findings.command import Findings
 from experiments.gradients.command import Gradients
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
-from experiments.relu_family.command import ReluFamily
-from experiments.report_command import Report
 from experiments.sigmoid_faults.command import SigmoidFaults
-from experiments.verify_command import Verify
+from experiments.studies.relu_family import ReluFamily
+from experiments.tools.activations import Activations
+from experiments.tools.all import All
+from experiments.tools.findings import Findings
+from experiments.tools.report import Report
+from experiments.tools.verify import Verify
 from experiments.xor10.command import Xor10
 from experiments.xor10_figures.command import Xor10Figures
 from experiments.xor10_protocol.command import Xor10Protocol
@@ -133,7 +133,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "relu-family",
             ReluFamily,
             {
-                "": f"{_IMAGES} --activations relu elu --learning-rates 0.1 --seeds 3 --choosing 1 --layers 2 "
+                "": f"{_IMAGES} --activations relu elu --rates 0.1 --seeds 3 --choosing 1 --depth 2 "
                 "--width 8 --steps 4 --look-every 2 --test-every 2 --probes 20 --out OUT"
             },
         ),

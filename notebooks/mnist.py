@@ -80,7 +80,8 @@ BATCH = 64
 LEARNING_RATE = 0.01
 HIDDEN_LAYERS = 8
 WIDTH = 128
-SCHEDULE = pa.training.Schedule(steps=650, test_every=50, train_every=650)
+STEPS = 650
+TEST_EVERY = 50
 
 pa.sweeps.use_all_cores()
 
@@ -148,13 +149,13 @@ count_bars(
 def training_of(activation):
     """The training of one network under this activation."""
     record = pa.activations.get(activation)
-    classifier = pa.training.Classifier(
+    return pa.training.Classifier(
         network=lambda params, images: pa.networks.forward(params, images, record),
         initial=lambda key: pa.networks.params_of(network(activation, key)),
         batches=pa.training.Minibatches(len(digits.train_labels), BATCH),
-        schedule=SCHEDULE,
+        steps=STEPS,
+        scores={"test": TEST_EVERY},
     )
-    return pa.sweeps.Training(classifier.init, classifier.step, classifier.summarise)
 
 
 images = {
@@ -165,7 +166,7 @@ images = {
 }
 results = {
     label: pa.sweeps.long_sweep(
-        training_of(name), range(SEEDS), iterations=SCHEDULE.steps, block=1, learning_rate=LEARNING_RATE, **images
+        training_of(name), range(SEEDS), iterations=STEPS, block=1, learning_rate=LEARNING_RATE, data=images
     )
     for label, name in ACTIVATIONS.items()
 }
@@ -180,7 +181,7 @@ def curve(label):
 
 
 curves_with_bands(
-    np.array(SCHEDULE.test_steps),
+    np.array([*range(0, STEPS, TEST_EVERY), STEPS]),
     [curve(label) for label in ACTIVATIONS],
     ylabel="test loss",
     title="Synthetic images, not MNIST" if digits.synthetic else "The close-up of [P, Fig. 12]",

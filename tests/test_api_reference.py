@@ -1,4 +1,4 @@
-"""`python -m experiments.api_reference`: no warning, and an entry with its text for every public name."""
+"""`python -m experiments.tools.api_reference`: no warning, and an entry with its text for every public name."""
 
 import importlib.util
 import inspect
@@ -25,7 +25,7 @@ PACKAGES = [
 def pages(tmp_path_factory):
     """The text of each page by the name of its module; built in a process of its own, as a user does."""
     out = tmp_path_factory.mktemp("reference")
-    command = [sys.executable, "-W", "error", "-m", "experiments.api_reference", str(out)]
+    command = [sys.executable, "-W", "error", "-m", "experiments.tools.api_reference", str(out)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert built.stderr == ""

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.ablation.design import BASES
-from experiments.digits import Data
-from experiments.mnist import protocol as mnist
-from experiments.xor10 import protocol as xor10
+from experiments.ablation.design import BASES, trainings
+from experiments.problems.digits import Data
+from experiments.problems.mnist import protocol as mnist
+from experiments.problems.xor10 import protocol as xor10
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from experiments.progress import SweepProgress
+    from experiments.study.progress import SweepProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class AblationXor10:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
+        from experiments.study import run_directory
 
         protocol = dataclasses.replace(
             xor10.PROTOCOLS[self.protocol],
@@ -107,8 +107,8 @@ class AblationMnist:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.digits import load
+        from experiments.problems.digits import load
+        from experiments.study import run_directory
 
         protocol = dataclasses.replace(
             mnist.PROTOCOLS[self.protocol],
@@ -174,15 +174,20 @@ def _run(
     train: Callable[[SweepProgress], xr.Dataset],
     unfinished: AbstractContextManager[Any],
 ) -> None:
-    from experiments import run_directory
     from experiments.ablation import report
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()
-    with unfinished, SweepProgress() as progress:
+    with (
+        unfinished,
+        SweepProgress(
+            trainings(tuple(config["activations"])), config["iterations" if "iterations" in config else "steps"]
+        ) as progress,
+    ):
         records = train(progress)
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}

@@ -9,14 +9,13 @@ from typing import Any
 
 import xarray as xr
 
-from experiments.ablation.design import NAMES, POINTS, trained_as, trainings
-from experiments.digits import images_of
-from experiments.mnist.protocol import Protocol
-from experiments.mnist.train import classifier
-from experiments.progress import SweepProgress
+from experiments.ablation.design import NAMES, POINTS, trained_as
+from experiments.problems.digits import images_of
+from experiments.problems.mnist.protocol import Protocol
+from experiments.problems.mnist.train import classifier
+from experiments.study.progress import SweepProgress
 from paramact_jax.datasets import Digits
 from paramact_jax.sweeps import Training, long_sweep
-from paramact_jax.training import Schedule
 
 _VARIABLES = {
     "test_loss": ("test.loss", "mean cross-entropy over all test images after so many steps"),
@@ -29,10 +28,10 @@ def training(base: str, plain: bool, unit: bool, protocol: Protocol, images: int
     started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
     whole = classifier(trained_as(base, plain), started, images)
 
-    def step(state: Any, iteration: Any, learned: Any, learning_rate: Any, **data: Any) -> Any:
+    def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
         own = learned * learning_rate
         rates = {"learning_rate": learning_rate, "learning_rate_a": own, "learning_rate_b": own}
-        return whole.step(state, iteration, **data, **rates)
+        return whole.step(state, iteration, data, **rates)
 
     return Training(whole.init, step, whole.summarise)
 
@@ -57,9 +56,9 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
         block=1,
         directory=directory / "networks",
         on_plan=progress.planned,
-        on_progress=functools.partial(progress.swept, trainings(protocol.activations)),
+        on_progress=progress.swept,
         learning_rate=protocol.learning_rate,
-        **images_of(digits),
+        data=images_of(digits),
     )
     found = found.drop_vars(POINTS[0]).rename(point="condition").assign_coords(condition=NAMES)
     return xr.Dataset(
@@ -67,6 +66,6 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
             name: found[key].rename({f"{key}_dim_0": "test_step"}).assign_attrs(description=text)
             for name, (key, text) in _VARIABLES.items()
         },
-        coords={"test_step": Schedule(protocol.steps, protocol.test_every, protocol.train_every).test_steps},
+        coords={"test_step": [*range(0, protocol.steps, protocol.test_every), protocol.steps]},
         attrs={"problem": "mnist", "source": digits.source, "synthetic": int(digits.synthetic)},
     )

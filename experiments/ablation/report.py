@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from experiments.ablation.design import CONDITIONS, EFFECTS, Condition, Effect, trained_as
 from experiments.mnist.statements import CLOSEUP, early_loss
-from experiments.reporting.cells import range_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import mean_and_interval, paired, plain, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.study.cells import range_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval, paired, plain, sample
+from experiments.study.tables import Table
 from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
 from paramact_jax.papers import ko2021
 from paramact_jax.statistics import PairedComparison, holm, wilson_interval

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import xarray as xr
 
-from experiments.ablation.design import NAMES, POINTS, trained_as, trainings
-from experiments.progress import SweepProgress
-from experiments.xor10 import train as xor10
-from experiments.xor10.protocol import Protocol
+from experiments.ablation.design import NAMES, POINTS, trained_as
+from experiments.problems.xor10 import train as xor10
+from experiments.problems.xor10.protocol import Protocol
+from experiments.study.progress import SweepProgress
 from paramact_jax.activations import catalogue
 from paramact_jax.sweeps import Training, long_sweep
 from paramact_jax.training import Settings
@@ -51,7 +50,7 @@ def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
         chunk=protocol.trials,
         iterations_per_call=xor10.CHUNK,
         on_plan=progress.planned,
-        on_progress=functools.partial(progress.swept, trainings(protocol.activations)),
+        on_progress=progress.swept,
         settings=xor10.settings_of(protocol),
         std={"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)},
     )

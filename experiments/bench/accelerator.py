@@ -20,7 +20,7 @@ from typing import Any
 
 from experiments.bench.accelerator_report import render, usual_to_project
 from experiments.bench.output import check, say
-from experiments.run_directory import replace
+from experiments.study.run_directory import replace
 
 PARTS = {"info": 60, "xor10": 130, "usual": 90, "mnist": 300, "torch": 120}
 """Seconds that each may take at most."""

@@ -23,13 +23,13 @@ from experiments.bench import lineup, usual
 from experiments.bench.contest import Contestant, race
 from experiments.bench.machine import machine_and_versions
 from experiments.bench.mnist_lineup import Lineup
-from experiments.digits import load
-from experiments.environment import version
-from experiments.mnist import protocol as mnist_protocol
-from experiments.mnist.train import train as train_digits
-from experiments.run_directory import replace
-from experiments.xor10.protocol import PROTOCOLS, Protocol
-from experiments.xor10.train import one_trial, train
+from experiments.problems.digits import load
+from experiments.problems.mnist import protocol as mnist_protocol
+from experiments.problems.mnist.train import train as train_digits
+from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
+from experiments.problems.xor10.train import one_trial, train
+from experiments.study.environment import version
+from experiments.study.run_directory import replace
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import Digits, synthetic_mnist
 from paramact_jax.papers import ko2021

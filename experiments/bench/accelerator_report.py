@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.reporting.tables import Table
+from experiments.study.tables import Table
 
 Parts = Mapping[str, Mapping[str, Any]]
 

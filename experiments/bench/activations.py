@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench.machine import machine_and_versions
-from experiments.reporting.tables import Table
+from experiments.study.tables import Table
 from paramact_jax.activations import Activation, catalogue, parametric
 
 SHAPES = ((64, 128), (4096, 4096))

@@ -19,18 +19,18 @@ from jax import lax
 from experiments.bench.contest import CHECKED, Contestant, race
 from experiments.bench.lineup import without_pytorch
 from experiments.bench.machine import machine_and_versions
-from experiments.cnn.images import Images
-from experiments.cnn.networks import started
-from experiments.cnn.protocol import Combination, Protocol
-from experiments.cnn.train import classifier, conditions, training
-from experiments.reporting.tables import Table
+from experiments.problems.cnn.images import Images
+from experiments.problems.cnn.networks import started
+from experiments.problems.cnn.protocol import Combination, Protocol
+from experiments.problems.cnn.train import classifier, conditions, training
+from experiments.study.tables import Table
 from paramact_jax.networks import Params
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.forms import FORMS
 from paramact_jax.sweeps.storage.state import pack, unpack
-from paramact_jax.training import Classifier, Schedule
+from paramact_jax.training import Classifier
 
 SEEDS = 5
 STEPS = 100
@@ -155,7 +155,9 @@ def render(result: dict[str, Any]) -> str:
 def _functions(combination: Combination, protocol: Protocol, steps: int) -> Classifier:
     """The training, which never scores: runs begin with the second epoch, since scores are due at step 0."""
     found = classifier(combination, protocol)
-    return dataclasses.replace(found, schedule=Schedule(found.batches.steps_per_epoch + steps, _NEVER, _NEVER))
+    return dataclasses.replace(
+        found, steps=found.batches.steps_per_epoch + steps, scores={"test": _NEVER, "train": _NEVER}
+    )
 
 
 def _initial(functions: Classifier, protocol: Protocol) -> Params:
@@ -182,7 +184,7 @@ def _project(
 ) -> Contestant:
     """The program that `long_sweep` makes of the training, compiled, without its saving."""
     three, mesh, first = training(functions), trial_mesh(list(devices)), functions.batches.steps_per_epoch
-    starts = ("train_images", "train_labels", "weight_scale", "initial_a")
+    starts = ("data", "weight_scale", "initial_a")
 
     def init(seed: jax.Array, settings: dict[str, Any]) -> Any:
         return pack(three.init(trial_key(seed), **{name: settings[name] for name in starts}))
@@ -193,7 +195,7 @@ def _project(
         return lax.fori_loop(begin, end, lambda i, state: pack(three.step(unpack(state), i, **own)), state)
 
     over, start = (OverTrials(fn, form=FORMS["a trial at a time"], mesh=mesh) for fn in (advance, init))
-    settings = over.share(as_arrays(images.settings() | conditions(protocol)))
+    settings = over.share(as_arrays({"data": images.settings(), **conditions(protocol)}))
     state = start(start.place(protocol.first_seed + np.arange(seeds, dtype=np.uint32)), settings)
     begin = time.perf_counter()
     program = over.compile(state, (settings, np.int32(0), np.int32(0)), trials=seeds)

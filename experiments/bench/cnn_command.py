@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.bench.output import check, say, show
-from experiments.cnn.options import pairs
-from experiments.cnn.protocol import Protocol
-from experiments.digits import Data
+from experiments.problems.cnn.options import pairs
+from experiments.problems.cnn.protocol import Protocol
+from experiments.problems.digits import Data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BenchCnn:
 
         use_all_cores()
         from experiments.bench.cnn import measure, render
-        from experiments.cnn import images
+        from experiments.problems.cnn import images
 
         digits = images.load(self.data, self.data_dir, protocol.training_images)
         chosen = images.for_training(digits, protocol.training_images, protocol.subset_seed)

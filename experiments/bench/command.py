@@ -13,8 +13,8 @@ from experiments.bench.accelerator import BenchAccelerator
 from experiments.bench.cnn_command import BenchCnn
 from experiments.bench.output import check, say, show
 from experiments.bench.sweeps_command import BenchSweeps
-from experiments.digits import Data
-from experiments.xor10.protocol import ACTIVATIONS
+from experiments.problems.digits import Data
+from experiments.problems.xor10.protocol import ACTIVATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +141,8 @@ class BenchMnist:
 
         use_all_cores()
         from experiments.bench.mnist import measure, render
-        from experiments.digits import load
-        from experiments.mnist.protocol import layers_of
+        from experiments.problems.digits import load
+        from experiments.problems.mnist.protocol import layers_of
 
         check(self.rounds, self.json)
         if self.steps < 1:

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.bench.contest import PAUSE
 from experiments.bench.machine import machine_and_versions
 from experiments.bench.trainings import Training
-from experiments.reporting.tables import Table
+from experiments.study.tables import Table
 from paramact_jax.sweeps import OverTrials, Plan, sweep, trial_key
 from paramact_jax.sweeps.forms import FORMS, Form
 

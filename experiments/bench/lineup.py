@@ -12,8 +12,8 @@ import numpy as np
 from experiments.bench import project, usual, yardstick
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.yardstick import Yardstick
-from experiments.xor10.protocol import Protocol
-from experiments.xor10.train import settings_for, training
+from experiments.problems.xor10.protocol import Protocol
+from experiments.problems.xor10.train import settings_for, training
 from paramact_jax.activations import Activation
 from paramact_jax.networks import Params
 from paramact_jax.sweeps import OverTrials, trial_key

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from experiments.environment import environment, version
+from experiments.study.environment import environment, version
 from paramact_jax.sweeps.compiler import has_avx512
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")

@@ -16,8 +16,8 @@ import numpy as np
 from experiments.bench.contest import Contestant, race
 from experiments.bench.machine import machine_and_versions
 from experiments.bench.mnist_lineup import Lineup
-from experiments.mnist.protocol import PROTOCOLS
-from experiments.reporting.tables import Table
+from experiments.problems.mnist.protocol import PROTOCOLS
+from experiments.study.tables import Table
 from paramact_jax.datasets import Digits
 
 SEEDS = 8

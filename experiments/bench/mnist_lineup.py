@@ -14,16 +14,16 @@ from jax import lax
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.lineup import without_pytorch
-from experiments.digits import images_of
-from experiments.mnist.protocol import Protocol
-from experiments.mnist.train import classifier, rates_of
+from experiments.problems.digits import images_of
+from experiments.problems.mnist.protocol import Protocol
+from experiments.problems.mnist.train import classifier, rates_of
 from paramact_jax.datasets import Digits
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.forms import FORMS
 from paramact_jax.sweeps.storage.state import pack, unpack
-from paramact_jax.training import Classifier, Schedule, State
+from paramact_jax.training import Classifier, State
 
 _NEVER = 2**31 - 1
 
@@ -60,7 +60,7 @@ class Lineup:
     def functions(self) -> Classifier:
         """The training, which never scores."""
         found = classifier(self.activation, self.protocol, len(self.digits.train_labels))
-        return dataclasses.replace(found, schedule=Schedule(self.first + self.steps, _NEVER, _NEVER))
+        return dataclasses.replace(found, steps=self.first + self.steps, scores={"test": _NEVER, "train": _NEVER})
 
     @property
     def pytorch(self) -> str | None:
@@ -146,14 +146,14 @@ class Lineup:
         functions, mesh = self.functions, trial_mesh(list(devices))
 
         def init(seed: jax.Array, settings: dict[str, Any]) -> Any:
-            return pack(functions.init(trial_key(seed), settings["train_images"], settings["train_labels"]))
+            return pack(functions.init(trial_key(seed), settings["data"]))
 
         def advance(state: Any, shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
             settings, begin, end = shared
             return lax.fori_loop(begin, end, lambda i, state: pack(functions.step(unpack(state), i, **settings)), state)
 
         over, start = (OverTrials(fn, form=FORMS["a trial at a time"], mesh=mesh) for fn in (advance, init))
-        settings = over.share(as_arrays(images_of(self.digits) | rates_of(self.protocol)))
+        settings = over.share(as_arrays({"data": images_of(self.digits), **rates_of(self.protocol)}))
         of_seeds = self.protocol.first_seed + np.arange(seeds, dtype=np.uint32)
         state = start(start.place(of_seeds), settings)
         begin = time.perf_counter()

@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.xor10.protocol import PROTOCOLS, Protocol
-from experiments.xor10.train import settings_of, training
+from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
+from experiments.problems.xor10.train import settings_of, training
 from paramact_jax.activations import Activation
 from paramact_jax.networks import Params
 from paramact_jax.programs.program import shapes_of, trace

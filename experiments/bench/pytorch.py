@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.xor10.protocol import LOSS_SCALE, Protocol
+from experiments.problems.xor10.protocol import LOSS_SCALE, Protocol
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import xor
 from paramact_jax.networks import Params

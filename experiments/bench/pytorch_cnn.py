@@ -11,8 +11,8 @@ from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.pytorch import FUNCTIONS, Node, linear
-from experiments.cnn.images import Images
-from experiments.cnn.protocol import FILTERS, Combination, Protocol
+from experiments.problems.cnn.images import Images
+from experiments.problems.cnn.protocol import FILTERS, Combination, Protocol
 from paramact_jax.networks import Params
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.pytorch import network
-from experiments.mnist.protocol import Protocol
+from experiments.problems.mnist.protocol import Protocol
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import Params
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from experiments.reporting.tables import Table
+from experiments.study.tables import Table
 
 LABELS = {
     "yardstick": "yardstick",

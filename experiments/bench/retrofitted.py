@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from experiments.bench.activations import in_turns
-from experiments.reporting.tables import Table
+from experiments.study.tables import Table
 from paramact_jax.gradients import attribute
 from paramact_jax.layers import parametrise
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments.bench.machine import machine_and_versions
-from experiments.reporting.tables import Table
-from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import settings_for, training
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.train import settings_for, training
+from experiments.study.tables import Table
 from paramact_jax.sweeps import Plan, Training, long_sweep
 from paramact_jax.training import Settings
 

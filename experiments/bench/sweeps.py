@@ -11,7 +11,7 @@ import jax
 
 from experiments.bench.machine import machine_and_versions
 from experiments.bench.trainings.networks import logistic_regression
-from experiments.reporting.tables import Table
+from experiments.study.tables import Table
 from paramact_jax.sweeps import Plan, sweep
 from paramact_jax.sweeps.devices import trial_mesh
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
+from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import xor
 from paramact_jax.layers import ACTIVATION, WEIGHTS, parameter_labels

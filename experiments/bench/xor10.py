@@ -19,7 +19,7 @@ from experiments.bench.machine import machine_and_versions
 from experiments.bench.report import render
 from experiments.bench.summary import Row, summarise
 from experiments.bench.yardstick import LANES, check_yardstick, load
-from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS
+from experiments.problems.xor10.protocol import ACTIVATIONS, PROTOCOLS
 from paramact_jax.activations import catalogue
 
 __all__ = ["check_yardstick", "measure", "render"]

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cnn.options import ALL, Conditions, to_go_on
-from experiments.cnn.protocol import DENSE_ONLY, Combination, Protocol, Sharing
+from experiments.problems.cnn.options import ALL, Conditions, to_go_on
+from experiments.problems.cnn.protocol import DENSE_ONLY, Combination, Protocol, Sharing
 
 if TYPE_CHECKING:
     import xarray as xr
     from jax.sharding import Mesh
 
-    from experiments.cnn.images import Images
+    from experiments.problems.cnn.images import Images
     from paramact_jax.sweeps import Plan, Progress
 
 
@@ -41,8 +41,8 @@ class Cnn(Conditions):
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.cnn import images
+        from experiments.problems.cnn import images
+        from experiments.study import run_directory
 
         protocol = self.conditions(self.combinations, self.sharing)
         protocol.check()
@@ -55,13 +55,14 @@ class Cnn(Conditions):
 
 
 def _run(protocol: Protocol, images: Images, out: Path) -> None:
-    from experiments import run_directory
-    from experiments.cnn import records, report
-    from experiments.cnn.train import classifier, dense_classifier, train
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.side_by_side import side_by_side
-    from experiments.startup import start
+    from experiments.cnn import report
+    from experiments.problems.cnn import records
+    from experiments.problems.cnn.train import classifier, dense_classifier, train
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.side_by_side import side_by_side
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()
@@ -71,7 +72,7 @@ def _run(protocol: Protocol, images: Images, out: Path) -> None:
     seconds = {}
     with (
         run_directory.unfinished(out, to_go_on(protocol, images)) as kept,
-        SweepProgress(len(networks), protocol.iterations * protocol.trials) as progress,
+        SweepProgress(list(networks.values()), protocol.iterations) as progress,
     ):
 
         def one(

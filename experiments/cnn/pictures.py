@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from experiments.cnn.run_facts import combinations, label
 from experiments.cnn.table_1 import found, printed
-from experiments.digits import titled
-from experiments.reporting.samples import mean_and_interval
-from experiments.run_directory import Run
+from experiments.problems.digits import titled
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval
 from paramact_jax.figures import BandCurve, RangeHistory, curves_in_panels, curves_with_bands, range_panels
 from paramact_jax.papers import kong2020
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cnn import gradient, statements
+from experiments.cnn import statements
 from experiments.cnn.pictures import best_first, figures, ranged
 from experiments.cnn.run_facts import combinations, conditions, diverged, label
 from experiments.cnn.table_1 import QUANTITIES, best_table, correlation_table, correlations, found, printed
-from experiments.digits import is_synthetic, titled
-from experiments.reporting.cells import number_cell, range_cell, verdict_cell, yes_no_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import inside, plain
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.cnn import gradient
+from experiments.problems.digits import is_synthetic, titled
+from experiments.study.cells import number_cell, range_cell, verdict_cell, yes_no_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import inside, plain
+from experiments.study.tables import Table
 
 
 def tables(run: Run) -> list[Table]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from experiments.cnn.protocol import Protocol
-from experiments.digits import is_synthetic
-from experiments.run_directory import Run
+from experiments.problems.cnn.protocol import Protocol
+from experiments.problems.digits import is_synthetic
+from experiments.study.run_directory import Run
 from paramact_jax.papers import kong2020
 
 PUBLISHED = {f"{row.conv}/{row.dense}": row for row in kong2020.TABLE_1}

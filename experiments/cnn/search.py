@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cnn.images import Images
-from experiments.cnn.protocol import Combination, Protocol
-from experiments.cnn.records import name_of
-from experiments.cnn.train import classifier, conditions, training
-from experiments.progress import SweepProgress
+from experiments.problems.cnn.images import Images
+from experiments.problems.cnn.protocol import Combination, Protocol
+from experiments.problems.cnn.records import name_of
+from experiments.problems.cnn.train import classifier, conditions, training
+from experiments.study.progress import SweepProgress
 from paramact_jax.sweeps import Training, long_sweep
 from paramact_jax.sweeps.arguments import accepted
 
@@ -102,7 +102,7 @@ def train_cells(grid: Sequence[Protocol], images: Images, directory: Path) -> Sc
 
     def score(cells: Sequence[int], iterations: int) -> np.ndarray:
         protocol = dataclasses.replace(grid[0], iterations=iterations, test_every=math.ceil(iterations / SCORES))
-        with SweepProgress(1, iterations * len(cells) * len(pairs) * len(trials)) as progress:
+        with SweepProgress([f"{len(cells)} cells"], iterations) as progress:
             found = long_sweep(
                 _networks(protocol),
                 trials,
@@ -117,7 +117,7 @@ def train_cells(grid: Sequence[Protocol], images: Images, directory: Path) -> Sc
                 block=1,
                 directory=directory / f"{iterations}",
                 on_progress=functools.partial(progress.advanced, f"{len(cells)} cells"),
-                **images.settings(),
+                data=images.settings(),
             )
         losses = found["test.loss"]
         smallest = losses.where(np.isfinite(losses)).min(str(losses.dims[-1]))

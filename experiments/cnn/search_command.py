@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.cnn.options import Training, pairs
-from experiments.cnn.protocol import SEARCH_GRID, SEARCHED, Protocol, search_cells
+from experiments.problems.cnn.options import Training, pairs
+from experiments.problems.cnn.protocol import SEARCH_GRID, SEARCHED, Protocol, search_cells
 
 if TYPE_CHECKING:
-    from experiments.cnn.images import Images
+    from experiments.problems.cnn.images import Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +57,8 @@ class CnnSearch(Training):
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.cnn import images
+        from experiments.problems.cnn import images
+        from experiments.study import run_directory
 
         if not self.iterations or list(self.iterations) != sorted(set(self.iterations)):
             raise ValueError(f"--iterations: expected rising numbers, one a round, got {self.iterations}")
@@ -80,11 +80,11 @@ class CnnSearch(Training):
 
 
 def _run(command: CnnSearch, base: Protocol, images: Images, out: Path) -> None:
-    from experiments import run_directory
     from experiments.cnn import search_records, search_report
     from experiments.cnn.search import halving, train_cells
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.cnn.images import Images
-from experiments.cnn.protocol import SEARCH_GRID, Protocol
-from experiments.cnn.records import name_of
 from experiments.cnn.search import Round, ranking
+from experiments.problems.cnn.images import Images
+from experiments.problems.cnn.protocol import SEARCH_GRID, Protocol
+from experiments.problems.cnn.records import name_of
 
 
 def to_dataset(grid: Sequence[Protocol], rounds: Sequence[Round], images: Images) -> xr.Dataset:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cnn.protocol import SEARCH_GRID
 from experiments.cnn.run_facts import combinations, label
-from experiments.digits import is_synthetic, titled
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import plain
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.cnn.protocol import SEARCH_GRID
+from experiments.problems.digits import is_synthetic, titled
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import plain
+from experiments.study.tables import Table
 
 
 def tables(run: Run) -> list[Table]:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cnn.options import Conditions, to_go_on
-from experiments.cnn.protocol import Combination, Protocol, Sharing
+from experiments.problems.cnn.options import Conditions, to_go_on
+from experiments.problems.cnn.protocol import Combination, Protocol, Sharing
 
 if TYPE_CHECKING:
     import xarray as xr
     from jax.sharding import Mesh
 
-    from experiments.cnn.images import Images
+    from experiments.problems.cnn.images import Images
     from paramact_jax.sweeps import Plan, Progress
 
 
@@ -40,8 +40,8 @@ class CnnSharing(Conditions):
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.cnn import images
+        from experiments.problems.cnn import images
+        from experiments.study import run_directory
 
         if len(set(self.sharing)) < max(len(self.sharing), 2):
             raise ValueError(f"--sharing: expected two or three, each once, got {' '.join(self.sharing) or 'none'}")
@@ -62,14 +62,14 @@ class CnnSharing(Conditions):
 
 
 def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
-    from experiments import run_directory
     from experiments.cnn import sharing_records, sharing_report
-    from experiments.cnn.records import name_of
-    from experiments.cnn.train import classifier, seconds_per_step, train
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.side_by_side import side_by_side
-    from experiments.startup import start
+    from experiments.problems.cnn.records import name_of
+    from experiments.problems.cnn.train import classifier, seconds_per_step, train
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.side_by_side import side_by_side
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()
@@ -81,7 +81,7 @@ def _run(protocols: dict[Sharing, Protocol], images: Images, out: Path) -> None:
     }
     with (
         run_directory.unfinished(out, to_go_on(first, images)) as kept,
-        SweepProgress(len(networks), first.iterations * first.trials) as progress,
+        SweepProgress([f"{sharing}: {name_of(pair)}" for sharing, pair in networks], first.iterations) as progress,
     ):
 
         def one(

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from experiments.cnn.images import Images
-from experiments.cnn.protocol import Combination, Protocol, Sharing
-from experiments.cnn.records import to_dataset as of_one
+from experiments.problems.cnn.images import Images
+from experiments.problems.cnn.protocol import Combination, Protocol, Sharing
+from experiments.problems.cnn.records import to_dataset as of_one
 
 _KEPT = ("test_loss", "test_accuracy", "best_loss", "best_iteration", "parameters_of_activations")
 

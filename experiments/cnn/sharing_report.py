@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from experiments.cnn.pictures import band, shown
 from experiments.cnn.run_facts import about_seeds, combinations, conditions, diverged, label
-from experiments.digits import is_synthetic, titled
-from experiments.reporting.cells import number_cell, range_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import paired, plain, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.digits import is_synthetic, titled
+from experiments.study.cells import number_cell, range_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import paired, plain, sample
+from experiments.study.tables import Table
 from paramact_jax.figures import curves_in_panels
 from paramact_jax.statistics import PairedComparison, holm
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import xarray as xr
 
-from experiments.cnn.protocol import COMBINATIONS, DENSE_ONLY
-from experiments.cnn.records import name_of
 from experiments.cnn.run_facts import label
-from experiments.reporting.samples import paired
+from experiments.problems.cnn.protocol import COMBINATIONS, DENSE_ONLY
+from experiments.problems.cnn.records import name_of
+from experiments.study.samples import paired
 from paramact_jax.papers import kong2020
 from paramact_jax.statistics import PairedComparison
 

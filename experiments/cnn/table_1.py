@@ -7,11 +7,11 @@ import numpy as np
 from experiments.cnn.ranks import RankCorrelation, rank_correlation
 from experiments.cnn.run_facts import PUBLISHED, about_seeds, combinations, conditions, diverged, why_not_compared
 from experiments.cnn.run_facts import label as label_of
-from experiments.digits import titled
-from experiments.reporting.cells import number_cell, range_cell, yes_no_cell
-from experiments.reporting.samples import Sample, inside, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.digits import titled
+from experiments.study.cells import number_cell, range_cell, yes_no_cell
+from experiments.study.run_directory import Run
+from experiments.study.samples import Sample, inside, sample
+from experiments.study.tables import Table
 
 QUANTITIES = {"best_loss": "loss", "best_iteration": "iterations"}
 """Variable of the records -> attribute of a published row."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.option_checks import check_each_once, check_first_seed
-from experiments.xor10.protocol import ACTIVATIONS
+from experiments.problems.xor10.protocol import ACTIVATIONS
+from experiments.study.option_checks import check_each_once, check_first_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Gradients:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
+        from experiments.study import run_directory
         from paramact_jax.activations import catalogue
 
         depths = parse_depths(self.depth)
@@ -89,10 +89,10 @@ def parse_depths(text: str) -> list[int]:
 def _run(command: Gradients, depths: list[int], out: Path) -> None:
     import sys
 
-    from experiments import run_directory
     from experiments.gradients import report, study
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.startup import start
     from paramact_jax.sweeps import BLOCK
 
     start()

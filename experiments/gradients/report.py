@@ -12,9 +12,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments.reporting.files import write_report
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.study.files import write_report
+from experiments.study.run_directory import Run
+from experiments.study.tables import Table
 from paramact_jax.figures import DepthCurve, gradient_against_depth
 from paramact_jax.gradients import Cause, cause
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.digits import Data
 from experiments.initial_scale.protocol import ACTIVATIONS, BATCH, PRINTED_STEPS, SCALES, Protocol
+from experiments.problems.digits import Data
 
 if TYPE_CHECKING:
     from paramact_jax.datasets import Digits
@@ -65,8 +65,8 @@ class InitialScale:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.digits import load
+        from experiments.problems.digits import load
+        from experiments.study import run_directory
         from paramact_jax.activations import catalogue
 
         protocol = self.resolve()
@@ -83,10 +83,10 @@ class InitialScale:
 
 
 def _run(protocol: Protocol, digits: Digits, config: dict[str, object], out: Path) -> None:
-    from experiments import run_directory
     from experiments.initial_scale import report, study
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()

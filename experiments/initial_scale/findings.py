@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.initial_scale.protocol import AS_R, SMALL
-from experiments.reporting.samples import Sample, inside, sample
+from experiments.study.samples import Sample, inside, sample
 from paramact_jax.papers import student_report
 
 NO_LABEL = -1

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.digits import titled
 from experiments.initial_scale.findings import comparable
 from experiments.initial_scale.protocol import AS_R, SMALL
-from experiments.reporting.samples import mean_and_interval
-from experiments.run_directory import Run
+from experiments.problems.digits import titled
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval
 from paramact_jax.figures import BandCurve, DepthCurve, curves_in_panels, gradient_against_depth, layer_histograms
 from paramact_jax.papers import student_report
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from experiments.option_checks import check_each_once, check_first_seed, check_positive
+from experiments.study.option_checks import check_each_once, check_first_seed, check_positive
 from paramact_jax.papers.student_report import HE, STEPS_A_LINE
 
 HIDDEN_LAYERS = 4

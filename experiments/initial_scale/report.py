@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.digits import titled
 from experiments.initial_scale.findings import (
     comparable,
     conclusion,
@@ -20,11 +19,12 @@ from experiments.initial_scale.findings import (
 )
 from experiments.initial_scale.pictures import figures
 from experiments.initial_scale.protocol import described
-from experiments.reporting.cells import number_cell, range_cell, yes_no_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import plain, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.digits import titled
+from experiments.study.cells import number_cell, range_cell, yes_no_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import plain, sample
+from experiments.study.tables import Table
 from paramact_jax.papers import student_report
 
 

@@ -13,17 +13,17 @@ import numpy as np
 import xarray as xr
 from flax import nnx
 
-from experiments.digits import images_of
 from experiments.initial_scale.protocol import BATCH, CLASSES, HIDDEN_LAYERS, PIXELS, Protocol, deviations
-from experiments.progress import SweepProgress
+from experiments.problems.digits import images_of
+from experiments.study.progress import SweepProgress
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.gradients import attribute
 from paramact_jax.gradients.units import histogram
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of, with_params
 from paramact_jax.sweeps import Training, long_sweep, sweep
-from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
-from paramact_jax.training.classifier import State
+from paramact_jax.training import Classifier, Minibatches, cross_entropy
+from paramact_jax.training.classifier import Data, State
 
 LOOKED_AT = 1_000
 """Training images that the networks are looked at with before training."""
@@ -59,14 +59,15 @@ def scaled(params: Params, deviations: jax.Array) -> Params:
 
 
 @functools.lru_cache(maxsize=64)
-def classifier(activation: str, width: int, schedule: Schedule, images: int) -> Classifier:
+def classifier(activation: str, width: int, steps: int, every: int, images: int) -> Classifier:
     """The training of one network, from weights N(0, 1)."""
     record = catalogue.get(activation)
     return Classifier(
         network=lambda params, inputs: forward(params, inputs, record),
         initial=lambda key: params_of(model(activation, width, key)),
         batches=Minibatches(images, BATCH, "independent"),
-        schedule=schedule,
+        steps=steps,
+        scores={"test": every, "train": every},
     )
 
 
@@ -96,18 +97,17 @@ def train(
     Returns:
       The scores, dims activation, scale, learning_rate, seed, step.
     """
-    schedule = Schedule(steps, protocol.every, protocol.every)
 
     def training(activation: str) -> Training:
-        whole = classifier(activation, protocol.width, schedule, len(digits.train_labels))
+        whole = classifier(activation, protocol.width, steps, protocol.every, len(digits.train_labels))
 
-        def init(key: jax.Array, deviations: jax.Array, train_images: jax.Array, train_labels: jax.Array) -> State:
-            state = whole.init(key, train_images, train_labels)
+        def init(key: jax.Array, deviations: jax.Array, data: Data) -> State:
+            state = whole.init(key, data)
             return state._replace(params=scaled(state.params, deviations))
 
         return Training(init, whole.step, whole.summarise)
 
-    with SweepProgress() as progress:
+    with SweepProgress([f"{name}, {what}" for name in activations], steps) as progress:
         found = long_sweep(
             training,
             _seeds(protocol),
@@ -119,8 +119,8 @@ def train(
             block=1,
             directory=directory,
             on_plan=progress.planned,
-            on_progress=functools.partial(progress.swept, [f"{name}, {what}" for name in activations]),
-            **images_of(digits),
+            on_progress=progress.swept,
+            data=images_of(digits),
         )
     found = _by_scale(found, scales)
     return xr.Dataset(
@@ -128,7 +128,7 @@ def train(
             name: found[key].rename({f"{key}_dim_0": "step"}).assign_attrs(description=text)
             for name, (key, text) in _SCORES.items()
         },
-        coords={"step": schedule.test_steps},
+        coords={"step": [*range(0, steps, protocol.every), steps]},
     )
 
 
@@ -141,7 +141,6 @@ def before(protocol: Protocol, digits: Digits) -> xr.Dataset:
       (root mean square), the `spread` (root mean square over nodes of their standard deviation over images) and the
       `histogram`, whose bins' borders are `edge`.
     """
-    schedule = Schedule(protocol.steps, protocol.every, protocol.every)
     # not traced within, which rounds otherwise
     edges = {name: histogram_edges(catalogue.get(name)) for name in protocol.activations}
 
@@ -149,7 +148,7 @@ def before(protocol: Protocol, digits: Digits) -> xr.Dataset:
         key: jax.Array, activation: str, deviations: jax.Array, images: jax.Array, labels: jax.Array
     ) -> dict[str, jax.Array]:
         record = catalogue.get(activation)
-        functions = classifier(activation, protocol.width, schedule, len(digits.train_labels))
+        functions = classifier(activation, protocol.width, protocol.steps, protocol.every, len(digits.train_labels))
         params = scaled(functions.start(key)[0], deviations)
         network = with_params(model(activation, protocol.width, key), params)
         found = attribute(network, images, loss=lambda outputs: cross_entropy(outputs, labels))

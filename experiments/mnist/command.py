@@ -9,8 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.digits import Data
-from experiments.mnist.protocol import ACTIVATIONS, PROTOCOLS, Batches, Initial, Optimiser, Protocol, ProtocolName
+from experiments.problems.digits import Data
+from experiments.problems.mnist.protocol import (
+    ACTIVATIONS,
+    PROTOCOLS,
+    Batches,
+    Initial,
+    Optimiser,
+    Protocol,
+    ProtocolName,
+)
 
 if TYPE_CHECKING:
     from paramact_jax.datasets import Digits
@@ -82,8 +90,8 @@ class Mnist:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.digits import load
+        from experiments.problems.digits import load
+        from experiments.study import run_directory
 
         protocol, out = self.resolve(), run_directory.choose(self.out, "mnist")
         protocol.check()
@@ -101,19 +109,19 @@ def _conditions(protocol: Protocol, digits: Digits) -> dict[str, Any]:
 
 
 def _run(command: Mnist, protocol: Protocol, digits: Digits, out: Path) -> None:
-    from experiments import run_directory
     from experiments.mnist import records, report
-    from experiments.mnist.train import seconds_per_step, steep_slopes, train
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.problems.mnist.train import seconds_per_step, steep_slopes, train
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()
     trained, slopes, seconds = {}, {}, {}
     with (
         run_directory.unfinished(out, _conditions(protocol, digits)) as kept,
-        SweepProgress(len(protocol.activations), protocol.steps * protocol.seeds) as progress,
+        SweepProgress(protocol.activations, protocol.steps) as progress,
     ):
         for name in protocol.activations:
             started = time.perf_counter()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.digits import titled
 from experiments.mnist.run_facts import activations, final_losses, label, slope_counts
 from experiments.mnist.statements import CLOSEUP, PLOTTED
-from experiments.reporting.samples import mean_and_interval, sample
-from experiments.run_directory import Run
+from experiments.problems.digits import titled
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval, sample
 from paramact_jax.figures import BandCurve, CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
 
 

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from experiments.digits import is_synthetic, titled
 from experiments.mnist import run_facts
-from experiments.reporting.cells import range_cell, yes_no_cell
-from experiments.reporting.samples import Sample, inside, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.digits import is_synthetic, titled
+from experiments.study.cells import range_cell, yes_no_cell
+from experiments.study.run_directory import Run
+from experiments.study.samples import Sample, inside, sample
+from experiments.study.tables import Table
 from paramact_jax.papers import ko2021
 
 WITHIN = 3.0

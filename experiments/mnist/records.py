@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.mnist.protocol import HIDDEN_LAYERS, WIDTH, Protocol
+from experiments.problems.mnist.protocol import HIDDEN_LAYERS, WIDTH, Protocol
 from paramact_jax.datasets import Digits
-from paramact_jax.training import Schedule
 
 _SCORES = {
     "test_loss": ("test.loss", "test_step", "mean cross-entropy over all test images after so many steps"),
@@ -73,14 +72,13 @@ def to_dataset(
             np.stack([t[key].values if key in t else blank for t in trained.values()]),
             _about(f"learned {key.removeprefix(_LEARNED)} of a node; NaN where the activation learns none"),
         )
-    schedule = Schedule(protocol.steps, protocol.test_every, protocol.train_every)
     return xr.Dataset(
         data,
         coords={
             "activation": list(trained),
             "seed": np.arange(protocol.seeds, dtype=np.int64) + protocol.first_seed,
-            "test_step": schedule.test_steps,
-            "train_step": schedule.train_steps,
+            "test_step": [*range(0, protocol.steps, protocol.test_every), protocol.steps],
+            "train_step": [*range(0, protocol.steps, protocol.train_every), protocol.steps],
             "step": np.arange(protocol.steps),
             "layer": np.arange(1, HIDDEN_LAYERS + 1),
             "node": np.arange(1, WIDTH + 1),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.digits import is_synthetic, titled
 from experiments.mnist import published, run_facts, statements
 from experiments.mnist.pictures import figures
 from experiments.mnist.time_table import times, times_table
-from experiments.reporting.cells import number_cell, verdict_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import Sample, inside, plain
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.digits import is_synthetic, titled
+from experiments.study.cells import number_cell, verdict_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import Sample, inside, plain
+from experiments.study.tables import Table
 
 
 def tables(run: Run) -> list[Table]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from experiments.digits import is_synthetic
-from experiments.mnist.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH
-from experiments.run_directory import Run
+from experiments.problems.digits import is_synthetic
+from experiments.problems.mnist.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH
+from experiments.study.run_directory import Run
 from paramact_jax.papers import ko2021
 
 _LABELS = {row.activation: row.label for row in ko2021.TABLE_7}

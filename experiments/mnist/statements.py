@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.reporting.cells import number_cell
-from experiments.reporting.samples import Sample, sample
+from experiments.study.cells import number_cell
+from experiments.study.samples import Sample, sample
 from paramact_jax.papers import ko2021
 
 CLOSEUP = 650

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from experiments.digits import is_synthetic, titled
 from experiments.mnist import run_facts, time_to_loss
-from experiments.reporting.cells import range_cell, yes_no_cell
-from experiments.reporting.samples import Sample, inside
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.digits import is_synthetic, titled
+from experiments.study.cells import range_cell, yes_no_cell
+from experiments.study.run_directory import Run
+from experiments.study.samples import Sample, inside
+from experiments.study.tables import Table
 from paramact_jax.papers import ko2021
 
 

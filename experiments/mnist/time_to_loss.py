@@ -8,7 +8,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from experiments.reporting.samples import Sample, sample
+from experiments.study.samples import Sample, sample
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.digits import Data
 from experiments.optimisers.design import ACTIVATIONS, MNIST_RATES, OPTIMISERS, XOR10_RATES, Protocol
+from experiments.problems.digits import Data
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from experiments.progress import SweepProgress
+    from experiments.study.progress import SweepProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class OptimisersXor10:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
+        from experiments.study import run_directory
 
         protocol = _protocol(self)
         out = run_directory.choose(self.out, "optimisers-xor10")
@@ -103,8 +103,8 @@ class OptimisersMnist:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.digits import load
+        from experiments.problems.digits import load
+        from experiments.study import run_directory
 
         protocol = _protocol(self)
         out = run_directory.choose(self.out, "optimisers-mnist")
@@ -156,15 +156,15 @@ def _run(
     train: Callable[[SweepProgress], xr.Dataset],
     unfinished: AbstractContextManager[Any],
 ) -> None:
-    from experiments import run_directory
     from experiments.optimisers import report
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()
-    with unfinished, SweepProgress() as progress:
+    with unfinished, SweepProgress(protocol.cells(), protocol.steps) as progress:
         records = train(progress).assign_attrs(choosing=protocol.choosing)
         run = run_directory.write(
             out, records, experiment=experiment, config=config, seconds={"total": time.perf_counter() - begin}

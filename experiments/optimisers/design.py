@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.option_checks import check_each_once, check_first_seed, check_positive
+from experiments.study.option_checks import check_each_once, check_first_seed, check_positive
 
 OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
 """The seven of [R], see `training.optimiser`."""

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.optimisers.design import PLAIN, RESCUED, RESCUER
-from experiments.reporting.samples import paired
+from experiments.study.samples import paired
 from paramact_jax.statistics import PairedComparison, holm
 
 LEVEL = 0.05

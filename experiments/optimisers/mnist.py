@@ -11,11 +11,11 @@ import jax
 import optax
 import xarray as xr
 
-from experiments.digits import hold_out, images_of
-from experiments.mnist.protocol import PROTOCOLS, layers_of
-from experiments.mnist.train import classifier
 from experiments.optimisers.design import Protocol
-from experiments.progress import SweepProgress
+from experiments.problems.digits import hold_out, images_of
+from experiments.problems.mnist.protocol import PROTOCOLS, layers_of
+from experiments.problems.mnist.train import classifier
+from experiments.study.progress import SweepProgress
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import forward
 from paramact_jax.sweeps import Training, long_sweep
@@ -93,7 +93,7 @@ def run(protocol: Protocol, digits: Digits, *, directory: Path, progress: SweepP
         chunk=len(protocol.rates) * protocol.seeds,
         directory=directory / "networks",
         on_plan=progress.planned,
-        on_progress=functools.partial(progress.swept, protocol.cells()),
+        on_progress=progress.swept,
         data=images_of(digits) | held_out,
     )
     return xr.Dataset(

@@ -10,11 +10,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.optimisers.findings import Cell, Outcome, answers, cells, conclusion, outcome
-from experiments.reporting.cells import number_cell, range_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import mean_and_interval, plain, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.study.cells import number_cell, range_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval, plain, sample
+from experiments.study.tables import Table
 from paramact_jax.figures import BandCurve, curves_over_rates
 from paramact_jax.statistics import wilson_interval
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -11,9 +10,9 @@ import optax
 import xarray as xr
 
 from experiments.optimisers.design import Protocol
-from experiments.progress import SweepProgress
-from experiments.xor10.protocol import LOSS_SCALE, PROTOCOLS
-from experiments.xor10.train import CHUNK, initial_params
+from experiments.problems.xor10.protocol import LOSS_SCALE, PROTOCOLS
+from experiments.problems.xor10.train import CHUNK, initial_params
+from experiments.study.progress import SweepProgress
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import Params, forward
@@ -60,7 +59,7 @@ def run(protocol: Protocol, *, progress: SweepProgress) -> xr.Dataset:
         chunk=len(protocol.rates) * protocol.seeds,
         iterations_per_call=CHUNK,
         on_plan=progress.planned,
-        on_progress=functools.partial(progress.swept, protocol.cells()),
+        on_progress=progress.swept,
         std={"weight": float(CONDITIONS.weight_std), "bias": float(CONDITIONS.bias_std)},
     )["loss"]
     converged = (loss < CONDITIONS.threshold).assign_attrs(description=f"final_loss < {CONDITIONS.threshold:g}")

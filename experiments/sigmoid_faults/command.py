@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.option_checks import check_first_seed, check_positive
-from experiments.xor10.protocol import PROTOCOLS, Protocol
+from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
+from experiments.study.option_checks import check_first_seed, check_positive
 
 ACTIVATIONS = ("sigmoid", "pn_sigmoid", "tanh", "relu", "ppns", "parametric_tanh")
 
@@ -59,7 +59,7 @@ class SigmoidFaults:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
+        from experiments.study import run_directory
         from paramact_jax.activations import catalogue
 
         for name in self.also:
@@ -90,10 +90,10 @@ def _run(command: SigmoidFaults, protocol: Protocol, out: Path) -> None:
 
     import xarray as xr
 
-    from experiments import run_directory
-    from experiments.reporting.files import finish
     from experiments.sigmoid_faults import costs, networks, report, zigzag
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.startup import start
 
     start()
     begin = time.perf_counter()

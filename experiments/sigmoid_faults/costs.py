@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from experiments.bench.activations import REFERENCE, measure
-from experiments.mnist.protocol import PROTOCOLS
-from experiments.mnist.train import seconds_per_step
+from experiments.problems.mnist.protocol import PROTOCOLS
+from experiments.problems.mnist.train import seconds_per_step
 from paramact_jax.datasets import synthetic_mnist
 
 BASES = ("sigmoid", "pn_sigmoid", "tanh")

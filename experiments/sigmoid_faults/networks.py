@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.xor10.protocol import Protocol
-from experiments.xor10.train import train
+from experiments.problems.xor10.protocol import Protocol
+from experiments.problems.xor10.train import train
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.gradients import attribute, layer_jacobians
 from paramact_jax.gradients.units import SATURATED_BELOW, saturated_share

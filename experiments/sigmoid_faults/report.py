@@ -11,13 +11,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.bench.activations import REFERENCE
-from experiments.reporting.cells import range_cell, verdict_cell
-from experiments.reporting.files import write_tables
-from experiments.reporting.samples import mean_and_interval, plain, sample
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
 from experiments.sigmoid_faults.networks import AFTER, BEFORE
 from experiments.sigmoid_faults.statements import check, usual_gain
+from experiments.study.cells import range_cell, verdict_cell
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval, plain, sample
+from experiments.study.tables import Table
 from paramact_jax.figures import BandCurve, PathPanel, curves_in_panels, paths_in_the_plane
 from paramact_jax.gradients.units import SATURATED_BELOW
 

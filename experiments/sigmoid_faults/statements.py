@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 
 from experiments.bench.activations import REFERENCE
-from experiments.reporting.cells import range_cell
-from experiments.reporting.samples import sample
 from experiments.sigmoid_faults.networks import AFTER, BEFORE
 from experiments.sigmoid_faults.zigzag import FULL_BATCH, POINT_BY_POINT
+from experiments.study.cells import range_cell
+from experiments.study.samples import sample
 from paramact_jax.activations import catalogue
 
 NEEDED = ("sigmoid", "pn_sigmoid", "tanh", "relu", "ppns")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.startup import Processes
-from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Loss, Protocol, ProtocolName
+from experiments.problems.xor10.protocol import ACTIVATIONS, PROTOCOLS, Loss, Protocol, ProtocolName
+from experiments.study.startup import Processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Xor10:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
-        from experiments.startup import start
+        from experiments.study import run_directory
+        from experiments.study.startup import start
 
         protocol = self.resolve()
         protocol.check()
@@ -89,10 +89,10 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
     """The work; without a directory, that of a process that does not write."""
     import sys
 
-    from experiments.progress import SweepProgress
-    from experiments.startup import importing
-    from experiments.xor10 import gradients
-    from experiments.xor10.train import model, train
+    from experiments.problems.xor10 import gradients
+    from experiments.problems.xor10.train import model, train
+    from experiments.study.progress import SweepProgress
+    from experiments.study.startup import importing
     from paramact_jax.networks import params_of
     from paramact_jax.training import start
 
@@ -103,21 +103,22 @@ def _run(command: Xor10, protocol: Protocol, out: Path | None) -> None:
         models = {name: model(name, 0, weight_std=1, bias_std=0) for name in protocol.activations}
         one = start(params_of(models[protocol.activations[0]]))
         print(gradients.memory(models, one, protocol.iterations, gradients_every, protocol.trials), file=sys.stderr)
-    with SweepProgress(len(protocol.activations), protocol.iterations, quiet=out is None) as progress:
+    with SweepProgress(protocol.activations, protocol.iterations, quiet=out is None) as progress:
 
         def on_compiled(activation: str, seconds: float) -> None:
             compilation[activation] = seconds
             progress.compiled(activation, seconds)
 
-        with importing("experiments.xor10.records", "experiments.xor10.report", "h5netcdf"):
+        with importing("experiments.problems.xor10.records", "experiments.xor10.report", "h5netcdf"):
             trained = train(
                 protocol, gradients_every=gradients_every, on_compiled=on_compiled, on_progress=progress.advanced
             )
     if out is None:
         return
-    from experiments import run_directory
-    from experiments.reporting.files import finish
-    from experiments.xor10 import records, report
+    from experiments.problems.xor10 import records
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.xor10 import report
 
     run = run_directory.write(
         out,

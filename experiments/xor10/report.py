@@ -9,11 +9,11 @@ from typing import Any
 
 import xarray as xr
 
-from experiments.reporting.files import write_tables
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
-from experiments.xor10 import gradients
-from experiments.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10 import gradients
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.tables import Table
 from paramact_jax.figures import ConvergenceCurve, convergence
 from paramact_jax.papers import ConvergenceRow, ko2021
 from paramact_jax.statistics import holm, two_proportion_p_value, wilson_interval

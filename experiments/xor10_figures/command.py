@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.xor10.protocol import PROTOCOLS, Protocol, ProtocolName
+from experiments.problems.xor10.protocol import PROTOCOLS, Protocol, ProtocolName
 
 ACTIVATIONS = ("sigmoid", "ppns")
 
@@ -59,7 +59,7 @@ class Xor10Figures:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
+        from experiments.study import run_directory
 
         protocol = self.resolve()
         protocol.check()
@@ -82,18 +82,18 @@ def _run(command: Xor10Figures, protocol: Protocol, out: Path) -> int:
 
     import xarray as xr
 
-    from experiments import run_directory
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.startup import start
-    from experiments.xor10 import records
-    from experiments.xor10.train import train
+    from experiments.problems.xor10 import records
+    from experiments.problems.xor10.train import train
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.startup import start
     from experiments.xor10_figures import history, report
 
     start()
     begin = time.perf_counter()
     print(history.memory(protocol, command.every), file=sys.stderr)
-    with SweepProgress(len(protocol.activations), protocol.iterations) as progress:
+    with SweepProgress(protocol.activations, protocol.iterations) as progress:
         trained = train(
             protocol,
             on_compiled=progress.compiled,

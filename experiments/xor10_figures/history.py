@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from jax import lax
 
-from experiments.xor10 import train
-from experiments.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
+from experiments.problems.xor10 import train
+from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import layer_jacobians, parameter_gradients

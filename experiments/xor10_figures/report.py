@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.reporting.files import write_tables
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.study.files import write_tables
+from experiments.study.run_directory import Run
+from experiments.study.tables import Table
 from experiments.xor10_figures.statements import Statement, check
 from paramact_jax.figures import FactorHistory, Moves, factor_panels, moves_per_layer, moves_together, trajectories
 from paramact_jax.papers import ko2021

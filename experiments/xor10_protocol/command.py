@@ -63,7 +63,7 @@ class Xor10Protocol:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments import run_directory
+        from experiments.study import run_directory
 
         tiny = dataclasses.replace(self, trials=8, finalists=2, final_trials=16, iterations=20)
         command = tiny if self.smoke else self
@@ -95,10 +95,10 @@ class Xor10Protocol:
 def _run(command: Xor10Protocol, out: Path) -> None:
     import sys
 
-    from experiments import run_directory
-    from experiments.progress import SweepProgress
-    from experiments.reporting.files import finish
-    from experiments.startup import start
+    from experiments.study import run_directory
+    from experiments.study.files import finish
+    from experiments.study.progress import SweepProgress
+    from experiments.study.startup import start
     from experiments.xor10_protocol import records, report
     from experiments.xor10_protocol.search import Effort, search
     from experiments.xor10_protocol.train import LEARNING_RATE, THRESHOLD, counts_of, losses
@@ -111,7 +111,7 @@ def _run(command: Xor10Protocol, out: Path) -> None:
         def count(work: Sequence[Trained], seeds: range) -> list[Tally]:
             name, trials = f"round {next(rounds)}", len(work) * len(seeds)
             print(f"{name}: {trials:,} trials of {command.iterations:,} iterations", file=sys.stderr)
-            with SweepProgress(1, trials * command.iterations) as progress:
+            with SweepProgress([name], command.iterations) as progress:
                 found = losses(
                     work,
                     seeds,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from experiments.xor10.protocol import LOSS_SCALE, PROTOCOLS, WIDTH, ProtocolName
+from experiments.problems.xor10.protocol import LOSS_SCALE, PROTOCOLS, WIDTH, ProtocolName
 
 Batch = Literal["full", "point"]
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import xarray as xr
 
-from experiments.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.protocol import PROTOCOLS
 from experiments.xor10_protocol.grid import Cell, Conditions, Scale, is_protocol
 from experiments.xor10_protocol.records import AXES
 from experiments.xor10_protocol.scores import posterior, rows_matched

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.xor10.protocol import ACTIVATIONS
+from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.xor10_protocol.grid import Cell, Grid
 from experiments.xor10_protocol.scores import log_likelihoods
 from experiments.xor10_protocol.search import Tallies, Tally, tallies_of

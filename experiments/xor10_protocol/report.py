@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.reporting.files import write_report
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.study.files import write_report
+from experiments.study.run_directory import Run
+from experiments.study.tables import Table
 from experiments.xor10_protocol.grid import Cell
 from experiments.xor10_protocol.ranking import Ranked, margins, place_of, ranking
 from experiments.xor10_protocol.records import AXES

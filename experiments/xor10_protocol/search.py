@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from experiments.xor10.protocol import ACTIVATIONS
+from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.xor10_protocol.grid import Cell, Conditions, Grid
 from experiments.xor10_protocol.scores import log_likelihoods
 

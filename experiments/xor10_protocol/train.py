@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import CHUNK, initial_params, settings_of
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.train import CHUNK, initial_params, settings_of
 from experiments.xor10_protocol.grid import Batch
 from experiments.xor10_protocol.search import Tally, Trained
 from paramact_jax.activations import catalogue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -46,11 +46,27 @@ class Training:
     stop: Callable[..., Any] | None = None
 
 
+class Trainable(Protocol):
+    """What has the functions of a `Training`, as `training.Classifier` has; `observe` and `stop` may be missing."""
+
+    @property
+    def init(self) -> Callable[..., Any]:
+        """See `Training`."""
+
+    @property
+    def step(self) -> Callable[..., Any]:
+        """See `Training`."""
+
+    @property
+    def summarise(self) -> Callable[..., Any]:
+        """See `Training`."""
+
+
 def functions_at(training: Any, choice: Choice, every: Mapping[str, int | None]) -> tuple[dict[str, Any], list[str]]:
     """Returns the functions of a training at a choice of the static settings, by name, and the names that made it.
 
     Args:
-      training: a `Training`, or a function of static settings that returns one.
+      training: a `Training` or another `Trainable`, or a function of static settings that returns one.
       choice: the static settings.
       every: by name of a function that is called on the way how many iterations lie between two calls.
 

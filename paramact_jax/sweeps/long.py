@@ -21,7 +21,7 @@ from paramact_jax.sweeps.distributed import first_does
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form, Forms
 from paramact_jax.sweeps.grid import Grid, at_choice, make_grid
-from paramact_jax.sweeps.iterations import Training, functions_at, repeated, trace_training
+from paramact_jax.sweeps.iterations import Trainable, Training, functions_at, repeated, trace_training
 from paramact_jax.sweeps.memory import Plan
 from paramact_jax.sweeps.progress import Progress
 from paramact_jax.sweeps.settings import ITERATION
@@ -45,7 +45,7 @@ _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
 def long_sweep(
-    training: Training | Callable[..., Training],
+    training: Training | Trainable | Callable[..., Training | Trainable],
     seeds: Iterable[int],
     *,
     iterations: int,
@@ -77,8 +77,9 @@ def long_sweep(
     As `sweep`, with these differences.
 
     Args:
-      training: the functions; or a function of static settings that returns them, as `lambda width: Training(...)`
-        with `static_axes={"width": [8, 64]}`. What that takes, its functions are not given.
+      training: the functions, in a `Training` or in anything else that has them; or a function of static settings that
+        returns them, as `lambda width: Training(...)` with `static_axes={"width": [8, 64]}`. What that takes, its
+        functions are not given.
       seeds: as in `sweep`.
       iterations: steps of every trial, at least 0.
       axes: as in `sweep`; the parameters are those of the functions.

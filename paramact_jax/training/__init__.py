@@ -1,6 +1,6 @@
 """Training one trial as a pure function."""
 
-from paramact_jax.training.classifier import Classifier, Schedule, Score, cross_entropy
+from paramact_jax.training.classifier import Classifier, Score, cross_entropy
 from paramact_jax.training.gradient_descent import NOT_REACHED, Settings, State, final, gradient_descent, start
 from paramact_jax.training.minibatches import Minibatches
 from paramact_jax.training.optimisers import optimiser
@@ -9,7 +9,6 @@ __all__ = [
     "NOT_REACHED",
     "Classifier",
     "Minibatches",
-    "Schedule",
     "Score",
     "Settings",
     "State",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -17,6 +18,9 @@ from paramact_jax.training.optimisers import check_optimiser, optimiser
 
 Network = Callable[[Any, jax.Array], jax.Array]
 """Outputs (images, classes) of params and inputs (images, ...)."""
+
+Data = Mapping[str, jax.Array]
+"""Sets of labelled images: "train_images", "train_labels", "test_images", "test_labels", and so on for any name."""
 
 _AT_ONCE = 1_000
 """Images scored together: enough for efficient matrix products, few enough for the caches."""
@@ -42,44 +46,6 @@ class Gradient(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """When what is scored.
-
-    Attributes:
-      steps: of the training, at least 1.
-      test_every: steps between two scores of the test set; there is one before the first step and one after the last.
-      train_every: likewise of the train set.
-
-    Raises:
-      ValueError: for a number below 1.
-
-    Examples:
-      >>> Schedule(steps=100, test_every=40, train_every=50).test_steps
-      [0, 40, 80, 100]
-    """
-
-    steps: int
-    test_every: int
-    train_every: int
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"expected {field.name}, an integer of 1 or more, got {value!r}")
-
-    @property
-    def test_steps(self) -> list[int]:
-        """Steps done when the test set is scored."""
-        return _marks(self.steps, self.test_every)
-
-    @property
-    def train_steps(self) -> list[int]:
-        """Steps done when the train set is scored."""
-        return _marks(self.steps, self.train_every)
-
-
 class State(NamedTuple):
     """Where the training of one trial stands.
 
@@ -88,8 +54,7 @@ class State(NamedTuple):
       params: of the network.
       optimiser: what the optimiser keeps.
       order: of the images.
-      test: scores so far, arrays as long as `Schedule.test_steps`; NaN where they are not known yet.
-      train: likewise.
+      scores: so far, by set, arrays as long as `Classifier.marks`; NaN where they are not known yet.
       notes: of every step, arrays with a leading axis of steps.
     """
 
@@ -97,8 +62,7 @@ class State(NamedTuple):
     params: Any
     optimiser: Any
     order: Order
-    test: Score
-    train: Score
+    scores: dict[str, Score]
     notes: Any
 
 
@@ -106,112 +70,138 @@ class State(NamedTuple):
 class Classifier:
     """Minibatch gradient descent on the mean cross-entropy, by an optimiser of optax.
 
-    `init`, `step` and `summarise` are pure functions of one trial for `sweeps.Training`; the images are settings, so
-    that they lie on the device once. Labels count the classes from 0; nothing looks for others among them.
+    `init`, `step` and `summarise` are pure functions of one trial: `sweeps.long_sweep` takes a classifier as it is. The
+    images are one setting, `data`, see `Data`, so that they lie on the device once. Labels count the classes from 0;
+    nothing looks for others among them.
 
     Attributes:
-      network: the network.
-      initial: (key) -> params.
+      network: (params, images) -> outputs (images, classes).
+      initial: (key, **settings) -> params. Its settings are traced, so that a sweep can have axes of them.
       batches: which images a step sees.
-      schedule: when the sets are scored. A score stands for the params before the step of its number.
+      steps: of the training, at least 1.
+      scores: which sets are scored: the steps between two scores, of which the first is before step 0 and the last
+        after the last step; None: after the last step alone. A score stands for the params before the step of its
+        number.
       optimiser_name: see `training.optimiser`.
-      gradient: by default that of the mean cross-entropy, with no notes.
+      gradient: (params, images, labels) -> the gradient of a minibatch's loss, a tree like params, and what is noted
+        of the step, a tree of arrays; by default that of the mean cross-entropy, with no notes.
       report: what `summarise` is to tell of the learned params, a dict of arrays by name; by default nothing.
+      look: (params, **settings) -> what to note of the params on the way, a tree of arrays: `observe` of a training,
+        see `long_sweep`'s `observe_every`.
 
     Raises:
-      ValueError: for an unknown optimiser; from `init`, for labels of another number than the images, or images of
-        another number than `batches` are drawn from.
+      ValueError: for an unknown optimiser, and for steps below 1; from `init`, for labels of another number than the
+        images, for images of another number than `batches` are drawn from, and for a set that `data` lacks.
 
     Examples:
-      Eight seeds of a linear classifier at once:
+      Eight seeds of a linear classifier from two scales of initial weights, all at once:
 
-      >>> from paramact_jax.sweeps import Training, long_sweep
+      >>> from paramact_jax.sweeps import long_sweep
       >>> classifier = Classifier(
       ...     network=lambda params, images: images @ params["kernel"],
-      ...     initial=lambda key: {"kernel": jax.random.normal(key, (4, 3))},
+      ...     initial=lambda key, scale: {"kernel": scale * jax.random.normal(key, (4, 3))},
       ...     batches=Minibatches(size=60, batch=10),
-      ...     schedule=Schedule(steps=30, test_every=10, train_every=30),
+      ...     steps=30,
+      ...     scores={"test": 10},
       ... )
       >>> images = jax.random.normal(jax.random.key(0), (80, 4))
       >>> labels = images[:, :3].argmax(1)
-      >>> results = long_sweep(
-      ...     Training(classifier.init, classifier.step, classifier.summarise),
-      ...     range(8),
-      ...     iterations=30,
-      ...     block=1,
-      ...     train_images=images[:60],
-      ...     train_labels=labels[:60],
-      ...     test_images=images[60:],
-      ...     test_labels=labels[60:],
-      ...     learning_rate=1.0,
-      ... )
-      >>> results["test.loss"].shape, bool((results["test.accuracy"][:, -1] > results["test.accuracy"][:, 0]).all())
-      ((8, 4), True)
+      >>> data = {"train_images": images[:60], "train_labels": labels[:60]}
+      >>> data |= {"test_images": images[60:], "test_labels": labels[60:]}
+      >>> axes = {"scale": [0.1, 1.0]}
+      >>> results = long_sweep(classifier, range(8), iterations=30, axes=axes, data=data, learning_rate=1.0)
+      >>> classifier.marks("test"), results["test.loss"].shape
+      ([0, 10, 20, 30], (2, 8, 4))
+      >>> bool((results["test.accuracy"][..., -1] > results["test.accuracy"][..., 0]).all())
+      True
     """
 
     network: Network
-    initial: Callable[[jax.Array], Any]
+    initial: Callable[..., Any]
     batches: Minibatches
-    schedule: Schedule
+    steps: int
+    scores: Mapping[str, int | None] = dataclasses.field(default_factory=lambda: {"test": None})
     optimiser_name: str = "sgd"
     gradient: Gradient | None = None
     report: Callable[[Any], dict[str, jax.Array]] = lambda params: {}
+    look: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         check_optimiser(self.optimiser_name)
+        numbers = {"steps": self.steps} | {f"scores[{name!r}]": n for name, n in self.scores.items() if n is not None}
+        for name, value in numbers.items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"expected {name}, an integer of 1 or more, got {value!r}")
 
-    def init(self, key: jax.Array, train_images: jax.Array, train_labels: jax.Array) -> State:
-        """The state before the first step."""
-        if not len(train_images) == len(train_labels) == self.batches.size:
+    def marks(self, name: str) -> list[int]:
+        """Steps made when a set is scored.
+
+        Args:
+          name: of a set in `scores` with a number of steps.
+        """
+        return [*range(0, self.steps, self.scores[name] or self.steps), self.steps]
+
+    @property
+    def init(self) -> Callable[..., State]:
+        """(key, data, **settings of `initial`) -> the state before the first step."""
+
+        def init(key: jax.Array, data: Data, **settings: Any) -> State:
+            return self._init(key, data, settings)
+
+        return _signed(init, ("key", "data", *_settings(self.initial)))
+
+    def _init(self, key: jax.Array, data: Data, settings: dict[str, Any]) -> State:
+        images, labels = (data[f"train_{what}"] for what in ("images", "labels"))
+        if not len(images) == len(labels) == self.batches.size:
             raise ValueError(
                 f"expected {self.batches.size} training images, as many as `batches` are drawn from, and a label for "
-                f"each, got {len(train_images)} images and {len(train_labels)} labels"
+                f"each, got {len(images)} images and {len(labels)} labels"
             )
-        params, order = self.start(key)
-        one_batch = train_images[: self.batches.batch], train_labels[: self.batches.batch]
+        for name in self.scores:
+            if missing := {f"{name}_images", f"{name}_labels"} - set(data):
+                raise ValueError(f"expected {', '.join(sorted(missing))} in data, to score, got {', '.join(data)}")
+        params, order = self.start(key, **settings)
+        one_batch = images[: self.batches.batch], labels[: self.batches.batch]
         _, example = jax.eval_shape(self._gradient, params, *one_batch)
         score = jax.eval_shape(self.score, params, *one_batch)
-        notes = jax.tree.map(lambda x: jnp.zeros((self.schedule.steps, *x.shape), x.dtype), example)
+        notes = jax.tree.map(lambda x: jnp.zeros((self.steps, *x.shape), x.dtype), example)
         kept = optimiser(self.optimiser_name, params, 0.0).init(params)
+        unknown = {
+            name: Score(*(jnp.full(len(self.marks(name)), jnp.nan, x.dtype) for x in score))
+            for name, every in self.scores.items()
+            if every is not None
+        }
+        return State(jnp.int32(0), params, kept, order, unknown, notes)
 
-        def unknown(length: int) -> Score:
-            return Score(*(jnp.full(length, jnp.nan, x.dtype) for x in score))
-
-        test, train = (unknown(len(steps)) for steps in (self.schedule.test_steps, self.schedule.train_steps))
-        return State(jnp.int32(0), params, kept, order, test, train, notes)
-
-    def start(self, key: jax.Array) -> tuple[Any, Order]:
+    def start(self, key: jax.Array, **settings: Any) -> tuple[Any, Order]:
         """The initial params, and the order before the first step; from one half of the key each."""
         params_key, order_key = jax.random.split(key)
-        return self.initial(params_key), self.batches.start(order_key)
+        return self.initial(params_key, **settings), self.batches.start(order_key)
 
     def step(
         self,
         state: State,
         iteration: jax.Array,
-        train_images: jax.Array,
-        train_labels: jax.Array,
-        test_images: jax.Array,
-        test_labels: jax.Array,
+        data: Data,
         learning_rate: ArrayLike,
         learning_rate_a: ArrayLike | None = None,
         learning_rate_b: ArrayLike | None = None,
     ) -> State:
         """Scores that are due, then one update on one minibatch; rates as in `training.optimiser`."""
 
-        def scored(scores: Score, every: int, images: jax.Array, labels: jax.Array) -> Score:
+        def scored(name: str, scores: Score) -> Score:
+            every = self.scores[name] or self.steps
             unknown = Score(*(jnp.full_like(values[0], jnp.nan) for values in scores))
             due = iteration % every == 0
-            score = lax.cond(due, lambda: self.score(state.params, images, labels), lambda: unknown)
+            score = lax.cond(due, lambda: self._score(state.params, data, name), lambda: unknown)
             slot = iteration // every
             return jax.tree.map(
                 lambda values, new: values.at[slot].set(jnp.where(due, new, values[slot])), scores, score
             )
 
-        test = scored(state.test, self.schedule.test_every, test_images, test_labels)
-        train = scored(state.train, self.schedule.train_every, train_images, train_labels)
+        scores = {name: scored(name, found) for name, found in state.scores.items()}
         order, chosen = self.batches.draw(state.order, iteration)
-        gradient, noted = self._gradient(state.params, train_images[chosen], train_labels[chosen])
+        gradient, noted = self._gradient(state.params, data["train_images"][chosen], data["train_labels"][chosen])
         update = optimiser(self.optimiser_name, state.params, learning_rate, learning_rate_a, learning_rate_b)
         changes, kept = update.update(gradient, state.optimiser, state.params)
         return State(
@@ -219,38 +209,34 @@ class Classifier:
             optax.apply_updates(state.params, changes),
             kept,
             order,
-            test,
-            train,
+            scores,
             jax.tree.map(lambda values, new: values.at[iteration].set(new), state.notes, noted),
         )
 
-    def summarise(
-        self,
-        state: State,
-        train_images: jax.Array,
-        train_labels: jax.Array,
-        test_images: jax.Array,
-        test_labels: jax.Array,
-    ) -> dict[str, Any]:
-        """All scores, all notes, and the report.
+    def summarise(self, state: State, data: Data) -> dict[str, Any]:
+        """All scores by set, "notes" of every step, and the report as "learned".
 
-        The scores of the learned params are the last ones; NaN if another number of steps was made than `schedule` has.
+        The scores of the learned params are the last ones; NaN if another number of steps was made than `steps`.
         """
-        complete = state.done == self.schedule.steps
+        complete = state.done == self.steps
+        found: dict[str, Any] = {}
+        for name in self.scores:
+            last = jax.tree.map(lambda x: jnp.where(complete, x, jnp.nan), self._score(state.params, data, name))
+            if name in state.scores:
+                last = jax.tree.map(lambda values, new: values.at[-1].set(new), state.scores[name], last)
+            found[name] = last._asdict()
+        return {**found, "notes": state.notes, "learned": self.report(state.params)}
 
-        def with_last(scores: Score, images: jax.Array, labels: jax.Array) -> Score:
-            return jax.tree.map(
-                lambda values, new: values.at[-1].set(jnp.where(complete, new, jnp.nan)),
-                scores,
-                self.score(state.params, images, labels),
-            )
+    @property
+    def observe(self) -> Callable[..., Any] | None:
+        """(state, **settings of `look`) -> what `look` notes; None without `look`."""
+        look = self.look
+        if look is None:
+            return None
+        return _signed(lambda state, **settings: look(state.params, **settings), ("state", *_settings(look)))
 
-        return {
-            "test": with_last(state.test, test_images, test_labels)._asdict(),
-            "train": with_last(state.train, train_images, train_labels)._asdict(),
-            "notes": state.notes,
-            "learned": self.report(state.params),
-        }
+    def _score(self, params: Any, data: Data, name: str) -> Score:
+        return self.score(params, data[f"{name}_images"], data[f"{name}_labels"])
 
     def score(self, params: Any, images: jax.Array, labels: jax.Array, *, at_once: int = _AT_ONCE) -> Score:
         """Mean cross-entropy and accuracy over all images, whatever the number computed at once.
@@ -298,5 +284,13 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
 
 
-def _marks(steps: int, every: int) -> list[int]:
-    return [*range(0, steps, every), steps]
+def _settings(function: Callable[..., Any]) -> list[str]:
+    """Names of the parameters after the first."""
+    return list(inspect.signature(function).parameters)[1:]
+
+
+def _signed(function: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
+    """The function with named parameters in its signature, by which a sweep knows its settings."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+    return function

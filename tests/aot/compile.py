@@ -20,16 +20,16 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-from experiments.cnn import protocol as cnn_protocol
-from experiments.cnn.train import classifier as convolutional
-from experiments.cnn.train import conditions
-from experiments.cnn.train import training as cnn_training
-from experiments.mnist import protocol as mnist_protocol
-from experiments.mnist.train import classifier, rates_of
-from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import one_trial, together
+from experiments.problems.cnn import protocol as cnn_protocol
+from experiments.problems.cnn.train import classifier as convolutional
+from experiments.problems.cnn.train import conditions
+from experiments.problems.cnn.train import training as cnn_training
+from experiments.problems.mnist import protocol as mnist_protocol
+from experiments.problems.mnist.train import classifier, rates_of
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.train import one_trial, together
 from paramact_jax.programs.program import shapes_of
-from paramact_jax.sweeps import Training, long
+from paramact_jax.sweeps import long
 from paramact_jax.sweeps.arguments import as_arrays
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.engine import Options
@@ -129,16 +129,16 @@ def xor10_in_calls(mesh):
 def mnist(mesh):
     protocol = mnist_protocol.PROTOCOLS["recovered"]
     three = classifier("ppns", protocol, 60_000)
-    settings = images(60_000, 10_000, 784) | rates_of(protocol)
-    training = Training(three.init, three.step, three.summarise)
-    return of_long_sweep(mesh, training, 8, {}, settings, iterations=protocol.steps, per_call=100, block=1)
+    settings = {"data": images(60_000, 10_000, 784), **rates_of(protocol)}
+    return of_long_sweep(mesh, three, 8, {}, settings, iterations=protocol.steps, per_call=100, block=1)
 
 
 def cnn(mesh):
     combination, protocol = cnn_protocol.COMBINATIONS[0], cnn_protocol.Protocol()
     training = cnn_training(convolutional(combination, protocol))
     side = cnn_protocol.IMAGE_SIDE
-    settings = images(protocol.training_images, cnn_protocol.TEST_IMAGES, side, side, 1) | conditions(protocol)
+    data = images(protocol.training_images, cnn_protocol.TEST_IMAGES, side, side, 1)
+    settings = {"data": data, **conditions(protocol)}
     return of_long_sweep(mesh, training, 3, {}, settings, iterations=protocol.iterations, per_call=250, block=1)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.__main__ import main
-from experiments.progress import SweepProgress
+from experiments.study.progress import SweepProgress
 
 
 @pytest.fixture

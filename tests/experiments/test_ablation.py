@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import run_directory
 from experiments.__main__ import main
 from experiments.ablation import mnist, report, xor10
 from experiments.ablation.design import BASES, CONDITIONS, EFFECTS, POINTS
-from experiments.digits import images_of
-from experiments.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
-from experiments.run_directory import Run
-from experiments.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
-from experiments.xor10.train import settings_of
-from experiments.xor10.train import train as train_xor10
+from experiments.problems.digits import images_of
+from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
+from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
+from experiments.problems.xor10.train import settings_of
+from experiments.problems.xor10.train import train as train_xor10
+from experiments.study import run_directory
+from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.statistics import mcnemar_p_value
@@ -90,7 +90,7 @@ def test_what_is_learned_on_mnist():
         static_argnames=("plain", "unit"),
         block=1,
         learning_rate=0.01,
-        **images_of(synthetic_mnist(100, 20)),
+        data=images_of(synthetic_mnist(100, 20)),
     )
     assert_learned(found, {"parametric_tanh": 1.5}, ["learned.a", "learned.b"])
 

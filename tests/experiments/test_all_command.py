@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import all_command, contents, run_directory
+from experiments import contents
 from experiments.__main__ import main
-from experiments.all_command import All, chosen
 from experiments.contents import TOOLS, all_leaves, leaves, parse
+from experiments.study import run_directory
+from experiments.tools import all as all_command
+from experiments.tools.all import All, chosen
 
 ROOT = Path(__file__).parents[2]
 LEAVES = [pytest.param(leaf, id=" ".join(leaf.path)) for leaf in all_leaves()]
@@ -74,7 +76,7 @@ def three(monkeypatch):
             (self.out / "report.md").write_text("")
 
     some = [leaf for leaf in all_leaves() if leaf.path in {("xor10",), ("xor10-figures",), ("gradients",)}]
-    monkeypatch.setattr("experiments.all_command.chosen", lambda smoke: some)
+    monkeypatch.setattr("experiments.tools.all.chosen", lambda smoke: some)
     monkeypatch.setattr(contents, "parse", Stand)
     return failing, ran
 

@@ -7,8 +7,8 @@ import pytest
 
 from experiments.bench import cnn
 from experiments.bench.contest import Contestant
-from experiments.cnn import images
-from experiments.cnn.protocol import Protocol
+from experiments.problems.cnn import images
+from experiments.problems.cnn.protocol import Protocol
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

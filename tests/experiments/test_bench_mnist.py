@@ -11,8 +11,8 @@ import pytest
 from experiments.__main__ import main
 from experiments.bench import mnist, mnist_lineup
 from experiments.bench.contest import CHECKED, Contestant
-from experiments.mnist.protocol import PROTOCOLS
-from experiments.mnist.train import train
+from experiments.problems.mnist.protocol import PROTOCOLS
+from experiments.problems.mnist.train import train
 from paramact_jax.datasets import synthetic_mnist
 
 SEEDS = 2
@@ -38,7 +38,7 @@ def lineup(digits, activation="ppns", devices=1, least=CHECKED, **changes):
 
 
 def test_the_command_measures_everything_and_writes_it(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("experiments.digits._SYNTHETIC", (64 * CHECKED, 120))
+    monkeypatch.setattr("experiments.problems.digits._SYNTHETIC", (64 * CHECKED, 120))
     file = tmp_path / "bench.json"
     assert main(["bench", "mnist", "--data", "synthetic", "--rounds", "1", *FEW, "--json", str(file)]) == 0
     result = json.loads(file.read_text())

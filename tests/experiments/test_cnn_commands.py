@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import run_directory
 from experiments.__main__ import main
+from experiments.study import run_directory
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -15,7 +15,7 @@ SHORT = [*TINY, "--trials", "2", "--iterations", "4", "--test-every", "2"]
 
 
 def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsys):
-    from experiments.cnn import train as module
+    from experiments.problems.cnn import train as module
 
     real, interrupted = module.train, []
 
@@ -51,7 +51,7 @@ def test_an_interrupted_run_goes_on_and_is_reported(tmp_path, monkeypatch, capsy
 
 
 def test_a_search_writes_its_ranking(tmp_path, monkeypatch):
-    from experiments.cnn import protocol
+    from experiments.problems.cnn import protocol
 
     grid = {"pooling": ("max",), "learning_rate": (0.03, 0.3)}
     monkeypatch.setattr(protocol, "SEARCH_GRID", protocol.SEARCH_GRID | grid | {"weight_scale": (1.0,)})

@@ -8,7 +8,7 @@ import sys
 import pytest
 from flax import nnx
 
-from experiments.cnn.protocol import COMBINATIONS, DENSE_FEATURES, FILTERS, Protocol, search_cells
+from experiments.problems.cnn.protocol import COMBINATIONS, DENSE_FEATURES, FILTERS, Protocol, search_cells
 from paramact_jax.networks import CNN
 
 
@@ -78,7 +78,7 @@ def test_every_cell_of_the_search_can_be_built():
 
 
 def test_the_protocol_is_read_without_jax():
-    program = "import sys, experiments.cnn.protocol; print(*sys.modules)"
+    program = "import sys, experiments.problems.cnn.protocol; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert "experiments.cnn.protocol" in loaded
+    assert "experiments.problems.cnn.protocol" in loaded
     assert not {"jax", "numpy"} & set(loaded)

@@ -11,11 +11,11 @@ from scipy import stats
 
 from experiments.cnn import report, sharing_report, statements
 from experiments.cnn.pictures import best_first, figures, ranged
-from experiments.cnn.protocol import COMBINATIONS, Protocol
 from experiments.cnn.ranks import rank_correlation
-from experiments.cnn.records import best, name_of
 from experiments.cnn.run_facts import PUBLISHED
-from experiments.run_directory import Run
+from experiments.problems.cnn.protocol import COMBINATIONS, Protocol
+from experiments.problems.cnn.records import best, name_of
+from experiments.study.run_directory import Run
 from paramact_jax.papers import kong2020
 
 NAMES = [name_of(pair) for pair in COMBINATIONS]

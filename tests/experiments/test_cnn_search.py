@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from experiments.cnn import search_records, search_report
-from experiments.cnn.images import for_training
-from experiments.cnn.protocol import Protocol, search_cells
 from experiments.cnn.search import halving, mean_scores, ranking
-from experiments.run_directory import Run
+from experiments.problems.cnn.images import for_training
+from experiments.problems.cnn.protocol import Protocol, search_cells
+from experiments.study.run_directory import Run
 from paramact_jax.datasets import synthetic_mnist
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.cnn import images, records
-from experiments.cnn.gradient import LOOKED_AT
-from experiments.cnn.networks import LAYERS, Counts, convolutional, counts, dense_only, ranges, started
-from experiments.cnn.protocol import DENSE_ONLY, Protocol, search_cells
 from experiments.cnn.search import train_cells
-from experiments.cnn.train import classifier, dense_classifier, seconds_per_step, train
+from experiments.problems.cnn import images, records
+from experiments.problems.cnn.gradient import LOOKED_AT
+from experiments.problems.cnn.networks import LAYERS, Counts, convolutional, counts, dense_only, ranges, started
+from experiments.problems.cnn.protocol import DENSE_ONLY, Protocol, search_cells
+from experiments.problems.cnn.train import classifier, dense_classifier, seconds_per_step, train
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.networks import params_of
 from paramact_jax.programs.program import trace, walk
@@ -181,7 +181,7 @@ def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
 @pytest.mark.parametrize(("platform", "loops"), [("cpu", 1), ("gpu", 0)])
 def test_a_batch_is_split_for_the_devices_of_the_mesh_whatever_the_default_ones(platform, loops, used, monkeypatch):
     mesh = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
-    monkeypatch.setattr("experiments.cnn.train.check_mesh", lambda given: given)
+    monkeypatch.setattr("experiments.problems.cnn.train.check_mesh", lambda given: given)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu" if platform == "cpu" else "cpu")
     functions = classifier(PAIR, SMALL, mesh)
     images, labels = used.train_images[:40], used.train_labels[:40]

@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path, capsys):
 
 def test_a_directory_that_appears_meanwhile_keeps_both(run_directory, tmp_path):
     """The finished files stay under the temporary name that the error gives."""
-    from experiments import run_directory as runs
+    from experiments.study import run_directory as runs
 
     run = runs.read(run_directory)
     (tmp_path / "taken").mkdir()

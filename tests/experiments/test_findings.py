@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.cnn.protocol import Protocol
-from experiments.findings import kept, sentences
+from experiments.problems.cnn.protocol import Protocol
+from experiments.tools import kept, sentences
 from paramact_jax.papers import ko2021, kong2020
 
 README = Path(__file__).parents[2] / "README.md"

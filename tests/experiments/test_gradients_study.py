@@ -8,12 +8,12 @@ import xarray as xr
 from flax import nnx
 from scipy import stats
 
-from experiments import run_directory
 from experiments.__main__ import main
 from experiments.gradients import report
 from experiments.gradients.command import parse_depths
 from experiments.gradients.study import random_network
-from experiments.run_directory import Run
+from experiments.study import run_directory
+from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.gradients import attribute, mean_field
 from paramact_jax.networks import MLP

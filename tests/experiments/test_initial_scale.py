@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import run_directory
 from experiments.__main__ import main
 from experiments.initial_scale import findings, pictures, report, study
 from experiments.initial_scale.protocol import AS_R, CANDIDATES, SMALL, Protocol, deviations
 from experiments.initial_scale.train import histogram_edges, model, scaled
+from experiments.study import run_directory
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.gradients import attribute

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from experiments import run_directory
 from experiments.__main__ import main
-from experiments.mnist import train as train_module
+from experiments.problems.mnist import train as train_module
+from experiments.study import run_directory
 
 SMALL = ["--steps", "40", "--seeds", "2", "--test-every", "10", "--train-every", "20", "--batch", "16"]
 COMMAND = ["mnist", "--data", "synthetic", *SMALL, "--activations", "relu", "ppns"]

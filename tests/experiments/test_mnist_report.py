@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import run_directory
 from experiments.mnist import published, report, run_facts, statements
 from experiments.mnist.pictures import figures
 from experiments.mnist.time_to_loss import first_below, rows
-from experiments.reporting.samples import mean_and_interval, plain, sample
-from experiments.run_directory import Run
+from experiments.study import run_directory
+from experiments.study.run_directory import Run
+from experiments.study.samples import mean_and_interval, plain, sample
 from paramact_jax.papers import ko2021
 
 NAMES = [row.activation for row in ko2021.TABLE_7]

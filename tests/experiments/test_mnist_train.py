@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.mnist import train as module
-from experiments.mnist.protocol import ACTIVATIONS, HIDDEN_LAYERS, PROTOCOLS, WIDTH, layers_of
-from experiments.mnist.train import classifier, model, seconds_per_step, steep_slopes, train
+from experiments.problems.mnist import train as module
+from experiments.problems.mnist.protocol import ACTIVATIONS, HIDDEN_LAYERS, PROTOCOLS, WIDTH, layers_of
+from experiments.problems.mnist.train import classifier, model, seconds_per_step, steep_slopes, train
 from paramact_jax.datasets import load_mnist, mnist_files, synthetic_mnist
 from paramact_jax.networks import params_of, with_params
 from paramact_jax.papers import ko2021

@@ -11,15 +11,15 @@ import optax
 import pytest
 import xarray as xr
 
-from experiments import run_directory
 from experiments.__main__ import main
-from experiments.digits import hold_out, images_of
-from experiments.mnist.protocol import PROTOCOLS as MNIST
-from experiments.mnist.train import train as train_mnist
 from experiments.optimisers import findings, mnist, report
 from experiments.optimisers.design import OPTIMISERS
-from experiments.xor10.protocol import PROTOCOLS as XOR10
-from experiments.xor10.train import model, train
+from experiments.problems.digits import hold_out, images_of
+from experiments.problems.mnist.protocol import PROTOCOLS as MNIST
+from experiments.problems.mnist.train import train as train_mnist
+from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
+from experiments.problems.xor10.train import model, train
+from experiments.study import run_directory
 from paramact_jax.datasets import synthetic_mnist, xor
 from paramact_jax.networks import forward, params_of
 from paramact_jax.sweeps import long_sweep

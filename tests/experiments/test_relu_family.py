@@ -1,5 +1,6 @@
 """The study of dying units sees what happens to them, and its report says what the records say."""
 
+import csv
 import dataclasses
 import json
 
@@ -9,25 +10,23 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import run_directory
 from experiments.__main__ import main
-from experiments.relu_family import report, statements, units
-from experiments.relu_family.command import ReluFamily
-from experiments.relu_family.design import Conditions
-from experiments.relu_family.train import model, watch
-from experiments.run_directory import Run
+from experiments.studies import relu_family
+from experiments.studies.relu_family import ReluFamily, look, model
+from experiments.study import report, run_directory
+from experiments.study.run_directory import Run
+from experiments.study.tables import Column
 from paramact_jax.activations import catalogue
 from paramact_jax.gradients import layer_jacobians
 from paramact_jax.gradients.units import dead_share
 from paramact_jax.networks import params_of
 
-CONDITIONS = Conditions(
+STUDY = ReluFamily(
     activations=("relu",),
-    learning_rates=(0.1,),
+    rates=(0.1,),
     seeds=3,
     choosing=1,
-    first_seed=0,
-    layers=3,
+    depth=3,
     width=10,
     gain=1.4142,
     steps=4,
@@ -36,54 +35,38 @@ CONDITIONS = Conditions(
     test_every=4,
     probes=5,
 )
-TINY = ["--layers", "2", "--width", "8", "--steps", "6", "--look-every", "4", "--test-every", "3", "--probes", "20"]
+TINY = ["--depth", "2", "--width", "8", "--steps", "6", "--look-every", "4", "--test-every", "3", "--probes", "20"]
 SEEDS = ["--seeds", "3", "--choosing", "1"]
-COMMAND = ["relu-family", "--data", "synthetic", *TINY, *SEEDS, "--learning-rates", "0.1", "1.0"]
+COMMAND = ["relu-family", "--data", "synthetic", *TINY, *SEEDS, "--rates", "0.1", "1.0"]
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "prelu"])
 def test_a_look_sees_what_the_flax_network_has(name):
     record = catalogue.get(name)
-    network = model(record, CONDITIONS, jax.random.key(0), in_features=6)
+    network = model(record, STUDY, jax.random.key(0), in_features=6)
     network.hidden[0].linear.bias[...] = jnp.array([-100.0, 100.0, *[0.0] * 8])
     x = jax.random.normal(jax.random.key(1), (5, 6))
-    seen = watch(name, CONDITIONS, 8, 6).look(params_of(network), x)
+    seen = look(record, params_of(network), x)
     slopes = layer_jacobians(network, x).slopes
     for layer in range(3):
-        np.testing.assert_allclose(seen.steepest[layer], abs(slopes[layer]).max(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(seen["steepest"][layer], abs(slopes[layer]).max(axis=0), rtol=1e-6)
         if name != "prelu":
-            assert float((seen.steepest[layer] == 0).mean()) == float(dead_share(slopes[layer]))
+            assert float((seen["steepest"][layer] == 0).mean()) == float(dead_share(slopes[layer]))
     low, high = {"relu": (0, 1), "relu6": (0, 0), "prelu": (0.25, 1)}[name]
-    assert [float(x) for x in seen.steepest[0, :2]] == [low, high]
-    assert seen.high[0, :2].tolist() == [False, True]
+    assert [float(x) for x in seen["steepest"][0, :2]] == [low, high]
+    assert seen["high"][0, :2].tolist() == [False, True]
 
 
 def test_units_that_are_no_numbers_have_no_slope():
-    network = model(catalogue.get("relu"), CONDITIONS, jax.random.key(0), in_features=6)
+    record = catalogue.get("relu")
+    network = model(record, STUDY, jax.random.key(0), in_features=6)
     network.hidden[1].linear.bias[...] = jnp.array([np.nan, np.inf, *[0.0] * 8])
-    seen = watch("relu", CONDITIONS, 8, 6).look(params_of(network), jnp.ones((5, 6)))
-    assert np.isnan(seen.steepest[1]).tolist() == [True, True, *[False] * 8]
+    seen = look(record, params_of(network), jnp.ones((5, 6)))
+    assert np.isnan(seen["steepest"][1]).tolist() == [True, True, *[False] * 8]
 
 
-def test_looks_are_those_of_the_params_before_the_step():
-    functions = watch("relu", CONDITIONS, 8, 6)
-    images, labels = jax.random.normal(jax.random.key(1), (8, 6)), jnp.arange(8) % 10
-    of_training = {"train_images": images, "train_labels": labels}
-    settings = of_training | {"test_images": images, "test_labels": labels, "probe_images": images[:5]}
-    state = functions.init(jax.random.key(0), images, labels, images[:5])
-    step = jax.jit(functions.step)
-    expected = []
-    for i in range(4):
-        if i % 2 == 0:
-            expected.append(functions.look(state.training.params, images[:5]).steepest)
-        state = step(state, jnp.int32(i), **settings, learning_rate=5.0)
-    expected.append(functions.look(state.training.params, images[:5]).steepest)
-    found = functions.summarise(state, **settings, held_out_images=images[:3], held_out_labels=labels[:3])
-    np.testing.assert_allclose(found["seen"]["steepest"], np.stack(expected), rtol=1e-6)
-    assert (expected[0] != expected[-1]).any()
-    assert np.isfinite(found["test"]["loss"]).all()
-    expected = functions.classifier.score(state.training.params, images[:3], labels[:3])
-    assert float(found["held_out"]["loss"]) == pytest.approx(float(expected.loss))
+def said_of(records):
+    return list(ReluFamily.statements(Run(None, records, {})))
 
 
 def hand_made(steepest, loss=None, high=None):
@@ -116,16 +99,16 @@ def hand_made(steepest, loss=None, high=None):
 def test_shares_and_units_that_come_back():
     one = [[[1, 1, 1, 1], [0, 0, 1, 0.005], [0, 1, 0, 1]], [[1, 1, 1, 1], [np.nan] * 4, [1, 1, 1, 1]]]
     records = hand_made([one])
-    np.testing.assert_array_equal(units.dead(records).squeeze(), [[0, 0.5, 0.5], [0, np.nan, 0]])
-    np.testing.assert_array_equal(units.faint(records).squeeze(), [[0, 0.75, 0.5], [0, np.nan, 0]])
-    ever, back = (found.squeeze().values for found in units.came_back(records))
+    np.testing.assert_array_equal(relu_family.dead(records).squeeze(), [[0, 0.5, 0.5], [0, np.nan, 0]])
+    np.testing.assert_array_equal(relu_family.faint(records).squeeze(), [[0, 0.75, 0.5], [0, np.nan, 0]])
+    ever, back = (found.squeeze().values for found in relu_family.came_back(records))
     np.testing.assert_array_equal(ever, [3, np.nan])
     np.testing.assert_array_equal(back, [1, np.nan])
 
 
 def test_units_that_die_were_alive_before_training():
     one = [[[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 1]], [[1, 1, 1, 1], [0] * 4, [np.nan, 1, 1, 1]]]
-    alive, died = (found.squeeze().values for found in units.died(hand_made([one])))
+    alive, died = (found.squeeze().values for found in relu_family.died(hand_made([one])))
     np.testing.assert_array_equal(alive, [3, np.nan])
     np.testing.assert_array_equal(died, [2, np.nan])
 
@@ -133,12 +116,12 @@ def test_units_that_die_were_alive_before_training():
 def test_a_training_is_finite_if_all_its_layers_and_its_loss_are():
     one = np.zeros((2, 3, 4))
     records = hand_made([one], loss=[[1, np.nan]])
-    np.testing.assert_array_equal(units.dead(records).squeeze(), [[1, 1, 1], [1, 1, np.nan]])
-    np.testing.assert_array_equal(units.came_back(records)[0].squeeze(), [4, np.nan])
+    np.testing.assert_array_equal(relu_family.dead(records).squeeze(), [[1, 1, 1], [1, 1, np.nan]])
+    np.testing.assert_array_equal(relu_family.came_back(records)[0].squeeze(), [4, np.nan])
     two_layers = xr.concat([records.isel(layer=0), records.isel(layer=0)], "layer", data_vars="minimal")
     two_layers = two_layers.transpose(..., "layer", "node")
     two_layers["steepest"][0, 0, 0, 1, 1, 2] = np.nan
-    assert np.isnan(units.dead(two_layers).sel(seed=0).isel(look=1)).all()
+    assert np.isnan(relu_family.dead(two_layers).sel(seed=0).isel(look=1)).all()
 
 
 def test_test_images_choose_no_rate():
@@ -148,18 +131,22 @@ def test_test_images_choose_no_rate():
     both = xr.concat([records, other], "learning_rate")
     for held_out, chosen in ((0, "ReLU 0.1 at 1;"), (9, "ReLU 1.05 at 0.1;")):
         both["held_out_loss"].loc[{"activation": "relu", "learning_rate": 1.0, "seed": 0}] = held_out
-        (found,) = [one for one in statements.check(both) if "test loss" in one.text]
+        (found,) = [one for one in said_of(both) if "test loss" in one.text]
         assert chosen in found.measured
 
 
 def test_units_stuck_above_0_are_dead_ones():
     high = np.array([[1, 1, 0]]).reshape(1, 1, 1, 1, 1, 3)
     records = hand_made([[[[0, 1, 0]]]], high=high, loss=[[1]])
-    assert units.stuck_high(records).item() == pytest.approx(1 / 3)
+    assert relu_family.stuck_high(records).item() == pytest.approx(1 / 3)
+
+
+def heading(column):
+    return Column(column) if isinstance(column, str) else column
 
 
 def verdicts(records):
-    return {found.text.split(" (")[0]: found.holds for found in statements.check(records)}
+    return {found.text: found.verdict for found in said_of(records)}
 
 
 def test_verdicts_turn_with_the_records():
@@ -167,43 +154,44 @@ def test_verdicts_turn_with_the_records():
     for seed in range(3):
         dying[seed, 1, : 4 + seed] = 0
     found = verdicts(hand_made([dying, alive], loss=[[3, 3.1, 3.3], [1, 1, 1]]))
-    assert found["units of ReLU die in training"] is True
-    assert found["nothing changes in a dead unit any more"] is True
-    assert found["no unit of Leaky ReLU dies"] is True
-    assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] is True
-    assert found["Leaky ReLU ends at a lower test loss than ReLU"] is True
+    assert found["units of ReLU die in training"] == "true"
+    assert found["nothing changes in a dead unit any more"] == "true"
+    assert found["no unit of Leaky ReLU dies"] == "true"
+    assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] == "true"
+    assert found["Leaky ReLU ends at a lower test loss than ReLU"] == "true"
     found = verdicts(hand_made([dying[:, ::-1], dying], loss=[[1, 1, 1], [3, 3.1, 3.3]]))
-    assert found["units of ReLU die in training"] is False
-    assert found["nothing changes in a dead unit any more"] is False
-    assert found["no unit of Leaky ReLU dies"] is False
-    assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] is False
-    assert found["Leaky ReLU ends at a lower test loss than ReLU"] is False
+    assert found["units of ReLU die in training"] == "false"
+    assert found["nothing changes in a dead unit any more"] == "false"
+    assert found["no unit of Leaky ReLU dies"] == "false"
+    assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] == "false"
+    assert found["Leaky ReLU ends at a lower test loss than ReLU"] == "false"
     nothing = np.full((3, 2, 8), np.nan)
-    assert set(verdicts(hand_made([nothing, nothing], loss=np.full((2, 3), np.nan))).values()) == {None}
-    assert verdicts(hand_made([alive, alive]))["nothing changes in a dead unit any more"] is None
+    assert set(verdicts(hand_made([nothing, nothing], loss=np.full((2, 3), np.nan))).values()) == {"undecided"}
+    assert verdicts(hand_made([alive, alive]))["nothing changes in a dead unit any more"] == "undecided"
 
 
 def test_tables_of_records_with_trainings_that_diverged(tmp_path):
     diverged = np.ones((3, 2, 8))
     diverged[0, 1] = np.nan
     records = hand_made([np.ones((3, 2, 8)), diverged], loss=[[1, 1.1, 1.3], [np.nan, 0.5, 0.6]])
-    manifest = {"config": {**dataclasses.asdict(CONDITIONS), "data": "by hand"}}
-    dead, _, loss, _ = report.tables(Run(tmp_path, records, manifest))
-    assert [row[-1] for row in dead.rows] == ["0", "1"]
-    of_leaky = dict(zip(loss.columns, loss.rows[1], strict=True))
-    assert (of_leaky["test loss"], of_leaky["not finite"]) == ("0.5500", "1")
-    assert of_leaky["to ReLU"] == "-0.6500"
-    assert len(report.figures(Run(tmp_path, records, manifest))) == 3
-    assert statements.highest_rate(records, ("relu",)) == 0.1
-    assert statements.highest_rate(records, ("relu", "leaky_relu_tenth")) is None
+    own = Run(tmp_path, records, {"experiment": "relu-family", "config": dataclasses.asdict(STUDY)})
+    tables = report.tables_of(ReluFamily, own)
+    assert [row[-1] for row in tables["units"].rows] == [0, 1]
+    loss = tables["test_loss"]
+    of_leaky = [column.text(x) for column, x in zip(map(heading, loss.columns), loss.rows[1], strict=True)]
+    assert of_leaky[2:6] == ["0.5500", "-0.0853 to 1.1853", "0.00%", "-0.6500"]
+    assert of_leaky[-1] == "1"
+    assert len(list(ReluFamily.figures(own))) == 3
+    assert relu_family.highest_rate(records, ("relu",)) == 0.1
+    assert relu_family.highest_rate(records, ("relu", "leaky_relu_tenth")) is None
 
 
 def test_the_best_rate_is_one_at_which_every_seed_is_finite():
     loss = xr.DataArray(
         [[3.0, 3.0], [1.0, np.nan], [2.0, 2.5]], dims=("learning_rate", "seed"), coords={"learning_rate": [1, 2, 3]}
     )
-    assert statements.best_rate(loss) == 3
-    assert statements.best_rate(loss * np.nan) is None
+    assert relu_family.best_rate(loss) == 3
+    assert relu_family.best_rate(loss * np.nan) is None
 
 
 @pytest.fixture(scope="module")
@@ -226,41 +214,16 @@ def test_records_of_a_run(run):
     assert (records["test_loss"].isel(test_step=0) != records["test_loss"].isel(test_step=-1)).all()
 
 
-def test_files_and_report(run, capsys):
-    before = {file.name: file.read_bytes() for file in run.directory.iterdir()}
-    assert set(before) >= {"dead.png", "faint.png", "test_loss.png", "report.md", "summary.json", "units.csv"}
-    assert "NOT MNIST" in before["report.md"].decode()
-    assert main(["report", str(run.directory)]) == 0
-    assert "Dead units before and after training" in capsys.readouterr().out
-    assert {file.name: file.read_bytes() for file in run.directory.iterdir()} == before
-    found = json.loads(before["summary.json"])["statements"]
-    assert [entry["holds"] for entry in found] == [s.holds for s in statements.check(run.records)]
-    table = report.tables(run)[0]
-    row = dict(zip(table.columns, table.rows[1], strict=True))
+def test_the_report_says_what_the_records_say(run):
+    found = {file.name for file in run.directory.iterdir()}
+    figures = {f"{name}.{suffix}" for name in ("dead", "faint", "test_loss") for suffix in report.FORMATS}
+    assert found >= figures | {"report.md", "summary.json", "units.csv", "layers.tex", "statements.csv"}
+    text = (run.directory / "report.md").read_text()
+    assert "# The family of ReLU - SYNTHETIC IMAGES, NOT MNIST" in text
+    with (run.directory / "units.csv").open() as file:
+        row = list(csv.DictReader(file))[1]
     assert (row["activation"], row["rate"]) == ("Parametric ReLU", "1")
     share = (run.records["steepest"].sel(learning_rate=1.0).isel(look=-1) == 0).mean()
-    assert row["dead"] == f"{float(share):.1%}"
-
-
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_records(run, tmp_path, monkeypatch, capsys):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    out = tmp_path / "run"
-    command = [*COMMAND, "--activations", "parametric_relu", "--out", str(out)]
-    with monkeypatch.context() as patch:
-        patch.setattr("experiments.relu_family.train.to_dataset", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            main(command)
-    assert "goes on where it was" in capsys.readouterr().err
-    assert main([*command, "--gain", "2"]) == 2
-    assert "expected the gain of the interrupted run" in capsys.readouterr().err
-    assert main(command) == 0
-    assert "parametric_relu: trained before" in capsys.readouterr().err
-    xr.testing.assert_identical(run_directory.read(out).records, run.records)
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_the_options_are_the_conditions():
-    fields = {field.name: field.type for field in dataclasses.fields(ReluFamily)}
-    assert all(fields[field.name] == field.type for field in dataclasses.fields(Conditions))
+    assert float(row["dead"]) == pytest.approx(float(share))
+    said = json.loads((run.directory / "summary.json").read_text())["statements"]
+    assert [one["verdict"] for one in said] == [one.verdict for one in ReluFamily.statements(run)]

@@ -5,7 +5,7 @@ import time
 import jax
 import pytest
 
-from experiments.side_by_side import one_after_another, side_by_side
+from experiments.study.side_by_side import one_after_another, side_by_side
 
 
 def test_as_many_trainings_run_at_once_as_there_are_devices_each_on_its_own():
@@ -61,7 +61,7 @@ class Accelerator:
 def test_on_accelerators_the_next_ones_compile_while_others_train_one_on_each(count, monkeypatch):
     """Those that train first wait until all the next ones have compiled, which then wait for them."""
     monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator(i) for i in range(count)])
-    monkeypatch.setattr("experiments.side_by_side.trial_mesh", tuple)
+    monkeypatch.setattr("experiments.study.side_by_side.trial_mesh", tuple)
     all_compiled = threading.Barrier(2 * count)
     running = {Accelerator(i): threading.Lock() for i in range(count)}
 
@@ -82,7 +82,7 @@ def test_on_accelerators_the_next_ones_compile_while_others_train_one_on_each(co
 def test_on_an_accelerator_too_a_failure_ends_the_others(monkeypatch):
     """Also one that waits for the device."""
     monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator(0)])
-    monkeypatch.setattr("experiments.side_by_side.trial_mesh", tuple)
+    monkeypatch.setattr("experiments.study.side_by_side.trial_mesh", tuple)
     ended, runs, waits = [], threading.Event(), threading.Event()
 
     def train(name, mesh, compiled, check):
@@ -130,7 +130,7 @@ def test_sweeps_give_their_results_by_name_and_say_where_they_are():
 
 
 def test_two_compile_at_once(monkeypatch):
-    monkeypatch.setattr("experiments.side_by_side.usable_cores", lambda: 2)
+    monkeypatch.setattr("experiments.study.side_by_side.usable_cores", lambda: 2)
     together = threading.Barrier(2)
 
     def sweep(on_plan, on_progress):
@@ -158,13 +158,13 @@ def test_one_compiles_while_another_runs_but_no_two_run(monkeypatch):
         on_plan("a plan")
         events.append("second runs")
 
-    monkeypatch.setattr("experiments.side_by_side.usable_cores", lambda: 2)
+    monkeypatch.setattr("experiments.study.side_by_side.usable_cores", lambda: 2)
     one_after_another({"first": first, "second": second})
     assert events == ["first runs", "first ends", "second runs"]
 
 
 def test_no_more_compile_at_once_than_there_are_cores(monkeypatch):
-    monkeypatch.setattr("experiments.side_by_side.usable_cores", lambda: 1)
+    monkeypatch.setattr("experiments.study.side_by_side.usable_cores", lambda: 1)
     compiling = threading.Lock()
 
     def sweep(on_plan, on_progress):
@@ -197,7 +197,7 @@ def test_one_sweep_that_fails_stops_the_others(error, monkeypatch):
         on_plan("a plan")
         ran.append("waits")
 
-    monkeypatch.setattr("experiments.side_by_side.usable_cores", lambda: 3)
+    monkeypatch.setattr("experiments.study.side_by_side.usable_cores", lambda: 3)
     with pytest.raises(error, match="cannot be compiled"):
         one_after_another({"endless": endless, "fails": fails, "waits": waits})
     assert ran == ["endless"]

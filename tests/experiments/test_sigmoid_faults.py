@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import run_directory
 from experiments.__main__ import main
 from experiments.sigmoid_faults import costs, networks, report, statements, zigzag
 from experiments.sigmoid_faults.command import ACTIVATIONS
+from experiments.study import run_directory
 from paramact_jax.activations import catalogue
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -63,7 +63,7 @@ def run(tmp_path_factory):
 
 
 def test_the_command_writes_a_run_that_can_be_reported_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.xor10.train.HIDDEN_LAYERS", 2)
+    monkeypatch.setattr("experiments.problems.xor10.train.HIDDEN_LAYERS", 2)
     monkeypatch.setattr(costs, "SIZES", ((8, 16),))
     monkeypatch.setattr(costs, "BASES", ("sigmoid",))
     monkeypatch.setattr(costs, "NETWORKS", ("relu", "sigmoid"))

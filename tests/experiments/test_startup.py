@@ -5,7 +5,7 @@ import types
 import jax
 import pytest
 
-from experiments.startup import start
+from experiments.study.startup import start
 from paramact_jax.activations import precision
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.run_directory import read
+from experiments.study.run_directory import read
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--trials", "150", "--iterations", "200", "--activations", "ppns", "--gradients-every", "100"]

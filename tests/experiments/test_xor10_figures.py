@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import run_directory
 from experiments.__main__ import main
-from experiments.xor10 import records
-from experiments.xor10.train import model
+from experiments.problems.xor10 import records
+from experiments.problems.xor10.train import model
+from experiments.study import run_directory
 from experiments.xor10_figures import report
 from experiments.xor10_figures.history import choose_seed
 from experiments.xor10_figures.statements import check

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.run_directory import read
-from experiments.xor10 import gradients, records
-from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import model, train
+from experiments.problems.xor10 import gradients, records
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.train import model, train
+from experiments.study.run_directory import read
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import params_of, with_params

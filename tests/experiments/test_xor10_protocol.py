@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import run_directory as runs
 from experiments.__main__ import main
-from experiments.xor10 import train as xor10
-from experiments.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS
+from experiments.problems.xor10 import train as xor10
+from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS
+from experiments.study import run_directory as runs
 from experiments.xor10_protocol import records, report, train
 from experiments.xor10_protocol.grid import Cell, Conditions, Grid, Scale, is_protocol
 from experiments.xor10_protocol.ranking import margins, ranking

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.reporting.tables import Table
-from experiments.run_directory import Run
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.study.run_directory import Run
+from experiments.study.tables import Table
 from experiments.xor10 import report
-from experiments.xor10.protocol import PROTOCOLS
 from paramact_jax.figures import ConvergenceCurve, convergence
 from paramact_jax.papers import ko2021
 

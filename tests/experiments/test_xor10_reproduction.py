@@ -2,9 +2,10 @@
 
 import pytest
 
-from experiments.xor10 import records, report
-from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import train
+from experiments.problems.xor10 import records
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.train import train
+from experiments.xor10 import report
 
 pytestmark = pytest.mark.slow
 

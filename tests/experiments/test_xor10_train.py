@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import run_directory as runs
-from experiments.xor10 import records
-from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS, Protocol
-from experiments.xor10.train import _in_one_call, initial_params, model, train
+from experiments.problems.xor10 import records
+from experiments.problems.xor10.protocol import ACTIVATIONS, PROTOCOLS, Protocol
+from experiments.problems.xor10.train import _in_one_call, initial_params, model, train
+from experiments.study import run_directory as runs
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.networks import params_of, with_params
@@ -66,7 +66,7 @@ def test_initial_params_are_those_that_flax_draws(name):
     for seed in (0, 999):
         ours = initial_params(record, trial_key(seed), std, record.params)
         flax_model = model(name, seed, weight_std=std["weight"], bias_std=std["bias"])
-        # XLA may multiply the deviation with a factor of the drawing first, and a processor may round once for two steps
+        # XLA may multiply the deviation with a factor of the drawing first, or round once for two steps
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), ours, params_of(flax_model))
 
 
@@ -187,7 +187,9 @@ def test_all_activations_in_one_call_are_the_same_trials(options, kernels_there,
     """As accelerators do it."""
     protocol = dataclasses.replace(SHORT, trials=70, iterations=50)
     one_by_one = train(protocol, **options)
-    monkeypatch.setattr("experiments.xor10.train.target_of", lambda mesh: "there are" if kernels_there else None)
+    monkeypatch.setattr(
+        "experiments.problems.xor10.train.target_of", lambda mesh: "there are" if kernels_there else None
+    )
     told, compiled = [], []
     at_once = _in_one_call(
         protocol,

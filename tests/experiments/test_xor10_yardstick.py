@@ -15,8 +15,8 @@ import pytest
 
 from experiments.bench import yardstick
 from experiments.bench.project import program as project
-from experiments.xor10.protocol import ACTIVATIONS, PROTOCOLS
-from experiments.xor10.train import settings_of
+from experiments.problems.xor10.protocol import ACTIVATIONS, PROTOCOLS
+from experiments.problems.xor10.train import settings_of
 from paramact_jax.activations import catalogue
 from paramact_jax.statistics import two_proportion_p_value
 from paramact_jax.sweeps import OverTrials

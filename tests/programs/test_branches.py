@@ -13,7 +13,7 @@ from jax import lax
 from paramact_jax.programs import trace, trials_last, walk
 from paramact_jax.programs.branches import LARGEST, NOT_TAKEN, Stretch, known_branches
 from paramact_jax.programs.program import on_cpu
-from paramact_jax.training import Classifier, Minibatches, Schedule
+from paramact_jax.training import Classifier, Minibatches
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 X = jnp.array([1.0, 5.0, 9.0])
@@ -97,13 +97,15 @@ def test_a_classifier_that_scores_and_shuffles():
         network=lambda params, images: jnp.tanh(images @ params),
         initial=lambda key: jax.random.normal(key, (5, 3)),
         batches=Minibatches(23, 6),
-        schedule=Schedule(steps=20, test_every=4, train_every=5),
+        steps=20,
+        scores={"test": 4, "train": 5},
         optimiser_name="adam",
     )
-    sets = images[:23], labels[:23], images[23:], labels[23:]
-    state = classifier.init(jax.random.key(0), *sets[:2])
+    sets = {"train_images": images[:23], "train_labels": labels[:23]}
+    sets |= {"test_images": images[23:], "test_labels": labels[23:]}
+    state = classifier.init(jax.random.key(0), sets)
     known = check(
-        lambda state, sets, rate, i: classifier.step(state, i, *sets, rate), state, (sets, jnp.float32(0.1)), 20, 3
+        lambda state, sets, rate, i: classifier.step(state, i, sets, rate), state, (sets, jnp.float32(0.1)), 20, 3
     )
     expected = [[i % n == 0 for n in (4, 5, 3)] for i in range(20)]
     assert known.taken(0, 20).tolist() == expected

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from experiments.xor10.protocol import ACTIVATIONS as SEVEN
-from experiments.xor10.protocol import PROTOCOLS
-from experiments.xor10.train import one_trial
+from experiments.problems.xor10.protocol import ACTIVATIONS as SEVEN
+from experiments.problems.xor10.protocol import PROTOCOLS
+from experiments.problems.xor10.train import one_trial
 from paramact_jax.programs import trace, walk
 from paramact_jax.sweeps import engine, kernels, sweep, trials
 from paramact_jax.sweeps.devices import trial_mesh

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from paramact_jax.sweeps import Training, long, long_sweep
-from paramact_jax.training import Classifier, Minibatches, Schedule
+from paramact_jax.training import Classifier, Minibatches
 
 IMAGES = jax.random.normal(jax.random.key(0), (80, 4))
 LABELS = IMAGES[:, :3].argmax(1)
@@ -18,13 +18,14 @@ DIGITS = {
 
 
 def classifier():
-    three = Classifier(
+    training = Classifier(
         network=lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"],
         initial=lambda key: {"in": jax.random.normal(key, (4, 5)), "out": 0.3 * jax.random.normal(key, (5, 3))},
         batches=Minibatches(60, 10),
-        schedule=Schedule(150, 10, 25),
+        steps=150,
+        scores={"test": 10, "train": 25},
     )
-    return Training(three.init, three.step, three.summarise), DIGITS | {"learning_rate": 0.3}
+    return training, {"data": DIGITS, "learning_rate": 0.3}
 
 
 def scheduled():

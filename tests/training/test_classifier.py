@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from paramact_jax.sweeps import Training, long_sweep
-from paramact_jax.training import Classifier, Minibatches, Schedule, cross_entropy
+from paramact_jax.sweeps import long_sweep, trial_key
+from paramact_jax.training import Classifier, Minibatches, cross_entropy
 
 TRAIN, TEST, FEATURES, CLASSES = 23, 17, 5, 4
 RATES = {"learning_rate": 0.3, "learning_rate_a": 0.2, "learning_rate_b": 0.1}
@@ -58,7 +58,8 @@ CLASSIFIER = Classifier(
     network,
     initial,
     Minibatches(TRAIN, 6),
-    Schedule(steps=11, test_every=4, train_every=5),
+    steps=11,
+    scores={"test": 4, "train": 5},
     gradient=with_notes,
     report=lambda params: {"a": params["activation"]["a"]},
 )
@@ -72,7 +73,7 @@ def by_hand():
     draw = jax.jit(CLASSIFIER.batches.draw)
     gradient = jax.jit(jax.grad(lambda params, x, t: cross_entropy(network(params, x), t)))
     kept, chosen = [params], []
-    for step in range(CLASSIFIER.schedule.steps):
+    for step in range(CLASSIFIER.steps):
         order, which = draw(order, step)
         slopes = gradient(params, SETS["train_images"][which], SETS["train_labels"][which])
         rates = {
@@ -88,17 +89,17 @@ def by_hand():
 @pytest.fixture(scope="module")
 def states():
     """The states before each step and after the last."""
-    state = jax.jit(CLASSIFIER.init)(jax.random.key(4), SETS["train_images"], SETS["train_labels"])
+    state = jax.jit(CLASSIFIER.init)(jax.random.key(4), SETS)
     step = jax.jit(CLASSIFIER.step)
     found = [state]
-    for i in range(CLASSIFIER.schedule.steps):
-        found.append(step(found[-1], jnp.int32(i), **SETS, **RATES))
+    for i in range(CLASSIFIER.steps):
+        found.append(step(found[-1], jnp.int32(i), SETS, **RATES))
     return found
 
 
 @pytest.fixture(scope="module")
 def summary(states):
-    return jax.jit(CLASSIFIER.summarise)(states[-1], **SETS)
+    return jax.jit(CLASSIFIER.summarise)(states[-1], SETS)
 
 
 def exact_score(params, inputs, labels, network=network):
@@ -116,8 +117,8 @@ def test_a_step_of_sgd_is_theta_minus_rate_times_gradient(states, by_hand):
 
 
 def test_scores_are_those_of_the_params_before_the_step_of_that_number(summary, by_hand):
-    assert CLASSIFIER.schedule.test_steps == [0, 4, 8, 11]
-    assert CLASSIFIER.schedule.train_steps == [0, 5, 10, 11]
+    assert CLASSIFIER.marks("test") == [0, 4, 8, 11]
+    assert CLASSIFIER.marks("train") == [0, 5, 10, 11]
     for name, steps in (("test", [0, 4, 8, 11]), ("train", [0, 5, 10, 11])):
         expected = [exact_score(by_hand[0][i], SETS[f"{name}_images"], SETS[f"{name}_labels"]) for i in steps]
         np.testing.assert_allclose(summary[name]["loss"], [loss for loss, _ in expected], rtol=1e-5)
@@ -128,9 +129,9 @@ def test_scores_are_those_of_the_params_before_the_step_of_that_number(summary, 
 def test_a_score_is_not_known_before_its_step(states):
     for done, state in enumerate(states):
         known = [step < done for step in (0, 4, 8)] + [False]
-        assert np.isfinite(state.test.loss).tolist() == known
-        assert np.isfinite(state.test.accuracy).tolist() == known
-        assert np.isfinite(state.train.loss).tolist() == [step < done for step in (0, 5, 10)] + [False]
+        assert np.isfinite(state.scores["test"].loss).tolist() == known
+        assert np.isfinite(state.scores["test"].accuracy).tolist() == known
+        assert np.isfinite(state.scores["train"].loss).tolist() == [step < done for step in (0, 5, 10)] + [False]
 
 
 def test_notes_of_every_step_and_the_report(summary, by_hand, states):
@@ -145,13 +146,13 @@ def test_notes_of_every_step_and_the_report(summary, by_hand, states):
 
 def test_without_a_gradient_of_ones_own_the_same_training_with_no_notes(states):
     plain = dataclasses.replace(CLASSIFIER, gradient=None, report=lambda params: {})
-    state = plain.init(jax.random.key(4), SETS["train_images"], SETS["train_labels"])
+    state = plain.init(jax.random.key(4), SETS)
     assert jax.tree.leaves(state.notes) == []
     step = jax.jit(plain.step)
     for i in range(3):
-        state = step(state, jnp.int32(i), **SETS, **RATES)
+        state = step(state, jnp.int32(i), SETS, **RATES)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), state.params, states[3].params)
-    assert plain.summarise(state, **SETS)["learned"] == {}
+    assert plain.summarise(state, SETS)["learned"] == {}
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 16, 17, 18, 1000])
@@ -190,28 +191,72 @@ def test_labels_of_one_byte_are_counted_beyond_255():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "test_steps", "train_steps"),
-    [
-        (Schedule(10, 1, 3), list(range(11)), [0, 3, 6, 9, 10]),
-        (Schedule(10, 5, 10), [0, 5, 10], [0, 10]),
-        (Schedule(10, 11, 2**31 - 1), [0, 10], [0, 10]),
-        (Schedule(1, 1, 2), [0, 1], [0, 1]),
-    ],
+    ("steps", "every", "marks"),
+    [(10, 3, [0, 3, 6, 9, 10]), (10, 5, [0, 5, 10]), (10, 2**31 - 1, [0, 10]), (1, 2, [0, 1]), (3, 1, [0, 1, 2, 3])],
 )
-def test_marks_of_a_schedule(schedule, test_steps, train_steps):
-    assert (schedule.test_steps, schedule.train_steps) == (test_steps, train_steps)
+def test_marks_of_a_set(steps, every, marks):
+    assert dataclasses.replace(CLASSIFIER, steps=steps, scores={"test": every}).marks("test") == marks
 
 
-@pytest.mark.parametrize("field", ["steps", "test_every", "train_every"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_a_schedule_that_never_gets_on_is_refused(field, value):
-    with pytest.raises(ValueError, match=rf"^expected {field}, an integer of 1 or more, got {value}$"):
-        Schedule(**({"steps": 5, "test_every": 5, "train_every": 5} | {field: value}))
+@pytest.mark.parametrize("value", [0, -1, 2.5])
+def test_a_number_of_steps_that_never_gets_on_is_refused(value):
+    with pytest.raises(ValueError, match=rf"^expected steps, an integer of 1 or more, got {value}$"):
+        dataclasses.replace(CLASSIFIER, steps=value)
+    with pytest.raises(ValueError, match=rf"^expected scores\['test'\], an integer of 1 or more, got {value}$"):
+        dataclasses.replace(CLASSIFIER, scores={"test": value})
+
+
+def test_a_set_without_a_number_is_scored_after_the_last_step_alone(states, summary):
+    few = dataclasses.replace(CLASSIFIER, scores={"held_out": None, "train": None})
+    held_out = SETS | {"held_out_images": SETS["test_images"], "held_out_labels": SETS["test_labels"]}
+    assert few.init(jax.random.key(4), held_out).scores == {}
+    found = jax.jit(few.summarise)(states[-1]._replace(scores={}), held_out)
+    assert set(found) == {"held_out", "train", "notes", "learned"}
+    for one, other in (("held_out", "test"), ("train", "train")):
+        np.testing.assert_allclose(found[one]["loss"], summary[other]["loss"][-1], rtol=1e-6)
+    assert found["train"]["loss"].shape == ()
+    early = jax.jit(few.summarise)(states[-2]._replace(scores={}), held_out)
+    assert np.isnan(early["held_out"]["loss"])
+
+
+def test_a_set_that_is_not_in_the_data_is_refused():
+    with pytest.raises(ValueError, match=r"expected other_images, other_labels in data, to score, got train_images, "):
+        dataclasses.replace(CLASSIFIER, scores={"other": 5}).init(jax.random.key(0), SETS)
+
+
+def test_initial_settings_are_traced_and_looks_see_the_params_on_the_way():
+    """One program trains from every scale, and a look before each third step sees what steps by hand give."""
+    scaled = dataclasses.replace(
+        CLASSIFIER,
+        initial=lambda key, scale: jax.tree.map(lambda x: scale * x, initial(key)),
+        scores={"test": None},
+        look=lambda params, unit: {"kernel": params["linear"]["kernel"] / unit},
+    )
+    call = {"iterations": 7, "observe_every": 3, "data": SETS, "unit": 2.0, **RATES}
+    found = long_sweep(scaled, [5], axes={"scale": [0.5, 1.0]}, **call)
+    assert found["iteration"].values.tolist() == [0, 3, 6, 7]
+    for scale in (0.5, 1.0):
+        state = scaled.init(found_key := trial_key(5), SETS, scale=scale)
+        np.testing.assert_allclose(
+            state.params["linear"]["kernel"], scale * initial(jax.random.split(found_key)[0])["linear"]["kernel"]
+        )
+        for i in range(8):
+            if i in (0, 3, 6, 7):
+                seen = found["kernel"].sel(scale=scale, seed=5, iteration=i).values
+                np.testing.assert_allclose(2 * seen, state.params["linear"]["kernel"], rtol=2e-5, atol=1e-6)
+            state = scaled.step(state, jnp.int32(i), SETS, **RATES)
+    assert CLASSIFIER.observe is None
+
+
+def test_a_misspelled_setting_of_the_initial_params_is_seen():
+    scaled = dataclasses.replace(CLASSIFIER, initial=lambda key, scale: initial(key))
+    with pytest.raises(ValueError, match="did you mean 'scale'"):
+        long_sweep(scaled, [0], iterations=2, scalee=1.0, scale=1.0, data=SETS, learning_rate=0.1)
 
 
 @pytest.mark.parametrize("done", [5, 10])
 def test_what_stops_before_the_last_step_has_no_last_score(states, done):
-    found = jax.jit(CLASSIFIER.summarise)(states[done], **SETS)
+    found = jax.jit(CLASSIFIER.summarise)(states[done], SETS)
     assert np.isnan(found["test"]["loss"][-1])
     assert np.isnan(found["train"]["accuracy"][-1])
 
@@ -232,10 +277,10 @@ def test_scores_of_any_precision(dtype, of_scores, wide):
     narrow = dataclasses.replace(CLASSIFIER, initial=cast, gradient=None, report=lambda params: {})
     with jax.enable_x64(wide):
         sets = {name: x.astype(dtype or "float32") if "images" in name else x for name, x in SETS.items()}
-        state = narrow.init(jax.random.key(4), sets["train_images"], sets["train_labels"])
-        state = jax.jit(narrow.step)(state, jnp.int32(0), **sets, **RATES)
-    assert state.test.loss.dtype == of_scores
-    assert np.isfinite(state.test.loss[0])
+        state = narrow.init(jax.random.key(4), sets)
+        state = jax.jit(narrow.step)(state, jnp.int32(0), sets, **RATES)
+    assert state.scores["test"].loss.dtype == of_scores
+    assert np.isfinite(state.scores["test"].loss[0])
     assert state.params["linear"]["kernel"].dtype == (dtype or "float32")
 
 
@@ -244,7 +289,8 @@ def test_scores_of_any_precision(dtype, of_scores, wide):
 )
 def test_images_of_another_number_than_are_drawn_from_are_refused(images_there, labels_there):
     with pytest.raises(ValueError, match=f"expected {TRAIN} training images, .* got {images_there} images and"):
-        CLASSIFIER.init(jax.random.key(0), np.zeros((images_there, FEATURES)), np.zeros(labels_there, np.int32))
+        own = {"train_images": np.zeros((images_there, FEATURES)), "train_labels": np.zeros(labels_there, np.int32)}
+        CLASSIFIER.init(jax.random.key(0), SETS | own)
 
 
 def test_an_unknown_optimiser_is_refused_at_once():
@@ -254,20 +300,19 @@ def test_an_unknown_optimiser_is_refused_at_once():
 
 def test_rates_of_activations_are_the_learning_rate_by_default(states):
     step = jax.jit(CLASSIFIER.step)
-    alike = step(states[0], jnp.int32(0), **SETS, **dict.fromkeys(RATES, 0.3))
-    default = step(states[0], jnp.int32(0), **SETS, learning_rate=0.3)
+    alike = step(states[0], jnp.int32(0), SETS, **dict.fromkeys(RATES, 0.3))
+    default = step(states[0], jnp.int32(0), SETS, learning_rate=0.3)
     jax.tree.map(np.testing.assert_array_equal, default.params, alike.params)
 
 
 def test_a_directory_is_not_gone_on_with_by_a_network_that_has_changed(tmp_path, monkeypatch):
     """What the network reads is part of the sweep, though the functions of the sweep are the package's own."""
-    training = Training(SCALED.init, SCALED.step, SCALED.summarise)
-    call = {"seeds": range(2), "iterations": 3, "directory": tmp_path, **SETS, "learning_rate": 0.1}
-    first = long_sweep(training, **call)
-    assert long_sweep(training, **call).identical(first)
+    call = {"seeds": range(2), "iterations": 3, "directory": tmp_path, "data": SETS, "learning_rate": 0.1}
+    first = long_sweep(SCALED, **call)
+    assert long_sweep(SCALED, **call).identical(first)
     monkeypatch.setitem(globals(), "GAIN", 5.0)
     with pytest.raises(ValueError, match=r"differs in step: operation .*`mul`: 1.0 stored, 5.0 now"):
-        long_sweep(training, **call)
+        long_sweep(SCALED, **call)
 
 
 GAIN = 1.0
@@ -277,4 +322,4 @@ def scaled_network(params, inputs):
     return GAIN * network(params, inputs)
 
 
-SCALED = Classifier(scaled_network, initial, Minibatches(TRAIN, 6), Schedule(3, 3, 3))
+SCALED = Classifier(scaled_network, initial, Minibatches(TRAIN, 6), 3, {"test": 3, "train": 3})

@@ -1,1 +1,0 @@
-"""What was found, in a few sentences whose numbers come from runs kept beside the code."""

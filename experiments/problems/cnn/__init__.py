@@ -1,0 +1,1 @@
+"""The convolutional networks of [A, section 4]."""

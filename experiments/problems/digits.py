@@ -1,0 +1,97 @@
+"""Which images a study trains on, and what its report says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from experiments.study.run_directory import Run
+    from paramact_jax.datasets import Digits
+
+Data = Annotated[
+    str,
+    tyro.conf.arg(
+        help="Where the images come from. MNIST: the original files (idx) or TensorFlow Datasets (tfds); auto: the "
+        "original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets. synthetic: "
+        "images that only look like it, which need no files and say nothing about MNIST."
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    tyro.conf.arg(help="Directory of MNIST's four original files (default: PARAMACT_DATA in the environment)."),
+]
+
+_SOURCES = ("auto", "idx", "tfds", "synthetic")
+_SYNTHETIC = (2_000, 500)
+"""Images to train and to test."""
+
+
+def load(data: str, data_dir: Path | None, *, flatten: bool = True) -> Digits:
+    """MNIST, or the stand-in that needs no files.
+
+    Args:
+      data: "synthetic", or a source of `load_mnist`.
+      data_dir: the directory of the original files.
+      flatten: whether an image is one axis.
+
+    Raises:
+      ValueError: in one line, if there is no such data, or it is damaged.
+    """
+    from paramact_jax.datasets import load_mnist, synthetic_mnist
+
+    if data not in _SOURCES:
+        raise ValueError(f"--data: expected one of {', '.join(_SOURCES)}, got {data!r}")
+    if data == "synthetic":
+        if data_dir is not None:
+            raise ValueError(f"--data-dir: expected none with --data synthetic, got {data_dir}; leave one of them out")
+        return synthetic_mnist(*_SYNTHETIC, flatten=flatten)
+    try:
+        return load_mnist(data_dir, source=data, flatten=flatten)  # type: ignore[arg-type]  # one of its sources
+    except (OSError, ImportError) as error:
+        raise ValueError(f"--data-dir: {error}") from error
+
+
+def images_of(digits: Digits) -> dict[str, Any]:
+    """The setting `data` of a `Classifier`; shared by all seeds."""
+    return {
+        "train_images": digits.train_images,
+        "train_labels": digits.train_labels,
+        "test_images": digits.test_images,
+        "test_labels": digits.test_labels,
+    }
+
+
+def hold_out(digits: Digits) -> tuple[Digits, dict[str, Any]]:
+    """Keeps back the last sixth of the training images, to choose conditions by: 10,000 of MNIST's 60,000.
+
+    Returns:
+      The digits with the other training images, and those kept back, for the same setting.
+
+    Raises:
+      ValueError: for fewer than 6 training images.
+    """
+    kept_back = len(digits.train_labels) // 6
+    if not kept_back:
+        raise ValueError(f"expected 6 training images or more, to keep some back, got {len(digits.train_labels)}")
+    images, labels = digits.train_images, digits.train_labels
+    rest = dataclasses.replace(digits, train_images=images[:-kept_back], train_labels=labels[:-kept_back])
+    return rest, {"held_out_images": images[-kept_back:], "held_out_labels": labels[-kept_back:]}
+
+
+def source_of(digits: Digits) -> dict[str, Any]:
+    """Attributes of records that say where the images come from."""
+    return {"source": digits.source, "synthetic": int(digits.synthetic)}
+
+
+def is_synthetic(run: Run) -> bool:
+    """Whether the images are the stand-in, so that nothing published can be expected."""
+    return bool(run.records.attrs["synthetic"])
+
+
+def titled(run: Run, title: str) -> str:
+    """The title, with a warning where the images are not MNIST's."""
+    return f"{title} - SYNTHETIC IMAGES, NOT MNIST" if is_synthetic(run) else title

@@ -1,0 +1,1 @@
+"""The perceptrons of [P, section 4.2] on MNIST."""

@@ -1,0 +1,187 @@
+"""Train all networks of one activation."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from flax import nnx
+from jax import lax
+
+from experiments.problems.digits import images_of
+from experiments.problems.mnist.protocol import CLASSES, HIDDEN_LAYERS, WIDTH, Protocol, layers_of
+from paramact_jax.activations import Activation
+from paramact_jax.datasets import Digits
+from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of
+from paramact_jax.sweeps import Progress, long_sweep, sweep, trial_key
+from paramact_jax.training import Classifier, Minibatches, cross_entropy
+
+
+def rates_of(protocol: Protocol) -> dict[str, Any]:
+    """The settings of a training that are learning rates."""
+    return {name: getattr(protocol, name) for name in ("learning_rate", "learning_rate_a", "learning_rate_b")}
+
+
+def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: int = 784) -> MLP:
+    """The network of [P, Fig. 11] as an ordinary Flax model, with its initial params.
+
+    The random numbers do not depend on the activation.
+    """
+    records, trainable = layers_of(activation)
+
+    def kernel_init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
+        return protocol.weight_std(activation, *shape) * jax.random.normal(key, shape, dtype)
+
+    return MLP(
+        in_features,
+        [WIDTH] * HIDDEN_LAYERS,
+        CLASSES,
+        records,
+        initial={"a": protocol.initial_a} if protocol.initial_a is not None and "a" in records[0].params else None,
+        trainable=trainable,
+        kernel_init=kernel_init,
+        rngs=nnx.Rngs(params=key),
+    )
+
+
+def classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
+    """The training of one network, as pure functions; the same ones for other seeds and learning rates.
+
+    Every step notes the smallest and the largest entry of dL/dy^(1) over the minibatch [P, eq. 17].
+
+    Args:
+      activation: name.
+      protocol: the conditions.
+      images: to train with.
+    """
+    alone = dataclasses.replace(protocol, activations=(activation,), seeds=1, first_seed=0)
+    without_rates = dataclasses.replace(alone, learning_rate=1.0, learning_rate_a=1.0, learning_rate_b=1.0)
+    return _classifier(activation, without_rates, images)
+
+
+@functools.lru_cache(maxsize=64)
+def _classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
+    records, _ = layers_of(activation)
+
+    def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
+        def loss(params: Params, added: jax.Array) -> jax.Array:
+            return cross_entropy(forward_with_values(params, images, records, added=added)[0], labels)
+
+        by_params, by_first = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros((len(images), WIDTH)))
+        return by_params, {"smallest": by_first.min(), "largest": by_first.max()}
+
+    return Classifier(
+        network=lambda params, inputs: forward(params, inputs, records),
+        initial=lambda key: params_of(model(activation, protocol, key)),
+        batches=Minibatches(images, protocol.batch, protocol.batches),
+        steps=protocol.steps,
+        scores={"test": protocol.test_every, "train": protocol.train_every},
+        optimiser_name=protocol.optimiser,
+        gradient=gradient,
+        report=_of_activations,
+    )
+
+
+def train(
+    activation: str,
+    protocol: Protocol,
+    digits: Digits,
+    *,
+    directory: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> xr.Dataset:
+    """Train all seeds of one activation at once; see `Classifier.summarise` for what is returned.
+
+    Args:
+      activation: name.
+      protocol: the conditions, already checked.
+      digits: flattened images.
+      directory: where to go on from after an interruption, see `long_sweep`.
+      on_progress: see `long_sweep`.
+    """
+    functions = classifier(activation, protocol, len(digits.train_labels))
+    return long_sweep(
+        functions,
+        _seeds(protocol),
+        iterations=protocol.steps,
+        block=1,
+        directory=directory,
+        on_progress=on_progress,
+        data=images_of(digits),
+        **rates_of(protocol),
+    )
+
+
+def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndarray:
+    """Number of slopes |dz/dy| >= 1 before training, over the nodes of a layer and the first minibatch [P, Fig. 14].
+
+    The slopes are computed in float64: in float32 that of Tanh rounds to 1 near 0, which it nowhere else reaches.
+
+    Returns:
+      (seeds, layers).
+    """
+    records, _ = layers_of(activation)
+    functions = classifier(activation, protocol, len(digits.train_labels))
+
+    def values(key: jax.Array, train_images: jax.Array) -> jax.Array:
+        params, order = functions.start(key)
+        _, chosen = functions.batches.draw(order, 0)
+        return jnp.stack(forward_with_values(params, train_images[chosen], records)[1])
+
+    y = sweep(values, _seeds(protocol), block=1, train_images=digits.train_images)["result"].values
+    changed = {} if protocol.initial_a is None else {"a": protocol.initial_a}
+    return np.stack([_count(record, y[:, layer], changed) for layer, record in enumerate(records)], axis=1)
+
+
+def seconds_per_step(
+    activations: Iterable[str], protocol: Protocol, digits: Digits, *, rounds: int = 5, steps: int = 100
+) -> np.ndarray:
+    """Wall-clock seconds of one training step of one seed, without scores: (activations, rounds), measured in turns."""
+    data = jax.tree.map(jnp.asarray, images_of(digits))
+    settings = {"data": data, **rates_of(protocol)}
+    never = dict.fromkeys(("test", "train"), 2**31 - 1)
+    trainings = []
+    for name in activations:
+        functions = classifier(name, protocol, len(digits.train_labels))
+        functions = dataclasses.replace(functions, steps=1 + (rounds + 1) * steps, scores=never)
+        advance = jax.jit(functools.partial(_advance, functions))
+        state = functions.init(trial_key(protocol.first_seed), data)
+        state = jax.block_until_ready(advance(state, settings, 0, steps + 1))
+        trainings.append((advance, state))
+    seconds = np.empty((len(trainings), rounds))
+    for i in range(rounds):
+        for which, (advance, state) in enumerate(trainings):
+            begin = time.perf_counter()
+            jax.block_until_ready(advance(state, settings, 1 + steps, 1 + 2 * steps))
+            seconds[which, i] = (time.perf_counter() - begin) / steps
+    return seconds
+
+
+def _advance(functions: Classifier, state: Any, settings: dict[str, Any], begin: Any, end: Any) -> Any:
+    return lax.fori_loop(begin, end, lambda i, state: functions.step(state, i, **settings), state)
+
+
+def _seeds(protocol: Protocol) -> range:
+    return range(protocol.first_seed, protocol.first_seed + protocol.seeds)
+
+
+def _of_activations(params: Params) -> dict[str, jax.Array]:
+    """Learned parameters of the activations by name, (layers, nodes)."""
+    hidden = [params["hidden"][i].get("activation", {}) for i in range(HIDDEN_LAYERS)]
+    return {name: jnp.stack([layer[name] for layer in hidden]) for name in hidden[0]}
+
+
+def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.ndarray:
+    """Slopes >= 1 of one layer in each network, from y (seeds, images, nodes), some parameters started elsewhere."""
+    starts = {name: changed.get(name, start) for name, start in record.params.items()}
+    with jax.enable_x64(True):
+        slopes = jax.jit(record.derivative)(jnp.asarray(y, jnp.float64), **starts)
+        return np.asarray((jnp.abs(slopes) >= 1).sum((1, 2)))

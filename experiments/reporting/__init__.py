@@ -1,1 +1,0 @@
-"""What the reports of the experiments have in common: tables, their cells, and what the seeds say."""

@@ -1,0 +1,1 @@
+"""Every study, one file each, read from top to bottom."""

@@ -1,0 +1,1 @@
+"""The frame of every study: options, work and resume, records, statements, report."""

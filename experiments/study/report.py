@@ -1,0 +1,114 @@
+"""From the records of runs to files and to the terminal, in the same way for every study."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.study import run_directory
+from experiments.study.run_directory import Run
+from experiments.study.samples import plain
+from experiments.study.statements import statements_table
+from experiments.study.tables import Table, side_by_side
+
+if TYPE_CHECKING:
+    from experiments.study.study import Study
+
+FORMATS = ("png", "pdf", "svg")
+"""Of every figure: one to look at, two for print."""
+
+
+def tables_of(study: type[Study], run: Run) -> dict[str, Table]:
+    """The tables of the report by file name, that of the statements last.
+
+    Raises:
+      RuntimeError: if a study gives two tables one name.
+    """
+    found = list(study.tables(run))
+    if said := list(study.statements(run)):
+        found.append(("statements", statements_table(said)))
+    return _by_name(found)
+
+
+def summary(study: type[Study], run: Run) -> dict[str, Any]:
+    """The run as plain data: experiment, config, whether the images are real, statements, and the study's numbers."""
+    return plain(
+        {
+            "experiment": run.manifest["experiment"],
+            "config": run.manifest["config"],
+            "synthetic": bool(run.records.attrs.get("synthetic", 0)),
+            "statements": list(study.statements(run)),
+            **study.summary(run),
+        }
+    )
+
+
+def show(study: type[Study], runs: Sequence[Run]) -> None:
+    """Prints the tables of a run; of several, each table with the runs next to each other."""
+    if len(runs) == 1:
+        for table in tables_of(study, runs[0]).values():
+            print(table.plain())
+        return
+    names = [chr(ord("A") + i) if i < 26 else str(i) for i in range(len(runs))]
+    for name, run in zip(names, runs, strict=True):
+        print(f"{name}: {run.directory}")
+    print()
+    found = [tables_of(study, run) for run in runs]
+    for name in found[0]:
+        if name != "statements" and all(name in tables for tables in found):
+            print(side_by_side([tables[name] for tables in found], names).plain())
+    print(_verdicts(study, runs, names).plain())
+
+
+def write(study: type[Study], run: Run) -> list[Path]:
+    """Writes the report of a run, each file in one step: report.md, summary.json, tables and figures.
+
+    Returns:
+      The files.
+    """
+    mark = _mark(run)
+    tables = tables_of(study, run)
+    figures = _by_name(study.figures(run))
+    contents = {"summary.json": (json.dumps(summary(study, run), indent=2, allow_nan=False) + "\n").encode()}
+    for name, table in tables.items():
+        contents |= {f"{name}.csv": table.csv().encode(), f"{name}.tex": table.latex().encode()}
+    for name, figure in figures.items():
+        if mark:
+            figure.suptitle(f"{figure.get_suptitle()}{mark}")
+        for suffix in FORMATS:
+            image = io.BytesIO()
+            figure.savefig(image, format=suffix, metadata=None if suffix == "png" else _UNDATED[suffix])
+            contents[f"{name}.{suffix}"] = image.getvalue()
+    parts = [f"# {study.heading}{mark}\n", *([f"{text}\n"] if (text := study.opening(run)) else [])]
+    parts += [*(table.markdown() for table in tables.values()), *(f"![{name}]({name}.png)\n" for name in figures)]
+    contents["report.md"] = "\n".join(parts).encode()
+    for name, content in contents.items():
+        run_directory.replace(run.directory / name, content)
+    return [run.directory / name for name in contents]
+
+
+_UNDATED: Mapping[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+def _mark(run: Run) -> str:
+    """What every title says of images that are not MNIST's."""
+    attributes = run.records.attrs
+    if attributes.get("synthetic", 0):
+        return " - SYNTHETIC IMAGES, NOT MNIST"
+    return "" if attributes.get("mnist", 1) else f" - {attributes['source']}, NOT MNIST"
+
+
+def _verdicts(study: type[Study], runs: Sequence[Run], names: Sequence[str]) -> Table:
+    found = [{f"{one.source}: {one.text}": one.verdict for one in study.statements(run)} for run in runs]
+    rows = [[text, *(one.get(text, "") for one in found)] for text in dict.fromkeys(x for one in found for x in one)]
+    return Table("Statements: verdict", ["statement", *names], rows)
+
+
+def _by_name(found: Any) -> dict[str, Any]:
+    pairs = list(found)
+    if len(dict(pairs)) < len(pairs):
+        raise RuntimeError(f"expected names that differ, got {[name for name, _ in pairs]}")
+    return dict(pairs)

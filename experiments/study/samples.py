@@ -1,0 +1,127 @@
+"""One number per seed, summed up."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from paramact_jax.statistics import PairedComparison, paired_comparison
+
+LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What the seeds say about one quantity. Values that are not finite are counted, and left out of all the rest.
+
+    Attributes:
+      seeds: number of finite values.
+      non_finite: number of the others.
+      mean: NaN if there is no finite value.
+      deviation: standard deviation s (n - 1 in the denominator); NaN with fewer than 2 seeds.
+      smallest, largest: of the finite values; NaN if there is none.
+    """
+
+    seeds: int
+    non_finite: int
+    mean: float
+    deviation: float
+    smallest: float
+    largest: float
+
+    def interval(self, *, share: bool = False) -> tuple[float, float] | None:
+        """95 % interval of the mean, mean +- t s / sqrt(n) with n - 1 degrees of freedom; None for n < 2.
+
+        Args:
+          share: whether the values are shares: the interval is cut off at 0 and 1, beyond which it may reach.
+
+        Examples:
+          >>> low, high = sample([0.0, 0.1]).interval(share=True)
+          >>> print(f"{low:.3f} {high:.3f}")
+          0.000 0.685
+        """
+        if self.seeds < 2:
+            return None
+        low, high = self._around(1 / self.seeds)
+        return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
+
+    def prediction(self) -> tuple[float, float] | None:
+        """95 % prediction interval: where one more run would fall, mean +- t s sqrt(1 + 1/n); None for n < 2.
+
+        Examples:
+          >>> low, high = sample([1.0, 2.0, 3.0]).prediction()
+          >>> print(f"{low:.3f} {high:.3f}")
+          -2.968 6.968
+        """
+        return self._around(1 + 1 / self.seeds) if self.seeds > 1 else None
+
+    def _around(self, variance: float) -> tuple[float, float]:
+        from scipy import stats
+
+        half = float(stats.t.ppf((1 + LEVEL) / 2, self.seeds - 1)) * self.deviation * math.sqrt(variance)
+        return self.mean - half, self.mean + half
+
+
+def sample(values: ArrayLike) -> Sample:
+    """Sum up one value per seed.
+
+    Examples:
+      >>> sample([1.0, 2.0, float("nan")])
+      Sample(seeds=2, non_finite=1, mean=1.5, deviation=0.7071067811865476, smallest=1.0, largest=2.0)
+    """
+    x = np.asarray(values, np.float64)
+    good = x[np.isfinite(x)]
+    return Sample(
+        seeds=len(good),
+        non_finite=len(x) - len(good),
+        mean=float(good.mean()) if len(good) else math.nan,
+        deviation=float(good.std(ddof=1)) if len(good) > 1 else math.nan,
+        smallest=float(good.min()) if len(good) else math.nan,
+        largest=float(good.max()) if len(good) else math.nan,
+    )
+
+
+def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the seeds and its 95 % t interval, step by step, of the values that are finite.
+
+    Args:
+      values: (seeds, steps).
+
+    Returns:
+      Mean, lower and upper end, each (steps,): NaN where fewer than 1 seed, or 2 for the ends, has a finite value.
+    """
+    from scipy import stats
+
+    finite = np.isfinite(values)
+    n = finite.sum(axis=0).astype(np.float64)
+    enough, several = np.where(n > 0, n, np.nan), np.where(n > 1, n, np.nan)
+    mean = np.where(finite, values, 0).sum(axis=0) / enough
+    squares = np.where(finite, np.where(finite, values, 0) - mean, 0) ** 2
+    half = stats.t.ppf((1 + LEVEL) / 2, several - 1) * np.sqrt(squares.sum(axis=0) / (several - 1) / several)
+    return mean, mean - half, mean + half
+
+
+def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
+    """Whether the value lies within the interval, its ends included; None without one of them."""
+    return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
+
+
+def paired(first: np.ndarray, second: np.ndarray, seeds: np.ndarray) -> PairedComparison | None:
+    """The first minus the second on equal seeds, those at which both are finite; None for fewer than 2 of them."""
+    good = np.isfinite(first) & np.isfinite(second)
+    return paired_comparison(first[good], second[good], seeds[good], seeds[good]) if good.sum() > 1 else None
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON: dataclasses as mappings, numbers that are not finite as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

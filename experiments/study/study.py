@@ -1,0 +1,247 @@
+"""A study, declared once: its options, what it trains and records, what its report says.
+
+What all studies share happens here, in this order: check the options, load the data, choose or resume the directory,
+train, write the records, write and print the report. A new study is one file in `experiments/studies`, read from top to
+bottom, and one line in `experiments/contents.py`.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from experiments.study import imports
+from experiments.study.options import check_options
+from experiments.study.statements import Statement
+from experiments.study.tables import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.study.progress import SweepProgress
+    from experiments.study.run_directory import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """A variable of the records.
+
+    Attributes:
+      key: its name in what a sweep returns.
+      description: its meaning and unit, in words.
+      dims: the names of its own dims, which follow those of the trials.
+    """
+
+    key: str
+    description: str
+    dims: tuple[str, ...] = ()
+
+
+class Work:
+    """What a study is given to train with.
+
+    Attributes:
+      directory: for what an interrupted run goes on from.
+      out: the directory that the run will be written to.
+      seconds: what took how long, for run.json.
+      writes: whether this process is the one, of several, that writes and prints.
+    """
+
+    def __init__(self, directory: Path, out: Path, *, writes: bool = True) -> None:
+        self.directory, self.out, self.writes = directory, out, writes
+        self.seconds: dict[str, Any] = {}
+        self._shown = contextlib.ExitStack()
+
+    def progress(self, names: Sequence[str], steps: int) -> SweepProgress:
+        """Shows, from now on, how far trainings of these names are, each of so many steps."""
+        from experiments.study.progress import SweepProgress
+
+        self.close()
+        return self._shown.enter_context(SweepProgress(names, steps, quiet=not self.writes))
+
+    def shown(self, names: Sequence[str], steps: int) -> dict[str, Any]:
+        """Options of a sweep over trainings of these names, one after the other, that show how far it is."""
+        progress = self.progress(names, steps)
+        return {"on_plan": progress.planned, "on_progress": progress.swept}
+
+    def say(self, line: str) -> None:
+        """Prints a line about what happens."""
+        if self.writes:
+            print(line, file=sys.stderr)
+
+    @contextlib.contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Notes the seconds of a block in `seconds`."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+
+    def close(self) -> None:
+        """Ends what `progress` shows."""
+        self._shown.close()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study(abc.ABC):
+    """Base class of every command that writes a run.
+
+    The fields of a subclass are its command-line options: constraints stand with their types, see `options`. Together
+    they are the `config` in run.json, and what an interrupted run must have in common with the one that resumes it.
+
+    Attributes:
+      name: of the study, in run.json and of the directory of a run.
+      command: its words on the command line, if they are others.
+      heading: of its report.
+      renamed: options that had another name in runs before: old name -> new name.
+      free: options that a resumed run may change, since each value has a directory of its own.
+    """
+
+    name: ClassVar[str]
+    command: ClassVar[str] = ""
+    heading: ClassVar[str]
+    renamed: ClassVar[Mapping[str, str]] = {}
+    free: ClassVar[frozenset[str]] = frozenset()
+
+    if TYPE_CHECKING:
+        out: Path | None
+
+    def resolved(self) -> Self:
+        """The study with every option filled in; where a protocol says what None stands for, that is done here."""
+        return self
+
+    def load(self) -> Any:
+        """What it trains on.
+
+        Raises:
+          ValueError: in one line, if that is not there.
+        """
+        return None
+
+    def check(self, data: Any) -> None:  # noqa: B027  # most studies need none
+        """Refuses, with ValueError in one line, what the constraints of the fields cannot express."""
+
+    @abc.abstractmethod
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """The labelled records."""
+
+    @classmethod
+    @abc.abstractmethod
+    def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
+        """The tables of the report by file name, from the records alone; that of the statements follows by itself."""
+
+    @classmethod
+    def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
+        """The figures of the report by file name."""
+        yield from ()
+
+    @classmethod
+    def statements(cls, run: Run) -> Iterator[Statement]:
+        """What sources claim, judged by the records."""
+        yield from ()
+
+    @classmethod
+    def summary(cls, run: Run) -> Mapping[str, Any]:
+        """The numbers of the report as plain data, by name."""
+        return {}
+
+    @classmethod
+    def opening(cls, run: Run) -> str:
+        """The result in a sentence, for the top of the report."""
+        return ""
+
+    def config(self, data: Any) -> dict[str, Any]:
+        """The options that decide the results."""
+        left_out = ("out", "data_dir", "machines")
+        options = {k: v for k, v in dataclasses.asdict(self).items() if k not in left_out}
+        return options | ({"data": data.source} if "data" in options else {})
+
+    @classmethod
+    def up_to_date(cls, run: Run) -> Run:
+        """A run read back, as this code would have written it: options that are called otherwise now are renamed."""
+        config = {cls.renamed.get(name, name): value for name, value in run.manifest["config"].items()}
+        return dataclasses.replace(run, manifest={**run.manifest, "config": config})
+
+    def words(self, out: Path) -> list[str]:
+        """The words of a command line with the same options that writes to `out`."""
+        words = (self.command or self.name).split()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "out" and value != field.default and not dataclasses.is_dataclass(value):
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{field.name.replace('_', '-')}", *map(str, [] if value is True else values)]
+        return [*words, "--out", str(out)]
+
+    def prepare(self) -> Callable[[], None]:
+        """Checks everything that can be checked before compiling; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments.study import run_directory
+        from experiments.study.startup import start
+
+        study = self.resolved()
+        check_options(study)
+        out = run_directory.choose(study.out, study.name)
+        imports.complete()
+        data = study.load()
+        study.check(data)
+        machines = getattr(study, "machines", None)
+        if machines is not None:
+            machines.check()
+        shared = {k: v for k, v in study.config(data).items() if k not in study.free}
+        run_directory.check_unfinished(out, shared)
+        writes = start(machines)
+        return lambda: study._run(
+            data, out, shared, writes, shlex.join(["python", "-m", "experiments", *self.words(out)])
+        )
+
+    def _run(self, data: Any, out: Path, shared: Mapping[str, Any], writes: bool, again: str) -> None:
+        from experiments.study import report, run_directory
+        from experiments.study.startup import importing
+
+        begin = time.perf_counter()
+        if not writes:
+            self.train(data, Work(run_directory.kept(out), out, writes=False))
+            return
+        with run_directory.unfinished(out, shared, again=again) as directory:
+            work = Work(directory, out)
+            try:
+                with importing("h5netcdf", "matplotlib.figure", "scipy.stats"):
+                    records = self.train(data, work)
+            finally:
+                work.close()
+            seconds = {"total": time.perf_counter() - begin, **work.seconds}
+            run = run_directory.write(out, records, experiment=self.name, config=self.config(data), seconds=seconds)
+        report.write(type(self), run)
+        report.show(type(self), [run])
+        print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
+
+
+def described(
+    found: xr.Dataset, variables: Mapping[str, Variable], coords: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> xr.Dataset:
+    """The records of a study: some variables of a sweep's results under the names, dims and texts of the study.
+
+    Args:
+      found: what `sweep` or `long_sweep` returned.
+      variables: to keep, by their names in the records.
+      coords: labels of the variables' own dims.
+      attributes: of the dataset.
+    """
+    import xarray as xr
+
+    kept = {}
+    for name, variable in variables.items():
+        own = found[variable.key]
+        dims = dict(zip([f"{variable.key}_dim_{i}" for i in range(len(variable.dims))], variable.dims, strict=True))
+        kept[name] = own.rename(dims).assign_attrs(description=variable.description)
+    return xr.Dataset(kept, coords=dict(coords), attrs=dict(attributes))

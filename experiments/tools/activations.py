@@ -1,0 +1,84 @@
+"""`python -m experiments activations`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from experiments.study.tables import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Activations:
+    """Print every activation of the catalogue with its properties, and draw them all.
+
+    About 5 s on 2 cores. Writes runs/activations-DATE-TIME/: gallery.png, catalogue.md, catalogue.csv, catalogue.tex.
+    Example: python -m experiments activations --out runs/catalogue
+    """
+
+    out: Path | None = None
+    """Directory to write, which must not exist (default: a new one under runs/)."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Check the directory; returns the work.
+
+        Raises:
+          ValueError: if it cannot be a new directory.
+        """
+        from experiments.study import run_directory
+
+        out = run_directory.choose(self.out, "activations")
+
+        def work() -> None:
+            import io
+
+            from paramact_jax.activations import catalogue
+            from paramact_jax.figures import gallery
+
+            table = properties()
+            image = io.BytesIO()
+            gallery([catalogue.get(name) for name in catalogue.names()]).savefig(image, format="png")
+            files = {"catalogue.md": table.markdown(), "catalogue.csv": table.csv(), "catalogue.tex": table.latex()}
+
+            def fill(directory: Path) -> None:
+                (directory / "gallery.png").write_bytes(image.getvalue())
+                for name, text in files.items():
+                    (directory / name).write_text(text, encoding="utf-8")
+
+            run_directory.write_directory(out, fill)
+            print(table.plain())
+            print(f"gallery and tables in {out}")
+
+        return work
+
+
+def properties() -> Table:
+    """The catalogue as a table, one row a record."""
+    from experiments.study.tables import Table
+    from paramact_jax.activations import catalogue
+
+    rows = []
+    for record in map(catalogue.get, catalogue.names()):
+        low, high = record.range
+        rows.append(
+            [
+                record.name,
+                f"({low:.4g}, {high:.4g})",
+                f"{record.steepest_slope:.4g}",
+                "yes" if record.zero_centred else "no",
+                ", ".join(f"{kink.slope:.4g} at {kink.at:.4g}" for kink in record.kinks),
+                record.source,
+                record.formula,
+                ", ".join(f"{name} = {start:.4g}" for name, start in record.params.items()),
+            ]
+        )
+    return Table(
+        title="Activation functions",
+        columns=["name", "range", "steepest", "centred", "slope at kinks", "source", "formula", "parameters"],
+        rows=rows,
+        note="Range, steepest slope and kinks at the start values of the parameters; centred: the range is, about 0.",
+        left=("slope at kinks", "source", "formula", "parameters"),
+    )

@@ -1,0 +1,237 @@
+"""`python -m experiments all`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import multiprocessing
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.problems.digits import Data
+
+if TYPE_CHECKING:
+    from experiments.contents import Leaf
+
+_CONFIG = "all.json"
+_FAILED = "FAILED"
+_LONG = [("bench", "xor10"), ("bench", "activations")]
+"""What computes longer than it compiles, even when small."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Done:
+    """What became of one: "done", "done before", or why it failed; and what it printed, if that was caught."""
+
+    outcome: str
+    seconds: float
+    printed: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class All:
+    """Run every experiment at its defaults, one after the other; or everything, tools too, small: --smoke.
+
+    What is done already is skipped: interrupted, it goes on where it was when the same command is given the same --out.
+    One that fails does not stop the others; it is said at the end, with exit status 1. About 100 minutes on 2 cores, 4
+    with --smoke. Writes runs/all-DATE-TIME/: the directory of each experiment, under its own name.
+    Example: python -m experiments all --data-dir ~/data/mnist --out runs/all
+    """
+
+    smoke: bool = False
+    """Only show that everything runs, on a CPU side by side: few trials, few iterations, images that need no files."""
+    data: Data = "auto"
+    """Where MNIST comes from, see `mnist`."""
+    data_dir: Path | None = None
+    """Directory of the four original files (default: PARAMACT_DATA in the environment)."""
+    out: Path | None = None
+    """Directory to write: a new one, or that of an earlier call (default: a new one under runs/)."""
+
+    def prepare(self) -> Callable[[], int]:
+        """Check the directory and the data; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        from experiments.problems.digits import load
+
+        if self.smoke and (self.data != "auto" or self.data_dir is not None):
+            raise ValueError("--smoke: expected no --data and no --data-dir with it; leave them out")
+        config = {"smoke": self.smoke, "data": self.data}
+        out = _directory(self.out, config)
+        if not self.smoke:
+            load(self.data, self.data_dir)  # said now, not after an hour
+        return lambda: _run(self, config, out)
+
+    def arguments(self, leaf: Leaf, out: Path) -> list[str]:
+        """The command line of one of them.
+
+        Args:
+          leaf: what to run.
+          out: the directory of all.
+        """
+        target = out / "-".join(leaf.path)
+        if leaf.smoke is not None and self.smoke:
+            runs = sorted(str(path.parent) for path in out.glob("*/run.json"))[:2]
+            options = [
+                path for word in leaf.smoke.split() for path in (runs if word == "RUNS" else [_put(word, target)])
+            ]
+        else:
+            fields = {field.name for field in dataclasses.fields(leaf.command)}  # type: ignore[arg-type]  # a dataclass
+            options = ["--out", str(target)]
+            if "data" in fields:
+                options += ["--data", self.data]
+            if "data_dir" in fields and self.data_dir is not None:
+                options += ["--data-dir", str(self.data_dir)]
+        return [*leaf.path, *options]
+
+
+def chosen(smoke: bool) -> list[Leaf]:
+    """What `all` runs: the experiments, or everything that has options to make it small."""
+    from experiments.contents import CONTENTS, TOOLS, leaves
+
+    return [
+        leaf
+        for title, chapter in CONTENTS.items()
+        for entry in chapter
+        for leaf in leaves(entry)
+        if (leaf.smoke is not None if smoke else title != TOOLS)
+    ]
+
+
+def _put(word: str, target: Path) -> str:
+    return str(target) + word.removeprefix("OUT") if word.startswith("OUT") else word
+
+
+def _directory(out: Path | None, config: dict[str, Any]) -> Path:
+    """The directory to write, which is new or that of an earlier call of the same kind."""
+    from experiments.study import run_directory
+
+    if out is None or not out.exists():
+        return run_directory.choose(out, "all")
+    try:
+        theirs = json.loads((out / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--out: expected a new directory or one of `all`, got {out} ({error})") from error
+    if theirs != config:
+        raise ValueError(f"--out: expected the options of the earlier call, {theirs}, got {config}; name another one")
+    return out
+
+
+def _run(command: All, config: dict[str, Any], out: Path) -> int:
+    from experiments.study import run_directory
+    from experiments.study.tables import Table
+
+    out.mkdir(parents=True, exist_ok=True)
+    run_directory.replace(out / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
+    todo = chosen(command.smoke)
+    try:
+        apart = command.smoke and _on_cpu()
+        done = (_side_by_side if apart else _one_after_another)(command, todo, out)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command with --out {out} goes on where it was", file=sys.stderr)
+        raise
+    rows = [(" ".join(leaf.path), f"{done[leaf].seconds:.1f}", done[leaf].outcome) for leaf in todo]
+    print(Table(f"All, in {out}", ("command", "seconds", "outcome"), rows, left=("outcome",)).plain())
+    return int(any(one.outcome.startswith(_FAILED) for one in done.values()))
+
+
+def _on_cpu() -> bool:
+    """Whether several processes can share the devices: of an accelerator the first takes all or most of the memory."""
+    import jax
+
+    from experiments.study.startup import start
+
+    start()
+    return jax.default_backend() == "cpu"
+
+
+def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
+    """Each on all devices, in this process."""
+    from experiments.study.startup import start
+
+    start()
+    done = {}
+    for i, leaf in enumerate(todo):
+        print(f"{i + 1} of {len(todo)}: {' '.join(leaf.path)}", file=sys.stderr)
+        done[leaf] = _one(command, leaf, out)
+    return done
+
+
+def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
+    """As many at once as there are cores; the tools first, since they take longest, and last what reads all runs."""
+    from experiments.contents import CONTENTS, TOOLS, leaves
+    from paramact_jax.sweeps.devices import usable_cores
+
+    tools = [leaf for entry in CONTENTS[TOOLS] for leaf in leaves(entry)]
+    last = [leaf for leaf in todo if "RUNS" in str(leaf.smoke)]
+    first = sorted((leaf for leaf in todo if leaf not in last), key=lambda leaf: leaf not in tools)
+    done = {}
+    for some in (first, last):
+        with ProcessPoolExecutor(usable_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
+            for leaf, future in [(leaf, pool.submit(_apart, command, leaf, out)) for leaf in some]:
+                begin = time.perf_counter()
+                try:
+                    done[leaf] = future.result()
+                except BrokenExecutor as error:  # a process was killed, for want of memory perhaps
+                    done[leaf] = _Done(f"{_FAILED}: {error}".splitlines()[0], time.perf_counter() - begin)
+                print(f"{' '.join(leaf.path)}\n\n{done[leaf].printed}", flush=True)
+    return done
+
+
+def _apart(command: All, leaf: Leaf, out: Path) -> _Done:
+    """As `_one`, in a process for several of them; compiled without optimisation where compilation takes longest."""
+    import jax
+
+    from experiments.study.startup import start
+
+    start()
+    jax.config.update("jax_disable_most_optimizations", leaf.path not in _LONG)
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
+        done = _one(command, leaf, out)
+    return dataclasses.replace(done, printed=printed.getvalue())
+
+
+def _one(command: All, leaf: Leaf, out: Path) -> _Done:
+    """Run what is left to do of one of them; its failure is its outcome."""
+    from experiments.contents import parse
+
+    begin = time.perf_counter()
+    try:
+        arguments = _left(command, leaf, out)
+        if arguments is None:
+            outcome = "done before"
+        elif status := parse(arguments).prepare()():
+            outcome = f"{_FAILED}: exit status {status}"
+        else:
+            outcome = "done"
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the others go on, whatever it was
+        traceback.print_exc()
+        outcome = f"{_FAILED}: {type(error).__name__}: {error}".splitlines()[0]
+    return _Done(outcome, time.perf_counter() - begin)
+
+
+def _left(command: All, leaf: Leaf, out: Path) -> list[str] | None:
+    """The arguments of what is left to do of one of them; None if it is done.
+
+    Raises:
+      ValueError: if what stands there is a damaged run.
+    """
+    from experiments.study import run_directory
+
+    target = out / "-".join(leaf.path)
+    if (target / run_directory.MANIFEST).exists():
+        run_directory.read(target)
+        return None if (target / "report.md").exists() else ["report", str(target)]
+    if target.exists() or target.with_suffix(".json").exists():
+        return None
+    return command.arguments(leaf, out)

@@ -5,7 +5,7 @@
 infinity; `errata` lists the formulas that the sources print wrong.
 """
 
-from paramact_jax.activations.catalogue import get, names
+from paramact_jax.activations.catalogue import get, names, register
 from paramact_jax.activations.hexpo import hexpo, hexpo_of_layer, parametric_hexpo, parametric_hexpo_of_layer
 from paramact_jax.activations.parametric import (
     parametric,
@@ -90,6 +90,7 @@ __all__ = [
     "pn_sigmoid",
     "ppns",
     "prelu",
+    "register",
     "reltanh",
     "relu",
     "relu6",

@@ -126,7 +126,7 @@ class Activation:
     def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
         from paramact_jax.activations import catalogue  # which imports this file
 
-        if self.name in catalogue.names() and catalogue.get(self.name) is self:
+        if catalogue.is_own(self):
             return catalogue.get, (self.name,)
         if self.recipe is None:
             values = (getattr(self, field.name) for field in dataclasses.fields(self) if field.init)

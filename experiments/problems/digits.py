@@ -17,7 +17,9 @@ Data = Annotated[
     tyro.conf.arg(
         help="Where the images come from. MNIST: the original files (idx) or TensorFlow Datasets (tfds); auto: the "
         "original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets. synthetic: "
-        "images that only look like it, which need no files and say nothing about MNIST."
+        "images that only look like it, which need no files and say nothing about MNIST. Or images of your own, of any "
+        "size and number of classes: a directory with four IDX files, an .npz file, or tfds:NAME; see "
+        "paramact_jax.datasets.load_images."
     ),
 ]
 DataDir = Annotated[
@@ -25,30 +27,34 @@ DataDir = Annotated[
     tyro.conf.arg(help="Directory of MNIST's four original files (default: PARAMACT_DATA in the environment)."),
 ]
 
-_SOURCES = ("auto", "idx", "tfds", "synthetic")
+_OF_MNIST = ("auto", "idx", "tfds")
 _SYNTHETIC = (2_000, 500)
 """Images to train and to test."""
 
 
 def load(data: str, data_dir: Path | None, *, flatten: bool = True) -> Digits:
-    """MNIST, or the stand-in that needs no files.
+    """MNIST, the stand-in that needs no files, or other images.
 
     Args:
-      data: "synthetic", or a source of `load_mnist`.
+      data: "synthetic", a source of `load_mnist`, or one of `load_images`.
       data_dir: the directory of the original files.
       flatten: whether an image is one axis.
 
     Raises:
       ValueError: in one line, if there is no such data, or it is damaged.
     """
-    from paramact_jax.datasets import load_mnist, synthetic_mnist
+    from paramact_jax.datasets import load_images, load_mnist, synthetic_mnist
 
-    if data not in _SOURCES:
-        raise ValueError(f"--data: expected one of {', '.join(_SOURCES)}, got {data!r}")
+    if data_dir is not None and data not in _OF_MNIST:
+        raise ValueError(f"--data-dir: expected none with --data {data}, got {data_dir}; leave one of them out")
     if data == "synthetic":
-        if data_dir is not None:
-            raise ValueError(f"--data-dir: expected none with --data synthetic, got {data_dir}; leave one of them out")
         return synthetic_mnist(*_SYNTHETIC, flatten=flatten)
+    if data not in _OF_MNIST:
+        try:
+            return load_images(data, flatten=flatten)
+        except (OSError, ValueError, ImportError) as error:
+            known = ", ".join((*_OF_MNIST, "synthetic"))
+            raise ValueError(f"--data: expected one of {known}, or images of your own: {error}") from error
     try:
         return load_mnist(data_dir, source=data, flatten=flatten)  # type: ignore[arg-type]  # one of its sources
     except (OSError, ImportError) as error:
@@ -84,12 +90,12 @@ def hold_out(digits: Digits) -> tuple[Digits, dict[str, Any]]:
 
 def source_of(digits: Digits) -> dict[str, Any]:
     """Attributes of records that say where the images come from."""
-    return {"source": digits.source, "synthetic": int(digits.synthetic)}
+    return {"source": digits.source, "synthetic": int(digits.synthetic)} | ({} if digits.mnist else {"mnist": 0})
 
 
 def is_synthetic(run: Run) -> bool:
-    """Whether the images are the stand-in, so that nothing published can be expected."""
-    return bool(run.records.attrs["synthetic"])
+    """Whether the images are not MNIST's, so that nothing published can be expected."""
+    return bool(run.records.attrs["synthetic"]) or not run.records.attrs.get("mnist", 1)
 
 
 def titled(run: Run, title: str) -> str:

@@ -12,18 +12,21 @@ from paramact_jax.datasets.mnist_files import Pixels
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Images of digits with their labels, as read-only NumPy arrays.
+    """Labelled images to train and to test with, as read-only NumPy arrays: MNIST's digits, or another set of images.
 
     Attributes:
-      train_images: float32 in [0, 1], of shape (n, 784) or (n, 28, 28).
-      train_labels: int32 from 0 to 9, of shape (n,).
+      train_images: float32, of shape (n, pixels), (n, height, width) or (n, height, width, channels); MNIST's lie
+        between 0 and 1.
+      train_labels: int32 from 0, of shape (n,).
       test_images: As `train_images`, any number.
       test_labels: As `train_labels`.
       source: Where the data came from, for records and headings.
       synthetic: True if these are not handwritten digits but a stand-in.
+      mnist: False for another set of images, whose results no paper's can be compared with.
 
     Raises:
-      ValueError: An array has another type or shape, or a label lies outside 0 to 9.
+      ValueError: An array has another type or shape, images to train and to test differ in shape, or a label is
+        negative.
     """
 
     train_images: NDArray[np.float32]
@@ -32,43 +35,54 @@ class Digits:
     test_labels: NDArray[np.int32]
     source: str
     synthetic: bool
+    mnist: bool = True
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
-            if images.dtype != np.float32 or images.shape[1:] not in ((784,), (28, 28)):
+            if images.dtype != np.float32 or not 2 <= images.ndim <= 4:
                 raise ValueError(
-                    f"expected {split}_images as float32 of shape (n, 784) or (n, 28, 28), got {images.dtype} of shape "
-                    f"{images.shape}; convert or reshape them"
+                    f"expected {split}_images as float32 of shape (n, pixels), (n, height, width) or (n, height, "
+                    f"width, channels), got {images.dtype} of shape {images.shape}; convert or reshape them"
+                )
+            if images.shape[1:] != self.train_images.shape[1:]:
+                raise ValueError(
+                    f"expected {split}_images of the shape of train_images, {self.train_images.shape[1:]}, got "
+                    f"{images.shape[1:]}; reshape them"
                 )
             if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
                 raise ValueError(
                     f"expected {split}_labels as int32 of shape {images.shape[:1]}, one for each image, got "
                     f"{labels.dtype} of shape {labels.shape}; convert them, or cut both to one length"
                 )
-            if labels.size and not (labels.min() >= 0 and labels.max() <= 9):
+            if labels.size and labels.min() < 0:
                 raise ValueError(
-                    f"expected {split}_labels from 0 to 9, got {labels.min()} to {labels.max()}; "
-                    "number the classes from 0"
+                    f"expected {split}_labels from 0, got {labels.min()} to {labels.max()}; number the classes from 0"
                 )
             for name, array in ((f"{split}_images", images), (f"{split}_labels", labels)):
                 view = array.view()
                 view.flags.writeable = False
                 object.__setattr__(self, name, view)
 
+    @property
+    def classes(self) -> int:
+        """The number of classes: the largest label plus 1."""
+        return int(max(labels.max(initial=0) for labels in (self.train_labels, self.test_labels))) + 1
+
     def __repr__(self) -> str:
         shapes = f"{self.train_images.shape} to train, {self.test_images.shape} to test"
         return f"Digits({shapes}, {self.source})"
 
 
-def from_pixels(pixels: Pixels, *, flatten: bool, source: str, synthetic: bool) -> Digits:
+def from_pixels(pixels: Pixels, *, flatten: bool, source: str, synthetic: bool, mnist: bool = True) -> Digits:
     """Min-max scaled images: x / 255, where 0 and 255 are the smallest and largest value that a pixel can have.
 
     Args:
-      pixels: Images (n, 28, 28) and labels.
-      flatten: Give images as (n, 784), rows of the picture one after another.
+      pixels: Images (n, height, width), with channels or without, and labels.
+      flatten: Give images as (n, pixels), rows of the picture one after another.
       source: As in `Digits`.
       synthetic: As in `Digits`.
+      mnist: As in `Digits`.
     """
 
     def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,4 +96,5 @@ def from_pixels(pixels: Pixels, *, flatten: bool, source: str, synthetic: bool) 
         pixels.test_labels.astype(np.int32),
         source=source,
         synthetic=synthetic,
+        mnist=mnist,
     )

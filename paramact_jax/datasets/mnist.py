@@ -68,12 +68,13 @@ def load_mnist(
             raise FileNotFoundError(f"expected a directory with the four files of MNIST, got none; {WAYS_OUT}")
         pixels = read_files(locate(directory))
         return from_pixels(pixels, flatten=flatten, source=f"the original files in {directory}", synthetic=False)
-    pixels, place = _through_tfds(directory, _tfds_directory(tfds_dir), cache_directory() / "mnist" if cache else None)
+    pixels, place = _through_tfds(directory, tfds_directory(tfds_dir), cache_directory() / "mnist" if cache else None)
     origin = f"TensorFlow Datasets {prepared_directory(Path()).as_posix()}, {place}"
     return from_pixels(pixels, flatten=flatten, source=origin, synthetic=False)
 
 
-def _tfds_directory(chosen: str | Path | None) -> Path:
+def tfds_directory(chosen: str | Path | None) -> Path:
+    """The data directory of TFDS: the chosen one, that of TFDS_DATA_DIR, or one in our cache."""
     named = chosen or os.environ.get("TFDS_DATA_DIR")
     return Path(named).expanduser() if named else cache_directory() / "tensorflow_datasets"
 

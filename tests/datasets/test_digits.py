@@ -49,11 +49,14 @@ def test_scaling_divides_by_255_and_rounds_once():
     ("changes", "message"),
     [
         ({"train_images": np.zeros((3, 784))}, "expected train_images as float32 .* got float64"),
-        ({"test_images": np.zeros((3, 28), np.float32)}, r"expected test_images .* got float32 of shape \(3, 28\)"),
+        ({"test_images": np.zeros(3, np.float32)}, r"expected test_images .* got float32 of shape \(3,\)"),
+        (
+            {"test_images": np.zeros((3, 28), np.float32)},
+            r"expected test_images of the shape of .*\(784,\), got \(28,\)",
+        ),
         ({"test_labels": np.zeros(3, np.uint8)}, "expected test_labels as int32 .* got uint8"),
         ({"train_labels": np.zeros(2, np.int32)}, r"expected train_labels .* \(3,\), one for each image"),
-        ({"train_labels": np.array([0, 10, 1], np.int32)}, "expected train_labels from 0 to 9, got 0 to 10"),
-        ({"test_labels": np.array([0, -1, 1], np.int32)}, "expected test_labels from 0 to 9, got -1 to 1"),
+        ({"test_labels": np.array([0, -1, 1], np.int32)}, "expected test_labels from 0, got -1 to 1"),
     ],
 )
 def test_refused(changes, message):

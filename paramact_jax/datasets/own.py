@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -97,14 +96,13 @@ def _made(arrays: dict[str, NDArray[Any]], *, flatten: bool, source: str) -> Dig
             return from_pixels(Pixels(**arrays), flatten=flatten, source=source, synthetic=False, mnist=False)
         if not all(np.issubdtype(x.dtype, np.floating) for x in images):
             raise ValueError(f"expected images of bytes or of floats, got {images[0].dtype} and {images[1].dtype}")
-        floats = {f"{split}_images": x.astype(np.float32) for split, x in zip(("train", "test"), images, strict=True)}
-        found = Digits(**(arrays | floats), source=source, synthetic=False, mnist=False)
+        floats = {
+            f"{split}_images": (x.reshape(len(x), -1) if flatten else x).astype(np.float32)
+            for split, x in zip(("train", "test"), images, strict=True)
+        }
+        return Digits(**(arrays | floats), source=source, synthetic=False, mnist=False)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    if not flatten:
-        return found
-    flat = {name: x.reshape(len(x), -1) for name, x in floats.items()}
-    return dataclasses.replace(found, **flat)
 
 
 def _from_tfds(name: str, directory: Path, *, flatten: bool) -> Digits:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
+
 from experiments.study import run_directory
 from experiments.study.run_directory import Run
 from experiments.study.samples import plain
@@ -80,7 +82,8 @@ def write(study: type[Study], run: Run) -> list[Path]:
             figure.suptitle(f"{figure.get_suptitle()}{mark}")
         for suffix in FORMATS:
             image = io.BytesIO()
-            figure.savefig(image, format=suffix, metadata=None if suffix == "png" else _UNDATED[suffix])
+            with matplotlib.rc_context({"svg.hashsalt": name}):
+                figure.savefig(image, format=suffix, metadata=_UNDATED.get(suffix))
             contents[f"{name}.{suffix}"] = image.getvalue()
     parts = [f"# {study.heading}{mark}\n", *([f"{text}\n"] if (text := study.opening(run)) else [])]
     parts += [*(table.markdown() for table in tables.values()), *(f"![{name}]({name}.png)\n" for name in figures)]
@@ -91,6 +94,7 @@ def write(study: type[Study], run: Run) -> list[Path]:
 
 
 _UNDATED: Mapping[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""So that the same figure is the same file."""
 
 
 def _mark(run: Run) -> str:

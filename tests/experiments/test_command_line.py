@@ -171,7 +171,7 @@ def test_activations_prints_every_record_and_draws_them(tmp_path, capsys):
     assert set(rows) == set(catalogue.names())
     assert all(name in printed for name in rows)
     assert rows["ppns"]["parameters"] == "a = 6, b = 0"
-    assert rows["relu"]["slope at kinks"] == "0 at 0"
+    assert rows["relu"]["slope_at_kinks"] == "0 at 0"
     assert main(["activations", "--out", str(out)]) == 2
 
 

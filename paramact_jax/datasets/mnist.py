@@ -51,7 +51,7 @@ def load_mnist(
         network.
       ValueError: A file or the prepared data set is cut off, damaged, or not MNIST's; the message names it. Or
         `source` is none of the three.
-      ModuleNotFoundError: "tfds" has to prepare the data set and array_record is not installed (Windows).
+      ModuleNotFoundError: "tfds" has to read the data set and a package of the extra `data` is not installed.
       OSError: A file cannot be read, a download failed, or `tfds_dir` cannot be written.
 
     Examples:

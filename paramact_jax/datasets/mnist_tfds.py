@@ -40,6 +40,20 @@ def prepared_directory(tfds_dir: Path) -> Path:
     return tfds_dir / "mnist" / _VERSION
 
 
+def check_packages(*names: str) -> None:
+    """Refuses to go on without TFDS and packages that it needs; array_record is not built for Windows.
+
+    Raises:
+      ModuleNotFoundError: in one line, with the first that is missing.
+    """
+    for name in ("tensorflow_datasets", *names):
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(
+                f"expected the package {name}, got none; install what reads data sets, pip install "
+                f"\"paramact_jax[data]\", or use the original files (source='idx')"
+            )
+
+
 def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
     """Make TFDS's `mnist/3.0.1` in `tfds_dir`, unless it is there; about 12 s on one core.
 
@@ -54,18 +68,14 @@ def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
 
     Raises:
       FileNotFoundError: Without `pixels`, the host of the files cannot be reached (known within seconds).
-      ModuleNotFoundError: array_record is not installed.
+      ModuleNotFoundError: TFDS or array_record is not installed.
       OSError: The download failed, or `tfds_dir` cannot be written.
       ValueError: The downloaded files are not MNIST's.
     """
     target = prepared_directory(tfds_dir)
     if target.exists():
         return target
-    if importlib.util.find_spec("array_record") is None:  # there is none for Windows
-        raise ModuleNotFoundError(
-            "expected the package array_record, without which TFDS cannot write, got none; install it, or use the "
-            "original files (source='idx')"
-        )
+    check_packages("array_record")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.image_classification import mnist
 
@@ -154,6 +164,7 @@ def read_tfds(tfds_dir: Path) -> Pixels:
     Raises:
       ValueError: It is damaged, of another format than array_record, or not MNIST's; the message names the directory.
     """
+    check_packages()
     directory = prepared_directory(tfds_dir)
     remedy = "delete this directory to have it prepared anew, or choose another tfds_dir"
     try:

@@ -13,6 +13,7 @@ from paramact_jax.datasets.digits import Digits, from_pixels
 from paramact_jax.datasets.idx import read_idx
 from paramact_jax.datasets.mnist import tfds_directory
 from paramact_jax.datasets.mnist_files import Pixels, locate
+from paramact_jax.datasets.mnist_tfds import check_packages
 
 _NAMES = {
     "train_images": ("train_images", "x_train"),
@@ -106,6 +107,7 @@ def _made(arrays: dict[str, NDArray[Any]], *, flatten: bool, source: str) -> Dig
 
 
 def _from_tfds(name: str, directory: Path, *, flatten: bool) -> Digits:
+    check_packages()
     import tensorflow_datasets as tfds
     from PIL import Image
 

@@ -1,5 +1,12 @@
 """Records in, matplotlib Figures out."""
 
+import importlib.util
+
+if importlib.util.find_spec("matplotlib") is None:
+    raise ModuleNotFoundError(
+        'figures: expected the package matplotlib, got none; install it: pip install "paramact_jax[plot]"'
+    )
+
 from paramact_jax.figures.bands import BandCurve, curves_with_bands
 from paramact_jax.figures.convergence import ConvergenceCurve, convergence
 from paramact_jax.figures.counts import CountBar, count_bars

@@ -106,9 +106,13 @@ def test_neither_files_nor_network(tfds_dir, copy):
     assert not copy.exists()
 
 
-def test_no_array_record(small, monkeypatch, tfds_dir):
-    monkeypatch.setattr(mnist_tfds.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ModuleNotFoundError, match="expected the package array_record"):
+@pytest.mark.parametrize("missing", ["array_record", "tensorflow_datasets"])
+def test_a_package_of_the_extra_is_missing(small, monkeypatch, tfds_dir, missing):
+    real = mnist_tfds.importlib.util.find_spec
+    monkeypatch.setattr(mnist_tfds.importlib.util, "find_spec", lambda name: None if name == missing else real(name))
+    with pytest.raises(
+        ModuleNotFoundError, match=rf'expected the package {missing}, got none; .*"paramact_jax\[data\]"'
+    ):
         load_mnist(small, source="tfds", tfds_dir=tfds_dir)
     assert not tfds_dir.exists()
 

@@ -6,6 +6,7 @@ infinity; `errata` lists the formulas that the sources print wrong.
 """
 
 from paramact_jax.activations.catalogue import get, names, register
+from paramact_jax.activations.critical import Critical, critical_gain
 from paramact_jax.activations.hexpo import hexpo, hexpo_of_layer, parametric_hexpo, parametric_hexpo_of_layer
 from paramact_jax.activations.parametric import (
     parametric,
@@ -57,11 +58,13 @@ from paramact_jax.activations.zoo import (
 
 __all__ = [
     "Activation",
+    "Critical",
     "Kink",
     "activation",
     "arctan",
     "bent_identity",
     "celu",
+    "critical_gain",
     "elu",
     "elu_alpha",
     "gaussian",

@@ -15,11 +15,11 @@ from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
-from experiments.gradients.command import Gradients
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
 from experiments.sigmoid_faults.command import SigmoidFaults
+from experiments.studies.gradients import Gradients
 from experiments.studies.relu_family import ReluFamily
 from experiments.tools.activations import Activations
 from experiments.tools.all import All

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Protocol, Union
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
-from experiments.ablation.command import Ablation
 from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
@@ -19,6 +18,7 @@ from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
 from experiments.sigmoid_faults.command import SigmoidFaults
+from experiments.studies.ablation import Ablation
 from experiments.studies.gradients import Gradients
 from experiments.studies.relu_family import ReluFamily
 from experiments.tools.activations import Activations

@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    DISTINCT,
-    POSITIVE,
-    Activations,
-    Constraint,
-    Count,
-    Out,
-    Seeds,
-    also,
-    at_least,
-)
+from experiments.study.options import DISTINCT, POSITIVE, Activations, Constraint, Count, Out, Seeds, also, at_least
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table
 

@@ -23,8 +23,6 @@ _REPORTS = {
     "cnn": "experiments.cnn.report",
     "cnn-sharing": "experiments.cnn.sharing_report",
     "cnn-search": "experiments.cnn.search_report",
-    "ablation-xor10": "experiments.ablation.report",
-    "ablation-mnist": "experiments.ablation.report",
     "initial-scale": "experiments.initial_scale.report",
     "optimisers-xor10": "experiments.optimisers.report",
     "optimisers-mnist": "experiments.optimisers.report",

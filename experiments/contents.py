@@ -17,10 +17,10 @@ from experiments.cnn.sharing_command import CnnSharing
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
-from experiments.sigmoid_faults.command import SigmoidFaults
 from experiments.studies.ablation import Ablation
 from experiments.studies.gradients import Gradients
 from experiments.studies.relu_family import ReluFamily
+from experiments.studies.sigmoid_faults import SigmoidFaults
 from experiments.tools.activations import Activations
 from experiments.tools.all import All
 from experiments.tools.findings import Findings

@@ -26,7 +26,6 @@ _REPORTS = {
     "initial-scale": "experiments.initial_scale.report",
     "optimisers-xor10": "experiments.optimisers.report",
     "optimisers-mnist": "experiments.optimisers.report",
-    "sigmoid-faults": "experiments.sigmoid_faults.report",
 }
 """The module of each experiment that is no `Study` yet: `tables(run)`, `write(run)`, perhaps `side_by_side(runs)`."""
 

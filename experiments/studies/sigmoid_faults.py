@@ -24,10 +24,10 @@ from experiments.study.options import (
     Constraint,
     Count,
     Out,
-    also,
     at_least,
     expect_within,
 )
+from experiments.study.options import also as formerly  # an option has the name
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table
@@ -122,7 +122,7 @@ class SigmoidFaults(Study):
 
     also: Annotated[tuple[str, ...], ACTIVATION, OTHERS] = ()
     """Names of activations to look at besides the six that the statements are about; see `activations`."""
-    gains: Annotated[tuple[float, ...], POSITIVE, DISTINCT, also("--gain")] = (1.0, 2.0, 4.0, 8.0)
+    gains: Annotated[tuple[float, ...], POSITIVE, DISTINCT, formerly("--gain")] = (1.0, 2.0, 4.0, 8.0)
     """Standard deviations of the initial weights times sqrt(fan_in): 1 is 1/sqrt(fan_in), 1.4142 is He's."""
     width: Count = 100
     """Nodes in every hidden layer of the random networks."""
@@ -132,9 +132,9 @@ class SigmoidFaults(Study):
     """Inputs that each random network is looked at with."""
     seeds: Annotated[int, at_least(2)] = 100
     """Random networks of each kind."""
-    xor_seeds: Annotated[int, at_least(2), also("--trials")] = 500
+    xor_seeds: Annotated[int, at_least(2), formerly("--trials")] = 500
     """Trials of XOR(10) of each activation."""
-    xor_steps: Annotated[Count, also("--iterations")] = 10_000
+    xor_steps: Annotated[Count, formerly("--iterations")] = 10_000
     """Full-batch updates of XOR(10)."""
     starts: Annotated[int, at_least(2)] = 1_000
     """Goals that two weights go to."""
@@ -142,7 +142,7 @@ class SigmoidFaults(Study):
     """Network, trial and start i have seed first_seed + i."""
     rounds: Count = 3
     """Races of the functions, and three times as many rounds of the training steps."""
-    timed_steps: Annotated[Count, also("--steps")] = 100
+    timed_steps: Annotated[Count, formerly("--steps")] = 100
     """Training steps in each of these rounds."""
     small: bool = False
     """Whether to time one function on the smallest arrays, and two networks, to see that everything runs."""

@@ -132,7 +132,7 @@ def test_verdicts_of_counts():
     conditions, effects = tables(AblationXor10, records).values()
     assert conditions.rows[0] == ["PPNS", "gain, learned", 1.0, pytest.approx((0.7225, 1), abs=1e-4), 0.744, 0]
     assert "PPNS gain, learned 1000 722.5 to 1000.0 744 0" in " ".join(conditions.plain().split())
-    assert [row[4] for row in conditions.rows[:8]] == [0.744, None, None, 0, 0.7, None, None, 0.628]
+    assert [row[4] for row in conditions.rows[:8]] == [0.744, None, None, None, 0.7, None, None, 0.628]
     assert len(effects.rows) == 15
 
 

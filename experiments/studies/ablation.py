@@ -266,10 +266,11 @@ class AblationMnist(_Ablation):
 
     @classmethod
     def published(cls, run: Run) -> dict[str, float]:
-        """The losses that [P] says of its networks."""
-        steps = int(run.records["test_step"][-1])
-        losses = {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps}
-        return {} if run.records.attrs["synthetic"] else losses
+        """The losses that [P] says of its networks, where the images are MNIST's."""
+        steps, attributes = int(run.records["test_step"][-1]), run.records.attrs
+        if attributes["synthetic"] or not attributes.get("mnist", 1):
+            return {}
+        return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps}
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Protocol, Union
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
-from experiments.ablation.command import Ablation
 from experiments.bench.command import Bench
 from experiments.cnn.command import Cnn
 from experiments.cnn.search_command import CnnSearch
 from experiments.cnn.sharing_command import CnnSharing
-from experiments.gradients.command import Gradients
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
-from experiments.sigmoid_faults.command import SigmoidFaults
+from experiments.studies.ablation import Ablation
+from experiments.studies.gradients import Gradients
 from experiments.studies.relu_family import ReluFamily
+from experiments.studies.sigmoid_faults import SigmoidFaults
 from experiments.tools.activations import Activations
 from experiments.tools.all import All
 from experiments.tools.findings import Findings
@@ -98,11 +98,11 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "ablation",
             Ablation,
             {
-                "xor10": "--functions ppns --trials 8 --iterations 20 --out OUT",
-                "mnist": f"{_SHORT} --functions ppns --out OUT",
+                "xor10": "--activations ppns --seeds 8 --steps 20 --out OUT",
+                "mnist": f"{_SHORT} --activations ppns --out OUT",
             },
         ),
-        Entry("gradients", Gradients, {"": "--depth 1,3 --width 8 --seeds 8 --gain 1 --out OUT"}),
+        Entry("gradients", Gradients, {"": "--depth 1,3 --width 8 --seeds 8 --gains 1 --out OUT"}),
         Entry(
             "initial-scale",
             InitialScale,
@@ -125,8 +125,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "sigmoid-faults",
             SigmoidFaults,
             {
-                "": "--gain 1 --width 8 --depth 2 --samples 8 --seeds 4 --trials 8 --iterations 20 --starts 10 "
-                "--rounds 1 --steps 5 --small --out OUT"
+                "": "--gains 1 --width 8 --depth 2 --samples 8 --seeds 4 --xor-seeds 8 --xor-steps 20 --starts 10 "
+                "--rounds 1 --timed-steps 5 --small --out OUT"
             },
         ),
         Entry(

@@ -22,10 +22,11 @@ class SweepProgress:
     Args:
       names: of all trainings, in the order of a sweep over them.
       steps: that each makes, as its option counts them.
+      unit: what `steps` counts, if they are none.
       quiet: show nothing.
     """
 
-    def __init__(self, names: Sequence[str], steps: int, *, quiet: bool = False) -> None:
+    def __init__(self, names: Sequence[str], steps: int, *, unit: str = "steps", quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Bar(
             TextColumn("{task.description:<30}"),
@@ -37,7 +38,7 @@ class SweepProgress:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._names, self._steps = names, steps
+        self._names, self._steps, self._unit = names, steps, unit
         self._trained_here = 0
         self._compiled = 0
         self._done: dict[str, int] = {}
@@ -83,7 +84,7 @@ class SweepProgress:
                 trained, seconds = len(self._through), time.perf_counter() - self._begin_training
                 left = seconds / self._trained_here * (len(self._names) - trained)
                 self._say(
-                    f"{name}: {self._steps:,} steps in {progress.seconds:.1f} s "
+                    f"{name}: {self._steps:,} {self._unit} in {progress.seconds:.1f} s "
                     f"({trained} of {len(self._names)}, about {left:.0f} s left)"
                 )
 

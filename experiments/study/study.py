@@ -60,16 +60,16 @@ class Work:
         self.seconds: dict[str, Any] = {}
         self._shown = contextlib.ExitStack()
 
-    def progress(self, names: Sequence[str], steps: int) -> SweepProgress:
+    def progress(self, names: Sequence[str], steps: int, unit: str = "steps") -> SweepProgress:
         """Shows, from now on, how far trainings of these names are, each of so many steps."""
         from experiments.study.progress import SweepProgress
 
         self.close()
-        return self._shown.enter_context(SweepProgress(names, steps, quiet=not self.writes))
+        return self._shown.enter_context(SweepProgress(names, steps, unit=unit, quiet=not self.writes))
 
-    def shown(self, names: Sequence[str], steps: int) -> dict[str, Any]:
+    def shown(self, names: Sequence[str], steps: int, unit: str = "steps") -> dict[str, Any]:
         """Options of a sweep over trainings of these names, one after the other, that show how far it is."""
-        progress = self.progress(names, steps)
+        progress = self.progress(names, steps, unit)
         return {"on_plan": progress.planned, "on_progress": progress.swept}
 
     def say(self, line: str) -> None:

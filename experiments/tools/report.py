@@ -19,17 +19,13 @@ _REPORTS = {
     "xor10": "experiments.xor10.report",
     "xor10-protocol": "experiments.xor10_protocol.report",
     "xor10-figures": "experiments.xor10_figures.report",
-    "gradients": "experiments.gradients.report",
     "mnist": "experiments.mnist.report",
     "cnn": "experiments.cnn.report",
     "cnn-sharing": "experiments.cnn.sharing_report",
     "cnn-search": "experiments.cnn.search_report",
-    "ablation-xor10": "experiments.ablation.report",
-    "ablation-mnist": "experiments.ablation.report",
     "initial-scale": "experiments.initial_scale.report",
     "optimisers-xor10": "experiments.optimisers.report",
     "optimisers-mnist": "experiments.optimisers.report",
-    "sigmoid-faults": "experiments.sigmoid_faults.report",
 }
 """The module of each experiment that is no `Study` yet: `tables(run)`, `write(run)`, perhaps `side_by_side(runs)`."""
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paramact_jax.figures.colours import COLOURS
-from paramact_jax.figures.log_axis import log_axis
+from paramact_jax.figures.colours import colour, style
+from paramact_jax.figures.layout import count_axis, log_axis, titled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def curves_with_bands(
             1.02 + 0.025 * place,  # side by side, for values can be equal
             value,
             "D",
-            color=COLOURS[i % len(COLOURS)],
+            color=colour(i),
             markersize=5,
             transform=whole.get_yaxis_transform(),
             clip_on=False,
@@ -90,8 +90,8 @@ def curves_with_bands(
         axes.set_title(f"(b) {xlabel}s up to {closeup}", loc="left", fontsize=10)
     for axes in figure.axes:
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        lines = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-        log_axis(axes, lines, room=0.3)
+        log_axis(axes, np.concatenate([np.asarray(drawn.get_ydata(), float) for drawn in axes.lines]), room=0.3)
+        count_axis(axes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     handles, labels = whole.get_legend_handles_labels()
@@ -99,15 +99,14 @@ def curves_with_bands(
         handles += whole.plot([], [], "D", color="0.4", markersize=5)
         labels.append("published, at the end")
     figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.suptitle(title)
+    titled(figure, title)
     return figure
 
 
 def _draw(axes: Axes, steps: np.ndarray, curves: Sequence[BandCurve]) -> None:
     for i, curve in enumerate(curves):
-        colour = COLOURS[i % len(COLOURS)]
         middle, low, high = (
             np.where(np.isfinite(values), values, np.nan) for values in (curve.middle, curve.low, curve.high)
         )
-        axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(steps, middle, color=colour, linewidth=1.3, label=curve.label)
+        axes.fill_between(steps, low, high, color=colour(i), alpha=0.12, linewidth=0)
+        axes.plot(steps, middle, **style(i), linewidth=1.3, label=curve.label)

@@ -1,8 +1,36 @@
-"""One list of colours for all figures."""
+"""The colours and lines of all figures: curves that differ for colour-blind readers, and in grey print."""
 
 from __future__ import annotations
 
-import matplotlib
+from typing import Any
+
 from matplotlib.colors import to_rgb
 
-COLOURS = tuple(to_rgb(colour) for colour in matplotlib.color_sequences["tab10"])
+COLOURS = tuple(
+    to_rgb(colour)
+    for colour in ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#882255")
+)
+"""Those of Okabe and Ito (2008), with grey for their black, which hides marks, and wine for their faint yellow."""
+_DASHES = ("-", "--", "-.", (0, (8, 2)), (0, (4, 1.5, 1, 1.5, 1, 1.5)))
+
+
+def colour(i: int) -> tuple[float, float, float]:
+    """The colour of the i-th curve.
+
+    Args:
+      i: from 0.
+    """
+    return COLOURS[i % len(COLOURS)]
+
+
+def style(i: int) -> dict[str, Any]:
+    """How the i-th curve is drawn, as options of `plot`: no two of 40 have both colour and dashes in common.
+
+    Args:
+      i: from 0.
+
+    Examples:
+      >>> style(0)["linestyle"], style(1)["linestyle"], style(8)["color"] == style(0)["color"]
+      ('-', '--', True)
+    """
+    return {"color": colour(i), "linestyle": _DASHES[i % len(_DASHES)]}

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import colour, style
+from paramact_jax.figures.layout import count_axis
 from paramact_jax.statistics import wilson_interval
 
 
@@ -50,11 +51,10 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
         counts = np.searchsorted(reached, at, side="right")
         bounds = {int(count): wilson_interval(int(count), trials) for count in np.unique(counts)}
         low, high = np.array([bounds[int(count)] for count in counts]).T
-        colour = COLOURS[i % len(COLOURS)]
-        axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(at, counts / trials, color=colour, label=f"{curve.label}  {counts[-1] / trials:.1%}")
+        axes.fill_between(at, low, high, color=colour(i), alpha=0.2, linewidth=0)
+        axes.plot(at, counts / trials, **style(i), label=f"{curve.label}  {counts[-1] / trials:.1%}")
         if curve.published is not None:
-            axes.plot(iterations, curve.published, "D", color=colour, markersize=6, clip_on=False, zorder=5)
+            axes.plot(iterations, curve.published, "D", color=colour(i), markersize=6, clip_on=False, zorder=5)
     if any(curve.published is not None for curve in curves):
         axes.plot([], [], "D", color="0.4", label="published, at the end")
     axes.set(
@@ -64,9 +64,10 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
         ylim=(0, 1),
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    count_axis(axes)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9")
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside right center", frameon=False)
     return figure
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import colour
+from paramact_jax.figures.layout import titled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +45,10 @@ def count_bars(bars: Sequence[CountBar], *, ylabel: str, title: str = "") -> Fig
     figure = Figure(figsize=(max(4.0, 1.15 * len(bars) + 0.8), 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     for i, bar in enumerate(bars):
-        axes.bar(i, bar.mean, 0.7, color=COLOURS[i % len(COLOURS)], alpha=0.55)
+        axes.bar(i, bar.mean, 0.7, color=colour(i), alpha=0.55)
         axes.errorbar(i, bar.mean, bar.deviation, color="0.2", capsize=4, linewidth=1.2)
         if bar.published is not None:
-            axes.plot(
-                i + 0.22, bar.published, "D", color=COLOURS[i % len(COLOURS)], markeredgecolor="black", clip_on=False
-            )
+            axes.plot(i + 0.22, bar.published, "D", color=colour(i), markeredgecolor="black", clip_on=False)
         axes.annotate(
             f"{bar.mean:,.0f}",
             (i, max(bar.mean, bar.published or 0)),
@@ -68,5 +67,5 @@ def count_bars(bars: Sequence[CountBar], *, ylabel: str, title: str = "") -> Fig
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    titled(figure, title)
     return figure

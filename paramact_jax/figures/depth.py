@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import colour, style
+from paramact_jax.figures.layout import count_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ def gradient_against_depth(
     xlabel: str = "hidden layers",
     ylabel: str = r"$\log_{10}\,\|\partial L/\partial y^{(1)}\|$",
 ) -> Figure:
-    """One panel per title: measured solid with its band shaded, predicted dotted.
+    """One panel per title: measured with its band shaded, predicted dotted.
 
     Args:
       depths: numbers of hidden layers, or of the layers.
@@ -53,18 +54,18 @@ def gradient_against_depth(
     all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
         for i, curve in enumerate(curves):
-            colour = COLOURS[i % len(COLOURS)]
-            axes.fill_between(depths, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
-            axes.plot(depths, curve.measured, color=colour, label=curve.label, linewidth=1.3)
+            axes.fill_between(depths, curve.low, curve.high, color=colour(i), alpha=0.25, linewidth=0)
+            axes.plot(depths, curve.measured, **style(i), label=curve.label, linewidth=1.3)
             if curve.predicted is not None:
                 axes.plot(depths, curve.predicted, color="black", linestyle=":", linewidth=1, zorder=4)
         axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
         axes.set(xlabel=xlabel, title=title)
+        count_axis(axes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.93")
     all_axes[0].set_ylabel(ylabel)
     if any(curve.predicted is not None for curves in panels.values() for curve in curves):
         all_axes[0].plot([], [], color="black", linestyle=":", linewidth=1, label="mean field")
     handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
     return figure

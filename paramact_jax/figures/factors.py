@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import colour
 
 _COLUMNS = 4
 
@@ -56,25 +56,25 @@ def factor_panels(iterations: np.ndarray, networks: Sequence[FactorHistory], *, 
         m = "out" if i == hidden - 1 else str(i + 2)
         before = str(i + 1)
         slope_axes, linear_axes = panels[2 * i], panels[2 * i + 1]
-        for colour, network in zip(COLOURS, networks, strict=False):
-            _lines(slope_axes, at, network.slopes[i][shown], colour)
+        for k, network in enumerate(networks):
+            _lines(slope_axes, at, network.slopes[i][shown], colour(k))
             if network.slopes[i].shape[-1] > 1:
-                slope_axes.plot(at, np.zeros(len(at)), color=colour, linewidth=0.8)
-            _lines(linear_axes, at, network.linear[i][shown], colour)
+                slope_axes.plot(at, np.zeros(len(at)), color=colour(k), linewidth=0.8)
+            _lines(linear_axes, at, network.linear[i][shown], colour(k))
         _title(slope_axes, 2 * i, rf"$\partial z^{{({m})}}/\partial y^{{({before})}}$")
         _title(linear_axes, 2 * i + 1, rf"$\partial y^{{({m})}}/\partial z^{{({m})}}$")
     for axes in panels[2 * hidden :]:
         axes.set_axis_off()
     for axes in panels[2 * hidden - _COLUMNS : 2 * hidden]:
         axes.set_xlabel("iteration", fontsize=8)
-    for colour, network in zip(COLOURS, networks, strict=False):
-        panels[0].plot([], [], color=colour, label=network.label)
+    for k, network in enumerate(networks):
+        panels[0].plot([], [], color=colour(k), label=network.label)
     figure.legend(loc="outside upper right", ncols=len(networks), frameon=False)
     return figure
 
 
-def _lines(axes: Axes, at: np.ndarray, values: np.ndarray, colour: tuple[float, float, float]) -> None:
-    axes.plot(at, values.reshape(len(values), -1), color=colour, linewidth=0.8, alpha=0.8)
+def _lines(axes: Axes, at: np.ndarray, values: np.ndarray, own: tuple[float, float, float]) -> None:
+    axes.plot(at, values.reshape(len(values), -1), color=own, linewidth=0.8, alpha=0.8)
 
 
 def _title(axes: Axes, panel: int, text: str) -> None:

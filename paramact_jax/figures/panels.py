@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from paramact_jax.figures.bands import BandCurve
-from paramact_jax.figures.colours import COLOURS
-from paramact_jax.figures.log_axis import log_axis
+from paramact_jax.figures.colours import colour, style
+from paramact_jax.figures.layout import count_axis, log_axis, titled
 
 
 def curves_in_panels(
@@ -26,8 +26,8 @@ def curves_in_panels(
 
     Args:
       steps: of every value, in rising order.
-      panels: curves by title of their panel; equal labels have equal colours throughout. Nothing is drawn where a
-        value is not finite; a diamond at the right edge marks what is published.
+      panels: curves by title of their panel; equal labels have equal colours and lines throughout. Nothing is drawn
+        where a value is not finite; a diamond at the right edge marks what is published.
       xlabel: of what is counted.
       ylabel: of the values.
       title: over the whole figure.
@@ -43,7 +43,6 @@ def curves_in_panels(
             if any(len(values) != len(steps) for values in (curve.middle, curve.low, curve.high)):
                 raise ValueError(f"{curve.label}: expected {len(steps)} values in curve and band, one for each step")
     labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
-    colour_of = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(max(4.2 * columns + 1.8, 8.5), max(3.0 * rows, 3.8) + 0.8), dpi=150, layout="constrained")
@@ -55,12 +54,12 @@ def curves_in_panels(
             middle, low, high = (
                 np.where(np.isfinite(values), values, np.nan) for values in (curve.middle, curve.low, curve.high)
             )
-            colour = colour_of[curve.label]
-            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            (handles[curve.label],) = axes.plot(steps, middle, color=colour, linewidth=1.3)
+            k = labels.index(curve.label)
+            axes.fill_between(steps, low, high, color=colour(k), alpha=0.15, linewidth=0)
+            (handles[curve.label],) = axes.plot(steps, middle, **style(k), linewidth=1.3)
             drawn.append(middle)
             if curve.published is not None:
-                axes.plot(steps[-1], curve.published, "D", color=colour, markersize=5, clip_on=False, zorder=5)
+                axes.plot(steps[-1], curve.published, "D", color=colour(k), markersize=5, clip_on=False, zorder=5)
                 drawn.append(np.array([curve.published]))
         axes.set_title(f"({chr(ord('a') + i)}) {name}", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
@@ -73,7 +72,7 @@ def curves_in_panels(
         all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     else:
         log_axis(all_axes[0], values, room=0.2)
-    all_axes[0].xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    count_axis(all_axes[0])
     if len(steps) > 1:
         all_axes[0].set_xlim(steps[0], steps[-1])
     for axes in all_axes[len(panels) :]:
@@ -82,8 +81,8 @@ def curves_in_panels(
         axes.tick_params(labelbottom=True)
     if any(curve.published is not None for curves in panels.values() for curve in curves):
         (handles["published"],) = all_axes[0].plot([], [], "D", color="0.4", markersize=5)
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
     figure.supxlabel(xlabel, fontsize=10)
     figure.supylabel(ylabel, fontsize=10)
-    figure.suptitle(title)
+    titled(figure, title)
     return figure

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import style
+from paramact_jax.figures.layout import titled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +51,15 @@ def paths_in_the_plane(
     handles = {}
     for i, (axes, panel) in enumerate(zip(all_axes, panels, strict=True)):
         for label, path in panel.paths.items():
-            colour = COLOURS[labels.index(label) % len(COLOURS)]
-            (handles[label],) = axes.plot(*path.T, ".-", color=colour, linewidth=0.9, markersize=3)
+            (handles[label],) = axes.plot(
+                *path.T, **style(labels.index(label)), marker=".", linewidth=0.9, markersize=3
+            )
         (handles["goal"],) = axes.plot(*goal, "*", color="black", markersize=11, zorder=5, linestyle="")
         axes.set(xlabel=names[0], aspect="equal")
         axes.set_title(f"({chr(ord('a') + i)}) {panel.title}", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.93")
     all_axes[0].set_ylabel(names[1])
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-    figure.suptitle(title)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
+    titled(figure, title)
     return figure

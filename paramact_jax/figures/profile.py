@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import style
+from paramact_jax.figures.layout import titled
 from paramact_jax.gradients import Attribution, Kind
 from paramact_jax.gradients.flow import Point
 
@@ -78,7 +80,7 @@ def gradient_profile(
     lines = [
         line
         for i, (label, own) in enumerate(by_label.items())
-        for line in _curve(curves, own, COLOURS[i % len(COLOURS)] if several else "black", label if several else "")
+        for line in _curve(curves, own, style(i) if several else {"color": "black"}, label if several else "")
     ]
     _legend(curves, [*lines, *_marks(by_label.values())])
     curves.set_ylabel(ylabel or r"$\log_{10}$ of the gradient's norm")
@@ -97,7 +99,7 @@ def gradient_profile(
         axes.set_axisbelow(True)
     _name_points(panels[-1], first.points)
     figure.align_ylabels(panels)
-    figure.suptitle(title)
+    titled(figure, title)
     return figure
 
 
@@ -158,8 +160,9 @@ def _legend(axes: Axes, handles: Iterable[Artist]) -> None:
         )
 
 
-def _curve(axes: Axes, found: Attribution, colour: str | tuple[float, float, float], label: str) -> Iterator[Artist]:
+def _curve(axes: Axes, found: Attribution, look: Mapping[str, Any], label: str) -> Iterator[Artist]:
     """Draws one curve, and yields what stands for it in the legend."""
+    colour = look["color"]
     values = _log_norms(found)
     on_all = np.array([point.on_all_paths for point in found.points])
     at = np.arange(len(found.points))
@@ -168,10 +171,10 @@ def _curve(axes: Axes, found: Attribution, colour: str | tuple[float, float, flo
     if many:
         axes.fill_between(at[on_all], low[on_all], high[on_all], color=colour, alpha=0.2, linewidth=0)
     size = 3.0 if len(at) <= 2 * _LABELS else 1.5
-    (line,) = axes.plot(at[on_all], middle[on_all], color=colour, linewidth=1.4, marker="o", markersize=size)
+    (drawn,) = axes.plot(at[on_all], middle[on_all], **look, linewidth=1.4, marker="o", markersize=size)
     if label:
-        line.set_label(label)
-        yield line
+        drawn.set_label(label)
+        yield drawn
     for numbers in _states(found.points).values():
         axes.plot(at[numbers], middle[numbers], color=colour, linewidth=0.7, alpha=0.8)
     for marked, marker in ((np.isneginf(values), "X"), (np.isnan(values), "^")):

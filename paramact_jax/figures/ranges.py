@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import colour
+from paramact_jax.figures.layout import count_axis, titled
 
 _COLUMNS = 4
 
@@ -64,20 +65,20 @@ def range_panels(
     shown = steps <= (steps[-1] if until is None else until)
     at = steps[shown]
     for i, (axes, history) in enumerate(zip(panels, histories, strict=False)):
-        colour = COLOURS[i % len(COLOURS)]
         smallest, largest = (
             np.where(np.isfinite(values), values, np.nan)[:, shown] for values in (history.smallest, history.largest)
         )
         # fmin and fmax pass over NaN and do not warn where a step has nothing else
         low, high = np.fmin.reduce(smallest, axis=0), np.fmax.reduce(largest, axis=0)
-        axes.fill_between(at, low, high, color=colour, alpha=0.4, linewidth=0)
+        axes.fill_between(at, low, high, color=colour(i), alpha=0.4, linewidth=0)
         for values in (smallest[0], largest[0]):
-            axes.plot(at, values, color=[0.6 * part for part in colour], linewidth=0.3)
+            axes.plot(at, values, color=[0.6 * part for part in colour(i)], linewidth=0.3)
         axes.set_title(f"({chr(ord('a') + i)}) {history.label}", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.93")
     if len(at) > 1:
         panels[0].set_xlim(at[0], at[-1])
+    count_axis(panels[0])
     if reach is not None:
         panels[0].set_ylim(-reach, reach)
     for axes in panels[len(histories) :]:
@@ -86,5 +87,5 @@ def range_panels(
         axes.tick_params(labelbottom=True)
     figure.supxlabel(xlabel, fontsize=10)
     figure.supylabel(ylabel, fontsize=10)
-    figure.suptitle(title)
+    titled(figure, title)
     return figure

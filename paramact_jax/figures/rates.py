@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paramact_jax.figures.bands import BandCurve
-from paramact_jax.figures.colours import COLOURS
-from paramact_jax.figures.log_axis import log_axis
+from paramact_jax.figures.colours import colour, style
+from paramact_jax.figures.layout import log_axis, titled
 
 
 def curves_over_rates(
@@ -19,8 +19,8 @@ def curves_over_rates(
 
     Args:
       rates: of every value, > 0, in rising order.
-      panels: curves by title of their panel; equal labels have equal colours throughout. Nothing is drawn where a
-        value is not finite.
+      panels: curves by title of their panel; equal labels have equal colours and lines throughout. Nothing is drawn
+        where a value is not finite.
       ylabel: of the values.
       title: over the whole figure.
       log: whether the values, > 0, are drawn on a logarithmic scale, as losses are.
@@ -35,7 +35,6 @@ def curves_over_rates(
             if any(len(values) != len(rates) for values in (curve.middle, curve.low, curve.high)):
                 raise ValueError(f"{curve.label}: expected {len(rates)} values in curve and band, one for each rate")
     labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
-    colour_of = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
     figure = Figure(figsize=(3.9 * len(panels) + 1.6, 4.0), dpi=150, layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     handles = {}
@@ -44,15 +43,15 @@ def curves_over_rates(
             middle, low, high = (
                 np.where(np.isfinite(values), values, np.nan) for values in (curve.middle, curve.low, curve.high)
             )
-            colour = colour_of[curve.label]
-            axes.fill_between(rates, low, high, color=colour, alpha=0.12, linewidth=0)
-            (handles[curve.label],) = axes.plot(rates, middle, "o-", color=colour, linewidth=1.3, markersize=3.5)
+            k = labels.index(curve.label)
+            axes.fill_between(rates, low, high, color=colour(k), alpha=0.12, linewidth=0)
+            (handles[curve.label],) = axes.plot(rates, middle, **style(k), marker="o", linewidth=1.3, markersize=3.5)
         axes.set(xlabel="learning rate", xscale="log", title=name)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
     all_axes[0].set_ylabel(ylabel)
     if log:
         log_axis(all_axes[0], np.array([curve.middle for curves in panels.values() for curve in curves]), room=0.2)
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-    figure.suptitle(title)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
+    titled(figure, title)
     return figure

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from paramact_jax.figures.colours import COLOURS
+from paramact_jax.figures.colours import style
+from paramact_jax.figures.layout import count_axis
 
 
 def trajectories(
@@ -17,7 +18,7 @@ def trajectories(
 
     Args:
       iterations: of every record.
-      panels: quantity -> network -> values, as many as iterations. A network has the same colour in all panels.
+      panels: quantity -> network -> values, as many as iterations. A network has the same line in all panels.
       until: right end of the axes; by default the last iteration.
 
     Raises:
@@ -30,13 +31,14 @@ def trajectories(
     for i, (axes, (quantity, curves)) in enumerate(
         zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True)
     ):
-        for colour, (label, values) in zip(COLOURS, curves.items(), strict=False):
+        for k, (label, values) in enumerate(curves.items()):
             if len(values) != len(iterations):
                 raise ValueError(f"{label}: expected {len(iterations)} values of {quantity}, got {len(values)}")
-            axes.plot(iterations[shown], values[shown], color=colour, label=label, linewidth=1.2)
+            axes.plot(iterations[shown], values[shown], **style(k), label=label, linewidth=1.2)
         axes.set(xlabel="iteration", ylabel=quantity, xlim=(0, iterations[shown][-1]))
+        count_axis(axes)
         axes.set_title(f"({chr(ord('a') + i)})", loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.92")
-    figure.axes[0].legend(frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure

@@ -2,21 +2,29 @@
 
 import dataclasses
 import functools
-import json
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from experiments.__main__ import main
-from experiments.ablation import mnist, report, xor10
-from experiments.ablation.design import BASES, CONDITIONS, EFFECTS, POINTS
 from experiments.problems.digits import images_of
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
 from experiments.problems.xor10.train import settings_of
 from experiments.problems.xor10.train import train as train_xor10
-from experiments.study import run_directory
+from experiments.studies.ablation import (
+    BASES,
+    CONDITIONS,
+    EFFECTS,
+    POINTS,
+    AblationMnist,
+    AblationXor10,
+    answers,
+    mnist_training,
+    xor10_training,
+)
+from experiments.study import report, run_directory
 from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import synthetic_mnist
@@ -25,8 +33,7 @@ from paramact_jax.sweeps import long_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-BY_NAME = {condition.name: condition for condition in CONDITIONS}
-NAMES = list(BY_NAME)
+BY_NAME = dict(zip(CONDITIONS, POINTS, strict=True))
 
 
 def test_the_plain_functions_are_what_the_parametric_ones_are_made_of():
@@ -37,12 +44,7 @@ def test_the_plain_functions_are_what_the_parametric_ones_are_made_of():
 
 def test_effects_are_between_conditions_that_differ_in_what_is_asked():
     changed = {
-        effect.question: [
-            field.name
-            for field in dataclasses.fields(BY_NAME[effect.first])
-            if field.name not in ("name", "description")
-            and getattr(BY_NAME[effect.first], field.name) != getattr(BY_NAME[effect.second], field.name)
-        ]
+        effect.question: [k for k, x in BY_NAME[effect.first].items() if x != BY_NAME[effect.second][k]]
         for effect in EFFECTS
     }
     assert changed["learning, given the gain"] == ["learned"]
@@ -53,19 +55,19 @@ def test_effects_are_between_conditions_that_differ_in_what_is_asked():
 def assert_learned(found, starts, names):
     """What a and b are at the end at each point, of functions that start with these a."""
     for base, start in starts.items():
-        for i, condition in enumerate(CONDITIONS):
+        for i, point in enumerate(POINTS):
             a, b = (found[name].sel(base=base).isel(point=i).values for name in names)
-            assert np.isnan(a).all() == condition.plain
-            if not condition.plain:
-                begun = np.float32(1 if condition.unit else start)
-                assert ((a != begun) | (b != 0)).any() == condition.learned
+            assert np.isnan(a).all() == point["plain"]
+            if not point["plain"]:
+                begun = np.float32(1 if point["unit"] else start)
+                assert ((a != begun) | (b != 0)).any() == point["learned"]
                 np.testing.assert_allclose(a, begun, rtol=0.1)
 
 
 def test_what_is_learned_on_xor10():
     protocol = XOR10_PROTOCOLS["recovered"]
     found = long_sweep(
-        xor10.training,
+        xor10_training,
         range(3),
         iterations=50,
         static_axes={"base": list(BASES)},
@@ -81,7 +83,7 @@ def test_what_is_learned_on_xor10():
 def test_what_is_learned_on_mnist():
     found = long_sweep(
         functools.partial(
-            mnist.training, protocol=dataclasses.replace(MNIST_PROTOCOLS["recovered"], steps=3), images=100
+            mnist_training, protocol=dataclasses.replace(MNIST_PROTOCOLS["recovered"], steps=3), images=100
         ),
         [0],
         iterations=3,
@@ -101,20 +103,24 @@ def hand_made(converged):
     dims = ("base", "condition", "seed")
     return xr.Dataset(
         {"converged": (dims, outcome), "reached_at": (dims, np.where(outcome, 5, -1))},
-        coords={"base": list(BASES), "condition": NAMES, "seed": range(10)},
+        coords={"base": list(BASES), "condition": list(CONDITIONS), "seed": range(10)},
         attrs={"problem": "xor10", "threshold": 1e-3},
     )
 
 
-def run_of(records, tmp_path, **config):
-    config = {"protocol": "recovered", "iterations": 10_000, "threshold": 1e-3} | config
-    return Run(tmp_path, records, {"experiment": "ablation", "config": config, "environment": {}, "seconds": {}})
+def tables(study, records, **config):
+    config = {"protocol": "recovered", "steps": 10_000} | config
+    return report.tables_of(study, Run(None, records, {"config": config}))
 
 
-def test_verdicts_of_counts(tmp_path):
+def by_question(values):
+    return {(answer.base, answer.effect.question): answer for answer in answers(values)}
+
+
+def test_verdicts_of_counts():
     records = hand_made([[10, 10, 0, 0], [0, 0, 0, 10], [5, 5, 5, 5]])
-    (outcome,) = report.outcomes(records)
-    found = {(answer.base, answer.effect.question): answer for answer in report.answers(outcome)}
+    (outcome,) = AblationXor10.outcomes(records).values()
+    found = by_question(outcome)
     gain = found["ppns", "initial gain alone"]
     assert gain.comparison.discordant == (10, 0)
     assert gain.comparison.p_value == pytest.approx(mcnemar_p_value(10, 0))
@@ -123,10 +129,10 @@ def test_verdicts_of_counts(tmp_path):
     assert found["parametric_tanh", "all of it"].verdict == "harms"
     assert found["parametric_relu", "all of it"].comparison.difference == 0
     assert all(answer.p_value_holm >= answer.comparison.p_value for answer in found.values())
-    conditions, effects = report.tables(run_of(records, tmp_path))
-    assert conditions.rows[0] == ["PPNS", "gain, learned", "1000", "722.5 to 1000.0", "744"]
-    assert [row[-1] for row in conditions.rows[:4]] == ["744", "", "", ""]
-    assert [row[-1] for row in conditions.rows[4:8]] == ["700", "", "", "628"]
+    conditions, effects = tables(AblationXor10, records).values()
+    assert conditions.rows[0] == ["PPNS", "gain, learned", 1.0, pytest.approx((0.7225, 1), abs=1e-4), 0.744, 0]
+    assert "PPNS gain, learned 1000 722.5 to 1000.0 744 0" in " ".join(conditions.plain().split())
+    assert [row[4] for row in conditions.rows[:8]] == [0.744, None, None, None, 0.7, None, None, 0.628]
     assert len(effects.rows) == 15
 
 
@@ -139,58 +145,57 @@ def losses(values):
     )
     return xr.Dataset(
         {"test_loss": (("base", "condition", "seed", "test_step"), found)},
-        coords={"base": list(BASES), "condition": NAMES, "seed": range(4), "test_step": steps},
+        coords={"base": list(BASES), "condition": list(CONDITIONS), "seed": range(4), "test_step": steps},
         attrs={"problem": "mnist", "synthetic": 0, "source": "by hand"},
     )
 
 
-def test_verdicts_of_losses_where_lower_is_better(tmp_path):
+def test_verdicts_of_losses_where_lower_is_better():
     records = losses([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.1]])
-    at_end, early = report.outcomes(records)
-    assert early.name == "mean test loss over steps 0 to 650"
-    for outcome in (at_end, early):
-        found = {(answer.base, answer.effect.question): answer for answer in report.answers(outcome)}
+    outcomes = AblationMnist.outcomes(records)
+    assert list(outcomes) == ["test loss after the last step", "mean test loss over steps 0 to 650"]
+    for values in outcomes.values():
+        found = by_question(values)
         assert found["ppns", "all of it"].comparison.difference == pytest.approx(-0.3, abs=0.005)
         assert found["ppns", "all of it"].verdict == "helps"
         assert found["parametric_relu", "all of it"].verdict == "not told apart"
-    assert len(report.tables(run_of(records, tmp_path))) == 4
+    assert len(tables(AblationMnist, records)) == 4
 
 
 def test_the_early_loss_is_the_area_below_the_curve():
     records = losses([[0.0] * 4] * 3)
     records["test_loss"][:] = xr.DataArray([4.0, 1.0, 1.0, 1.0, 9.0], dims="test_step")
-    _, early = report.outcomes(records)
+    _, early = AblationMnist.outcomes(records).values()
     at_650 = 1 + 8 * 50 / 400
-    np.testing.assert_allclose(early.values, (200 * 2.5 + 400 * 1 + 50 * (1 + at_650) / 2) / 650)
+    np.testing.assert_allclose(early, (200 * 2.5 + 400 * 1 + 50 * (1 + at_650) / 2) / 650)
 
 
 def test_an_early_loss_that_was_hardly_scored_is_left_out():
     records = losses([[0.1, 0.2, 0.3, 0.4]] * 3)
-    assert len(report.outcomes(records)) == 2
-    assert len(report.outcomes(records.isel(test_step=[0, 2, 3, 4]))) == 2
-    assert len(report.outcomes(records.isel(test_step=[0, 3, 4]))) == 1
-    assert len(report.outcomes(records.isel(test_step=[0, 4]))) == 1
+    assert len(AblationMnist.outcomes(records)) == 2
+    assert len(AblationMnist.outcomes(records.isel(test_step=[0, 2, 3, 4]))) == 2
+    assert len(AblationMnist.outcomes(records.isel(test_step=[0, 3, 4]))) == 1
+    assert len(AblationMnist.outcomes(records.isel(test_step=[0, 4]))) == 1
 
 
-def test_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
+def test_seeds_that_are_not_finite_are_left_out_and_counted():
     records = losses([[0.1, 0.2, 0.3, 0.4]] * 3)
     records["test_loss"][0, 0, 1, -1] = np.nan
-    (at_end, _) = report.outcomes(records)
-    pairs = {(a.base, a.effect.question): a.comparison.pairs for a in report.answers(at_end)}
-    assert pairs["ppns", "all of it"] == 3
-    assert pairs["ppns", "learning alone"] == 4
-    conditions, effects = report.tables(run_of(records, tmp_path))[:2]
-    assert "(1 not finite)" in conditions.rows[0][2]
-    assert [row[3] for row in effects.rows[:3]] == ["3", "4", "4"]
+    (at_end, _) = AblationMnist.outcomes(records).values()
+    found = by_question(at_end)
+    assert found["ppns", "all of it"].comparison.pairs == 3
+    assert found["ppns", "learning alone"].comparison.pairs == 4
+    conditions, effects = list(tables(AblationMnist, records).values())[:2]
+    assert [row[-1] for row in conditions.rows[:2]] == [1, 0]
+    assert conditions.rows[0][2] == pytest.approx(0.1, abs=0.005)
+    assert [row[3] for row in effects.rows[:3]] == [3, 4, 4]
     assert "Of 4 seeds, those not finite" in effects.note
 
 
-def test_nothing_published_beside_other_conditions(tmp_path):
+def test_nothing_published_beside_other_conditions():
     own = hand_made([[1, 1, 1, 1]] * 3)
-    conditions, _ = report.tables(run_of(own, tmp_path, protocol="literal"))
-    assert {row[-1] for row in conditions.rows} == {""}
-    conditions, _ = report.tables(run_of(own, tmp_path, iterations=50))
-    assert {row[-1] for row in conditions.rows} == {""}
+    for other in ({"protocol": "literal"}, {"steps": 50}):
+        assert {row[4] for row in tables(AblationXor10, own, **other)["conditions_1"].rows} == {None}
 
 
 @pytest.fixture(scope="module")
@@ -200,14 +205,14 @@ def small(tmp_path_factory):
     return run_directory.read(out)
 
 
-def test_the_command_writes_a_run_that_can_be_reported_again(small, capsys):
+def test_a_run_on_xor10_and_its_summary(small):
     assert dict(small.records.sizes) == {"base": 3, "condition": 4, "seed": 20}
-    assert {"report.md", "summary.json", "ppns.png", "effects_1.csv", "conditions_1.tex"} <= {
-        path.name for path in small.directory.iterdir()
-    }
-    assert len(json.loads((small.directory / "summary.json").read_text())["outcomes"]["trials that converge"]) == 15
-    assert main(["report", str(small.directory)]) == 0
-    assert "initial gain alone" in capsys.readouterr().out
+    found = report.summary(AblationXor10, small)
+    name = "trials that converge"
+    assert len(found["outcomes"][name]) == 15
+    assert found["outcomes"][name][1]["effect"]["question"] == "initial gain alone"
+    share = float(small.records["converged"].sel(base="ppns", condition="gain, learned").mean())
+    assert found["means"][name]["ppns"]["gain, learned"] == share
 
 
 def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(small):
@@ -221,20 +226,10 @@ def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(sma
     np.testing.assert_allclose(result.loss, plain, rtol=1e-3)
 
 
-def test_the_mnist_command_goes_on_where_it_was(tmp_path, interrupt, capsys):
+def test_a_run_on_mnist(tmp_path):
     out = tmp_path / "run"
-    short = ["--data", "synthetic", "--seeds", "2", "--test-every", "3", "--functions", "parametric_tanh"]
-    command = ["ablation", "mnist", *short, "--out", str(out)]
-    interrupt([*command, "--steps", "6"], "parametric_tanh: unit, learned")
-    assert not out.exists()
-    assert "goes on where it was" in capsys.readouterr().err
-    assert main([*command, "--steps", "7"]) == 2
-    assert "expected the steps of the interrupted run" in capsys.readouterr().err
-    assert main([*command, "--steps", "6"]) == 0
-    told = capsys.readouterr().err
-    assert "parametric_tanh: gain, frozen: trained before (2 of 4)" in told
-    assert "tanh: plain: 12 iterations in" in told
-    assert not (tmp_path / ".run.unfinished").exists()
+    short = ["--data", "synthetic", "--seeds", "2", "--test-every", "3", "--steps", "6"]
+    assert main(["ablation", "mnist", *short, "--functions", "parametric_tanh", "--out", str(out)]) == 0
     records = run_directory.read(out).records
     assert dict(records.sizes) == {"base": 1, "condition": 4, "seed": 2, "test_step": 3}
     assert np.isfinite(records["test_loss"]).all()

@@ -1,5 +1,7 @@
 """The depth study: its networks are ordinary ones, and its report says what the records say."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,8 @@ from flax import nnx
 from scipy import stats
 
 from experiments.__main__ import main
-from experiments.gradients import report
-from experiments.gradients.command import parse_depths
-from experiments.gradients.study import random_network
-from experiments.study import run_directory
+from experiments.studies.gradients import Gradients, curves, depths_of, random_network, table
+from experiments.study import report, run_directory
 from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.gradients import attribute, mean_field
@@ -23,7 +23,7 @@ from paramact_jax.networks import MLP
 def test_every_depth_is_the_flax_network_with_these_weights(name, x64):
     width, depth, gain = 6, 5, 1.3
     key = jax.random.key(3)
-    found = jax.jit(random_network(catalogue.get(name), width=width, depth=depth))(key, gain)
+    found = jax.jit(functools.partial(random_network, activation=name, width=width, depth=depth))(key, gain)
     input_key, out_key, layer_key = jax.random.split(key, 3)
     scale = gain / width**0.5
     x = jax.random.normal(input_key, (width,))[None]
@@ -67,22 +67,27 @@ def test_records_and_prediction(run):
     np.testing.assert_allclose(parts, run.records["log_gradient"], rtol=1e-4)
 
 
-def test_files_and_report(run, capsys):
-    assert {file.name for file in run.directory.iterdir()} == {
-        *("records.nc", "run.json", "summary.json", "report.md", "gradients.csv", "gradients.tex", "gradients.png")
-    }
-    before = {file.name: file.read_bytes() for file in run.directory.iterdir()}
-    assert main(["report", str(run.directory)]) == 0
-    assert "first of 5 hidden layers" in capsys.readouterr().out
-    assert {file.name: file.read_bytes() for file in run.directory.iterdir()} == before
-    (table,) = report.tables(run)
-    row = dict(zip(table.columns, table.rows[0], strict=True))
+def row_of(run):
+    found = table(run)
+    return dict(zip([getattr(one, "heading", one) for one in found.columns], found.rows[0], strict=True))
+
+
+def test_the_table_says_what_the_records_say(run):
+    row = row_of(run)
     values = run.records["log_gradient"].sel(activation="sigmoid", gain=1, depth=5).values.astype(float)
-    assert float(row["root mean square"]) == pytest.approx(0.5 * np.log10(np.exp(2 * values).mean()), abs=0.01)
+    assert row["root mean square"] == pytest.approx(0.5 * np.log10(np.exp(2 * values).mean()))
     interval = stats.t.interval(0.95, 39, values.mean(), stats.sem(values)) / np.log(10)
-    assert [float(end) for end in row["95 % interval"].split(" - ")] == pytest.approx(interval, abs=0.01)
-    assert float(row["linear"]) + float(row["activation"]) == pytest.approx(float(row["mean"]), abs=0.011)
+    assert row["95 % interval"] == pytest.approx(interval)
+    assert row["linear"] + row["activation"] == pytest.approx(row["mean"])
     assert row["type"] == "2"
+    assert row["a layer"] == pytest.approx(10 ** (row["mean"] / 5))
+
+
+def test_the_summary_has_a_row_for_each_activation_and_gain(run):
+    rows = report.summary(Gradients, run)["rows"]
+    assert [(row["activation"], row["gain"]) for row in rows[:2]] == [("sigmoid", 1.0), ("sigmoid", 1.4142)]
+    assert rows[0]["depths"] == [2, 3, 4, 5]
+    assert {len(row["measured"]) for row in rows} == {4}
 
 
 def fabricated(log_gradient):
@@ -99,27 +104,28 @@ def fabricated(log_gradient):
 
 
 def test_zero_and_non_finite_gradients_are_counted():
-    (row,) = report.rows(fabricated([-1.0, -1.0, -np.inf, np.nan, np.inf, -3.0]))
-    assert (row.vanished.tolist(), row.non_finite.tolist()) == ([1], [2])
+    found = curves(fabricated([-1.0, -1.0, -np.inf, np.nan, np.inf, -3.0])).squeeze()
+    assert (int(found["vanished"]), int(found["non_finite"])) == (1, 2)
     # The zero counts in the root mean square of the four that are numbers, and has no logarithm.
-    assert float(row.root_mean_square[0]) == pytest.approx(0.5 * np.log10((2 * np.exp(-2) + np.exp(-6)) / 4))
-    assert float(row.measured[0]) == pytest.approx(-5 / 3 / np.log(10))
-    assert float(row.linear[0]) == pytest.approx(0.3 * -5 / 3 / np.log(10))
+    expected = 0.5 * np.log10((2 * np.exp(-2) + np.exp(-6)) / 4)
+    assert float(found["root_mean_square"]) == pytest.approx(expected)
+    assert float(found["measured"]) == pytest.approx(-5 / 3 / np.log(10))
+    assert float(found["linear"]) == pytest.approx(0.3 * -5 / 3 / np.log(10))
 
 
 def test_nothing_finite_has_no_value():
-    (row,) = report.rows(fabricated([np.nan, np.nan, -np.inf]))
-    assert np.isnan([row.measured[0], row.low[0], row.high[0], row.root_mean_square[0]]).all()
+    found = curves(fabricated([np.nan, np.nan, -np.inf])).squeeze()
+    assert np.isnan([float(found[name]) for name in ("measured", "low", "high", "root_mean_square")]).all()
 
 
 def test_the_type_is_none_unless_the_gradient_decays_for_certain():
-    run = Run(None, fabricated([-1.0, 1.2, -1.1, 0.7]), {"config": {"first_seed": 0, "seeds": 4, "width": 8}})
-    sure = Run(None, fabricated([-1.0, -1.2, -1.1, -0.7]), run.manifest)
-    types = [dict(zip(t.columns, t.rows[0], strict=True))["type"] for r in (run, sure) for t in report.tables(r)]
-    assert types == ["none", "3"]
+    config = {"config": {"first_seed": 0, "seeds": 4, "width": 8}}
+    found = [row_of(Run(None, fabricated(x), config)) for x in ([-1.0, 1.2, -1.1, 0.7], [-1.0, -1.2, -1.1, -0.7])]
+    assert [row["type"] for row in found] == ["none", "3"]
 
 
 @pytest.mark.parametrize("text", ["", "0..3", "5..2", "a", "1..", "1,,2", "-3", "1.5"])
-def test_depths_that_are_none_are_refused(text):
-    with pytest.raises(ValueError, match=r"--depth: expected a range like 1\.\.50"):
-        parse_depths(text)
+def test_depths_that_are_none_are_refused(text, capsys):
+    assert min(depths_of(text), default=0) == 0
+    assert main(["gradients", f"--depth={text}"]) == 2
+    assert "--depth: expected a range like 1..50 or a list like 1,2,5 of depths >= 1, got" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """The study of the sigmoid's faults measures what it says, and its report says what the records say."""
 
-import json
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,10 @@ import pytest
 import xarray as xr
 
 from experiments.__main__ import main
-from experiments.sigmoid_faults import costs, networks, report, statements, zigzag
-from experiments.sigmoid_faults.command import ACTIVATIONS
-from experiments.study import run_directory
+from experiments.studies import sigmoid_faults
+from experiments.studies.sigmoid_faults import ACTIVATIONS, ARRIVED, SigmoidFaults, random_network, two_weights
+from experiments.study import report, run_directory
+from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 SIZES = {"activation": 6, "gain": 2, "seed": 6, "layer": 3, "trial": 5, "look": 2, "xor_layer": 3, "inputs": 6}
 SIZES |= {"descent": 2, "start": 7, "point": 9, "weight": 2, "function": 2, "size": 2, "pass": 2, "race": 3}
 SIZES |= {"network": 2, "round": 4}
-CONFIG = {"width": 8, "samples": 4, "iterations": 5, "first_seed": 0}
+CONFIG = {"width": 8, "samples": 4, "xor_steps": 5, "first_seed": 0}
+MACHINE = {"processor": "one", "devices": {"count": 1}, "packages": {"jax": "1"}}
 
 
 def hand_made():
@@ -54,29 +56,18 @@ def hand_made():
     return xr.Dataset(data, coords=labels)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "faults"
-    made = run_directory.write(out, hand_made(), experiment="sigmoid-faults", config=CONFIG, seconds={})
-    report.write(made)
-    return run_directory.read(out)
-
-
-def test_the_command_writes_a_run_that_can_be_reported_again(tmp_path, monkeypatch, capsys):
+def test_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("experiments.problems.xor10.train.HIDDEN_LAYERS", 2)
-    monkeypatch.setattr(costs, "SIZES", ((8, 16),))
-    monkeypatch.setattr(costs, "BASES", ("sigmoid",))
-    monkeypatch.setattr(costs, "NETWORKS", ("relu", "sigmoid"))
+    monkeypatch.setattr(sigmoid_faults, "SIZES", ((8, 16),))
     monkeypatch.setattr("experiments.bench.activations._ELEMENTS_A_RUN", 2**10)
     small = ["--gain", "1", "8", "--width", "16", "--depth", "2", "--samples", "8", "--seeds", "6", "--starts", "12"]
-    rounds = ["--rounds", "2", "--steps", "2"]
+    rounds = ["--rounds", "2", "--steps", "2", "--small"]
     out = tmp_path / "run"
     assert main(["sigmoid-faults", *small, "--trials", "4", "--iterations", "5", *rounds, "--out", str(out)]) == 0
-    assert main(["report", str(out)]) == 0
-    shown = capsys.readouterr()
-    assert "zig-zag" in shown.out
-    assert " s (4 of 4)\n" in shown.err
-    records = run_directory.read(out).records
+    assert "zig-zag" in capsys.readouterr().out
+    run = run_directory.read(out)
+    assert list(run.manifest["seconds"]) == ["total", "random networks", "XOR(10)", "ways of two weights", "costs"]
+    records = run.records
     sizes = {name: records.sizes[name] for name in ("activation", "gain", "seed", "layer", "trial", "look", "start")}
     assert sizes == {"activation": 6, "gain": 2, "seed": 6, "layer": 2, "trial": 4, "look": 2, "start": 12}
     assert records["nanoseconds"].dims == ("function", "size", "pass", "race")
@@ -90,7 +81,7 @@ def test_the_command_writes_a_run_that_can_be_reported_again(tmp_path, monkeypat
 def test_what_must_be_so_of_every_network(x64):
     key, found = jax.random.key(1), {}
     for name in ("sigmoid", "relu"):
-        network = jax.jit(networks.random_network(catalogue.get(name), width=12, depth=2, samples=6))
+        network = jax.jit(functools.partial(random_network, activation=name, width=12, depth=2, samples=6))
         found[name] = [network(key, gain) for gain in (1.0, 8.0)]
     for at_one, at_eight in found.values():
         assert (at_eight["saturated"] >= at_one["saturated"]).all()
@@ -103,79 +94,73 @@ def test_what_must_be_so_of_every_network(x64):
     np.testing.assert_allclose(found["relu"][1]["log_linear"] - found["relu"][0]["log_linear"], np.log(8), atol=1)
 
 
-def test_files_and_report(run, capsys):
-    assert {file.name for file in run.directory.iterdir()} >= {
-        *("records.nc", "run.json", "summary.json", "report.md", "statements.csv", "cost.tex"),
-        *("saturation.png", "one_sign.png", "zigzag.png"),
-    }
-    before = {file.name: file.read_bytes() for file in run.directory.iterdir()}
-    assert main(["report", str(run.directory)]) == 0
-    assert "Neurons whose weight gradients have one sign" in capsys.readouterr().out
-    assert {file.name: file.read_bytes() for file in run.directory.iterdir()} == before
-    found = json.loads((run.directory / "summary.json").read_text())["statements"]
-    assert [entry["holds"] for entry in found] == [s.holds for s in statements.check(run.records)]
+def test_tables_say_what_the_records_say():
+    records = hand_made()
+    tables = report.tables_of(SigmoidFaults, Run(None, records, {"config": CONFIG, "environment": MACHINE}))
+    found = tables["saturation"]
+    row = dict(zip([getattr(column, "heading", column) for column in found.columns], found.rows[1], strict=True))
+    at = records["saturated"].sel(activation="sigmoid", gain=8)
+    assert row["saturated"] == pytest.approx(float(at.mean()))
+    assert row["last layer"] == pytest.approx(float(at.isel(layer=-1).mean()))
+    lost = records["log_activation"].sel(activation="sigmoid", gain=8).mean() / np.log(10)
+    assert row["by the activation"] == pytest.approx(-float(lost))
+    seconds = records["step_seconds"].sel(network="sigmoid").values * 1e3
+    spread = (seconds.min(), seconds.max())
+    assert tables["step"].rows[1][1:3] == [pytest.approx(np.median(seconds)), pytest.approx(spread)]
 
 
-def test_tables_say_what_the_records_say(run):
-    tables = {table.title.split(" ")[0]: table for table in report.tables(run)}
-    row = dict(zip(tables["Saturated"].columns, tables["Saturated"].rows[1], strict=True))
-    at = run.records["saturated"].sel(activation="sigmoid", gain=8)
-    assert row["saturated"] == f"{float(at.mean()):.1%}"
-    assert row["last layer"] == f"{float(at.isel(layer=-1).mean()):.1%}"
-    lost = run.records["log_activation"].sel(activation="sigmoid", gain=8).mean() / np.log(10)
-    assert float(row["by the activation"]) == pytest.approx(-float(lost), abs=0.006)
+def verdict(records, start):
+    (found,) = [one for one in SigmoidFaults.statements(Run(None, records, {})) if one.text.startswith(start)]
+    return found.verdict
 
 
-def judged(records, start):
-    (found,) = [s for s in statements.check(records) if s.text.startswith(start)]
-    return found
+def test_verdicts_turn_with_the_records():
+    records = hand_made()
 
+    def holds(start):
+        return verdict(records, start) == "true"
 
-def test_verdicts_turn_with_the_records(run):
-    records = run.records.copy(deep=True)
     for value in (0.05, 0.95):
         records["saturated"].loc[{"activation": "sigmoid"}] = value
-        vanishes = judged(records, "Sigmoid's gradient vanishes by")
-        assert vanishes.holds == (value > 0.1)
-        assert vanishes.measured.endswith("the steepest, alone takes 0.602"), "the logarithm of 4"
-        assert judged(records, "fewer of ReLU's units").holds == (value > 0.9)
+        assert holds("Sigmoid's gradient vanishes by") == (value > 0.1)
+        assert holds("fewer of ReLU's units") == (value > 0.9)
         records["one_sign"].loc[{"activation": "sigmoid"}] = value
-        assert judged(records, "they still have when added").holds == (value > 0.5)
+        assert holds("they still have when added") == (value > 0.5)
     for factor in (0.5, 2.0):
         records["nanoseconds"].loc[{"function": "sigmoid"}] = factor * records["nanoseconds"].sel(function="relu")
-        assert judged(records, "an element costs more").holds == (factor > 1)
+        assert holds("an element costs more") == (factor > 1)
         records["step_seconds"].loc[{"network": "sigmoid"}] = factor * records["step_seconds"].sel(network="relu")
-        assert judged(records, "that is no big problem").holds == (factor < 1)
+        assert holds("that is no big problem") == (factor < 1)
     jitter = np.linspace(0, 0.1, records.sizes["trial"])
     for change in (-0.2, 0.2):
         records["xor_saturated"].loc[{"look": "before"}] = 0.5
         records["xor_saturated"].loc[{"look": "after"}] = 0.5 + change + jitter[:, None]
-        assert judged(records, "training saturates").holds == (change > 0)
+        assert holds("training saturates") == (change > 0)
     for longer in (-1.0, 1.0):
         for what in ("way_length", "way_reversals"):
             other = records[what].sel(inputs="pn_sigmoid")
             records[what].loc[{"inputs": "sigmoid"}] = other + longer * (1 + 0.1 * records["start"])
-        assert judged(records, "positive inputs make descent zig-zag, point").holds == (longer > 0)
+        assert holds("positive inputs make descent zig-zag, point") == (longer > 0)
 
 
 def test_the_way_point_by_point_is_that_of_a_plain_loop(x64):
-    inputs = [catalogue.get(name) for name in ("sigmoid", "tanh")]
+    inputs = ("sigmoid", "tanh")
     key = jax.random.key(5)
-    found = jax.jit(zigzag.two_weights(inputs, points=8, steps=300))(key)
+    found = jax.jit(functools.partial(two_weights, inputs=inputs, points=8, updates=300))(key)
     input_key, _, order_key = jax.random.split(key, 3)
     u, goal = jax.random.normal(input_key, (8, 2)), np.asarray(found["goal"])
     assert np.hypot(*goal) == pytest.approx(1)
     assert goal[0] > 0 > goal[1]
     order = np.asarray(jax.random.randint(order_key, (300,), 0, 8))
-    for i, activation in enumerate(inputs):
-        x = np.asarray(activation.fn(u))
+    for i, name in enumerate(inputs):
+        x = np.asarray(catalogue.get(name).fn(u))
         w, path = np.zeros(2), [np.zeros(2)]
         for point in order:
             w = w - x[point] * (x[point] @ (w - goal)) / (x**2).sum(axis=1).max()
             path.append(w)
         np.testing.assert_allclose(found["path"][i, 0], path, rtol=1e-9, atol=1e-12)
         path = np.array(path)
-        number = int(np.argmax(np.hypot(*(path[1:] - goal).T) <= zigzag.ARRIVED)) + 1
+        number = int(np.argmax(np.hypot(*(path[1:] - goal).T) <= ARRIVED)) + 1
         moves = np.diff(path[: number + 1], axis=0)
         assert int(found["steps"][i, 0]) == number
         assert float(found["length"][i, 0]) == pytest.approx(np.hypot(*moves.T).sum())
@@ -190,6 +175,6 @@ def test_the_way_point_by_point_is_that_of_a_plain_loop(x64):
 
 
 def test_a_descent_that_does_not_arrive_has_no_length():
-    found = jax.jit(zigzag.two_weights([catalogue.get("sigmoid")], points=8, steps=3))(jax.random.key(0))
+    found = jax.jit(functools.partial(two_weights, inputs=("sigmoid",), points=8, updates=3))(jax.random.key(0))
     assert jnp.isnan(found["length"][0, 0])
     assert jnp.isnan(found["steps"][0, 0])

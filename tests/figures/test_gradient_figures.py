@@ -54,7 +54,7 @@ def test_trajectories_draw_every_curve_up_to_the_end():
     assert loss.get_xlim() == (0, 30)
     np.testing.assert_array_equal(loss.lines[1].get_ydata(), 2 * values[:4])
     assert slope.get_ylabel() == "slope"
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["A", "B"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B"]
     with pytest.raises(ValueError, match="expected 10 values of loss, got 9"):
         trajectories(ITERATIONS, {"loss": {"A": values[1:]}})
     with pytest.raises(ValueError, match="at least one panel"):

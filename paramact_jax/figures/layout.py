@@ -1,10 +1,11 @@
-"""The vertical axis of losses."""
+"""What the figures have in common: axes of losses and of counts, the legend, the title."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 
 def log_axis(axes: Axes, curves: np.ndarray, *, room: float) -> None:
@@ -22,3 +23,22 @@ def log_axis(axes: Axes, curves: np.ndarray, *, room: float) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def count_axis(axes: Axes) -> None:
+    """Gives the horizontal axis ticks at whole numbers: there is no step 2.5.
+
+    Args:
+      axes: to change.
+    """
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+
+
+def titled(figure: Figure, title: str) -> None:
+    """Puts a title over the figure, in as many lines as its width asks for.
+
+    Args:
+      figure: to change.
+      title: what to write.
+    """
+    figure.suptitle(title, wrap=True)

@@ -1,1 +1,0 @@
-"""Is it the learning of a and b, or only the initial gain?"""

@@ -1,0 +1,450 @@
+"""Is it the learning of a and b, or only the initial gain? Neither paper asks. On XOR(10) and on MNIST.
+
+PPNS, Parametric Tanh and Parametric ReLU are trained four ways on equal seeds, see `CONDITIONS`. Result: it is the
+gain. On XOR(10) 829 of 1,000 trials of PPNS converge with a and b kept at their start values, 765 where they are
+learned as in [P], and none from a = 1. On MNIST the test loss of PPNS is 0.083 with the gain, learned or not, and 2.301
+without it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from experiments.problems.digits import Data, DataDir, images_of, load, source_of
+from experiments.study.imports import at_once
+from experiments.study.options import DISTINCT, Count, Out, Seeds, Steps, also, at_least, one_of
+from experiments.study.study import Study, Variable, Work, described
+from experiments.study.tables import Column, Table
+
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.mnist.statements import CLOSEUP, early_loss
+    from experiments.problems.mnist import protocol as mnist_protocol
+    from experiments.problems.mnist.train import classifier
+    from experiments.problems.xor10 import protocol as xor10_protocol
+    from experiments.problems.xor10 import train as xor10
+    from experiments.study.run_directory import Run
+    from experiments.study.samples import mean_and_interval, paired, plain, sample
+    from paramact_jax.activations import catalogue
+    from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
+    from paramact_jax.papers import ko2021
+    from paramact_jax.statistics import PairedComparison, holm, wilson_interval
+    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.training import Settings
+
+BASES = {"ppns": "pn_sigmoid", "parametric_tanh": "tanh", "parametric_relu": "relu"}
+"""The parametric functions, and the plain ones they are made of."""
+LABELS = {"ppns": "PPNS", "parametric_tanh": "Parametric Tanh", "parametric_relu": "Parametric ReLU"}
+LEVEL = 0.05
+
+
+CONDITIONS = {
+    "gain, learned": "a = 1.5 / steepest slope and b = 0 at the start, both learned, as in [P]",
+    "gain, frozen": "the same start values, kept",
+    "unit, learned": "a = 1, b = 0 at the start, both learned",
+    "plain": "the function without a and b",
+}
+"""What is done to a and b."""
+POINTS = [
+    {"plain": False, "learned": True, "unit": False},
+    {"plain": False, "learned": False, "unit": False},
+    {"plain": False, "learned": True, "unit": True},
+    {"plain": True, "learned": False, "unit": False},
+]
+"""The conditions as points of a sweep: whether it is the plain function, a and b are learned, and a starts at 1."""
+PUBLISHED = ("gain, learned", "plain")
+"""The conditions of [P]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """One question, asked as a difference of two conditions on the same seeds: first - second."""
+
+    question: str
+    first: str
+    second: str
+
+
+EFFECTS = (
+    Effect("all of it", "gain, learned", "plain"),
+    Effect("initial gain alone", "gain, frozen", "plain"),
+    Effect("learning alone", "unit, learned", "plain"),
+    Effect("learning, given the gain", "gain, learned", "gain, frozen"),
+    Effect("gain, given the learning", "gain, learned", "unit, learned"),
+)
+
+
+# -- what is trained ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Ablation(Study):
+    """What both problems share."""
+
+    protocol: Literal["recovered", "literal"] = "recovered"
+    """Conditions of training, see `xor10` and `mnist`."""
+    activations: Annotated[tuple[str, ...], one_of(*BASES), DISTINCT, also("--functions")] = tuple(BASES)
+    """Of the three functions, those to compare with themselves under the other conditions."""
+    seeds: Annotated[Seeds, at_least(2)] = 5
+    """Networks of each function under each condition, on the same seeds."""
+    first_seed: int = 0
+    """Network i has seed first_seed + i."""
+    steps: Steps = 10_000
+    """Steps of gradient descent."""
+    out: Out = None
+
+    def sweep(self, training: Callable[..., Training], work: Work, **options: Any) -> xr.Dataset:
+        """Trains all seeds under every condition."""
+        kinds = [(base, i) for base in self.activations for i in range(len(POINTS))]
+        names = [f"{_trained(base, POINTS[i]['plain'])}: {list(CONDITIONS)[i]}" for base, i in kinds]
+        found = long_sweep(
+            training,
+            range(self.first_seed, self.first_seed + self.seeds),
+            iterations=self.steps,
+            static_axes={"base": self.activations},
+            points=POINTS,
+            chunk=self.seeds,
+            directory=work.directory / "networks",
+            **work.shown(names, self.steps),
+            **options,
+        )
+        return found.drop_vars(POINTS[0]).rename(point="condition").assign_coords(condition=list(CONDITIONS))
+
+    @classmethod
+    @abc.abstractmethod
+    def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:
+        """What is compared, by name: a loss, or a yes, which is better than a no. Dims base, condition, seed."""
+
+    @classmethod
+    @abc.abstractmethod
+    def published(cls, run: Run) -> dict[str, float]:
+        """What [P] says of the first outcome after so many steps, by activation."""
+
+    @classmethod
+    def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
+        """For each outcome the conditions, and the effects."""
+        published = cls.published(run) if run.manifest["config"]["protocol"] == "recovered" else {}
+        for i, (name, values) in enumerate(cls.outcomes(run.records).items(), start=1):
+            yield f"conditions_{i}", conditions_table(run, name, values, published if i == 1 else {})
+            yield f"effects_{i}", effects_table(run, name, values)
+
+    @classmethod
+    def summary(cls, run: Run) -> Mapping[str, Any]:
+        """The effects as plain data, and the means over the seeds: of a yes or no, the share of trials."""
+        found = cls.outcomes(run.records)
+        levels = {
+            name: {
+                base: {condition: float(of_base.sel(condition=condition).mean()) for condition in CONDITIONS}
+                for base, of_base in zip(values["base"].values.tolist(), values.transpose("base", ...), strict=True)
+            }
+            for name, values in found.items()
+        }
+        return {"means": levels, "outcomes": {name: plain(answers(values)) for name, values in found.items()}}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AblationXor10(_Ablation):
+    """On XOR(10): the share of 1,000 trials that converge under each condition.
+
+    About a minute on 2 cores. Writes runs/ablation-xor10-DATE-TIME/: records, summary, report, tables, one figure a
+    function. Example: python -m experiments ablation xor10 --seeds 4000
+    """
+
+    name: ClassVar[str] = "ablation-xor10"
+    command: ClassVar[str] = "ablation xor10"
+    heading: ClassVar[str] = "Learning of a and b, or initial gain? XOR(10)"
+    renamed: ClassVar[Mapping[str, str]] = {"trials": "seeds", "iterations": "steps"}
+
+    seeds: Annotated[Seeds, at_least(2)] = 1_000
+    """Trials of each function under each condition, on the same seeds."""
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """All trials under every condition."""
+        protocol = xor10_protocol.PROTOCOLS[self.protocol]
+        found = self.sweep(
+            xor10_training,
+            work,
+            static_argnames="plain",
+            iterations_per_call=xor10.CHUNK,
+            settings=xor10.settings_of(protocol),
+            std={"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)},
+        )
+        variables = {
+            "final_loss": Variable("loss", "mean squared error over the 4 points after the last update"),
+            "reached_at": Variable("reached_at", "updates made when first below the threshold; -1: never"),
+        }
+        records = described(found, variables, {}, {"problem": "xor10", "threshold": protocol.threshold})
+        converged = records["final_loss"] < protocol.threshold
+        return records.assign(converged=converged.assign_attrs(description="final_loss < threshold"))
+
+    @classmethod
+    def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:
+        """Convergence."""
+        return {"trials that converge": records["converged"].astype(bool)}
+
+    @classmethod
+    def published(cls, run: Run) -> dict[str, float]:
+        """The counts of [P, Table 5]."""
+        if run.manifest["config"]["steps"] != cls.steps:
+            return {}
+        return {row.activation: row.converged / row.trials for row in ko2021.TABLE_5}
+
+    @classmethod
+    def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
+        """Of each function, by iteration: the share of trials that have converged, under the four conditions."""
+        records, steps = run.records, run.manifest["config"]["steps"]
+        reached = records["reached_at"].where(records["converged"], -1)
+        for base in records["base"].values.tolist():
+            curves = [ConvergenceCurve(name, reached.sel(base=base, condition=name).values) for name in CONDITIONS]
+            yield base, convergence(curves, iterations=steps, threshold=records.attrs["threshold"])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AblationMnist(_Ablation):
+    """On MNIST with 8 hidden layers: the test loss of 5 networks under each condition, at the end and early.
+
+    About 12 minutes on 2 cores. Writes runs/ablation-mnist-DATE-TIME/, as the other.
+    Example: python -m experiments ablation mnist --seeds 10
+    """
+
+    name: ClassVar[str] = "ablation-mnist"
+    command: ClassVar[str] = "ablation mnist"
+    heading: ClassVar[str] = "Learning of a and b, or initial gain? MNIST"
+
+    test_every: Count = 130
+    """Steps between two scores of all test images."""
+    data: Data = "auto"
+    data_dir: DataDir = None
+
+    def load(self) -> Any:
+        """The images."""
+        return load(self.data, self.data_dir)
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """All networks under every condition."""
+        protocol = dataclasses.replace(
+            mnist_protocol.PROTOCOLS[self.protocol],
+            steps=self.steps,
+            test_every=self.test_every,
+            train_every=self.steps,
+        )
+        found = self.sweep(
+            functools.partial(mnist_training, protocol=protocol, images=len(data.train_labels)),
+            work,
+            static_argnames=("plain", "unit"),
+            block=1,
+            learning_rate=protocol.learning_rate,
+            data=images_of(data),
+        )
+        loss = "mean cross-entropy over all test images after so many steps"
+        accuracy = "share of all test images whose digit has the largest output"
+        variables = {
+            "test_loss": Variable("test.loss", loss, ("test_step",)),
+            "test_accuracy": Variable("test.accuracy", accuracy, ("test_step",)),
+        }
+        steps = {"test_step": [*range(0, self.steps, self.test_every), self.steps]}
+        return described(found, variables, steps, {"problem": "mnist"} | source_of(data))
+
+    @classmethod
+    def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:
+        """The test loss at the end, and early."""
+        losses = records["test_loss"].astype(np.float64)
+        found = {"test loss after the last step": losses.isel(test_step=-1)}
+        early = early_loss(losses) if int(records["test_step"][-1]) > CLOSEUP else None
+        return found if early is None else found | {f"mean test loss over steps 0 to {CLOSEUP}": early}
+
+    @classmethod
+    def published(cls, run: Run) -> dict[str, float]:
+        """The losses that [P] says of its networks, where the images are MNIST's."""
+        steps, attributes = int(run.records["test_step"][-1]), run.records.attrs
+        if attributes["synthetic"] or not attributes.get("mnist", 1):
+            return {}
+        return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps}
+
+    @classmethod
+    def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
+        """Of each function, by step: the test loss under the four conditions."""
+        losses = run.records["test_loss"].astype(np.float64).transpose("base", "condition", "seed", "test_step")
+        steps = losses["test_step"].values
+        for base, own in zip(losses["base"].values.tolist(), losses, strict=True):
+            yield (
+                base,
+                curves_with_bands(
+                    steps,
+                    [BandCurve(name, *mean_and_interval(own.sel(condition=name).values)) for name in CONDITIONS],
+                    closeup=CLOSEUP if steps[-1] > CLOSEUP else None,
+                    ylabel="test loss",
+                    title=f"{LABELS[base]}: a and b",
+                ),
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """Is it the learning of a and b, or the initial gain? PPNS, Parametric Tanh and Parametric ReLU, four ways.
+
+    a and b learned as in [P]; kept at their start values; learned from a = 1, b = 0; the plain function.
+    """
+
+    what: (
+        Annotated[AblationXor10, tyro.conf.subcommand("xor10")]
+        | Annotated[AblationMnist, tyro.conf.subcommand("mnist")]
+    )
+
+    def prepare(self) -> Callable[[], None]:
+        """As the command it was given."""
+        return self.what.prepare()
+
+
+def xor10_training(base: str, plain: bool) -> Training:
+    """The training of one trial, see `xor10.train.training`, of a function at one of `POINTS`."""
+    record = catalogue.get(_trained(base, plain))
+    whole = xor10.training(record)
+
+    def init(key: jax.Array, unit: jax.Array, std: Any) -> Any:
+        starts = {} if plain else {"a": jnp.where(unit, 1.0, record.params["a"])}
+        return whole.init(key, std, {**record.params, **starts})
+
+    def step(state: Any, learned: jax.Array, settings: Settings) -> Any:
+        return whole.step(state, settings._replace(activation_learning_rate=learned * settings.learning_rate))
+
+    return dataclasses.replace(whole, init=init, step=step)
+
+
+def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.Protocol, images: int) -> Training:
+    """The training of one network, see `Classifier`, of a function at one of `POINTS`."""
+    started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
+    whole = classifier(_trained(base, plain), started, images)
+
+    def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
+        own = learned * learning_rate
+        return whole.step(state, iteration, data, learning_rate, learning_rate_a=own, learning_rate_b=own)
+
+    return Training(whole.init, step, whole.summarise)
+
+
+def _trained(base: str, plain: bool) -> str:
+    """The name in the catalogue of what is trained."""
+    return BASES[base] if plain else base
+
+
+# -- what the records say ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One effect on one function.
+
+    Attributes:
+      base: parametric function.
+      effect: the question.
+      comparison: of the two conditions, None if fewer than 2 seeds have finite values under both.
+      p_value_holm: with Holm's correction over all answers about the outcome.
+      verdict: "helps", "harms" or "not told apart".
+    """
+
+    base: str
+    effect: Effect
+    comparison: PairedComparison | None
+    p_value_holm: float | None
+    verdict: str
+
+
+def answers(values: xr.DataArray) -> list[Answer]:
+    """Every effect on every function; of losses, or of a yes or no."""
+    asked = [(base, effect) for base in values["base"].values.tolist() for effect in EFFECTS]
+    compared = []
+    for base, effect in asked:
+        first, second = (values.sel(base=base, condition=name).values for name in (effect.first, effect.second))
+        compared.append(paired(first, second, values["seed"].values))
+    corrected = iter(holm([found.p_value for found in compared if found is not None]))
+    result = []
+    for (base, effect), found in zip(asked, compared, strict=True):
+        p, verdict = None, "not told apart"
+        if found is not None and (p := next(corrected)) <= LEVEL:
+            verdict = "helps" if (found.difference > 0) == (values.dtype == bool) else "harms"
+        result.append(Answer(base, effect, found, p, verdict))
+    return result
+
+
+def conditions_table(run: Run, name: str, values: xr.DataArray, published: Mapping[str, float]) -> Table:
+    """The level of an outcome under each condition."""
+    counted = values.dtype == bool
+    rows: list[list[Any]] = []
+    for base in values["base"].values.tolist():
+        for condition in CONDITIONS:
+            own = values.sel(base=base, condition=condition).values
+            found = sample(own)
+            interval = wilson_interval(int(own.sum()), len(own)) if counted else found.interval()
+            theirs = published.get(_trained(base, condition == "plain")) if condition in PUBLISHED else None
+            rows.append([LABELS[base], condition, found.mean, interval, theirs, found.non_finite])
+    about = "; ".join(f"{name}: {text}" for name, text in CONDITIONS.items())
+    interval_of = "Wilson's, of the share, per 1,000" if counted else "t interval of the mean over the seeds"
+    return Table(
+        f"{name[0].upper()}{name[1:]}",
+        [
+            "function",
+            Column("a and b", left=True),
+            Column("per 1,000" if counted else "mean", _thousandths(".4g") if counted else ".4f", key="level"),
+            Column("95 % interval", _thousandths(".1f") if counted else ".4f", key="level"),
+            Column("[P]", _thousandths(".4g") if counted else ".3f", key="published"),
+            "not finite",
+        ],
+        rows,
+        f"{_conditions(run)} {about}. Interval: {interval_of}. [P]: "
+        "published, under the same conditions of training. not finite: left out.",
+    )
+
+
+def effects_table(run: Run, name: str, values: xr.DataArray) -> Table:
+    """The answers about an outcome."""
+    counted, found = values.dtype == bool, answers(values)
+    rows: list[list[Any]] = []
+    for one in found:
+        pair, asked = one.comparison, one.effect
+        cells = [0, None, None, None] if pair is None else [pair.pairs, pair.difference, pair.interval, pair.p_value]
+        what = f"{asked.first} - {asked.second}"
+        rows.append([LABELS[one.base], asked.question, what, *cells, one.p_value_holm, one.verdict])
+    seeds = values.sizes["seed"]
+    test = "bootstrap interval; McNemar's exact test" if counted else "t interval; paired t test"
+    left_out = f" Of {seeds} seeds, those not finite under one of the two are left out."
+    left_out = left_out if any(row[3] < seeds for row in rows) else ""
+    return Table(
+        f"What changes the {name}",
+        [
+            "function",
+            Column("effect of", left=True),
+            Column("difference of", left=True),
+            "seeds",
+            Column("mean", _thousandths("+.0f") if counted else "+.4f"),
+            Column("95 % interval", _thousandths(".0f") if counted else ".4f", key="mean"),
+            Column("p", ".2g"),
+            Column("p (Holm)", ".2g"),
+            "verdict",
+        ],
+        rows,
+        f"{_conditions(run)} Differences on equal seeds{', per 1,000' if counted else ''}; "
+        f"{test}, Holm's correction over the {len(rows)} rows; told apart at {LEVEL:g}.{left_out}",
+        beside=["mean"],
+    )
+
+
+def _thousandths(form: str) -> Callable[[float], str]:
+    return lambda share: format(1000 * share, form)
+
+
+def _conditions(run: Run) -> str:
+    seeds = run.records["seed"].values
+    images = f"; images: {run.records.attrs['source']}" if "source" in run.records.attrs else ""
+    return f"Protocol {run.manifest['config']['protocol']}, seeds {seeds.min()} to {seeds.max()}{images}."

@@ -124,7 +124,7 @@ class _Moments:
         return float(weights @ f**2), float(weights @ slope**2)
 
     def _values(self, function: Function, y: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True):
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):  # the caller may be traced
             own: dict[str, Any] = {name: jnp.float64(value) for name, value in self._params.items()}
             return np.asarray(function(jnp.asarray(y, jnp.float64), **own), np.float64)
 

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
+from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from paramact_jax.activations import Activation, activation, catalogue, parametric
+from paramact_jax.activations import Activation, activation, catalogue, critical_gain, parametric
 from paramact_jax.activations.record import TRACED, Function
 from paramact_jax.layers.sharing import Sharing
 from paramact_jax.layers.starts import Start, map_value
@@ -146,12 +147,17 @@ class Elementwise:
         """
         initial = dict(initial or {})
         _refuse_unknown(self.record, initial, "start values for")
-        return {
-            name: functools.partial(self._start, name, initial.get(name, value))
-            for name, value in self.record.params.items()
-        }
+        if isinstance(word := initial.get("a"), str):
+            if word != "critical":
+                raise ValueError(
+                    f"{self.record.name}: expected a number, an array, an initialiser or 'critical' as the start value "
+                    f"of a, got {word!r}"
+                )
+            initial["a"] = critical_gain(self.record).gain
+        starts: dict[str, Any] = {**self.record.params, **initial}
+        return {name: functools.partial(self._start, name, starts[name]) for name in self.record.params}
 
-    def _start(self, name: str, start: Start, key: Callable[[], jax.Array]) -> Any:
+    def _start(self, name: str, start: ArrayLike | Initializer, key: Callable[[], jax.Array]) -> Any:
         shape = self.sharing.shape
         if callable(start):
             return map_value(

@@ -50,8 +50,9 @@ class Parametric(nnx.Module):
       trainable: names of the parameters that are learned, by default all. The others are held in `FrozenParam`.
       initial: start values by parameter name, each a number, an array of the parameter's shape, or an initialiser
         (key, shape, dtype) -> array, with `nnx.with_partitioning` if you like; by default those of the record:
-        a = 1.5 / max|f'|, b = 0 [P, section 4.1]. A function whose steepest slope has no bound, or depends on a value
-        that JAX is tracing, needs one for a.
+        a = 1.5 / max|f'|, b = 0 [P, section 4.1]. "critical" for a is the gain at which the gradient of a deep network
+        with weights of deviation 1/sqrt(fan_in) keeps its size, see `activations.critical_gain`. A function whose
+        steepest slope has no bound, or depends on a value that JAX is tracing, needs a start value of a.
       dtype: dtype of the computation and the output; by default that of the input.
       param_dtype: dtype the parameters are held in.
       rngs: source of the keys for initialisers in `initial`; not needed otherwise.

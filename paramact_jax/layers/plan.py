@@ -14,14 +14,14 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from paramact_jax.activations import catalogue
+from paramact_jax.activations import catalogue, critical_gain
 from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
 from paramact_jax.activations.record import Function
 from paramact_jax.layers.rewritten import Known, Trainable
 from paramact_jax.layers.sharing import Kind
 from paramact_jax.programs.site import Site
 
-Start = Literal["unchanged", "steepest"] | Mapping[str, float]
+Start = Literal["unchanged", "steepest", "critical"] | Mapping[str, float]
 
 _STARTS = {"a": 1.0, "b": 0.0}
 
@@ -100,8 +100,10 @@ class Options:
         if unknown := set(self.learned) - set(_STARTS):
             raise ValueError(f"expected trainable to name some of a, b, got {sorted(unknown)}")
         known = isinstance(self.start, Mapping) and set(self.start) <= set(_STARTS)
-        if not known and self.start not in ("unchanged", "steepest"):
-            raise ValueError(f"expected start to be 'unchanged', 'steepest' or a dict of a and b, got {self.start!r}")
+        if not known and self.start not in ("unchanged", "steepest", "critical"):
+            raise ValueError(
+                f"expected start to be 'unchanged', 'steepest', 'critical' or a dict of a and b, got {self.start!r}"
+            )
         if isinstance(self.start, Mapping) and not all(math.isfinite(x) for x in self.start.values()):
             raise ValueError(f"expected finite start values, got {dict(self.start)}")
         if not jnp.issubdtype(self.param_dtype, jnp.floating):
@@ -117,11 +119,18 @@ class Options:
         return tuple(sorted(chosen))
 
     def starts(self, site: Site) -> tuple[dict[str, float], str]:
-        """Returns the start values of a and b, and a note where "steepest" is not possible."""
+        """Returns the start values of a and b, and a note where "steepest" or "critical" is not possible."""
         if isinstance(self.start, Mapping):
             return {**_STARTS, **self.start}, ""
         if self.start == "unchanged":
             return dict(_STARTS), ""
+        if self.start == "critical":
+            if site.function not in catalogue.names():
+                return dict(_STARTS), "a starts at 1: a critical gain is found for functions of the catalogue"
+            try:
+                return {**_STARTS, "a": critical_gain(site.function).gain}, ""
+            except ValueError as error:
+                return dict(_STARTS), f"a starts at 1: {str(error).rpartition(': ')[2]}"
         slope = site.steepest_slope()
         if slope == math.inf and site.function in catalogue.names():  # written out so that it overflows
             slope = catalogue.get(site.function).steepest_slope

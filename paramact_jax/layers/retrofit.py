@@ -87,7 +87,9 @@ def parametrise(
         where the parameters lie; a number where there is no such axis. "layer": one for all. "element": one for each
         element of all axes but the first, which is taken for the batch.
       trainable: which of "a" and "b" are learned; by default both. The other stays at its start value.
-      start: "unchanged"; "steepest": a = 1.5 / max|f'| [P, section 4.1]; or start values by name, {"a": 2.0}.
+      start: "unchanged"; "steepest": a = 1.5 / max|f'| [P, section 4.1]; "critical": the gain at which the gradient of
+        a deep network with weights of deviation 1/sqrt(fan_in) keeps its size, see `activations.critical_gain`; or
+        start values by name, {"a": 2.0}.
       also: other elementwise functions of yours that are activations.
       only: patterns as of `fnmatch`. Changed is what one of them matches: an activation's name, the name of a module
         that it lies in, or its line, as "net.py:12".

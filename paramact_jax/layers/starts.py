@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from flax.core import meta
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
-Start = ArrayLike | Initializer
+Start = ArrayLike | Initializer | Literal["critical"]
 
 _NAMES_OF_AXES = ("sharding", "sharding_names", "out_sharding")  # as versions of Flax call them
 

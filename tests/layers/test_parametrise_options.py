@@ -23,6 +23,13 @@ def test_starts():
         assert a[name] == pytest.approx(value, rel=1e-3)
     assert a["function of sin"] == 1
     assert "a starts at 1: its steepest slope depends on parameters" in str(steepest)
+    critical = retrofitted(case, start="critical")
+    a = {change.function: change.a for change in critical.changed}
+    assert a["gelu"] == pytest.approx(2, rel=1e-6)
+    assert a["elu"] == pytest.approx(1, rel=1e-6)
+    assert a["softplus"] == 1
+    assert "a starts at 1: at no gain is there a fixed point of the variance at which chi is 1" in str(critical)
+    assert "a starts at 1: a critical gain is found for functions of the catalogue" in str(critical)
     given = retrofitted(case, start={"a": 2.0, "b": 0.5})
     assert all(
         float(p["a"].mean()) == 2 and float(p["b"].mean()) == 0.5 for p in given.variables["activations"].values()
@@ -117,7 +124,7 @@ def test_the_report_names_everything():
             (jnp.tanh, jnp.ones(3)),
             {"start": "flat"},
             ValueError,
-            "expected start to be 'unchanged', 'steepest' or a dict",
+            "expected start to be 'unchanged', 'steepest', 'critical' or a dict",
         ),
         ((jnp.tanh, jnp.ones(3)), {"start": {"c": 1.0}}, ValueError, "expected start to be"),
         ((jnp.tanh, jnp.ones(3)), {"start": {"a": np.inf}}, ValueError, "expected finite start values"),

@@ -245,3 +245,16 @@ def test_both_refuse_integers_and_nnx_an_initialiser_without_keys():
         nnx.Parametric("tanh", 3)(jnp.ones(3, "int32"))
     with pytest.raises(ValueError, match="pass rngs"):
         nnx.Parametric("tanh", 3, initial={"a": jax.nn.initializers.ones})
+
+
+@pytest.mark.parametrize(("f", "a"), [("tanh", 1.0), ("relu", 2**0.5), ("ppns", 4.0), (lambda y: 2 * jnp.tanh(y), 0.5)])
+def test_a_starts_at_the_critical_gain_in_both_and_under_jit(f, a):
+    settings = {"features": 3, "initial": {"a": "critical", "b": 0.25}}
+    layer = nnx.Parametric(f, **settings)
+    np.testing.assert_allclose(layer.a[...], a, rtol=1e-6)
+    twin = linen.Parametric(f, **settings)
+    params = jax.jit(twin.init)(jax.random.key(0), jnp.zeros((2, 3)))["params"]
+    np.testing.assert_allclose(params["a"], a, rtol=1e-6)
+    assert params["b"].tolist() == layer.b[...].tolist() == [0.25] * 3
+    with pytest.raises(ValueError, match="or 'critical' as the start value of a, got 'best'"):
+        nnx.Parametric(f, 3, initial={"a": "best"})

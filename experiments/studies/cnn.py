@@ -112,12 +112,11 @@ class Cnn(Protocol, Study):
             iterations=self.steps,
             static_axes={"combination": networks},
             observe_every=self.steps,
-            chunk=self.seeds,
             block=1,
             directory=work.directory / "networks",
             data=images_of(data),
             **conditions(self),
-            **work.shown(networks, self.steps),
+            **work.shown([f"{len(networks)} networks"], self.steps),
         )
         found = found.assign_coords(iteration=["before", "after"]).rename(iteration="when")
         coords = {"train_step": [0, self.steps], "step": np.arange(self.steps), "layer": list(LAYERS)}

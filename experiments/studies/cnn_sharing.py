@@ -92,12 +92,11 @@ class CnnSharing(Conditions, Study):
             range(self.first_seed, self.first_seed + self.seeds),
             iterations=self.steps,
             static_axes={"sharing": self.sharing, "combination": self.combinations},
-            chunk=self.seeds,
             block=1,
             directory=work.directory / "networks",
             data=images_of(data),
             **conditions(self),
-            **work.shown([f"{sharing}: {name}" for sharing in self.sharing for name in self.combinations], self.steps),
+            **work.shown([f"{len(self.sharing) * len(self.combinations)} networks"], self.steps),
         )
         records = records_of(found, SCORES, self, data)
         trial = ("sharing", "combination")

@@ -127,11 +127,9 @@ class Cnn(Protocol, Study):
         for kind in ("activations", "weights"):
             records[f"parameters_of_{kind}"] = "combination", [size[kind] for size in sizes]
         dense = found["test.loss"].sel(combination=list(DENSE_ONLY)).rename(combination="dense_only")
-        description = "as test_loss, of the network without convolutions [A, Fig. 11]"
-        records["dense_only_test_loss"] = dense.rename({dense.dims[-1]: "test_step"}).assign_attrs(
-            description=description
-        )
-        return records
+        dense = dense.rename({dense.dims[-1]: "test_step"})
+        text = "as test_loss, of the network without convolutions [A, Fig. 11]"
+        return records.assign(dense_only_test_loss=dense.assign_attrs(description=text))
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:

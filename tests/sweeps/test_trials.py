@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from paramact_jax.programs.program import trace
 from paramact_jax.sweeps import BLOCK, OverTrials, compiler
 from paramact_jax.sweeps.devices import trial_mesh
-from paramact_jax.programs.program import trace
 from paramact_jax.sweeps.forms import FORMS
 from paramact_jax.sweeps.trials import together
 

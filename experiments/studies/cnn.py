@@ -294,10 +294,6 @@ def rank_correlation(ours: Any, theirs: Any, *, permutations: int = 99_999) -> R
     """Spearman's correlation of two lists, with the p value of random orders; None for fewer than 3 pairs.
 
     Pairs with a value that is not finite are left out.
-
-    Examples:
-      >>> rank_correlation([1, 2, 3, 4, 5], [10, 20, 30, 40, 50]).rho
-      1.0
     """
     pairs = np.array([ours, theirs], np.float64)
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
@@ -352,15 +348,15 @@ class Claim:
 
 def claims() -> Iterator[Claim]:
     """The statements of [A, section 4] about its combinations, and two that Table 1 shows."""
-    within, rest = "smallest test loss of the twelve, within the steps of the run", "mean test loss over all steps"
+    within, over_all = "smallest test loss of the twelve, within the steps of the run", "smallest mean over all steps"
     may_end = "undecided where a loss may have become smaller after the last step"
     others = tuple(name for name in COMBINATIONS if name != BEST)
     yield Claim("A, section 4", kong2020.CLAIM_BEST, within, "best_loss", (((BEST,), others),))
-    yield Claim("A, section 4", kong2020.CLAIM_BEST, f"smallest {rest}", "mean_loss", (((BEST,), others),))
+    yield Claim("A, section 4", f"{kong2020.CLAIM_BEST} (mean loss)", over_all, "mean_loss", (((BEST,), others),))
     others = tuple(name for name in COMBINATIONS if name != LOWEST)
     yield Claim("A, section 4", kong2020.CLAIM_LOWEST, within, "best_loss", (((LOWEST,), others),))
     latest = f"at the latest step of the twelve; {may_end}"
-    yield Claim("A, section 4", kong2020.CLAIM_LOWEST, latest, "best_iteration", ((others, (LOWEST,)),))
+    yield Claim("A, section 4", f"{kong2020.CLAIM_LOWEST} (its step)", latest, "best_iteration", ((others, (LOWEST,)),))
     quick = tuple(name for name in COMBINATIONS if "relu" in name.split("/")[0])
     slow = tuple(name for name in COMBINATIONS if name not in quick)
     yield Claim(
@@ -393,8 +389,8 @@ def _judge(claim: Claim, quantity: xr.DataArray, cap: float) -> Statement:
         low, high = (dict(zip(names, bound, strict=True)) for bound in (least, most))
         if all(max(high[x] for x in below) < min(low[x] for x in above) for below, above in claim.orders):
             return True
-        none = any(max(low[x] for x in below) >= min(high[x] for x in above) for below, above in claim.orders)
-        return False if none else None
+        fails = any(max(low[x] for x in below) >= min(high[x] for x in above) for below, above in claim.orders)
+        return False if fails else None
 
     bears_out = ""
     if attribute := QUANTITIES.get(claim.quantity):

@@ -224,12 +224,6 @@ def halving(
       The cells, best first: those that went further, then by the score of the last round that they were in. The losses
       (rounds, cells, combinations, seeds), and the scores (rounds, cells): means of the losses, infinite where one is
       not finite. Both are NaN for a cell that was not in a round.
-
-    Examples:
-      >>> loss = {0: 0.3, 1: 0.1, 2: 0.2}
-      >>> order, _, scores = halving(3, [10, 20], 2, lambda cells, n: np.array([[[loss[i]]] for i in cells]))
-      >>> order.tolist(), scores.tolist()
-      ([1, 2, 0], [[0.3, 0.1, 0.2], [nan, 0.1, 0.2]])
     """
     left = np.arange(cells)
     losses, scores = [], np.full((len(rounds), cells), np.nan)

@@ -11,13 +11,13 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from experiments.bench.command import Bench
-from experiments.cnn.command import Cnn
-from experiments.cnn.search_command import CnnSearch
-from experiments.cnn.sharing_command import CnnSharing
 from experiments.initial_scale.command import InitialScale
 from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
 from experiments.studies.ablation import Ablation
+from experiments.studies.cnn import Cnn
+from experiments.studies.cnn_search import CnnSearch
+from experiments.studies.cnn_sharing import CnnSharing
 from experiments.studies.gradients import Gradients
 from experiments.studies.relu_family import ReluFamily
 from experiments.studies.sigmoid_faults import SigmoidFaults
@@ -74,8 +74,8 @@ class Leaf:
 
 _IMAGES = "--data synthetic"
 _SHORT = f"{_IMAGES} --steps 4 --seeds 2 --test-every 2"
-_CNN = f"{_IMAGES} --training-images 60 --batch-size 20"
-_SHORT_CNN = f"{_CNN} --trials 2 --iterations 4 --test-every 2"
+_CNN = f"{_IMAGES} --training-images 60 --batch 20"
+_SHORT_CNN = f"{_CNN} --seeds 2 --steps 4 --test-every 2"
 
 CONTENTS: Mapping[str, Sequence[Entry]] = {
     "Reproduce [P], Ko & Ko 2021": (
@@ -86,7 +86,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
     ),
     "Reproduce [A], Kong, Ko & Ko 2020": (
         Entry("cnn", Cnn, {"": f"{_SHORT_CNN} --combinations relu/parametric_sigmoid --out OUT"}),
-        Entry("cnn-search", CnnSearch, {"": f"{_CNN} --iterations 1 --combinations relu/relu --out OUT"}),
+        Entry("cnn-search", CnnSearch, {"": f"{_CNN} --steps 1 --combinations relu/relu --out OUT"}),
         Entry(
             "cnn-sharing",
             CnnSharing,

@@ -19,11 +19,11 @@ from jax import lax
 from experiments.bench.contest import CHECKED, Contestant, race
 from experiments.bench.lineup import without_pytorch
 from experiments.bench.machine import machine_and_versions
-from experiments.problems.cnn.images import Images
-from experiments.problems.cnn.networks import started
-from experiments.problems.cnn.protocol import Combination, Protocol
-from experiments.problems.cnn.train import classifier, conditions, training
+from experiments.problems.cnn.protocol import Protocol
+from experiments.problems.cnn.train import classifier, conditions
+from experiments.problems.digits import images_of
 from experiments.study.tables import Table
+from paramact_jax.datasets import Digits
 from paramact_jax.networks import Params
 from paramact_jax.sweeps import OverTrials, trial_key
 from paramact_jax.sweeps.arguments import as_arrays
@@ -44,13 +44,15 @@ LABELS = {
     "seeds_at_once": "seeds at once",
     "pytorch": "PyTorch",
 }
+STARTS = ("weight_scale", "initial_a")
+"""Conditions of the initial params."""
 _NEVER = 2**31 - 1
 
 
 def measure(
-    images: Images,
+    images: Digits,
     *,
-    combination: Combination,
+    combination: str,
     protocol: Protocol | None = None,
     rounds: int = 5,
     steps: int = STEPS,
@@ -60,8 +62,8 @@ def measure(
 
     Args:
       images: to train with.
-      combination: names of activations.
-      protocol: the conditions, by default the experiment's, of SEEDS trials.
+      combination: CONV/DENSE, names of activations.
+      protocol: the conditions, by default the experiment's, of SEEDS seeds.
       rounds: measured runs of each contestant.
       steps: of a run.
       on_progress: called with a line for people when another part begins.
@@ -73,16 +75,13 @@ def measure(
     Raises:
       RuntimeError: if the contestants do not train the same network.
     """
-    protocol = dataclasses.replace(
-        protocol or dataclasses.replace(Protocol(), trials=SEEDS),
-        combinations=(combination,),
-        training_images=len(images.train_labels),
-    )
+    protocol = protocol or Protocol(seeds=SEEDS)
+    protocol = dataclasses.replace(protocol, training_images=len(images.train_labels))
     cpus, missing = jax.devices("cpu"), without_pytorch(True)
     if missing is None:
         from experiments.bench.pytorch import FUNCTIONS
 
-        if unknown := set(combination) - set(FUNCTIONS):
+        if unknown := set(combination.split("/")) - set(FUNCTIONS):
             missing = f"not written in PyTorch here: {', '.join(sorted(unknown))}"
     with jax.default_device(cpus[0]):
         on_progress("compiling")
@@ -90,23 +89,24 @@ def measure(
         contestants = [_project("one_seed", 1, cpus, functions, protocol, images, steps)]
         if len(cpus) > 1:
             contestants.append(_project("one_seed_one_device", 1, cpus[:1], functions, protocol, images, steps))
-        contestants.append(_project("seeds_at_once", protocol.trials, cpus, functions, protocol, images, steps))
+        contestants.append(_project("seeds_at_once", protocol.seeds, cpus, functions, protocol, images, steps))
         if missing is None:
             from experiments.bench import pytorch_cnn
 
             params, chosen = _initial(functions, protocol), _batches(functions, protocol, steps)
             contestants.append(pytorch_cnn.trainer(combination, params, protocol, images, chosen))
         check_same_network(contestants)
-        on_progress(f"{rounds + 1} runs of each: {steps} steps, one seed and {protocol.trials} at once")
+        on_progress(f"{rounds + 1} runs of each: {steps} steps, one seed and {protocol.seeds} at once")
         microseconds = race(contestants, rounds=rounds, trials=1)
-    rates = {name: [1e6 * protocol.batch_size / one for one in times] for name, times in microseconds.items()}
+    rates = {name: [1e6 * protocol.batch / one for one in times] for name, times in microseconds.items()}
     return {
         **machine_and_versions(len(cpus)),
-        "parameters": {"rounds": rounds, "steps_a_run": steps, "data": images.source, **dataclasses.asdict(protocol)},
+        "parameters": {"rounds": rounds, "steps_a_run": steps, "data": images.source, "combination": combination}
+        | dataclasses.asdict(protocol),
         "contestants": {one.name: {"compile_seconds": one.compile_seconds} for one in contestants}
         | ({} if missing is None else {"pytorch": {"skipped": missing}}),
         "images_per_second": {name: _spread(found) | {"rounds": found} for name, found in rates.items()},
-        "targets": _targets(rates, protocol.trials),
+        "targets": _targets(rates, protocol.seeds),
     }
 
 
@@ -135,11 +135,11 @@ def render(result: dict[str, Any]) -> str:
         cells = [f"{found[which]:,.0f}" for which in ("median", "min", "max")]
         rows.append([LABELS[name], *cells, "" if seconds is None else f"{seconds:.1f}"])
     table = Table(
-        f"Agile CNN, {'/'.join(parameters['combinations'][0])}: training images per second",
+        f"Agile CNN, {parameters['combination']}: training images per second",
         ["contestant", "median", "least", "most", "seconds to compile"],
         rows,
         note=f"Rounds, in turns: {parameters['rounds']}; steps of a run: {parameters['steps_a_run']}; seeds at once: "
-        f"{parameters['trials']}, whose images are all counted. No scores, and compilation is not in the rates.",
+        f"{parameters['seeds']}, whose images are all counted. No scores, and compilation is not in the rates.",
     )
     words = {True: "met", False: "NOT met", None: "not measured"}
     lines = [
@@ -152,7 +152,7 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join([head, table.plain(), *lines])
 
 
-def _functions(combination: Combination, protocol: Protocol, steps: int) -> Classifier:
+def _functions(combination: str, protocol: Protocol, steps: int) -> Classifier:
     """The training, which never scores: runs begin with the second epoch, since scores are due at step 0."""
     found = classifier(combination, protocol)
     return dataclasses.replace(
@@ -162,13 +162,15 @@ def _functions(combination: Combination, protocol: Protocol, steps: int) -> Clas
 
 def _initial(functions: Classifier, protocol: Protocol) -> Params:
     """Initial params of the first seed."""
-    given, params = conditions(protocol), functions.start(trial_key(protocol.first_seed))[0]
-    return jax.tree.map(np.asarray, started(params, given["weight_scale"], given["initial_a"]))
+    given = conditions(protocol)
+    params, _ = functions.start(trial_key(protocol.first_seed), **{name: given[name] for name in STARTS})
+    return jax.tree.map(np.asarray, params)
 
 
 def _batches(functions: Classifier, protocol: Protocol, steps: int) -> np.ndarray:
     """Images that the first seed sees in a run, (steps, batch)."""
-    _, order = functions.start(trial_key(protocol.first_seed))
+    given = conditions(protocol)
+    _, order = functions.start(trial_key(protocol.first_seed), **{name: given[name] for name in STARTS})
     numbers = functions.batches.steps_per_epoch + jnp.arange(steps, dtype=jnp.int32)
     return np.asarray(lax.scan(functions.batches.draw, order, numbers)[1])
 
@@ -179,23 +181,22 @@ def _project(
     devices: Sequence[jax.Device],
     functions: Classifier,
     protocol: Protocol,
-    images: Images,
+    images: Digits,
     steps: int,
 ) -> Contestant:
     """The program that `long_sweep` makes of the training, compiled, without its saving."""
-    three, mesh, first = training(functions), trial_mesh(list(devices)), functions.batches.steps_per_epoch
-    starts = ("data", "weight_scale", "initial_a")
+    mesh, first = trial_mesh(list(devices)), functions.batches.steps_per_epoch
 
     def init(seed: jax.Array, settings: dict[str, Any]) -> Any:
-        return pack(three.init(trial_key(seed), **{name: settings[name] for name in starts}))
+        return pack(functions.init(trial_key(seed), **{name: settings[name] for name in ("data", *STARTS)}))
 
     def advance(state: Any, shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
         settings, begin, end = shared
-        own = {name: x for name, x in settings.items() if name not in ("weight_scale", "initial_a")}
-        return lax.fori_loop(begin, end, lambda i, state: pack(three.step(unpack(state), i, **own)), state)
+        own = {name: x for name, x in settings.items() if name not in STARTS}
+        return lax.fori_loop(begin, end, lambda i, state: pack(functions.step(unpack(state), i, **own)), state)
 
     over, start = (OverTrials(fn, form=FORMS["a trial at a time"], mesh=mesh) for fn in (advance, init))
-    settings = over.share(as_arrays({"data": images.settings(), **conditions(protocol)}))
+    settings = over.share(as_arrays({"data": images_of(images), **conditions(protocol)}))
     state = start(start.place(protocol.first_seed + np.arange(seeds, dtype=np.uint32)), settings)
     begin = time.perf_counter()
     program = over.compile(state, (settings, np.int32(0), np.int32(0)), trials=seeds)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.bench.output import check, say, show
-from experiments.problems.cnn.options import pairs
-from experiments.problems.cnn.protocol import Protocol
+from experiments.problems.cnn.protocol import COMBINATION, Protocol
 from experiments.problems.digits import Data
+from experiments.study.options import expect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,21 +44,22 @@ class BenchCnn:
         check(self.rounds, self.json)
         if self.steps < CHECKED:
             raise ValueError(f"--steps: expected {CHECKED} or more, after which all are compared, got {self.steps}")
-        (combination,) = pairs([self.combination])
-        protocol = dataclasses.replace(Protocol(), combinations=(combination,))
-        protocol.records()
+        expect("combination", self.combination, COMBINATION)
+        protocol = Protocol()
 
         from paramact_jax.sweeps import use_all_cores
 
         use_all_cores()
         from experiments.bench.cnn import measure, render
-        from experiments.problems.cnn import images
+        from experiments.problems.cnn.networks import for_training, load
 
-        digits = images.load(self.data, self.data_dir, protocol.training_images)
-        chosen = images.for_training(digits, protocol.training_images, protocol.subset_seed)
+        digits = load(self.data, self.data_dir, protocol.training_images)
+        chosen = for_training(digits, protocol.training_images, protocol.subset_seed)
 
         def work() -> None:
-            result = measure(chosen, combination=combination, rounds=self.rounds, steps=self.steps, on_progress=say)
+            result = measure(
+                chosen, combination=self.combination, rounds=self.rounds, steps=self.steps, on_progress=say
+            )
             show(render(result), result, self.json)
 
         return work

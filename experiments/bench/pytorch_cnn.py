@@ -11,8 +11,8 @@ from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.pytorch import FUNCTIONS, Node, linear
-from experiments.problems.cnn.images import Images
-from experiments.problems.cnn.protocol import FILTERS, Combination, Protocol
+from experiments.problems.cnn.protocol import FILTERS, Protocol
+from paramact_jax.datasets import Digits
 from paramact_jax.networks import Params
 
 
@@ -24,7 +24,7 @@ class RowsFirst(nn.Module):
         return maps.permute(0, 2, 3, 1).flatten(1)
 
 
-def network(combination: Combination, params: Params, protocol: Protocol) -> nn.Sequential:
+def network(combination: str, params: Params, protocol: Protocol) -> nn.Sequential:
     """The network of one trial, holding a copy of `params`.
 
     Args:
@@ -32,7 +32,7 @@ def network(combination: Combination, params: Params, protocol: Protocol) -> nn.
       params: of one network, NumPy arrays.
       protocol: the conditions.
     """
-    conv, dense = combination
+    conv, dense = combination.split("/")
     pool = nn.MaxPool2d if protocol.pooling == "max" else nn.AvgPool2d
     layers: list[nn.Module] = []
     for i in range(len(FILTERS)):
@@ -48,9 +48,7 @@ def network(combination: Combination, params: Params, protocol: Protocol) -> nn.
     return nn.Sequential(*layers, linear(**params["out"]))
 
 
-def trainer(
-    combination: Combination, params: Params, protocol: Protocol, images: Images, chosen: np.ndarray
-) -> Contestant:
+def trainer(combination: str, params: Params, protocol: Protocol, images: Digits, chosen: np.ndarray) -> Contestant:
     """PyTorch, ready to train one network; its losses are those of the test images, before and after: (2, 1).
 
     Args:
@@ -64,11 +62,13 @@ def trainer(
     tested = _tensors(images.test_images, images.test_labels)
     batches = torch.tensor(chosen, dtype=torch.int64)
 
+    rate = protocol.resolved().activation_learning_rate
+
     def trained(steps: int) -> tuple[nn.Module, float]:
         model = network(combination, params, protocol)
         own = [p for layer in model if isinstance(layer, Node) for p in layer.parameters()]
         weights = [p for layer in model if not isinstance(layer, Node) for p in layer.parameters()]
-        groups: list[dict[str, Any]] = [{"params": weights}, {"params": own, "lr": protocol.activation_learning_rate}]
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": own, "lr": rate}]
         optimiser = torch.optim.SGD([group for group in groups if group["params"]], lr=protocol.learning_rate)
         begin = time.perf_counter()
         for batch in batches[:steps]:
@@ -86,8 +86,8 @@ def trainer(
 
 
 def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images with their channels first."""
-    return torch.tensor(images.transpose(0, 3, 1, 2)), torch.tensor(labels, dtype=torch.int64)
+    """Images with their one channel first."""
+    return torch.tensor(images[:, None]), torch.tensor(labels, dtype=torch.int64)
 
 
 def _maps_first(parameter: np.ndarray) -> np.ndarray:

@@ -1,20 +1,18 @@
-"""Several compilations at once, and several trainings, each on a device of its own."""
+"""Several compilations at once."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import jax
-from jax.sharding import Mesh
 
 from paramact_jax.sweeps import Plan, Progress
-from paramact_jax.sweeps.devices import trial_mesh, usable_cores
+from paramact_jax.sweeps.devices import usable_cores
 
 Name = TypeVar("Name")
 Result = TypeVar("Result")
@@ -74,51 +72,6 @@ def one_after_another(
 
 class _StoppedError(Exception):
     """Another training failed or was interrupted."""
-
-
-def side_by_side(
-    names: Iterable[Name], train: Callable[[Name, Mesh, Callable[[Plan], None], Callable[[], None]], Result]
-) -> dict[Name, Result]:
-    """Results of all trainings by name; as many at once as there are devices, and one compiles while others train.
-
-    For sweeps of few trials: five on two devices would leave one of these idle for a sixth of the time. On a CPU core a
-    training compiles before it trains; for an accelerator, which does not compile, the next one compiles meanwhile.
-
-    Args:
-      names: of the trainings, in the order in which they begin.
-      train: given a name; a mesh of one device; an `on_plan` for its sweeps, which returns when the device is free; and
-        a function to call now and then, which raises when there is nobody left to train for: after the first failure,
-        or Ctrl-C, the others end where they call it.
-
-    Raises:
-      Exception: what the first training that failed raised.
-    """
-    free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
-    devices = jax.local_devices()
-    at_once = devices if devices[0].platform == "cpu" else devices * 2
-    for device in at_once:
-        free.put(device)
-    turns = {device: threading.RLock() for device in devices}
-    stopped = threading.Event()
-
-    def check() -> None:
-        if stopped.is_set():
-            raise _StoppedError
-
-    def on_a_free_device(name: Name) -> Result:
-        check()
-        device = free.get()
-        with contextlib.ExitStack() as running:
-            running.callback(free.put, device)
-
-            def compiled(plan: Plan) -> None:
-                running.enter_context(turns[device])
-                check()
-
-            return train(name, trial_mesh([device]), compiled, check)
-
-    with ThreadPoolExecutor(len(at_once)) as pool:
-        return _all({name: pool.submit(on_a_free_device, name) for name in names}, stopped)
 
 
 def _all(running: Mapping[Name, Future[Result]], stopped: threading.Event) -> dict[Name, Result]:

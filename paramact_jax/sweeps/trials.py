@@ -42,6 +42,7 @@ class OverTrials:
       mesh: mesh of one axis over the devices to use, by default all of the default backend.
       donate: whether the results take the place of the blocks in memory, which are then of no more use. They are of
         the same kind, and blocks that are not computed stay.
+      first: number of the device that is dealt the first block.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -58,9 +59,11 @@ class OverTrials:
         form: Form = FORMS["batched"],
         mesh: Mesh | None = None,
         donate: bool = False,
+        first: int = 0,
     ) -> None:
         self.mesh = check_mesh(mesh)
         self.form = form
+        self._first = first
         self._target = target = target_of(self.mesh) if form.kernel else None
         on_cpu = self.mesh.devices.flat[0].platform == "cpu" and target is None
         kernel = form.kernel and on_cpu
@@ -81,7 +84,8 @@ class OverTrials:
             if not donate:
                 one = jax.eval_shape(traced, jax.tree.map(lambda x: x[0], blocks), shared)
                 made = jax.tree.map(lambda x: jnp.zeros((max(here, 2) if kernel else here, *x.shape), x.dtype), one)
-            wanted = -(-trials // form.block) - jax.lax.axis_index(TRIALS)  # every so many devices one is here
+            before = (jax.lax.axis_index(TRIALS) - first) % self.mesh.size  # devices that are dealt a block earlier
+            wanted = -(-trials // form.block) - before  # every so many devices one is here
 
             def one_more(i: jax.Array, made: Any) -> Any:
                 given = made if donate else blocks
@@ -146,6 +150,7 @@ class OverTrials:
             missing = blocks * block - len(x)
             filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
             dealt = filled.reshape(blocks // self.mesh.size, self.mesh.size, block, *x.shape[1:]).swapaxes(0, 1)
+            dealt = np.roll(dealt, self._first, axis=0)
             return put(np.moveaxis(dealt.reshape(blocks, block, *x.shape[1:]), 1, -1), self._sharding)
 
         return jax.tree.map(to_blocks, trials)
@@ -166,7 +171,7 @@ class OverTrials:
 
     @staticmethod
     def collect(blocks: Any, trials: int) -> Any:
-        """The first `trials` trials as NumPy arrays with a leading axis of trials, in every process."""
+        """The first `trials` trials as NumPy arrays with a leading axis of trials, in every process; of `first` 0."""
         begin_fetching(blocks)
         return _fetched(blocks, trials)
 
@@ -216,11 +221,12 @@ def _size(blocks: Any) -> int:
 class Together:
     """Several functions over trials, each of trials of its own, all with one shared tree.
 
-    On a CPU each is compiled alone, all at the same time, and they run one after another. On an accelerator they are
-    one compiled program, and on a GPU they run at the same time, as far as it has room.
+    On a CPU each is compiled alone, all at the same time, and each device runs its trials of one after another. So that
+    no device has more to do than the others, the first trial of each lies on the device after that of the one before.
+    On an accelerator they are one compiled program, and on a GPU they run at the same time, as far as it has room.
 
     Args:
-      several: the functions, of one mesh.
+      several: the functions, of one mesh, the i-th with `first` i.
       donate: as in `OverTrials`.
     """
 
@@ -262,22 +268,23 @@ class Together:
     def collect(blocks: Sequence[Any], trials: Sequence[int]) -> list[Any]:
         """The trials of each, as `OverTrials.collect`."""
         begin_fetching(blocks)
-        return [_fetched(x, count) for x, count in zip(blocks, trials, strict=True)]
+        return [_fetched(x, count, i) for i, (x, count) in enumerate(zip(blocks, trials, strict=True))]
 
 
 @functools.lru_cache(maxsize=64)
 def together(programs: tuple[Program, ...], forms: tuple[Form, ...], mesh: Mesh, *, donate: bool = False) -> Together:
     """Returns the compiled function of some programs, the one that there is already for equal ones."""
-    each = zip(programs, forms, strict=True)
-    return Together([OverTrials(program, form=form, mesh=mesh, donate=donate) for program, form in each], donate=donate)
+    each = enumerate(zip(programs, forms, strict=True))
+    several = [OverTrials(fn, form=form, mesh=mesh, donate=donate, first=i) for i, (fn, form) in each]
+    return Together(several, donate=donate)
 
 
-def _fetched(blocks: Any, trials: int) -> Any:
+def _fetched(blocks: Any, trials: int, first: int = 0) -> Any:
     def to_trials(x: Any) -> np.ndarray:
         moved = np.moveaxis(fetch(x), -1, 1)
         blocks, block, *own = moved.shape
         devices = x.sharding.num_devices
-        dealt = moved.reshape(devices, blocks // devices, block, *own).swapaxes(0, 1)
+        dealt = np.roll(moved.reshape(devices, blocks // devices, block, *own), -first, axis=0).swapaxes(0, 1)
         return dealt.reshape(blocks * block, *own)[:trials]
 
     return jax.tree.map(to_trials, blocks)

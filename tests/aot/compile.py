@@ -23,7 +23,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from experiments.problems.cnn import protocol as cnn_protocol
 from experiments.problems.cnn.train import classifier as convolutional
 from experiments.problems.cnn.train import conditions
-from experiments.problems.cnn.train import training as cnn_training
 from experiments.problems.mnist import protocol as mnist_protocol
 from experiments.problems.mnist.train import classifier, rates_of
 from experiments.problems.xor10.protocol import PROTOCOLS
@@ -135,11 +134,11 @@ def mnist(mesh):
 
 def cnn(mesh):
     combination, protocol = cnn_protocol.COMBINATIONS[0], cnn_protocol.Protocol()
-    training = cnn_training(convolutional(combination, protocol))
+    training = convolutional(combination, protocol)
     side = cnn_protocol.IMAGE_SIDE
-    data = images(protocol.training_images, cnn_protocol.TEST_IMAGES, side, side, 1)
+    data = images(protocol.training_images, 10_000, side, side)
     settings = {"data": data, **conditions(protocol)}
-    return of_long_sweep(mesh, training, 3, {}, settings, iterations=protocol.iterations, per_call=250, block=1)
+    return of_long_sweep(mesh, training, 3, {}, settings, iterations=protocol.steps, per_call=250, block=1)
 
 
 def battery(train_one):

@@ -1,13 +1,11 @@
 """`bench cnn`: its contestants train the same network, and its targets follow from the rates."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from experiments.bench import cnn
 from experiments.bench.contest import Contestant
-from experiments.problems.cnn import images
+from experiments.problems.cnn.networks import for_training, load
 from experiments.problems.cnn.protocol import Protocol
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -41,14 +39,14 @@ def test_targets_are_medians_of_ratios_in_a_round(rates, met, values):
 @pytest.mark.parametrize(
     ("combination", "options"),
     [
-        (("parametric_sigmoid", "relu"), {"pooling": "average", "padding": "valid", "sharing": "channel"}),
-        (("parametric_relu", "parametric_sigmoid"), {"activation_learning_rate": 0.02}),
+        ("parametric_sigmoid/relu", {"pooling": "average", "padding": "valid", "sharing": "channel"}),
+        ("parametric_relu/parametric_sigmoid", {"activation_learning_rate": 0.02}),
     ],
 )
 def test_all_contestants_train_the_same_network(combination, options):
     pytest.importorskip("torch")
-    stand_in = images.for_training(images.load("synthetic", None, 200), 200, 0)
-    protocol = dataclasses.replace(Protocol(), trials=2, batch_size=20, learning_rate=0.05, **options)
+    stand_in = for_training(load("synthetic", None, 200), 200, 0)
+    protocol = Protocol(**{"seeds": 2, "batch": 20, "learning_rate": 0.05, "activation_learning_rate": 0.3} | options)
     result = cnn.measure(stand_in, combination=combination, protocol=protocol, rounds=1, steps=12)
     assert list(result["images_per_second"]) == ["one_seed", "one_seed_one_device", "seeds_at_once", "pytorch"]
     assert all(found["min"] > 0 for found in result["images_per_second"].values())

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +10,22 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from experiments.cnn import report, sharing_report, statements
-from experiments.cnn.pictures import best_first, figures, ranged
-from experiments.cnn.ranks import rank_correlation
-from experiments.cnn.run_facts import PUBLISHED
-from experiments.problems.cnn.protocol import COMBINATIONS, Protocol
-from experiments.problems.cnn.records import best, name_of
+from experiments.problems.cnn.protocol import COMBINATIONS, PUBLISHED, Protocol
+from experiments.problems.cnn.train import best
+from experiments.studies.cnn import Cnn, best_first, ranged, rank_correlation
+from experiments.studies.cnn_sharing import CnnSharing
+from experiments.study import report
 from experiments.study.run_directory import Run
+from experiments.study.statements import judged
 from paramact_jax.papers import kong2020
 
-NAMES = [name_of(pair) for pair in COMBINATIONS]
+NAMES = list(COMBINATIONS)
 BEST = "parametric_relu/parametric_sigmoid"
 LOWEST = "sigmoid/parametric_sigmoid"
 LOSS = {name: row.loss for name, row in PUBLISHED.items()}
 ITERATIONS = {name: row.iterations for name, row in PUBLISHED.items()}
 SMALL = (100, 200, 300)
-WITHIN = "smallest test loss of the twelve, within the iterations of the run"
+WITHIN = "smallest test loss of the twelve, within the steps of the run"
 STEPS = [0, 1_000, 5_000, 10_000]
 LAYERS = ["convolutional 1", "convolutional 2", "convolutional 3", "dense"]
 
@@ -67,24 +68,37 @@ def dataset(loss=LOSS, at=ITERATIONS, seeds=3, synthetic=0, dense=(0.9, 0.5)):
 
 
 def run(records, directory=Path("x"), **config):
-    config = dict(vars(Protocol())) | {"data": "by hand"} | config
+    config = dict(vars(Protocol().resolved())) | {"data": "by hand"} | config
     return Run(directory, records, {"experiment": "cnn", "config": config})
 
 
+def said(records):
+    return list(Cnn.statements(run(records)))
+
+
 def found(records):
-    return {(s.text, s.criterion.split(":")[0]): s for s in statements.check(records)}
+    return {(one.text, one.criterion.split(";")[0]): one for one in said(records)}
 
 
 def verdicts(records):
-    return [s.holds for s in statements.check(records)]
+    return [{"true": True, "false": False, "undecided": None}[one.verdict] for one in said(records)]
+
+
+def tables(records, **config):
+    return dict(Cnn.tables(run(records, **config)))
+
+
+def columns(table):
+    return [column if isinstance(column, str) else column.heading for column in table.columns]
 
 
 def test_the_published_numbers_bear_out_all_but_the_best_one():
     assert verdicts(dataset()) == [True, False, False, True, True, True, True]
-    assert [s.published for s in statements.check(dataset())] == [None, False, None, True, True, True, True]
-    texts = [s.text for s in statements.check(dataset())]
-    assert set(texts) == {*kong2020.CLAIMS, *kong2020.READINGS}
-    assert statements.left_out(dataset()) == 0
+    bear_out = [re.findall(r"published: (\w+)", one.measured) for one in said(dataset())]
+    assert bear_out == [[], ["false"], [], ["true"], ["true"], ["true"], ["true"]]
+    texts = [one.text for one in said(dataset())]
+    assert {text.partition(" (")[0] for text in texts} == {*kong2020.CLAIMS, *kong2020.READINGS}
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize(
@@ -119,39 +133,39 @@ def test_an_iteration_that_is_the_last_may_be_a_later_one(at, verdict, seeds_tru
     records = records.assign_coords(test_step=[0, 1_000, 2_000, last])
     records["best_iteration"] = records["best_iteration"].clip(max=last)
     statement = [
-        found(records)[kong2020.CLAIM_LOWEST, "at the latest iteration of the twelve"],
+        found(records)[f"{kong2020.CLAIM_LOWEST} (its step)", "at the latest step of the twelve"],
         found(records)[
-            kong2020.READING_FEWER_ITERATIONS, "iteration of the smallest test loss below, in every pair of rows"
+            kong2020.READING_FEWER_ITERATIONS, "step of the smallest test loss below, in every pair of rows"
         ],
     ]
-    assert [one.holds for one in statement] == verdict
-    assert [one.seeds_true for one in statement] == seeds_true
+    assert [one.verdict for one in statement] == [judged(holds) for holds in verdict]
+    assert [f"in {n} of 3 seeds alone" in one.measured for n, one in zip(seeds_true, statement, strict=True)] == [
+        True
+    ] * 2
 
 
 def test_the_difference_is_of_the_two_that_come_closest():
     one = found(dataset())[kong2020.CLAIM_BEST, WITHIN]
-    assert one.compared == "Agile ReLU / Agile Sigmoid - Sigmoid / Agile Sigmoid"
-    assert one.difference.difference == pytest.approx(LOSS[BEST] - LOSS[LOWEST])
-    assert (one.seeds_true, one.seeds) == (0, 3)
+    assert one.measured.startswith("Agile ReLU / Agile Sigmoid - Sigmoid / Agile Sigmoid; in 0 of 3 seeds alone; ")
+    assert one.effect == pytest.approx(LOSS[BEST] - LOSS[LOWEST])
+    assert one.interval == pytest.approx((one.effect, one.effect))
     (reading,) = [one for (text, _), one in found(dataset()).items() if text == kong2020.READING_DENSE_AGILE_SIGMOID]
-    assert reading.compared == "Agile Sigmoid / Agile Sigmoid - Agile Sigmoid / ReLU"
-    assert reading.difference.difference == pytest.approx(0.15600 - 0.16259)
+    assert reading.measured.startswith("Agile Sigmoid / Agile Sigmoid - Agile Sigmoid / ReLU; ")
+    assert reading.effect == pytest.approx(0.15600 - 0.16259)
 
 
 def test_agile_sigmoid_alone_has_to_be_ahead_at_every_score():
     records = dataset()
     records["dense_only_test_loss"].loc[{"dense_only": "parametric_sigmoid", "test_step": 5_000}] = 0.95
-    one = statements.check(records)[0]
-    assert (one.holds, one.seeds_true) == (False, 0)
-    assert one.criterion.endswith("2 of 3")
-    assert one.difference.difference == pytest.approx((0.5 + 0.95 + 0.5) / 3 - 0.9)
+    one = said(records)[0]
+    assert one.verdict == "false"
+    assert one.measured.startswith("at 2 of 3 steps; in 0 of 3 seeds alone; ")
+    assert one.effect == pytest.approx((0.5 + 0.95 + 0.5) / 3 - 0.9)
 
 
 def test_statements_about_combinations_that_are_not_there_are_not_asked():
     records = dataset({name: LOSS[name] for name in NAMES[:3]}).drop_vars(["dense_only_test_loss", "dense_only"])
-    assert statements.check(records) == []
-    assert statements.left_out(records) == 7
-    assert "Not asked, for want of a combination: 7." in report.tables(run(records))[2].note
+    assert said(records) == []
 
 
 def test_a_seed_that_is_not_finite_is_left_out_and_counted():
@@ -159,11 +173,11 @@ def test_a_seed_that_is_not_finite_is_left_out_and_counted():
     records["best_loss"].loc[{"combination": BEST, "seed": 2}] = np.nan
     records["test_loss"].loc[{"combination": BEST, "seed": 2}] = np.inf
     one = found(records)[kong2020.CLAIM_LOWEST, WITHIN]
-    assert (one.holds, one.seeds_true, one.seeds, one.difference.pairs) == (True, 2, 3, 2)
-    for table in (report.tables(run(records))[0], report.tables(run(records))[2]):
-        assert "left out where they are: 1 of 3 of Agile ReLU / Agile Sigmoid." in table.note
+    assert one.verdict == "true"
+    assert "in 2 of 3 seeds alone" in one.measured
+    assert "left out where they are: 1 of 3 of Agile ReLU / Agile Sigmoid." in tables(records)["table_1"].note
     records["best_loss"].loc[{"combination": BEST}] = np.nan
-    assert found(records)[kong2020.CLAIM_LOWEST, WITHIN].holds is None
+    assert found(records)[kong2020.CLAIM_LOWEST, WITHIN].verdict == "undecided"
     assert best_first(run(records))[-1] == BEST
 
 
@@ -178,49 +192,46 @@ def test_the_smallest_loss_is_the_smallest_finite_one_and_its_first_iteration():
 
 
 def test_table_1_beside_the_published():
-    table = report.tables(run(dataset()))[0]
-    assert [row[0] for row in table.rows] == [f"{n}" for n in range(1, 13)]
-    row = dict(zip(table.columns, table.rows[11], strict=True))
+    table = tables(dataset())["table_1"]
+    assert [row[0] for row in table.rows] == list(range(1, 13))
+    row = dict(zip(columns(table), table.rows[11], strict=True))
     assert (row["convolutional"], row["dense"]) == ("Agile ReLU", "Agile Sigmoid")
-    assert (row["loss"], row["published"], row["iterations"]) == ("0.1504", "0.15027", "3,262")
-    assert row["published iterations"] == "3,261"
-    assert row["in prediction interval"] == "yes"
-    low, high = map(float, row["95 % interval"].split(" to "))
+    assert (row["loss"], row["published"], row["steps"]) == pytest.approx((0.15037, 0.15027, 3_262))
+    assert row["published steps"] == 3_261
+    assert row["in prediction interval"] is True
     half = stats.t.ppf(0.975, 2) * 1e-4 / np.sqrt(3)
-    assert (low, high) == pytest.approx((0.15037 - half, 0.15037 + half), abs=6e-5)
+    assert row["95 % interval"] == pytest.approx((0.15037 - half, 0.15037 + half))
 
 
 def test_nothing_published_beside_synthetic_images():
-    synthetic = run(dataset(synthetic=1))
-    for table in report.tables(synthetic):
-        assert table.title.endswith("SYNTHETIC IMAGES, NOT MNIST")
-    table, correlation = report.tables(synthetic)[:2]
-    published = [i for i, name in enumerate(table.columns) if name.startswith(("published", "in prediction"))]
-    assert {row[i] for row in table.rows for i in published} == {""}
-    assert {cell for row in correlation.rows for cell in row[1:]} == {""}
-    assert report.summary(synthetic)["rank_correlation"] == {"best_loss": None, "best_iteration": None}
+    found = tables(dataset(synthetic=1))
+    table, correlation = found["table_1"], found["rank_correlation"]
+    published = [i for i, name in enumerate(columns(table)) if name.startswith(("published", "in prediction"))]
+    assert {row[i] for row in table.rows for i in published} == {None}
+    assert {cell for row in correlation.rows for cell in row[1:]} == {None}
+    summary = Cnn.summary(run(dataset(synthetic=1)))
+    assert summary["rank_correlation"] == {"best_loss": None, "best_iteration": None}
 
 
 def test_nothing_published_beside_a_shorter_run():
-    short = report.tables(run(dataset(), iterations=2_499))
-    assert short[0].note.endswith("the run ends at 2,499 iterations, before the 2,500 of the protocol.")
-    published = [i for i, name in enumerate(short[0].columns) if name.startswith(("published", "in prediction"))]
-    assert {row[i] for row in short[0].rows for i in published} == {""}
-    assert "not compared" not in report.tables(run(dataset(), iterations=2_500))[0].note
+    short = tables(dataset(), steps=2_499)["table_1"]
+    assert short.note.endswith("the run ends at 2,499 steps, before the 2,500 of the protocol.")
+    published = [i for i, name in enumerate(columns(short)) if name.startswith(("published", "in prediction"))]
+    assert {row[i] for row in short.rows for i in published} == {None}
+    assert "not compared" not in tables(dataset(), steps=2_500)["table_1"].note
 
 
 def test_the_last_iteration_as_the_best_is_said():
     records = dataset(at=ITERATIONS | {LOWEST: 10_000}, seeds=1)
-    assert "the last of 10,000 iterations in some seed, and perhaps still falling: Sigmoid / Agile Sigmoid." in (
-        report.tables(run(records, iterations=10_000))[0].note
-    )
+    note = tables(records, steps=10_000)["table_1"].note
+    assert "the last of 10,000 steps in some seed, and perhaps still falling: Sigmoid / Agile Sigmoid." in note
 
 
 def test_the_rank_correlation_of_the_published_order_is_1_and_of_its_reverse_minus_1():
-    in_order = report.tables(run(dataset()))[1]
-    assert in_order.rows[0][1:] == ["+1.00", "1e-05", "12", "+1.00 to +1.00"]
-    reverse = report.tables(run(dataset({name: 1 - loss for name, loss in LOSS.items()})))[1]
-    assert reverse.rows[0][1] == "-1.00"
+    rho, p_value, pairs, single = tables(dataset())["rank_correlation"].rows[0][1:]
+    assert (rho, p_value, pairs, *single) == pytest.approx((1, 1e-5, 12, 1, 1))
+    reverse = tables(dataset({name: 1 - loss for name, loss in LOSS.items()}))["rank_correlation"]
+    assert reverse.rows[0][1] == pytest.approx(-1)
 
 
 def test_spearman_is_scipys_and_p_that_of_all_orders():
@@ -240,7 +251,7 @@ def test_spearman_is_scipys_and_p_that_of_all_orders():
 
 
 def test_figures_and_of_which_combination_the_ranges_are():
-    pictures = figures(run(dataset()))
+    pictures = dict(Cnn.figures(run(dataset())))
     assert list(pictures) == ["figure_11", "figure_12", "figure_13", "figure_14_a", "figure_14_b"]
     twelve = [line for axes in pictures["figure_12"].axes for line in axes.get_lines() if len(line.get_xdata()) == 4]
     assert len(twelve) == 12
@@ -250,24 +261,24 @@ def test_figures_and_of_which_combination_the_ranges_are():
     assert ranged(run(dataset({name: LOSS[name] for name in NAMES[6:9]}))) == "relu/parametric_sigmoid"
     plain = run(dataset({"relu/relu": 0.1}))
     assert ranged(plain) is None
-    assert list(figures(plain)) == ["figure_11", "figure_12", "figure_13"]
-    assert len(report.tables(plain)) == 3
+    assert list(dict(Cnn.figures(plain))) == ["figure_11", "figure_12", "figure_13"]
+    assert list(dict(Cnn.tables(plain))) == ["table_1", "rank_correlation"]
 
 
 def test_the_table_of_ranges():
-    table = report.tables(run(dataset()))[3]
+    table = tables(dataset())["ranges"]
     assert table.title == "Ranges of a and b, Agile ReLU / Agile Sigmoid [A, Fig. 14]"
-    assert list(table.rows[0]) == ["convolutional 1", "a", "1.500 to 1.500", "1.700 to 1.700", "1.500 to 1.700"]
+    assert list(table.rows[0]) == ["convolutional 1", "a", (1.5, 1.5), (1.7, 1.7), (1.5, 1.7)]
     assert len(table.rows) == 8
 
 
 def test_the_report_is_written_and_is_json(tmp_path):
-    written = {path.name for path in report.write(run(dataset(), tmp_path))}
+    written = {path.name for path in report.write(Cnn, run(dataset(), tmp_path))}
     assert written >= {"summary.json", "report.md", "table_1.csv", "statements.tex", "ranges.csv", "figure_14_b.png"}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["order"][:2] == [LOWEST, BEST]
     assert summary["rank_correlation"]["best_loss"]["rho"] == pytest.approx(1)
-    assert [s["holds"] for s in summary["statements"]].count(True) == 5
+    assert [one["verdict"] for one in summary["statements"]].count("true") == 5
 
 
 def sharing_run(directory=Path("x")):
@@ -286,16 +297,13 @@ def sharing_run(directory=Path("x")):
 
 
 def test_sharing_is_compared_with_the_first_on_equal_seeds(tmp_path):
-    (table,) = sharing_report.tables(sharing_run())
-    assert [row[1:4] for row in table.rows] == [
-        ["element", "28,676", "0.1501"],
-        ["channel", "116", "0.1601"],
-        ["layer", "66", "0.1701"],
-    ]
-    assert [row[5] for row in table.rows] == ["", "+0.0100", "+0.0200"]
-    assert {row[-1] for row in table.rows} == {"2.00"}
+    table = dict(CnnSharing.tables(sharing_run()))["sharing"]
+    assert [row[1:3] for row in table.rows] == [["element", 28_676], ["channel", 116], ["layer", 66]]
+    assert [row[3] for row in table.rows] == pytest.approx([0.1501, 0.1601, 0.1701])
+    assert [row[5] for row in table.rows] == [None, pytest.approx(0.01), pytest.approx(0.02)]
+    assert {row[-1] for row in table.rows} == {2.0}
     assert "for each element or channel or layer" in table.note
-    sharing_report.write(sharing_run(tmp_path))
+    report.write(CnnSharing, sharing_run(tmp_path))
     summary = json.loads((tmp_path / "summary.json").read_text())["combinations"][BEST]
     assert summary["element"]["difference"] is None
     assert summary["layer"]["difference"]["difference"] == pytest.approx(0.02)
@@ -304,7 +312,7 @@ def test_sharing_is_compared_with_the_first_on_equal_seeds(tmp_path):
 
 def test_the_table_of_what_changes_the_gradient():
     records = dataset(seeds=3)
-    assert "gradient" not in report._named_tables(run(records))
+    assert "gradient" not in tables(records)
     by = ("combination", "seed", "when")
     shares = np.zeros((len(NAMES), 3, 2, 3))
     shares[..., 0] = np.log(10) * np.array([-1.0, -2.0])  # linear, before and after
@@ -314,10 +322,12 @@ def test_the_table_of_what_changes_the_gradient():
         gradient_saturated=((*by, "layer"), np.full((len(NAMES), 3, 2, 4), 0.125)),
         gradient_dead=((*by, "layer"), np.full((len(NAMES), 3, 2, 4), np.nan)),
     ).assign_coords(when=["before", "after"], kind=["linear", "activation", "gate"])
-    table = report._named_tables(run(records))["gradient"]
-    assert table.columns == [
-        *("convolutional / dense", "training", "decades", "linear", "activation", "saturated", "dead")
+    table = tables(records)["gradient"]
+    assert columns(table)[:6] == [
+        *("convolutional / dense", "training", "decades", "linear", "activation", "saturated: 1")
     ]
-    assert table.rows[0][1:] == ["before", "-0.75", "-1.00", "0.25", "12% 12% 12% 12%", "- - - -"]
-    assert table.rows[1][1:5] == ["after", "-1.50", "-2.00", "0.50"]
+    assert table.rows[0][1] == "before"
+    assert table.rows[0][2:9] == pytest.approx([-0.75, -1.0, 0.25, *[0.125] * 4])
+    assert np.isnan(table.rows[0][9:]).all()
+    assert table.rows[1][2:5] == pytest.approx([-1.5, -2.0, 0.5])
     assert len(table.rows) == 2 * len(NAMES)

@@ -1,16 +1,23 @@
 """The search keeps the best cells, ranks them all, and says so."""
 
-import json
+import dataclasses
 
 import numpy as np
 import pytest
 
-from experiments.cnn import search_records, search_report
-from experiments.cnn.search import halving, mean_scores, ranking
-from experiments.problems.cnn.images import for_training
-from experiments.problems.cnn.protocol import Protocol, search_cells
-from experiments.study.run_directory import Run
+from experiments.__main__ import main
+from experiments.problems.cnn.networks import for_training, load
+from experiments.problems.cnn.train import classifier, conditions
+from experiments.problems.digits import images_of
+from experiments.studies import cnn_search
+from experiments.studies.cnn_search import CnnSearch, cells, for_search, halving
+from experiments.study import run_directory
 from paramact_jax.datasets import synthetic_mnist
+from paramact_jax.sweeps import long_sweep
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+PAIR = "relu/parametric_relu"
 
 
 def scored_by(losses):
@@ -26,60 +33,84 @@ def scored_by(losses):
 
 def test_the_best_third_goes_on():
     score, asked = scored_by([[5, 4, 3, 2, 1, 0, 9], [0, 0, 0, 3, 1, 2, 0]])
-    rounds = halving(7, [10, 30], 3, score)
+    order, losses, scores = halving(7, [10, 30], 3, score)
     assert asked == [(10, list(range(7))), (30, [3, 4, 5])]
-    assert rounds[0].cells == (5, 4, 3, 2, 1, 0, 6)
-    assert rounds[1].cells == (4, 5, 3)
-    assert ranking(rounds) == [4, 5, 3, 2, 1, 0, 6]
-    np.testing.assert_array_equal(rounds[1].scores(), [1, 2, 3])
+    assert order.tolist() == [4, 5, 3, 2, 1, 0, 6]
+    np.testing.assert_array_equal(scores, [[5, 4, 3, 2, 1, 0, 9], [np.nan] * 3 + [3, 1, 2, np.nan]])
+    np.testing.assert_array_equal(losses[:, :, 0, 0], scores)
 
 
 def test_one_network_that_is_not_finite_puts_a_cell_last():
     losses = np.array([[[0.1, np.nan]], [[5.0, 5.0]], [[0.2, np.inf]]])
-    np.testing.assert_array_equal(mean_scores(losses), [np.inf, 5, np.inf])
-    rounds = halving(3, [1], 2, lambda cells, n: losses)
-    assert ranking(rounds) == [1, 0, 2]
+    order, _, scores = halving(3, [1], 2, lambda cells, steps: losses)
+    np.testing.assert_array_equal(scores, [[np.inf, 5, np.inf]])
+    assert order.tolist() == [1, 0, 2]
 
 
-@pytest.fixture
-def searched(tmp_path):
-    base = Protocol(training_images=100, trials=2, combinations=(("relu", "relu"), ("sigmoid", "relu")))
-    grid = search_cells(base)
-    each = np.random.default_rng(0).uniform(0.1, 0.9, (len(grid), 2, 2))
-    each[7] = 0.01
-    each[3, 0, 0] = np.nan
-    rounds = halving(len(grid), [10, 30], 3, lambda cells, n: each[list(cells)])
-    images = for_training(synthetic_mnist(100, 20, flatten=False), 100, 0)
-    records = search_records.to_dataset(grid, rounds, images)
-    config = {"training_images": 100, "keep_one_in": 3}
-    return grid, each, Run(tmp_path, records, {"experiment": "cnn-search", "config": config})
+def test_the_search_scores_other_training_images_and_no_test_image():
+    digits = synthetic_mnist(120, 30, flatten=False)
+    chosen, search = for_training(digits, 60, seed=3), for_search(digits, 60, seed=3)
+    np.testing.assert_array_equal(search.train_images, chosen.train_images)
+    seen, scored = ({image.tobytes() for image in x} for x in (search.train_images, search.test_images))
+    assert len(scored) == 60
+    assert not seen & scored
+    assert scored <= {image.tobytes() for image in digits.train_images}
+    assert np.bincount(search.test_labels).tolist() == [6] * 10
+    assert "training split alone" in search.source
+    assert len(for_search(load("synthetic", None, 100), 100, 0).test_labels) == 100
 
 
-def test_records_and_ranking_of_a_search(searched):
-    grid, each, run = searched
-    records = run.records
-    assert dict(records.sizes) == {"round": 2, "cell": 24, "combination": 2, "seed": 2}
-    best = records.sel(cell=1)
-    for name in ("pooling", "learning_rate", "weight_scale"):
-        assert best[name].item() == getattr(grid[7], name)
-    np.testing.assert_array_equal(best["loss"].sel(round=30), each[7])
-    assert int(records["score"].sel(round=30).notnull().sum()) == 8
-    assert records["score"].sel(round=10, cell=24).item() == np.inf
-    assert records["learning_rate"].sel(cell=24).item() == grid[3].learning_rate
-    ranked, of_best = search_report.tables(run)
-    assert "NOT MNIST" in ranked.title
-    assert [row[0] for row in ranked.rows] == [f"{n}" for n in range(1, 25)]
-    assert ranked.rows[0][-2:] == ["0.0100", "0.0100"]
-    assert ranked.rows[10][-1] == ""
-    assert [row[1] for row in of_best.rows] == ["0.0100", "0.0100"]
-    assert of_best.rows[0][0] == "Sigmoid / ReLU"
+def test_every_cell_of_the_search_can_be_trained():
+    found = cells(CnnSearch())
+    assert len(set(found)) == 24
+    for cell in found:
+        cell.check(None)
 
 
-def test_a_search_is_reported_as_json(searched):
-    _, _, run = searched
-    search_report.write(run)
-    cells = json.loads((run.directory / "summary.json").read_text())["cells"]
-    assert len(cells) == 24
-    assert cells[0]["scores"] == {"10": pytest.approx(0.01), "30": pytest.approx(0.01)}
-    assert cells[23]["scores"] == {"10": None, "30": None}
-    assert {cell["initial_a"] for cell in cells} == {None, 1.0}
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Two cells of each of two kinds of pooling, by the old names of the options."""
+    out = tmp_path_factory.mktemp("search") / "run"
+    options = ["--training-images", "60", "--batch-size", "20", "--trials", "2", "--iterations", "2", "4"]
+    options += ["--keep-one-in", "2", "--combinations", PAIR, "--out", str(out)]
+    grid = {"learning_rate": (0.03, 0.3), "weight_scale": (1.0,), "initial_a": (None,)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cnn_search, "GRID", cnn_search.GRID | grid)
+        assert main(["cnn-search", "--data", "synthetic", *options]) == 0
+    return run_directory.read(out)
+
+
+def test_a_search_ranks_its_cells(searched):
+    records = searched.records
+    assert dict(records.sizes) == {"round": 2, "cell": 4, "combination": 1, "seed": 2}
+    assert records["round"].values.tolist() == [2, 4]
+    assert int(records["score"].sel(round=4).notnull().sum()) == 2
+    assert float(records["score"].sel(round=4, cell=1)) <= float(records["score"].sel(round=4, cell=2))
+    np.testing.assert_allclose(records["loss"].mean(("combination", "seed"), skipna=False), records["score"])
+    assert sorted(zip(records["pooling"].values, records["learning_rate"].values, strict=True)) == [
+        *(("average", 0.03), ("average", 0.3), ("max", 0.03), ("max", 0.3))
+    ]
+    assert "training split alone" in records.attrs["source"]
+
+
+def test_a_cell_of_the_search_trains_as_alone(searched):
+    best = searched.records.sel(cell=1, combination=PAIR)
+    protocol = cells(CnnSearch(training_images=60, batch=20, seeds=2))[0]
+    own = {name: best[name].item() for name in ("pooling", "learning_rate", "weight_scale")}
+    protocol = dataclasses.replace(protocol, **own, steps=4, test_every=1)
+    used = for_search(load("synthetic", None, 60), 60, 0)
+    settings = {"data": images_of(used), **conditions(protocol)}
+    alone = long_sweep(classifier(PAIR, protocol), range(2), iterations=4, block=1, **settings)["test.loss"]
+    np.testing.assert_allclose(best["loss"].sel(round=4), alone.min(alone.dims[-1]), rtol=1e-5)
+
+
+def test_the_report_of_a_search(searched):
+    run, rounds = searched, searched.records["score"].values
+    tables = dict(CnnSearch.tables(run))
+    assert [row[0] for row in tables["ranking"].rows] == [1, 2, 3, 4]
+    np.testing.assert_array_equal([row[-2:] for row in tables["ranking"].rows], rounds.T)
+    assert "own" in tables["ranking"].plain()
+    assert tables["best_cell"].rows == [["ReLU / Agile ReLU", float(run.records["loss"].sel(round=4, cell=1).mean())]]
+    found = CnnSearch.summary(run)["cells"]
+    assert [cell["scores"]["2"] for cell in found] == rounds[0].tolist()
+    assert np.isnan([found[0]["initial_a"], found[3]["scores"]["4"]]).all()

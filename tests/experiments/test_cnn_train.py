@@ -1,8 +1,6 @@
 """The trainings of the convolutional networks do what their conditions say."""
 
 import dataclasses
-import math
-import types
 
 import jax
 import jax.numpy as jnp
@@ -10,27 +8,35 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.cnn.search import train_cells
-from experiments.problems.cnn import images, records
-from experiments.problems.cnn.gradient import LOOKED_AT
-from experiments.problems.cnn.networks import LAYERS, Counts, convolutional, counts, dense_only, ranges, started
-from experiments.problems.cnn.protocol import DENSE_ONLY, Protocol, search_cells
-from experiments.problems.cnn.train import classifier, dense_classifier, seconds_per_step, train
+from experiments.problems.cnn.networks import (
+    convolutional,
+    counts,
+    dense_only,
+    for_training,
+    ranges,
+    started,
+)
+from experiments.problems.cnn.protocol import LAYERS, Protocol
+from experiments.problems.cnn.train import classifier, conditions, dense_classifier
+from experiments.problems.digits import images_of
+from experiments.studies.cnn import DENSE_ONLY, LOOKED_AT, Cnn
+from experiments.studies.cnn_sharing import seconds_per_step
+from experiments.study.study import Work
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.networks import params_of
 from paramact_jax.programs.program import trace, walk
-from paramact_jax.sweeps import trial_key
+from paramact_jax.sweeps import long_sweep, trial_key
 from paramact_jax.training import Minibatches, cross_entropy
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-PAIR = ("parametric_relu", "parametric_sigmoid")
-SMALL = Protocol(
+PAIR = "parametric_relu/parametric_sigmoid"
+SMALL = Cnn(
     training_images=60,
-    batch_size=20,
-    iterations=4,
+    batch=20,
+    steps=4,
     test_every=2,
-    trials=2,
+    seeds=2,
     learning_rate=0.05,
     activation_learning_rate=0.02,
     weight_scale=1.25,
@@ -46,45 +52,29 @@ def digits():
 
 @pytest.fixture(scope="module")
 def used(digits):
-    return images.for_training(digits, SMALL.training_images, SMALL.subset_seed)
+    return for_training(digits, SMALL.training_images, SMALL.subset_seed)
 
 
 @pytest.fixture(scope="module")
-def trained(used):
-    return train(classifier(PAIR, SMALL), SMALL, used)
+def records(used, tmp_path_factory):
+    place = tmp_path_factory.mktemp("cnn")
+    return SMALL.train(used, Work(place, place, writes=False))
 
 
 def test_the_training_images_are_the_same_number_of_each_digit(digits):
-    chosen = images.for_training(digits, 60, seed=3)
+    chosen = for_training(digits, 60, seed=3)
     assert np.bincount(chosen.train_labels).tolist() == [6] * 10
-    assert chosen.train_images.shape == (60, 28, 28, 1)
+    assert chosen.train_images.shape == (60, 28, 28)
     np.testing.assert_array_equal(chosen.test_labels, digits.test_labels)
     assert len({image.tobytes() for image in chosen.train_images}) == 60
-    other = images.for_training(digits, 60, seed=4)
+    other = for_training(digits, 60, seed=4)
     assert (chosen.train_images != other.train_images).any()
-
-
-def test_the_search_scores_other_training_images_and_no_test_image(digits):
-    chosen, search = images.for_training(digits, 60, seed=3), images.for_search(digits, 60, seed=3)
-    np.testing.assert_array_equal(search.train_images, chosen.train_images)
-    seen, scored = ({image.tobytes() for image in x} for x in (search.train_images, search.test_images))
-    assert len(scored) == 60
-    assert not seen & scored
-    assert scored <= {image.tobytes() for image in digits.train_images}
-    assert np.bincount(search.test_labels).tolist() == [6] * 10
-    assert "training split alone" in search.source
 
 
 def test_too_few_images_are_refused_in_one_line(digits):
     with pytest.raises(ValueError, match=r"^--training-images: expected 13 examples of each class, got 12") as refusal:
-        images.for_training(digits, 130, seed=0)
+        for_training(digits, 130, seed=0)
     assert "\n" not in str(refusal.value)
-
-
-def test_the_stand_in_is_large_enough_and_says_so():
-    stand_in = images.load("synthetic", None, 100)
-    assert stand_in.synthetic
-    assert len(images.for_search(stand_in, 100, 0).test_labels) == 100
 
 
 def test_initial_scale_and_a_change_nothing_else():
@@ -114,22 +104,22 @@ def test_ranges_are_of_each_layer_and_nan_where_there_is_no_parameter():
     assert found["a_largest"].tolist() == [1.5, 1.5, 1.5, 6.0]
     assert found["b_smallest"].tolist() == [0, 0, 0, -1]
     assert found["b_largest"].tolist() == [0, 0, 0, 2]
-    plain = ranges(params_of(convolutional(("relu", "parametric_relu"), SMALL, jax.random.key(0))))
+    plain = ranges(params_of(convolutional("relu/parametric_relu", SMALL, jax.random.key(0))))
     np.testing.assert_array_equal(plain["a_largest"], np.float32([np.nan, np.nan, np.nan, 1.5]))
     assert len(LAYERS) == 4
 
 
 @pytest.mark.parametrize(("sharing", "expected"), [("element", 28_676), ("channel", 116), ("layer", 66)])
 def test_numbers_of_parameters(sharing, expected):
-    protocol = dataclasses.replace(SMALL, sharing=sharing)
-    assert counts(PAIR, protocol) == Counts(activations=expected, weights=3_032)
-    assert counts(("relu", "sigmoid"), protocol) == Counts(activations=0, weights=3_032)
+    protocol = Protocol(sharing=sharing)
+    assert counts(PAIR, protocol) == {"activations": expected, "weights": 3_032}
+    assert counts("relu/sigmoid", protocol) == {"activations": 0, "weights": 3_032}
 
 
 def plain_loop(model, protocol, used, key):
     """Gradient descent on the Flax model's own call, one trial, written out: losses at every test step."""
-    params = started(params_of(model), protocol.weight_scale, math.nan if protocol.initial_a is None else 1.1)
-    batches = Minibatches(protocol.training_images, protocol.batch_size)
+    params = started(params_of(model), protocol.weight_scale, protocol.initial_a)
+    batches = Minibatches(protocol.training_images, protocol.batch)
     order = batches.start(jax.random.split(key)[1])
 
     @jax.jit
@@ -143,22 +133,23 @@ def plain_loop(model, protocol, used, key):
         return p - (protocol.activation_learning_rate if of_activation else protocol.learning_rate) * g
 
     losses, largest_a = [], []
-    for step in range(protocol.iterations + 1):
+    for step in range(protocol.steps + 1):
         if step % protocol.test_every == 0:
-            losses.append(float(loss(params, used.test_images, used.test_labels)))
+            losses.append(float(loss(params, used.test_images[..., None], used.test_labels)))
         largest_a.append(float(params["convolutional"][2]["activation"]["a"].max()))
         order, chosen = batches.draw(order, step)
-        found = gradient(params, used.train_images[chosen], used.train_labels[chosen])
+        found = gradient(params, used.train_images[chosen][..., None], used.train_labels[chosen])
         params = jax.tree_util.tree_map_with_path(updated, params, found)
     return losses, largest_a[:-1]
 
 
-def test_a_trial_is_plain_gradient_descent_with_two_rates(trained, used):
+def test_a_trial_is_plain_gradient_descent_with_two_rates(records, used):
     key = trial_key(1)
     model = convolutional(PAIR, SMALL, jax.random.split(key)[0])
     losses, largest_a = plain_loop(model, SMALL, used, key)
-    np.testing.assert_allclose(trained["test.loss"].sel(seed=1), losses, rtol=1e-4)
-    np.testing.assert_allclose(trained["notes.a_largest"].sel(seed=1)[:, 2], largest_a, rtol=1e-5)
+    found = records.sel(seed=1, combination=PAIR)
+    np.testing.assert_allclose(found["test_loss"], losses, rtol=1e-4)
+    np.testing.assert_allclose(found["a_largest"].sel(layer="convolutional 3"), largest_a, rtol=1e-5)
     assert largest_a[-1] > 1.1
 
 
@@ -167,8 +158,8 @@ def test_a_trial_is_plain_gradient_descent_with_two_rates(trained, used):
 )
 def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
     """10,000 test images are scored 1,000 at once, and none are left over."""
-    params = functions.initial(jax.random.key(0))
-    tested, labels = np.tile(used.test_images, (8, 1, 1, 1)), np.tile(used.test_labels, 8)
+    params = functions.initial(jax.random.key(0), 1.0, jnp.nan)
+    tested, labels = np.tile(used.test_images, (8, 1, 1)), np.tile(used.test_labels, 8)
     scores = [
         jax.jit(functions.score, static_argnames="at_once")(params, tested, labels, at_once=at_once)
         for at_once in (10, 7, 1_000)
@@ -179,55 +170,53 @@ def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
 
 
 @pytest.mark.parametrize(("platform", "loops"), [("cpu", 1), ("gpu", 0)])
-def test_a_batch_is_split_for_the_devices_of_the_mesh_whatever_the_default_ones(platform, loops, used, monkeypatch):
-    mesh = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
-    monkeypatch.setattr("experiments.problems.cnn.train.check_mesh", lambda given: given)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu" if platform == "cpu" else "cpu")
-    functions = classifier(PAIR, SMALL, mesh)
-    images, labels = used.train_images[:40], used.train_labels[:40]
-    gradient = trace(functions.gradient, functions.initial(jax.random.key(0)), images, labels)
+def test_a_batch_is_split_on_a_cpu(platform, loops, used, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    functions, given = classifier(PAIR, SMALL), conditions(SMALL)
+    params = functions.initial(jax.random.key(0), given["weight_scale"], given["initial_a"])
+    gradient = trace(functions.gradient, params, used.train_images[:40], used.train_labels[:40])
     assert [operation.name for operation in walk(gradient)].count("scan") == loops
 
 
-def test_records_of_a_run(trained, used):
-    dense = {name: train(dense_classifier(name, SMALL), SMALL, used) for name in DENSE_ONLY}
-    found = records.to_dataset(SMALL, {PAIR: trained}, used, dense_only=dense)
-    assert found["test_step"].values.tolist() == [0, 2, 4]
-    assert found["a_largest"].dims == ("combination", "seed", "step", "layer")
-    assert found["a_largest"].shape == (1, 2, 4, 4)
-    assert found["combination"].values.tolist() == ["parametric_relu/parametric_sigmoid"]
-    assert found["parameters_of_activations"].item() == 28_676
-    np.testing.assert_array_equal(found["best_loss"], found["test_loss"].min("test_step"))
-    assert found["dense_only_test_loss"].shape == (2, 2, 3)
-    assert np.isfinite(found["dense_only_test_loss"]).all()
-    assert float(found["test_accuracy"].max()) <= 1
-    assert found.attrs["synthetic"] == 1
+def test_records_of_a_run(records):
+    assert records["test_step"].values.tolist() == [0, 2, 4]
+    assert records["a_largest"].dims == ("combination", "seed", "step", "layer")
+    assert records["a_largest"].shape == (1, 2, 4, 4)
+    assert records["combination"].values.tolist() == [PAIR]
+    assert records["parameters_of_activations"].item() == 28_676
+    np.testing.assert_array_equal(records["best_loss"], records["test_loss"].min("test_step"))
+    assert records["dense_only_test_loss"].shape == (2, 2, 3)
+    assert np.isfinite(records["dense_only_test_loss"]).all()
+    assert float(records["test_accuracy"].max()) <= 1
+    assert records.attrs["synthetic"] == 1
 
 
-def test_what_changes_the_gradient_is_told_before_and_after(trained, used):
-    looked = train(classifier(PAIR, SMALL), SMALL, used, looks=True)
-    np.testing.assert_array_equal(looked["test.loss"], trained["test.loss"])
-    found = records.to_dataset(SMALL, {PAIR: looked}, used, dense_only={})
-    assert found["gradient_share"].dims == ("combination", "seed", "when", "kind")
-    assert found["gradient_dead"].sizes["layer"] == len(LAYERS)
+def test_what_changes_the_gradient_is_told_before_and_after(records, used):
+    assert records["gradient_share"].dims == ("combination", "seed", "when", "kind")
+    assert records["gradient_dead"].sizes["layer"] == len(LAYERS)
     model = convolutional(PAIR, SMALL, jax.random.split(trial_key(1))[0])
     params = started(params_of(model), SMALL.weight_scale, SMALL.initial_a)
-    images_, labels = jnp.asarray(used.train_images[:LOOKED_AT]), jnp.asarray(used.train_labels[:LOOKED_AT])
-    by_image = jax.grad(lambda x: cross_entropy(model.apply(params, x), labels))(images_)
-    by_output = jax.grad(lambda y: cross_entropy(y, labels))(model.apply(params, images_))
+    images, labels = jnp.asarray(used.train_images[:LOOKED_AT, ..., None]), jnp.asarray(used.train_labels[:LOOKED_AT])
+    by_image = jax.grad(lambda x: cross_entropy(model.apply(params, x), labels))(images)
+    by_output = jax.grad(lambda y: cross_entropy(y, labels))(model.apply(params, images))
     expected = np.log(jnp.linalg.norm(by_image) / jnp.linalg.norm(by_output))
-    share = found["gradient_share"].sel(seed=1, when="before").squeeze()
+    share = records["gradient_share"].sel(seed=1, when="before").squeeze()
     assert float(share.sum()) == pytest.approx(float(expected), abs=1e-4)
     assert {str(kind) for kind in share["kind"].values[abs(share) > 1e-3]} == {"linear", "activation", "pooling"}
-    assert "gradient_share" not in records.to_dataset(SMALL, {PAIR: trained}, used, dense_only={})
+    assert (abs(records["gradient_share"].diff("when")).max("kind") > 1e-4).all()
 
 
 def test_the_dense_network_is_trained_with_both_rates_too(used):
     frozen = dataclasses.replace(SMALL, activation_learning_rate=0.0, initial_a=1.0, learning_rate=0.5)
-    kept, plain = (train(dense_classifier(name, frozen), frozen, used) for name in reversed(DENSE_ONLY))
+
+    def train(name, protocol):
+        functions, given = dense_classifier(name, protocol), conditions(protocol)
+        return long_sweep(functions, range(2), iterations=protocol.steps, block=1, data=images_of(used), **given)
+
+    kept, plain = (train(name, frozen) for name in reversed(DENSE_ONLY))
     np.testing.assert_allclose(kept["test.loss"], plain["test.loss"], rtol=1e-5)
     learned = dataclasses.replace(frozen, activation_learning_rate=0.5)
-    moved = train(dense_classifier("parametric_sigmoid", learned), learned, used)
+    moved = train("parametric_sigmoid", learned)
     assert (abs(moved["test.loss"] - plain["test.loss"]).isel({moved["test.loss"].dims[1]: -1}) > 1e-4).all()
 
 
@@ -236,16 +225,3 @@ def test_the_time_of_a_step_is_measured_for_every_network(used):
     assert seconds.shape == (2, 3)
     assert (seconds > 0).all()
     assert (seconds < 1).all()
-
-
-def test_a_cell_of_the_search_trains_as_alone(digits, tmp_path, capsys):
-    grid = search_cells(Protocol(training_images=60, batch_size=20, trials=1, combinations=(PAIR,)))
-    which, used = [0, len(grid) - 1], images.for_search(digits, 60, 0)
-    losses = train_cells(grid, used, tmp_path)(which, 4)
-    assert losses.shape == (2, 1, 1)
-    assert "2 cells: 8 iterations" in capsys.readouterr().err
-    protocol = dataclasses.replace(grid[which[1]], iterations=4, test_every=1)
-    alone = train(classifier(PAIR, protocol), protocol, used)
-    assert losses[1, 0, 0] == pytest.approx(float(alone["test.loss"].min()), rel=1e-5)
-    assert losses[0, 0, 0] != losses[1, 0, 0]
-    np.testing.assert_array_equal(train_cells(grid, used, tmp_path)(which, 4), losses)  # from what is kept

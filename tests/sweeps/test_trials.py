@@ -3,9 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from paramact_jax.programs.program import trace
 from paramact_jax.sweeps import BLOCK, OverTrials, compiler
 from paramact_jax.sweeps.devices import trial_mesh
 from paramact_jax.sweeps.forms import FORMS
+from paramact_jax.sweeps.trials import together
 
 
 def logistic_map(state, shared):
@@ -26,6 +28,20 @@ def test_a_trial_does_not_depend_on_the_others_or_the_devices(form, devices, tri
     actual = over.collect(over(over.place(x[:trials]), shared), trials)
     np.testing.assert_array_equal(actual, expected[:trials])
     assert len(np.unique(expected)) > 800
+
+
+@pytest.mark.cpu_devices(4)
+def test_functions_that_run_together_share_the_devices_evenly():
+    """Five trials on four devices: the fifth of each function lies on another device, and all come back in order."""
+    programs = [trace(lambda x, _, i=i: x + i, jnp.float32(0), jnp.float32(0)) for i in range(3)]
+    mesh = trial_mesh(jax.devices()[:4])
+    them = together(tuple(programs), (FORMS["a trial at a time"],) * 3, mesh)
+    blocks = them.place([np.arange(5, dtype=np.float32)] * 3)
+    found = them(blocks, jnp.float32(0), trials=[5] * 3)
+    for i, own in enumerate(them.collect(found, [5] * 3)):
+        np.testing.assert_array_equal(own, np.arange(5) + i)
+    fifth = [int(np.argmax([x.data[1, 0] == 4 + i for x in own.addressable_shards])) for i, own in enumerate(found)]
+    assert fifth == [0, 1, 2]
 
 
 def gradient(trial, _):

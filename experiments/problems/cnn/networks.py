@@ -1,30 +1,61 @@
-"""The two networks of [A, section 4], and where their activations' parameters stand."""
+"""The two networks of [A, section 4], and the images that they are trained on."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from experiments.problems.cnn.protocol import CLASSES, DENSE_FEATURES, FILTERS, IMAGE_SIDE, Combination, Protocol
+from experiments.problems import digits as problem
+from experiments.problems.cnn.protocol import CLASSES, DENSE_FEATURES, FILTERS, IMAGE_SIDE, Protocol
+from paramact_jax.datasets import Digits, balanced_subset, synthetic_mnist
 from paramact_jax.layers import parameter_labels
 from paramact_jax.networks import CNN, MLP, Params, params_of
 
 PIXELS = IMAGE_SIDE**2
-LAYERS = (*(f"convolutional {i}" for i in range(1, len(FILTERS) + 1)), "dense")
-"""Layers with an activation, in the order of `ranges`."""
 
 
-def convolutional(combination: Combination, protocol: Protocol, key: jax.Array) -> CNN:
+def load(data: str, data_dir: Path | None, training_images: int) -> Digits:
+    """MNIST as (n, 28, 28), or a stand-in of twice as many training images as are trained with.
+
+    Raises:
+      ValueError: in one line, if there is no such data, or it is damaged.
+    """
+    digits = problem.load(data, data_dir, flatten=False)
+    return synthetic_mnist(2 * training_images, len(digits.test_labels), flatten=False) if digits.synthetic else digits
+
+
+def for_training(digits: Digits, training_images: int, seed: int) -> Digits:
+    """The same number of training images of each digit [A, section 4], and all test images; refuses as `drawn`."""
+    chosen = drawn(digits, training_images, seed)
+    images, labels = digits.train_images[chosen], digits.train_labels[chosen]
+    return dataclasses.replace(digits, train_images=images, train_labels=labels)
+
+
+def drawn(digits: Digits, total: int, seed: int) -> np.ndarray:
+    """Training images, the same number of each digit.
+
+    Raises:
+      ValueError: in one line, if a digit has too few images.
+    """
+    try:
+        return balanced_subset(digits.train_labels, total=total, seed=seed)
+    except ValueError as error:
+        raise ValueError(f"--training-images: {error}") from error
+
+
+def convolutional(combination: str, protocol: Protocol, key: jax.Array) -> CNN:
     """The network of [A, Fig. 10], its filters and weights of deviation 1/sqrt(fan_in), activations at their own start.
 
     The random numbers do not depend on the activations or the sharing.
     """
-    conv, dense = combination
+    conv, dense = combination.split("/")
     return CNN(
         (IMAGE_SIDE, IMAGE_SIDE, 1),
         FILTERS,
@@ -42,7 +73,10 @@ def convolutional(combination: Combination, protocol: Protocol, key: jax.Array) 
 
 
 def dense_only(activation: str, key: jax.Array) -> MLP:
-    """The network without convolutions [A, Fig. 11]: one hidden layer, initial weights as above."""
+    """The network without convolutions [A, Fig. 11], initial weights as above.
+
+    [A] does not give its sizes; here it is what is left of the network above: 784 pixels, 30 nodes, 10 outputs.
+    """
     return MLP(PIXELS, [DENSE_FEATURES], CLASSES, activation, rngs=nnx.Rngs(params=key))
 
 
@@ -65,8 +99,8 @@ def started(params: Params, weight_scale: ArrayLike, initial_a: ArrayLike) -> Pa
 
 def ranges(params: Params) -> dict[str, jax.Array]:
     """Smallest and largest a and b of every layer [A, Fig. 14], each (layers,); NaN where a layer has none."""
-    activations = [params["convolutional"][i].get("activation", {}) for i in range(len(FILTERS))]
-    activations.append(params["dense"].get("activation", {}))
+    layers = [*(params["convolutional"][i] for i in range(len(FILTERS))), params["dense"]]
+    activations = [layer.get("activation", {}) for layer in layers]
     nothing = jnp.array(jnp.nan)
     return {
         f"{name}_{which}": jnp.stack([reduce(own[name]) if name in own else nothing for own in activations])
@@ -75,28 +109,14 @@ def ranges(params: Params) -> dict[str, jax.Array]:
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """How many parameters a network has.
-
-    Attributes:
-      activations: of activations.
-      weights: filters, weights and biases.
-    """
-
-    activations: int
-    weights: int
-
-
-def counts(combination: Combination, protocol: Protocol) -> Counts:
-    """The parameters of one network, by kind.
+def counts(combination: str, protocol: Protocol) -> dict[str, int]:
+    """How many parameters a network has: of activations, and filters, weights and biases.
 
     Examples:
-      >>> counts(("relu", "parametric_sigmoid"), Protocol())
-      Counts(activations=60, weights=3032)
+      >>> counts("relu/parametric_sigmoid", Protocol())
+      {'activations': 60, 'weights': 3032}
     """
     params = jax.eval_shape(lambda key: params_of(convolutional(combination, protocol, key)), jax.random.key(0))
-    labels = jax.tree.leaves(parameter_labels(params))
-    sizes = [x.size for x in jax.tree.leaves(params)]
+    labels, sizes = jax.tree.leaves(parameter_labels(params)), [x.size for x in jax.tree.leaves(params)]
     weights = sum(size for size, label in zip(sizes, labels, strict=True) if label == "weights")
-    return Counts(sum(sizes) - weights, weights)
+    return {"activations": sum(sizes) - weights, "weights": weights}

@@ -1,1 +1,0 @@
-"""The agile convolutional network: [A, section 4], Table 1."""

@@ -1,0 +1,219 @@
+"""Has an a and b for each element of a feature map, as in [A], an advantage over one for each channel or layer?
+
+The networks of [A, section 4] on the same seeds: test loss, numbers of parameters, time of a step. Result: none that 5
+seeds show. With one a and b for each layer, 66 numbers and not 28,676, the test loss changes by -0.005 (-0.027 to
+0.017) and by 0.009 (0.000 to 0.017), p 0.17 at least by Holm's correction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from experiments.problems.cnn.protocol import Combinations, Conditions, Protocol, Sharing, combinations, in_words, label
+from experiments.problems.digits import Data, DataDir, images_of
+from experiments.study.imports import at_once
+from experiments.study.options import Constraint, Out, expect
+from experiments.study.study import Study, Work
+from experiments.study.tables import Column, Table, number
+
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import xarray as xr
+    from jax import lax
+    from matplotlib.figure import Figure
+
+    from experiments.problems.cnn.networks import counts, for_training, load
+    from experiments.problems.cnn.train import SCORES, band, classifier, conditions, records_of, remarks, shown
+    from experiments.study.run_directory import Run
+    from experiments.study.samples import paired, sample
+    from paramact_jax.activations import catalogue
+    from paramact_jax.datasets import Digits
+    from paramact_jax.figures import curves_in_panels
+    from paramact_jax.statistics import PairedComparison, holm
+    from paramact_jax.sweeps import long_sweep, trial_key
+    from paramact_jax.training import Classifier
+
+SHAREABLE = Constraint(
+    "an activation with parameters, which can be shared, in the convolutional layers, as in parametric_relu/relu",
+    lambda combination: bool(catalogue.get(combination.split("/")[0]).params),  # at work: `catalogue` needs JAX
+)
+SEVERAL = Constraint("two or three, each once", lambda values: 1 < len(values) == len(set(values)), whole=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CnnSharing(Conditions, Study):
+    """Compare an a and b for each element of a feature map, as in [A], with one for each channel or layer.
+
+    On the same seeds: test loss, numbers of parameters, seconds per step. About 10 minutes on 2 cores. Writes
+    runs/cnn-sharing-DATE-TIME/: records, summary, report, the table, loss.png.
+    Example: python -m experiments cnn-sharing --combinations parametric_sigmoid/relu --steps 5000
+    """
+
+    name: ClassVar[str] = "cnn-sharing"
+    heading: ClassVar[str] = "What has an a and b of its own"
+
+    combinations: Combinations = (
+        "parametric_relu/parametric_sigmoid",
+        "parametric_sigmoid/parametric_sigmoid",
+    )
+    """Activation of the convolutional layers, with parameters, / of the dense hidden layer."""
+    sharing: Annotated[tuple[Sharing, ...], SEVERAL] = ("element", "channel", "layer")
+    """Which to compare, the first one with each of the others."""
+    data: Data = "auto"
+    data_dir: DataDir = None
+    out: Out = None
+
+    def load(self) -> Digits:
+        """The draw of images."""
+        digits = load(self.data, self.data_dir, self.training_images)
+        return for_training(digits, self.training_images, self.subset_seed)
+
+    def check(self, data: Digits) -> None:
+        """Numbers that depend on others, and that there is something to share."""
+        super().check(data)
+        for combination in self.combinations:
+            expect("combinations", combination, SHAREABLE)
+
+    def protocol(self, sharing: Sharing) -> Protocol:
+        """The conditions of one kind of network."""
+        return Protocol(
+            sharing=sharing, **{field.name: getattr(self, field.name) for field in dataclasses.fields(Conditions)}
+        )
+
+    def train(self, data: Digits, work: Work) -> xr.Dataset:
+        """All networks in one sweep, then the time of a step of each."""
+        found = long_sweep(
+            lambda sharing, combination: classifier(combination, self.protocol(sharing)),
+            range(self.first_seed, self.first_seed + self.seeds),
+            iterations=self.steps,
+            static_axes={"sharing": self.sharing, "combination": self.combinations},
+            block=1,
+            directory=work.directory / "networks",
+            data=images_of(data),
+            **conditions(self),
+            **work.shown([f"{len(self.sharing) * len(self.combinations)} networks"], self.steps),
+        )
+        records = records_of(found, SCORES, self, data)
+        trial = ("sharing", "combination")
+        each = [[(name, self.protocol(sharing)) for name in self.combinations] for sharing in self.sharing]
+        records["parameters_of_activations"] = trial, [[counts(*one)["activations"] for one in row] for row in each]
+        seconds = seconds_per_step([classifier(*one) for row in each for one in row], self, data)
+        records["seconds_per_step"] = (
+            (*trial, "timing"),
+            seconds.reshape(len(self.sharing), len(self.combinations), -1),
+            {"description": "wall-clock seconds of one step of one trial, without scores, measured in turns"},
+        )
+        return records
+
+    @classmethod
+    def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
+        """Loss, parameters and time."""
+        compared, (reference, *_) = differences(run), run.records["sharing"].values
+        rows = []
+        for name, sharing, own in _networks(run):
+            loss = sample(own["best_loss"].values)
+            against, corrected = compared.get((name, sharing), (None, None))
+            rows.append(
+                [
+                    *(label(name), sharing, int(own["parameters_of_activations"]), loss.mean, loss.interval()),
+                    *([None] * 3 if against is None else [against.difference, against.interval, against.p_value]),
+                    *(corrected, sample(own["best_iteration"].values).mean),
+                    1000 * float(own["seconds_per_step"].median()),
+                ]
+            )
+        columns: list[str | Column] = [
+            *("convolutional / dense", Column("own a and b", left=True), Column("a and b", ","), Column("loss", ".4f")),
+            Column("95 % interval", ".4f", key="loss"),
+            Column(f"loss - {reference}'s", "+.4f", key="difference"),
+            Column("95 % interval of it", "+.4f", key="difference"),
+            *(Column("p", ".2g"), Column("p (Holm)", ".2g"), Column("steps", number), Column("ms a step", ".2f")),
+        ]
+        note = (
+            f"{in_words(run)} Loss: smallest test loss, mean over the seeds, t interval; difference on equal seeds, "
+            f"t interval, paired t test, Holm's correction over the table; steps: where the loss was smallest; "
+            f"ms: median, one trial, without scores. The a and b of the dense layer, one for every node, are counted."
+        )
+        title = "What has an a and b of its own in the convolutional layers"
+        yield "sharing", Table(title, columns, rows, note + remarks(run), keys=2, beside=["loss"])
+
+    @classmethod
+    def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
+        """Test loss by step, a panel for each combination."""
+        panels: dict[str, list[Any]] = {label(name): [] for name in combinations(run)}
+        for name, sharing, own in _networks(run):
+            panels[label(name)].append(band(sharing, own["test_loss"]))
+        steps, title = run.records["test_step"].values, f"Own a and b: {shown(run)}"
+        yield "loss", curves_in_panels(steps, panels, xlabel="step", ylabel="test loss", title=title)
+
+    @classmethod
+    def summary(cls, run: Run) -> Mapping[str, Any]:
+        """The table as plain data, by combination and sharing."""
+        rows: dict[str, Any] = {}
+        compared = differences(run)
+        for name, sharing, own in _networks(run):
+            loss = sample(own["best_loss"].values)
+            against, corrected = compared.get((name, sharing), (None, None))
+            rows.setdefault(name, {})[sharing] = {
+                "best_loss": dataclasses.asdict(loss) | {"interval": loss.interval()},
+                "best_iteration": sample(own["best_iteration"].values),
+                "difference": against,
+                "p_value_holm": corrected,
+                "parameters_of_activations": int(own["parameters_of_activations"]),
+                "seconds_per_step": float(own["seconds_per_step"].median()),
+            }
+        return {"combinations": rows}
+
+
+def seconds_per_step(
+    networks: Sequence[Classifier], protocol: Conditions, digits: Digits, *, rounds: int = 5, steps: int = 20
+) -> np.ndarray:
+    """Wall-clock seconds of one training step of one trial, without scores: (networks, rounds), measured in turns."""
+    given = jax.tree.map(jnp.asarray, {"data": images_of(digits), **conditions(protocol)})
+    start = {name: given.pop(name) for name in ("weight_scale", "initial_a")}
+    prepared = []
+    for network in networks:
+        # scores are due before step 0 alone: it belongs to the warm-up
+        never = dict.fromkeys(network.scores, 2**31 - 1)
+        timed = dataclasses.replace(network, steps=1 + (rounds + 1) * steps, scores=never)
+
+        def advance(state: Any, given: Any, begin: int, end: int, timed: Classifier = timed) -> Any:
+            return lax.fori_loop(begin, end, lambda i, state: timed.step(state, i, **given), state)
+
+        compiled = jax.jit(advance)
+        state = timed.init(trial_key(protocol.first_seed), given["data"], **start)
+        prepared.append((compiled, jax.block_until_ready(compiled(state, given, 0, steps + 1))))
+    seconds = np.empty((len(prepared), rounds))
+    for i in range(rounds):
+        for which, (compiled, state) in enumerate(prepared):
+            begin = time.perf_counter()
+            jax.block_until_ready(compiled(state, given, 1 + steps, 1 + 2 * steps))
+            seconds[which, i] = (time.perf_counter() - begin) / steps
+    return seconds
+
+
+def differences(run: Run) -> dict[tuple[str, str], tuple[PairedComparison, float]]:
+    """Smallest test loss against the first sharing's, seed by seed, by combination and sharing.
+
+    Returns:
+      The comparison, and its p value by Holm's correction over all of them. Nothing for the first sharing, nor where
+      fewer than 2 seeds have finite losses under both.
+    """
+    losses, found = run.records["best_loss"], {}
+    for name, sharing, own in _networks(run):
+        reference = losses.isel(sharing=0).sel(combination=name).values
+        against = paired(own["best_loss"].values, reference, losses["seed"].values)
+        if sharing != losses["sharing"][0] and against is not None:
+            found[name, sharing] = against
+    corrected = holm([against.p_value for against in found.values()])
+    return {key: (against, p_value) for (key, against), p_value in zip(found.items(), corrected, strict=True)}
+
+
+def _networks(run: Run) -> Iterator[tuple[str, str, xr.Dataset]]:
+    for name in combinations(run):
+        for sharing in run.records["sharing"].values.tolist():
+            yield name, sharing, run.records.sel(combination=name, sharing=sharing)

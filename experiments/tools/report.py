@@ -21,8 +21,6 @@ _REPORTS = {
     "xor10-figures": "experiments.xor10_figures.report",
     "mnist": "experiments.mnist.report",
     "initial-scale": "experiments.initial_scale.report",
-    "optimisers-xor10": "experiments.optimisers.report",
-    "optimisers-mnist": "experiments.optimisers.report",
 }
 """The module of each experiment that is no `Study` yet: `tables(run)`, `write(run)`, perhaps `side_by_side(runs)`."""
 

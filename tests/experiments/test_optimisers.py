@@ -1,5 +1,6 @@
 """The comparison of optimisers trains what it says, and its verdicts follow from the records."""
 
+import csv
 import dataclasses
 import functools
 import json
@@ -12,14 +13,14 @@ import pytest
 import xarray as xr
 
 from experiments.__main__ import main
-from experiments.optimisers import findings, mnist, report
-from experiments.optimisers.design import OPTIMISERS
 from experiments.problems.digits import hold_out, images_of
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST
 from experiments.problems.mnist.train import train as train_mnist
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
 from experiments.problems.xor10.train import model, train
-from experiments.study import run_directory
+from experiments.studies import optimisers
+from experiments.studies.optimisers import OPTIMISERS, OptimisersMnist, answers, best_cell, best_cells, conclusion
+from experiments.study import report, run_directory
 from paramact_jax.datasets import synthetic_mnist, xor
 from paramact_jax.networks import forward, params_of
 from paramact_jax.sweeps import long_sweep
@@ -79,7 +80,7 @@ def test_the_training_on_mnist_is_that_of_the_experiment():
     rate = dataclasses.replace(protocol, learning_rate=0.02, learning_rate_a=0.02, learning_rate_b=0.02)
     expected = train_mnist("ppns", rate, digits)["test.loss"].values[:, -1]
     results = long_sweep(
-        functools.partial(mnist.training, images=200),
+        functools.partial(optimisers.mnist_training, images=200, steps=4),
         [0],
         iterations=4,
         block=1,
@@ -138,31 +139,31 @@ HAND_MADE = {
 
 
 def test_the_rate_is_chosen_on_some_seeds_and_reported_on_the_others():
-    of = findings.outcome(counts(HAND_MADE))
-    found = {cell.name: (cell.rate, cell.at_end, int(cell.values.sum())) for cell in findings.cells(of)}
+    of = counts(HAND_MADE)
+    found = {cell.name: (cell.rate, cell.at_end, int(cell.values.sum())) for cell in best_cells(of)}
     assert found == {
         "sigmoid, sgd": (0.01, True, 9),
         "sigmoid, adam": (0.1, False, 1),
         "ppns, sgd": (0.1, False, 10),
         "ppns, adam": (1.0, True, 9),
     }
-    assert findings.best_cell(of, "sigmoid").optimiser == "adam"
-    assert findings.best_cell(of, "ppns").optimiser == "adam"
+    assert best_cell(of, "sigmoid").optimiser == "adam"
+    assert best_cell(of, "ppns").optimiser == "adam"
 
 
 def test_verdicts_of_counts():
-    of = findings.outcome(counts(HAND_MADE))
-    first, *others = findings.answers(of)
+    of = counts(HAND_MADE)
+    first, *others = answers(of)
     assert (first.first.name, first.second.name) == ("ppns, sgd", "sigmoid, adam")
     assert first.comparison.pairs == 10
     assert first.comparison.discordant == (9, 0)
     assert first.verdict == "first"
-    assert "the activation does more" in findings.conclusion(of)
+    assert "the activation does more" in conclusion(of)
     assert {answer.question: answer.verdict for answer in others} == {
         "a better optimiser for sigmoid": "second",
         "a better optimiser for ppns": "not told apart",
     }
-    assert all(answer.p_value_holm >= answer.comparison.p_value for answer in findings.answers(of))
+    assert all(answer.p_value_holm >= answer.comparison.p_value for answer in answers(of))
 
 
 @pytest.mark.parametrize(
@@ -170,15 +171,15 @@ def test_verdicts_of_counts():
     [(0, 10, "the optimiser does more than the activation"), (5, 5, "are not told apart")],
 )
 def test_the_conclusion_can_be_another(ppns, sigmoid, says):
-    of = findings.outcome(counts({("sigmoid", "sgd"): [(9, sigmoid)], ("ppns", "sgd"): [(9, ppns)]}))
-    assert says in findings.conclusion(of)
+    of = counts({("sigmoid", "sgd"): [(9, sigmoid)], ("ppns", "sgd"): [(9, ppns)]})
+    assert says in conclusion(of)
 
 
 def test_nothing_is_concluded_about_what_was_not_trained():
     only = {key: value for key, value in HAND_MADE.items() if key[0] == "sigmoid"}
-    assert findings.conclusion(findings.outcome(counts(only))) == ""
+    assert conclusion(counts(only)) == ""
     without = {key: value for key, value in HAND_MADE.items() if key[1] == "adam"}
-    assert findings.answers(findings.outcome(counts(without))) == []
+    assert answers(counts(without)) == []
 
 
 def losses(values, choosing=1):
@@ -203,10 +204,9 @@ def losses(values, choosing=1):
 
 def test_the_lower_loss_is_better_and_no_number_the_worst():
     records = losses([[[2.3, 2.31, 2.32], [np.nan, 2.1, 2.2]], [[2.0, 2.01, 2.03], [np.inf, 1.0, 1.0]]])
-    of = findings.outcome(records)
-    assert [cell.rate for cell in findings.cells(of)] == [0.1] * 4
-    assert findings.best_cell(of, "sigmoid").optimiser == "adam"
-    found = {answer.question: answer for answer in findings.answers(of)}
+    assert [cell.rate for cell in best_cells(records)] == [0.1] * 4
+    assert best_cell(records, "sigmoid").optimiser == "adam"
+    found = {answer.question: answer for answer in answers(records)}
     assert found["a better optimiser for sigmoid"].comparison.difference == pytest.approx(-0.295)
     assert found["activation or optimiser? ppns or sigmoid"].verdict == "first"
 
@@ -217,10 +217,9 @@ def test_test_images_choose_nothing():
     for rate, optimiser in ((1.0, "sgd"), (0.1, "adam")):
         held_out.loc[{"learning_rate": rate, "optimiser": optimiser}] = -9.0
     held_out.loc[{"optimiser": "sgd"}] -= 1
-    of = findings.outcome(records)
-    assert [cell.rate for cell in findings.cells(of)] == [1.0, 0.1] * 2
-    assert findings.best_cell(of, "sigmoid").optimiser == "sgd"
-    np.testing.assert_array_equal(findings.best_cell(of, "sigmoid").values, [3.0, 3.1])
+    assert [cell.rate for cell in best_cells(records)] == [1.0, 0.1] * 2
+    assert best_cell(records, "sigmoid").optimiser == "sgd"
+    np.testing.assert_array_equal(best_cell(records, "sigmoid").values, [3.0, 3.1])
 
 
 def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
@@ -228,14 +227,14 @@ def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
     run = run_directory.Run(
         tmp_path, records, {"experiment": "optimisers-mnist", "config": {"steps": 5}, "environment": {}, "seconds": {}}
     )
-    best, _, comparisons = report.tables(run)
-    assert best.rows[0][3] == "2.315 (1 not finite)"
-    assert comparisons.rows[0][2] == "2"
+    best, _, comparisons = report.tables_of(OptimisersMnist, run).values()
+    assert best.rows[0][3].text == "2.315 (1 not finite)"
+    assert comparisons.rows[0][2] == 2
     few = losses([[[2.3, 2.31, np.nan], [2.4, 2.1, 2.2]]])
-    assert [answer.comparison for answer in findings.answers(findings.outcome(few))] == [None] * 3
+    assert [answer.comparison for answer in answers(few)] == [None] * 3
 
 
-def test_a_run_can_be_reported_again(run, capsys):
+def test_records_and_report_of_a_run(run):
     assert dict(run.records.sizes) == {"activation": 1, "optimiser": 2, "learning_rate": 2, "seed": 70}
     assert run.records["learning_rate"].values.tolist() == [0.05, 0.2]
     assert np.isfinite(run.records["final_loss"]).all()
@@ -244,23 +243,10 @@ def test_a_run_can_be_reported_again(run, capsys):
     }
     summary = json.loads((run.directory / "summary.json").read_text())
     assert {cell["seeds"] for cell in summary["cells"]} == {50}
-    assert main(["report", str(run.directory)]) == 0
-    assert "a better optimiser for ppns" in capsys.readouterr().out
-
-
-def test_the_mnist_command_goes_on_where_it_was(tmp_path, interrupt, capsys):
-    out = tmp_path / "run"
-    few = ["--seeds", "3", "--choosing", "1"]
-    sizes = ["--activations", "relu", "--optimisers", "sgd", "momentum", "--rates", "0.1", *few]
-    command = ["optimisers", "mnist", "--data", "synthetic", *sizes, "--out", str(out)]
-    interrupt([*command, "--steps", "3"], "relu, momentum")
-    assert main([*command, "--steps", "4"]) == 2
-    assert "expected the steps of the interrupted run" in capsys.readouterr().err
-    assert main([*command, "--steps", "3"]) == 0
-    told = capsys.readouterr().err
-    assert "relu, sgd: trained before (1 of 2)" in told
-    assert "relu, momentum: 9 iterations in" in told
-    records = run_directory.read(out).records
-    assert dict(records.sizes) == {"activation": 1, "optimiser": 2, "learning_rate": 1, "seed": 3}
-    assert np.isfinite(records["test_loss"]).all()
-    assert "NOT MNIST" in (out / "report.md").read_text()
+    with (run.directory / "best.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row, cell in zip(rows, summary["cells"], strict=True):
+        own = run.records["converged"].sel(optimiser=row["optimiser"], learning_rate=float(row["rate"]))
+        assert float(row["per_1_000"]) == 1000 * own.isel(seed=slice(20, None)).mean()
+        assert cell["level"] == f"{float(row['per_1_000']):.0f}"
+        assert float(row["per_1_000_low"]) <= float(row["per_1_000"]) <= float(row["per_1_000_high"])

@@ -1,1 +1,0 @@
-"""Does a better optimiser rescue the vanishing gradient, or does the activation?"""

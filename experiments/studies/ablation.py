@@ -29,9 +29,8 @@ if TYPE_CHECKING or at_once(__name__):
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.mnist.statements import CLOSEUP, early_loss
     from experiments.problems.mnist import protocol as mnist_protocol
-    from experiments.problems.mnist.train import classifier
+    from experiments.problems.mnist.train import CLOSEUP, classifier, early_loss
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
     from experiments.study.run_directory import Run

@@ -44,12 +44,12 @@ if TYPE_CHECKING or at_once(__name__):
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.problems.mnist.train import classifier
+    from experiments.problems.mnist.train import classifier_of
     from experiments.problems.xor10.train import CHUNK, initial_params
     from experiments.study.run_directory import Run
     from experiments.study.samples import mean_and_interval, paired, sample
     from paramact_jax.activations import catalogue
-    from paramact_jax.datasets import xor
+    from paramact_jax.datasets import Digits, xor
     from paramact_jax.figures import BandCurve, curves_over_rates
     from paramact_jax.networks import Params, forward
     from paramact_jax.statistics import PairedComparison, holm, wilson_interval
@@ -229,7 +229,7 @@ class OptimisersMnist(Comparison):
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """All networks in one sweep; a sixth of the training images is held out."""
         digits, held_out = hold_out(data)
-        training = functools.partial(mnist_training, images=len(digits.train_labels), steps=self.steps)
+        training = functools.partial(mnist_training, digits=digits, steps=self.steps)
         found = self.sweep(training, work, data=images_of(digits) | held_out)
         return described(found, VARIABLES, {}, {"problem": "mnist", **source_of(data), "choosing": self.choosing})
 
@@ -275,10 +275,10 @@ def xor10_training(activation: str, optimiser: str) -> Training:
     return Training(init, step, lambda state: {"loss": error(state[0])})
 
 
-def mnist_training(activation: str, optimiser: str, *, images: int, steps: int) -> Classifier:
+def mnist_training(activation: str, optimiser: str, *, digits: Digits, steps: int) -> Classifier:
     """One network of `mnist`, scored once, after its last step: on the whole way that would cost more than training."""
     return dataclasses.replace(
-        classifier(activation, MNIST["recovered"], images),
+        classifier_of(activation, MNIST["recovered"], digits),
         steps=steps,
         scores={"test": None, "held_out": None},
         optimiser_name=optimiser,

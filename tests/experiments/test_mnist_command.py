@@ -1,6 +1,5 @@
 """`python -m experiments mnist` as a user runs it, on images that need no files."""
 
-import json
 import socket
 import time
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.problems.mnist import train as train_module
 from experiments.study import run_directory
 
 SMALL = ["--steps", "40", "--seeds", "2", "--test-every", "10", "--train-every", "20", "--batch", "16"]
@@ -90,66 +88,20 @@ def test_the_run_says_what_it_is(run):
     assert set(run.manifest["seconds"]["activations"]) == {"relu", "ppns"}
 
 
-def test_only_the_run_is_left_with_its_report(run):
-    assert [path.name for path in run.directory.parent.iterdir()] == ["mnist"]
-    files = {path.name for path in run.directory.iterdir()}
-    assert files >= {"records.nc", "run.json", "report.md", "summary.json"}
-    assert any(name.endswith(".png") for name in files)
-    assert "not MNIST" in (run.directory / "report.md").read_text()
-    json.loads((run.directory / "summary.json").read_text())
-
-
-class Watch:
-    """`train`, with what it reported by activation; interrupted as by Ctrl-C while training `at`."""
-
-    def __init__(self, at=None):
-        self.seen = {}
-        self._train, self._at = train_module.train, at
-
-    def __call__(self, activation, *arguments, on_progress, **options):
-        def report(progress):
-            self.seen.setdefault(activation, []).append(progress)
-            on_progress(progress)
-            if activation == self._at:
-                raise KeyboardInterrupt
-
-        return self._train(activation, *arguments, on_progress=report, **options)
-
-
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_records(run, monkeypatch, tmp_path, capsys):
-    """Interrupted at its second activation; refused under other conditions, before anything runs."""
-    out = tmp_path / "runs" / "mnist"
-    out.parent.mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(train_module, "train", Watch(at="ppns"))
-        with pytest.raises(KeyboardInterrupt):
-            main([*COMMAND, "--out", str(out)])
-    assert [path.name for path in out.parent.iterdir()] == [".mnist.unfinished"]
-    assert f"--out {out} goes on" in capsys.readouterr().err
-
+def test_an_interrupted_run_goes_on_with_other_activations(run, tmp_path, interrupt, capsys):
+    """Each has a directory of its own; what is trained before is found."""
+    out = tmp_path / "run"
+    interrupt([*COMMAND, "--out", str(out)], "ppns")
     assert main([*COMMAND, "--learning-rate", "0.02", "--out", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: --out: expected the learning_rate of the interrupted run in ")
-    assert error.count("\n") == 1
-    assert [path.name for path in out.parent.iterdir()] == [".mnist.unfinished"]
-
-    watch = Watch()
-    monkeypatch.setattr(train_module, "train", watch)
-    assert main([*COMMAND, "--out", str(out)]) == 0
-    assert set(watch.seen) == {"ppns"}, "ReLU was finished"
-    assert watch.seen["ppns"][-1].found < watch.seen["ppns"][-1].total
-    again = run_directory.read(out).records
+    assert "error: --out: expected the learning_rate of the interrupted run in " in capsys.readouterr().err
+    assert main([*COMMAND, "--activations", "relu", "--out", str(out)]) == 0
+    assert "relu: trained before" in capsys.readouterr().err
     clocks = ["seconds", "seconds_per_step"]
-    assert again.drop_vars(clocks).identical(run.records.drop_vars(clocks))
-    assert [path.name for path in out.parent.iterdir()] == ["mnist"]
+    own = run_directory.read(out).records.drop_vars(clocks)
+    assert own.identical(run.records.drop_vars(["learned_a", "learned_b", *clocks]).sel(activation=["relu"]))
 
 
-def test_a_directory_that_exists_is_refused(tmp_path, capsys):
-    assert main([*COMMAND, "--out", str(tmp_path)]) == 2
-    assert "--out: expected a directory that does not exist yet" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("arguments", [["--protocol", "printed"], ["--optimiser", "lion"], ["--data", "cifar"]])
+@pytest.mark.parametrize("arguments", [["--protocol", "printed"], ["--optimiser", "lion"]])
 def test_a_choice_that_is_none(arguments, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*COMMAND, *arguments, "--out", str(tmp_path / "run")])

@@ -12,9 +12,9 @@ import pytest
 from flax import nnx
 
 from experiments.problems.mnist import train as module
-from experiments.problems.mnist.protocol import ACTIVATIONS, HIDDEN_LAYERS, PROTOCOLS, WIDTH, layers_of
+from experiments.problems.mnist.protocol import PROTOCOLS, Protocol, layers_of
 from experiments.problems.mnist.train import classifier, model, seconds_per_step, steep_slopes, train
-from paramact_jax.datasets import load_mnist, mnist_files, synthetic_mnist
+from paramact_jax.datasets import Digits, load_mnist, mnist_files, synthetic_mnist
 from paramact_jax.networks import params_of, with_params
 from paramact_jax.papers import ko2021
 from paramact_jax.sweeps import trial_key
@@ -126,7 +126,7 @@ def test_notes_of_one_step_under_other_activations(name):
     assert float(noted["largest"]) == pytest.approx(float(largest), rel=1e-4)
     assert set(functions.report(gradient)) == set(functions.report(params_of(network)))
     for parameter, slopes in functions.report(gradient).items():
-        assert slopes.shape == (HIDDEN_LAYERS, WIDTH)
+        assert slopes.shape == (Protocol.depth, Protocol.width)
         if name != "reltanh":
             assert (abs(slopes).max(axis=1) > 0).all(), parameter
         if parameter == "lambda_plus":
@@ -138,7 +138,7 @@ def test_start_values_of_table_7(name):
     learned = classifier(name, TINY, 40).report(params_of(model(name, TINY, keys(0)[0])))
     assert set(learned) == set(START_VALUES[name])
     for parameter, start in START_VALUES[name].items():
-        np.testing.assert_array_equal(learned[parameter], np.full((HIDDEN_LAYERS, WIDTH), start, np.float32))
+        np.testing.assert_array_equal(learned[parameter], np.full((Protocol.depth, Protocol.width), start, np.float32))
 
 
 def test_start_values_of_reltanh_and_the_hexpos():
@@ -214,7 +214,7 @@ def test_a_rate_of_0_leaves_a_where_it_started(trained):
 def test_scale_of_the_initial_weights(fan_in):
     """Within 4 standard errors of the standard deviation, sd / sqrt(2 n), in 128 columns; and the formulas."""
     he, glorot, fan = math.sqrt(2 / fan_in), math.sqrt(2 / (fan_in + 128)), 1 / math.sqrt(fan_in)
-    for name in ACTIVATIONS:
+    for name in Protocol.activations:
         for initial, expected in (("fan-in", fan), ("glorot-he", he if name.endswith("relu") else glorot)):
             protocol = dataclasses.replace(TINY, initial=initial)
             assert protocol.weight_std(name, fan_in, 128) == pytest.approx(expected, rel=1e-12)
@@ -230,12 +230,12 @@ def test_scale_of_the_initial_weights(fan_in):
 def test_initial_weights_do_not_depend_on_the_activation():
     def weights(name):
         params = params_of(model(name, TINY, keys(2)[0]))
-        layers = [params["hidden"][i]["linear"] for i in range(HIDDEN_LAYERS)]
+        layers = [params["hidden"][i]["linear"] for i in range(Protocol.depth)]
         return [layer["kernel"] for layer in [*layers, params["out"]]]
 
     first = weights("relu")
     assert [w.shape for w in first] == [(784, 128)] + [(128, 128)] * 7 + [(128, 10)]
-    for name in ACTIVATIONS[1:]:
+    for name in Protocol.activations[1:]:
         for own, expected in zip(weights(name), first, strict=True):
             np.testing.assert_array_equal(own, expected)
     assert not np.array_equal(first[1], first[2])
@@ -246,13 +246,13 @@ def test_steep_slopes_against_a_count_in_float64(name):
     """A slope that float32 cannot tell from 1 may be counted either way: there are few of them."""
     protocol = dataclasses.replace(TINY, seeds=2, first_seed=3, batch=32)
     counts = steep_slopes(name, protocol, DIGITS)
-    assert counts.shape == (2, HIDDEN_LAYERS)
+    assert counts.shape == (2, Protocol.depth)
     for seed, own in zip((3, 4), counts, strict=True):
         weights, order_key = keys(seed)
         params = params_of(model(name, protocol, weights))
         batches = Minibatches(40, 32)
         z = DIGITS.train_images[np.asarray(batches.draw(batches.start(order_key), 0)[1])].astype(np.float64)
-        for layer in range(HIDDEN_LAYERS):
+        for layer in range(Protocol.depth):
             y = z @ np.asarray(params["hidden"][layer]["linear"]["kernel"], np.float64)
             if name == "relu":
                 z, near, slope = np.maximum(y, 0), abs(y) < 1e-5, (y > 0).astype(float)
@@ -262,14 +262,27 @@ def test_steep_slopes_against_a_count_in_float64(name):
                 near = abs(slope - 1) < 1e-5
             assert near.sum() < 10
             assert abs(int(own[layer]) - int((slope >= 1).sum())) <= near.sum()
-        assert 0 < own.sum() < HIDDEN_LAYERS * 32 * WIDTH
+        assert 0 < own.sum() < Protocol.depth * 32 * Protocol.width
 
 
 def test_seconds_of_a_step():
     seconds = seconds_per_step(["relu"], TINY, DIGITS, rounds=2, steps=3)
     assert seconds.shape == (1, 2)
     assert (seconds > 0).all()
-    assert (seconds < 5).all()
+
+
+def test_networks_of_another_size_on_other_images():
+    protocol = dataclasses.replace(TINY, depth=2, width=5, seeds=1, steps=2)
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((20, 12), np.float32), np.arange(20, dtype=np.int32) % 3
+    own = Digits(images, labels, images, labels, "by hand", synthetic=False, mnist=False)
+    trained = train("parametric_hexpo", protocol, own)
+    assert trained["learned.b"].shape == (1, 2, 5)
+    assert float(trained["test.loss"][0, 0]) == pytest.approx(math.log(3), abs=0.7)
+    assert steep_slopes("parametric_hexpo", protocol, own).max() <= 5 * 16
+    network = model("tanh", protocol, keys(0)[0], in_features=12, classes=3)
+    assert [layer.linear.kernel.shape for layer in network.hidden] == [(12, 5), (5, 5)]
+    assert network.out.kernel.shape == (5, 3)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_the_training_on_mnist_is_that_of_the_experiment():
     rate = dataclasses.replace(protocol, learning_rate=0.02, learning_rate_a=0.02, learning_rate_b=0.02)
     expected = train_mnist("ppns", rate, digits)["test.loss"].values[:, -1]
     results = long_sweep(
-        functools.partial(optimisers.mnist_training, images=200, steps=4),
+        functools.partial(optimisers.mnist_training, digits=digits, steps=4),
         [0],
         iterations=4,
         block=1,

@@ -1,13 +1,23 @@
-"""Under which conditions the digits are learned. Standard library only, so that `--help` is instant."""
+"""Under which conditions the digits are learned. Needs no JAX, so that `--help` is instant."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from experiments.study.option_checks import check_first_seed, expect
+from experiments.study.options import (
+    FINITE,
+    NOT_NEGATIVE,
+    Activations,
+    Batch,
+    Count,
+    Rate,
+    Seeds,
+    Steps,
+    check_options,
+    expect_within,
+)
 
 if TYPE_CHECKING:
     from paramact_jax.activations import Activation
@@ -17,81 +27,65 @@ Initial = Literal["fan-in", "glorot-he"]
 Batches = Literal["shuffled", "independent"]
 Optimiser = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam"]
 
-HIDDEN_LAYERS = 8
-WIDTH = 128
-CLASSES = 10
-ACTIVATIONS = ("relu", "parametric_relu", "tanh", "parametric_tanh", "reltanh", "hexpo", "parametric_hexpo", "ppns")
-"""The eight of [P, Table 6]."""
+PIXELS, CLASSES = 784, 10
+"""Of MNIST."""
 _HE = ("relu", "parametric_relu")
-_MOST_STEPS = 2**31 - 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that decides the results beside the images.
-
-    Attributes:
-      initial: standard deviation of the normal initial weights: "fan-in": 1/sqrt(fan_in); "glorot-he":
-        sqrt(2/(fan_in + fan_out)), and sqrt(2/fan_in) for ReLU and Parametric ReLU. Biases start at 0.
-      batches: see `training.Minibatches`.
-      steps: of gradient descent.
-      batch: images a step.
-      optimiser: see `training.optimiser`.
-      learning_rate: of weights and biases.
-      learning_rate_a: of all parameters of activations but b.
-      learning_rate_b: of the shift b.
-      initial_a: start value of a, where there is one; None: 1.5 over the steepest slope of the base function.
-      test_every: steps between two scores of the test set.
-      train_every: steps between two scores of the train set.
-      seeds: number of networks of each activation; network i has seed first_seed + i.
-      first_seed: see seeds.
-      activations: names of [P, Table 6], or any of the catalogue.
-    """
+    """All that decides the results, except the images; they are options of `mnist`."""
 
     initial: Initial
+    """Standard deviation of the normal initial weights: fan-in: 1/sqrt(fan_in); glorot-he: sqrt(2/(fan_in + fan_out)),
+    and sqrt(2/fan_in) for ReLU and Parametric ReLU (recovered: fan-in, literal: glorot-he). Biases start at 0."""
     batches: Batches
-    steps: int = 10_000
-    batch: int = 64
+    """Epochs that are shuffled, or independent draws (recovered: shuffled, literal: independent)."""
+    depth: Count = 8
+    """Hidden layers."""
+    width: Count = 128
+    """Nodes in every hidden layer."""
+    steps: Steps = 10_000
+    """Steps of gradient descent."""
+    batch: Batch = 64
+    """Images a step."""
     optimiser: Optimiser = "sgd"
-    learning_rate: float = 0.01
-    learning_rate_a: float = 0.01
-    learning_rate_b: float = 0.01
-    initial_a: float | None = None
-    test_every: int = 50
-    train_every: int = 500
-    seeds: int = 3
+    """Optimiser; sgd is plain gradient descent."""
+    learning_rate: Rate = 0.01
+    """Learning rate of weights and biases."""
+    learning_rate_a: Annotated[float, NOT_NEGATIVE] = 0.01
+    """Learning rate of a and the other parameters of activations (default: the learning rate)."""
+    learning_rate_b: Annotated[float, NOT_NEGATIVE] = 0.01
+    """Learning rate of b (default: the learning rate)."""
+    initial_a: Annotated[float | None, FINITE] = None
+    """Start value of a (default: 1.5 / steepest slope: 6 for PPNS, 1.5 for Parametric Tanh and Parametric ReLU)."""
+    activations: Activations = (
+        *("relu", "parametric_relu", "tanh", "parametric_tanh"),
+        *("reltanh", "hexpo", "parametric_hexpo", "ppns"),
+    )
+    """Names of the activations to train; by default the eight of [P, Table 6]."""
+    seeds: Seeds = 3
+    """Networks of each activation, trained at once."""
     first_seed: int = 0
-    activations: tuple[str, ...] = ACTIVATIONS
+    """Network i has seed first_seed + i."""
+    test_every: Count = 50
+    """Steps between two scores of all test images; 1 is the paper's."""
+    train_every: Count = 500
+    """Steps between two scores of all training images."""
 
     def check(self, images: int | None = None) -> None:
-        """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with.
+        """Refuses, in one line, a value that cannot be trained with.
 
         Args:
           images: to train with, once they are known.
+
+        Raises:
+          ValueError: for such a value.
         """
-        expect(self.learning_rate, "learning_rate", "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
-        for field in ("learning_rate_a", "learning_rate_b"):
-            expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
-        for field in ("steps", "test_every", "train_every", "batch", "seeds"):
-            expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
-        for field in ("steps", "test_every", "train_every"):
-            expect(getattr(self, field), field, f"an integer <= {_MOST_STEPS}", lambda x: x <= _MOST_STEPS)
+        check_options(self)
         if images is not None:
-            expect(self.batch, "batch", f"an integer within 1..{images}, the number of images", lambda x: x <= images)
-        check_first_seed(self.first_seed, self.seeds)
-        for field, kind in (("initial", Initial), ("batches", Batches), ("optimiser", Optimiser)):
-            if getattr(self, field) not in get_args(kind):
-                raise ValueError(
-                    f"--{field}: expected one of {', '.join(get_args(kind))}, got {getattr(self, field)!r}"
-                )
-        if not self.activations:
-            raise ValueError("--activations: expected at least one name, got none")
-        if len(set(self.activations)) < len(self.activations):
-            raise ValueError(f"--activations: expected each name once, got {' '.join(self.activations)}")
-        if self.initial_a is not None:
-            expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
-        scaled = [name for name in self.activations if "a" in layers_of(name)[0][0].params]
-        if self.initial_a is not None and not scaled:
+            expect_within(self, "batch", 1, images, "the number of training images")
+        if self.initial_a is not None and not any("a" in layers_of(name, 1)[0][0].params for name in self.activations):
             raise ValueError(
                 f"--initial-a: expected an activation with a parameter a, got {' '.join(self.activations)}"
             )
@@ -103,7 +97,7 @@ class Protocol:
         return math.sqrt(2 / fan_in) if activation in _HE else math.sqrt(2 / (fan_in + fan_out))
 
 
-def layers_of(activation: str) -> tuple[list[Activation], tuple[str, ...] | None]:
+def layers_of(activation: str, depth: int = Protocol.depth) -> tuple[list[Activation], tuple[str, ...] | None]:
     """The records of the hidden layers, and which of their parameters are learned (None: all) [P, Table 7].
 
     Hexpo and Parametric Hexpo have start values that grow with the layer; those of Hexpo are not learned.
@@ -114,12 +108,12 @@ def layers_of(activation: str) -> tuple[list[Activation], tuple[str, ...] | None
     from paramact_jax.activations import catalogue
     from paramact_jax.activations.hexpo import hexpo_of_layer, parametric_hexpo_of_layer
 
-    layers: Sequence[int] = range(1, HIDDEN_LAYERS + 1)
+    layers = range(1, depth + 1)
     if activation == "hexpo":
         return [hexpo_of_layer(i) for i in layers], ()
     if activation == "parametric_hexpo":
         return [parametric_hexpo_of_layer(i) for i in layers], None
-    return [catalogue.get(activation)] * HIDDEN_LAYERS, None
+    return [catalogue.get(activation)] * depth, None
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {

@@ -1,4 +1,4 @@
-"""Train all networks of one activation."""
+"""Train all networks of one activation, and what several studies say of their scores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from flax import nnx
 from jax import lax
 
 from experiments.problems.digits import images_of
-from experiments.problems.mnist.protocol import CLASSES, HIDDEN_LAYERS, WIDTH, Protocol, layers_of
+from experiments.problems.mnist.protocol import CLASSES, PIXELS, Protocol, layers_of
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of
 from paramact_jax.sweeps import Progress, long_sweep, sweep, trial_key
 from paramact_jax.training import Classifier, Minibatches, cross_entropy
+
+CLOSEUP = 650
+"""Last step of the close-up in [P, Fig. 12]."""
+_FEWEST_SCORES = 3
+"""With fewer scores in the close-up, what the curve does between them decides its mean."""
 
 
 def rates_of(protocol: Protocol) -> dict[str, Any]:
@@ -30,20 +35,22 @@ def rates_of(protocol: Protocol) -> dict[str, Any]:
     return {name: getattr(protocol, name) for name in ("learning_rate", "learning_rate_a", "learning_rate_b")}
 
 
-def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: int = 784) -> MLP:
+def model(
+    activation: str, protocol: Protocol, key: jax.Array, *, in_features: int = PIXELS, classes: int = CLASSES
+) -> MLP:
     """The network of [P, Fig. 11] as an ordinary Flax model, with its initial params.
 
     The random numbers do not depend on the activation.
     """
-    records, trainable = layers_of(activation)
+    records, trainable = layers_of(activation, protocol.depth)
 
     def kernel_init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
         return protocol.weight_std(activation, *shape) * jax.random.normal(key, shape, dtype)
 
     return MLP(
         in_features,
-        [WIDTH] * HIDDEN_LAYERS,
-        CLASSES,
+        [protocol.width] * protocol.depth,
+        classes,
         records,
         initial={"a": protocol.initial_a} if protocol.initial_a is not None and "a" in records[0].params else None,
         trainable=trainable,
@@ -52,7 +59,9 @@ def model(activation: str, protocol: Protocol, key: jax.Array, *, in_features: i
     )
 
 
-def classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
+def classifier(
+    activation: str, protocol: Protocol, images: int, *, in_features: int = PIXELS, classes: int = CLASSES
+) -> Classifier:
     """The training of one network, as pure functions; the same ones for other seeds and learning rates.
 
     Every step notes the smallest and the largest entry of dL/dy^(1) over the minibatch [P, eq. 17].
@@ -61,32 +70,50 @@ def classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
       activation: name.
       protocol: the conditions.
       images: to train with.
+      in_features: pixels of an image.
+      classes: of the images.
     """
     alone = dataclasses.replace(protocol, activations=(activation,), seeds=1, first_seed=0)
     without_rates = dataclasses.replace(alone, learning_rate=1.0, learning_rate_a=1.0, learning_rate_b=1.0)
-    return _classifier(activation, without_rates, images)
+    return _classifier(activation, without_rates, images, in_features, classes)
 
 
 @functools.lru_cache(maxsize=64)
-def _classifier(activation: str, protocol: Protocol, images: int) -> Classifier:
-    records, _ = layers_of(activation)
+def _classifier(activation: str, protocol: Protocol, images: int, in_features: int, classes: int) -> Classifier:
+    records, _ = layers_of(activation, protocol.depth)
 
     def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
         def loss(params: Params, added: jax.Array) -> jax.Array:
             return cross_entropy(forward_with_values(params, images, records, added=added)[0], labels)
 
-        by_params, by_first = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros((len(images), WIDTH)))
+        by_params, by_first = jax.grad(loss, argnums=(0, 1))(params, jnp.zeros((len(images), protocol.width)))
         return by_params, {"smallest": by_first.min(), "largest": by_first.max()}
+
+    def learned(params: Params) -> dict[str, jax.Array]:
+        """Learned parameters of the activations by name, (layers, nodes)."""
+        hidden = [params["hidden"][i].get("activation", {}) for i in range(protocol.depth)]
+        return {name: jnp.stack([layer[name] for layer in hidden]) for name in hidden[0]}
 
     return Classifier(
         network=lambda params, inputs: forward(params, inputs, records),
-        initial=lambda key: params_of(model(activation, protocol, key)),
+        initial=lambda key: params_of(model(activation, protocol, key, in_features=in_features, classes=classes)),
         batches=Minibatches(images, protocol.batch, protocol.batches),
         steps=protocol.steps,
         scores={"test": protocol.test_every, "train": protocol.train_every},
         optimiser_name=protocol.optimiser,
         gradient=gradient,
-        report=_of_activations,
+        report=learned,
+    )
+
+
+def classifier_of(activation: str, protocol: Protocol, digits: Digits) -> Classifier:
+    """The same for these images."""
+    return classifier(
+        activation,
+        protocol,
+        len(digits.train_labels),
+        in_features=digits.train_images.shape[1],
+        classes=digits.classes,
     )
 
 
@@ -107,9 +134,8 @@ def train(
       directory: where to go on from after an interruption, see `long_sweep`.
       on_progress: see `long_sweep`.
     """
-    functions = classifier(activation, protocol, len(digits.train_labels))
     return long_sweep(
-        functions,
+        classifier_of(activation, protocol, digits),
         _seeds(protocol),
         iterations=protocol.steps,
         block=1,
@@ -128,8 +154,8 @@ def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndar
     Returns:
       (seeds, layers).
     """
-    records, _ = layers_of(activation)
-    functions = classifier(activation, protocol, len(digits.train_labels))
+    records, _ = layers_of(activation, protocol.depth)
+    functions = classifier_of(activation, protocol, digits)
 
     def values(key: jax.Array, train_images: jax.Array) -> jax.Array:
         params, order = functions.start(key)
@@ -150,7 +176,7 @@ def seconds_per_step(
     never = dict.fromkeys(("test", "train"), 2**31 - 1)
     trainings = []
     for name in activations:
-        functions = classifier(name, protocol, len(digits.train_labels))
+        functions = classifier_of(name, protocol, digits)
         functions = dataclasses.replace(functions, steps=1 + (rounds + 1) * steps, scores=never)
         advance = jax.jit(functools.partial(_advance, functions))
         state = functions.init(trial_key(protocol.first_seed), data)
@@ -173,15 +199,37 @@ def _seeds(protocol: Protocol) -> range:
     return range(protocol.first_seed, protocol.first_seed + protocol.seeds)
 
 
-def _of_activations(params: Params) -> dict[str, jax.Array]:
-    """Learned parameters of the activations by name, (layers, nodes)."""
-    hidden = [params["hidden"][i].get("activation", {}) for i in range(HIDDEN_LAYERS)]
-    return {name: jnp.stack([layer[name] for layer in hidden]) for name in hidden[0]}
-
-
 def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.ndarray:
     """Slopes >= 1 of one layer in each network, from y (seeds, images, nodes), some parameters started elsewhere."""
     starts = {name: changed.get(name, start) for name, start in record.params.items()}
     with jax.enable_x64(True):
         slopes = jax.jit(record.derivative)(jnp.asarray(y, jnp.float64), **starts)
         return np.asarray((jnp.abs(slopes) >= 1).sum((1, 2)))
+
+
+def early_loss(loss: xr.DataArray) -> xr.DataArray | None:
+    """Mean loss over the steps of the close-up; None if it was scored too seldom, or not so far, to say.
+
+    Args:
+      loss: by test_step.
+    """
+    steps = loss["test_step"].values
+    last = min(CLOSEUP, int(steps[-1]))
+    return mean_loss(loss, last) if (steps <= last).sum() >= _FEWEST_SCORES else None
+
+
+def mean_loss(loss: xr.DataArray, last: int) -> xr.DataArray:
+    """Mean over the steps from 0 to `last`, linear between the steps scored: the trapezoidal rule.
+
+    Args:
+      loss: by test_step, from 0 to `last` at least.
+      last: step, scored or not.
+    """
+    steps = loss["test_step"].values
+    inside = loss.sel(test_step=steps[steps <= last])
+    if last not in steps:
+        after = int(np.searchsorted(steps, last))
+        share = (last - steps[after - 1]) / (steps[after] - steps[after - 1])
+        there = (1 - share) * loss.isel(test_step=after - 1) + share * loss.isel(test_step=after)
+        inside = xr.concat([inside, there.assign_coords(test_step=last)], "test_step")
+    return inside.integrate("test_step") / last

@@ -1,0 +1,712 @@
+"""The networks of [P, section 4.2] on MNIST: 8 activations, 8 hidden layers of 128. Do they do what [P] says?
+
+Result, on 10 seeds: all published counts of slopes >= 1 before training [P, Fig. 14] lie within two standard deviations
+of ours; PPNS needs 66 % fewer steps than ReLU to a train loss of 0.1 (63 to 69 %; published: about 2/3); 17 of 19
+statements are true.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from experiments.problems.digits import Data, DataDir, is_synthetic, load, source_of
+from experiments.problems.mnist.protocol import PROTOCOLS, Batches, Initial, Protocol, ProtocolName
+from experiments.study.imports import at_once
+from experiments.study.options import NOT_NEGATIVE, Out
+from experiments.study.statements import Statement, judged
+from experiments.study.study import Study, Variable, Work, described
+from experiments.study.tables import Cell, Column, Table, number
+from paramact_jax.papers import ko2021
+
+if TYPE_CHECKING or at_once(__name__):
+    import numpy as np
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.problems.mnist.train import CLOSEUP, early_loss, mean_loss, seconds_per_step, steep_slopes, train
+    from experiments.study.run_directory import Run
+    from experiments.study.samples import Sample, inside, mean_and_interval, sample
+    from paramact_jax.figures import BandCurve, CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
+
+START = 200
+"""Fig. 13 is said to show small gradients in steps 0 to 200 ..."""
+PLOTTED = 4_000
+"""... and ends here."""
+ALIKE = 0.1
+"""What the paper calls "slightly", "almost the same" or "similar" is taken as a difference of at most this share."""
+NEAR_ZERO = 0.1
+"""A gradient near 0 has at most this share of the range that the paper prints for Parametric ReLU."""
+FACTOR = 2.0
+"""A length that the paper prints is met within this factor."""
+WITHIN = 3.0
+"""A published count is met within this many standard deviations over our seeds."""
+LABELS = {row.activation: row.label for row in ko2021.TABLE_7}
+FAST = ("parametric_tanh", "hexpo", "parametric_hexpo", "ppns")
+SLOW = ("relu", "parametric_relu", "tanh", "reltanh")
+STATED = ("depth", "width", "batch", "optimiser", "learning_rate", "learning_rate_a", "learning_rate_b", "initial_a")
+"""Conditions that [P, Fig. 11, Tables 7 and 8] leave no doubt about."""
+VARIABLES = {
+    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("test_step",)),
+    "test_accuracy": Variable(
+        "test.accuracy", "share of all test images whose digit has the largest output", ("test_step",)
+    ),
+    "train_loss": Variable(
+        "train.loss", "mean cross-entropy over all training images after so many steps", ("train_step",)
+    ),
+    "train_accuracy": Variable("train.accuracy", "share of all training images, likewise", ("train_step",)),
+    "gradient_smallest": Variable(
+        "notes.smallest", "smallest entry of dL/dy^(1) over the step's minibatch [P, eq. 17]", ("step",)
+    ),
+    "gradient_largest": Variable("notes.largest", "largest entry of dL/dy^(1), likewise", ("step",)),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mnist(Study, Protocol):
+    """Train the networks of [P, section 4.2] on MNIST: 8 activations, 8 hidden layers of 128, 10,000 steps.
+
+    About 9 minutes on 2 cores. Writes runs/mnist-DATE-TIME/: records, summary, report, tables, the paper's Figs. 12
+    to 14. Example: python -m experiments mnist --activations relu ppns --seeds 10 --data-dir ~/data/mnist
+    """
+
+    name: ClassVar[str] = "mnist"
+    heading: ClassVar[str] = "MNIST, deep perceptrons"
+    free: ClassVar[frozenset[str]] = frozenset({"activations"})
+
+    protocol: ProtocolName = "recovered"
+    """Conditions: `recovered` gives the published slope counts, `literal` is [P, Table 8] as printed."""
+    initial: Initial | None = None  # type: ignore[assignment]  # None until `resolved`, as the next three
+    batches: Batches | None = None  # type: ignore[assignment]
+    learning_rate_a: Annotated[float | None, NOT_NEGATIVE] = None  # type: ignore[assignment]
+    learning_rate_b: Annotated[float | None, NOT_NEGATIVE] = None  # type: ignore[assignment]
+    data: Data = "auto"
+    data_dir: DataDir = None
+    out: Out = None
+
+    def resolved(self) -> Self:
+        """With what the protocol says, and one learning rate for all where no other is given."""
+        stated = {name: getattr(PROTOCOLS[self.protocol], name) for name in ("initial", "batches")}
+        stated |= dict.fromkeys(("learning_rate_a", "learning_rate_b"), self.learning_rate)
+        return dataclasses.replace(self, **{k: x for k, x in stated.items() if getattr(self, k) is None})
+
+    def load(self) -> Any:
+        """The images."""
+        return load(self.data, self.data_dir)
+
+    def check(self, data: Any = None) -> None:
+        """As the protocol."""
+        Protocol.check(self, len(data.train_labels))
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """One activation after the other, all seeds of one at once; then all are timed in turns."""
+        progress = work.progress(self.activations, self.steps)
+        trained, slopes, seconds = [], [], {}
+        for name in self.activations:
+            begin, told = time.perf_counter(), functools.partial(progress.advanced, name)
+            trained.append(train(name, self, data, directory=work.directory / name, on_progress=told))
+            progress.through(name)
+            slopes.append(steep_slopes(name, self, data))
+            seconds[name] = time.perf_counter() - begin
+        work.seconds["activations"] = seconds
+        found = xr.concat(trained, xr.Variable("activation", list(self.activations)), data_vars="all")
+        learned = {
+            str(key).replace(".", "_"): Variable(
+                str(key), f"learned {what} of a node; NaN where the activation learns none", ("layer", "node")
+            )
+            for key in sorted(map(str, found))
+            if (what := key.removeprefix("learned.")) != key
+        }
+        marks = {
+            f"{x}_step": [*range(0, self.steps, getattr(self, f"{x}_every")), self.steps] for x in ("test", "train")
+        }
+        coords = marks | {"step": np.arange(self.steps)}
+        coords |= {"layer": np.arange(1, self.depth + 1), "node": np.arange(1, self.width + 1)}
+        network = f"MNIST with {self.depth} hidden layers: the networks of [P, section 4.2]"
+        records = described(found, VARIABLES | learned, coords, {"description": network} | source_of(data))
+        for key, dims, values, text in (
+            (
+                "steep_slopes",
+                ("activation", "seed", "layer"),
+                np.stack(slopes),
+                "slopes |dz/dy| >= 1 before training, over the layer's nodes and the first minibatch [P, Fig. 14]",
+            ),
+            (
+                "seconds",
+                ("activation",),
+                np.array(list(seconds.values())),
+                "wall-clock seconds of all seeds together, compilation and scores included, in the last process",
+            ),
+            (
+                "seconds_per_step",
+                ("activation", "timing"),
+                seconds_per_step(self.activations, self, data),
+                "wall-clock seconds of one step of one seed, without scores, measured in turns after the training",
+            ),
+        ):
+            records[key] = (dims, values, {"description": text})
+        return records
+
+    @classmethod
+    def opening(cls, run: Run) -> str:
+        """The conditions, and how the statements are judged."""
+        steps, asked = run.manifest["config"]["steps"], len(list(cls.statements(run)))
+        ends = f" The run ends at step {steps:,}, and so does what is said of later steps." if steps < PLOTTED else ""
+        left_out = len(list(claims())) - asked
+        unasked = (
+            f" Not asked, for want of an activation, of scores or of the paper's network: {left_out} of the paper's "
+            "statements."
+        )
+        return (
+            f"{_conditions(run)} Statements are judged by the means over the seeds. Their effect: the mean over the "
+            f"seeds, in pairs, of the difference of the two that come closest to deciding otherwise, or from the "
+            f"number in the criterion; 95 % t interval. Mean test loss over steps: linear between those scored. Range: "
+            f"largest - smallest entry of dL/dy^(1).{ends}{unasked * bool(left_out)}"
+        )
+
+    @classmethod
+    def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
+        """Final test loss, slope counts, and time to a train loss of 0.1."""
+        yield "final_test_loss", final_table(run)
+        yield "slope_counts", slopes_table(run)
+        yield "time_to_loss", times_table(run)
+
+    @classmethod
+    def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
+        """[P, Figs. 12 to 14]."""
+        records, names, steps = run.records, activations(run.records), run.manifest["config"]["steps"]
+        seeds, (losses, counts) = records["seed"].values, (final_losses(run), slope_counts(run))
+        several = len(seeds) > 1
+
+        def of(variable: str, name: str) -> np.ndarray:
+            return records[variable].sel(activation=name).transpose("seed", ...).values.astype(np.float64)
+
+        yield (
+            "figure_12",
+            curves_with_bands(
+                records["test_step"].values,
+                [BandCurve(label(n), *mean_and_interval(of("test_loss", n)), losses.get(n)) for n in names],
+                closeup=CLOSEUP if steps > CLOSEUP else None,
+                ylabel="test loss",
+                title=f"mean of {len(seeds)} seeds, 95 % interval shaded" if several else "one seed",
+            ),
+        )
+        shaded = f", {len(seeds)} seeds shaded" if several else ""
+        yield (
+            "figure_13",
+            range_panels(
+                records["step"].values,
+                [RangeHistory(label(n), of("gradient_smallest", n), of("gradient_largest", n)) for n in names],
+                until=PLOTTED,
+                ylabel=r"smallest and largest entry of $\partial L/\partial y^{(1)}$",
+                title=f"Gradient at the first hidden layer: seed {seeds[0]} as lines{shaded}",
+            ),
+        )
+        bars = [(label(n), slopes(records, n), counts.get(n)) for n in names]
+        yield (
+            "figure_14",
+            count_bars(
+                [CountBar(name, found.mean, found.deviation, printed) for name, found, printed in bars],
+                ylabel=r"slopes $|\partial z/\partial y| \geq 1$ before training",
+                title=f"Mean of {len(seeds)} seeds" if several else "One seed",
+            ),
+        )
+
+    @classmethod
+    def statements(cls, run: Run) -> Iterator[Statement]:
+        """What [P, section 4.2] says of Figs. 12 to 14, as far as the run can decide it."""
+        found, names = quantities(run.records), set(run.records["activation"].values.tolist())
+        for claim in claims(_of_the_paper(run, "depth", "width")):
+            if claim.quantity in found and set(claim.activations) <= names:
+                yield _judge(claim, found[claim.quantity])
+
+    @classmethod
+    def summary(cls, run: Run) -> dict[str, Any]:
+        """The tables as plain data."""
+        records, losses, counts = run.records, final_losses(run), slope_counts(run)
+        to_loss, of_activations = {row.activation: row for row in times(records)}, {}
+        for name in activations(records):
+            loss, accuracy = (final(records, f"test_{x}", name) for x in ("loss", "accuracy"))
+            found, printed, count = slopes(records, name), losses.get(name), counts.get(name)
+            of_activations[name] = {
+                "test_loss": _entry(loss)
+                | {
+                    "published": printed,
+                    "published_within_prediction": inside(printed, loss.prediction()),
+                    "published_within_interval": inside(printed, loss.interval()),
+                },
+                "test_accuracy": _entry(accuracy),
+                "steep_slopes": _entry(found)
+                | {
+                    "published": count,
+                    "deviations_away": None if count is None else deviations_away(found, count),
+                    "published_within": None if count is None else met(found, count),
+                },
+                "time_to_loss": to_loss[name],
+            }
+        return {
+            "protocol": run.manifest["config"]["protocol"],
+            "source": records.attrs["source"],
+            "seeds": records["seed"].values.tolist(),
+            "activations": of_activations,
+        }
+
+
+# -- quantities of the records -----------------------------------------------------------------------------------------
+
+
+def final(records: xr.Dataset, variable: str, activation: str) -> Sample:
+    """A test score after the last step, over the seeds."""
+    return sample(records[variable].sel(activation=activation).isel(test_step=-1).values)
+
+
+def slopes(records: xr.Dataset, activation: str) -> Sample:
+    """Number of slopes >= 1 before training, of all layers, over the seeds."""
+    return sample(records["steep_slopes"].sel(activation=activation).sum("layer").values)
+
+
+def deviations_away(found: Sample, published: float) -> float:
+    """(published - mean) / s.d. over the seeds: 0 where they are equal, NaN with fewer than 2 seeds."""
+    away = published - found.mean
+    if found.deviation == 0:
+        return 0.0 if away == 0 else math.copysign(math.inf, away)
+    return away / found.deviation
+
+
+def met(found: Sample, published: float) -> bool | None:
+    """Whether the published count is within `WITHIN` standard deviations; None with fewer than 2 seeds."""
+    away = deviations_away(found, published)
+    return None if math.isnan(away) else abs(away) <= WITHIN
+
+
+def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
+    """What the statements are about, each (activation, seed); without those for which too little was recorded.
+
+    - speed, early speed: mean test loss over all steps, over those of the close-up, linear between the steps scored:
+      the area below the curve of Fig. 12. The lower, the faster. The fewer the scores, the more the first, steep part
+      is overestimated, so that only runs scored equally often can be compared.
+    - final loss: at the last step scored.
+    - start range, plotted range: largest - smallest entry of dL/dy^(1), mean over the steps up to 200, up to 4,000.
+    - widest range: the same, the largest over the steps up to 4,000.
+    - steep slopes: number of slopes >= 1 before training, of all layers.
+    """
+    loss = records["test_loss"].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # infinities of both signs would make a NaN with a warning
+        spread = records["gradient_largest"].astype(np.float64) - records["gradient_smallest"].astype(np.float64)
+    plotted = spread.sel(step=slice(0, PLOTTED))
+    result = {
+        "final loss": loss.isel(test_step=-1),
+        "start range": spread.sel(step=slice(0, START)).mean("step", skipna=False),
+        "plotted range": plotted.mean("step", skipna=False),
+        "widest range": plotted.max("step", skipna=False),
+        "steep slopes": records["steep_slopes"].sum("layer").astype(np.float64),
+    }
+    if loss.sizes["test_step"] > 1:
+        result["speed"] = mean_loss(loss, int(loss["test_step"][-1]))
+    if (early := early_loss(loss)) is not None:
+        result["early speed"] = early
+    return {name: values.transpose("activation", "seed") for name, values in result.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Saving:
+    """The share of steps, or of time, that one activation needs less than another: 1 - steps / steps of the other.
+
+    Attributes:
+      pairs: seeds in which both reached the loss; only they count.
+      mean, interval: over those seeds; NaN if there is none, None with fewer than 2.
+      alone: seeds in which the other never reached the loss and this one did.
+      at_least: what is saved in each of those at least, as the other needs more than the whole run; NaN without one.
+    """
+
+    pairs: int
+    mean: float
+    interval: tuple[float, float] | None
+    alone: int
+    at_least: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How long an activation takes to the published train loss.
+
+    Attributes:
+      activation: name.
+      steps: over the seeds that reached the loss; `steps.non_finite` counts those that did not.
+      seconds_per_step: median over the rounds of timing.
+      seconds: mean steps x seconds_per_step.
+      saved_steps, saved_seconds: against the published reference; None for itself, or if the run has not got it.
+    """
+
+    activation: str
+    steps: Sample
+    seconds_per_step: float
+    seconds: float
+    saved_steps: Saving | None = None
+    saved_seconds: Saving | None = None
+
+
+def times(records: xr.Dataset) -> list[Row]:
+    """All activations of a run, the two of [P, section 4.2] first."""
+    published, at = ko2021.MNIST_TIME_SAVED, records["train_step"].values
+    first = (published.reference, published.activation)
+    names = sorted(activations(records), key=lambda name: first.index(name) if name in first else len(first))
+    losses = records["train_loss"].transpose("activation", "seed", "train_step")
+    steps, seconds, rows = {}, {}, []
+    for name in names:
+        steps[name] = np.array([first_below(at, x, published.train_loss) for x in losses.sel(activation=name).values])
+        seconds[name] = float(np.median(records["seconds_per_step"].sel(activation=name)))
+        found = sample(steps[name])
+        row = Row(name, found, seconds[name], found.mean * seconds[name])
+        if name != first[0] and first[0] in names:
+            own, other = seconds[name], seconds[first[0]]
+            in_steps = _saving(steps[name], steps[first[0]], at[-1])
+            in_seconds = _saving(steps[name] * own, steps[first[0]] * other, at[-1] * other)
+            row = dataclasses.replace(row, saved_steps=in_steps, saved_seconds=in_seconds)
+        rows.append(row)
+    return rows
+
+
+def first_below(steps: np.ndarray, losses: np.ndarray, threshold: float) -> float:
+    """The step at which a loss first comes down to a threshold; NaN if it never does.
+
+    Between two steps at which it was scored the logarithm of the loss is taken as linear in the step. Where the score
+    before is not finite, it is the step after.
+
+    Args:
+      steps: at which the loss was scored, in rising order.
+      losses: as many.
+      threshold: > 0.
+    """
+    below = np.flatnonzero(losses <= threshold)
+    if not len(below):
+        return math.nan
+    i = int(below[0])
+    if i == 0 or not np.isfinite(losses[i - 1]) or losses[i] <= 0:
+        return float(steps[i])
+    before, after = math.log(losses[i - 1]), math.log(losses[i])
+    return float(steps[i - 1] + (before - math.log(threshold)) / (before - after) * (steps[i] - steps[i - 1]))
+
+
+def _saving(values: np.ndarray, reference: np.ndarray, whole_run: float) -> Saving:
+    both = np.isfinite(values) & np.isfinite(reference) & (reference > 0)
+    saved = sample(1 - values[both] / reference[both])
+    alone = values[np.isfinite(values) & np.isnan(reference)]
+    at_least = float(1 - alone.max() / whole_run) if len(alone) else math.nan
+    return Saving(saved.seeds, saved.mean, saved.interval(), len(alone), at_least)
+
+
+# -- statements --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement of the paper that can be put to any run.
+
+    Attributes:
+      figure: where it is made.
+      text, criterion: what it says, and what that is taken to mean.
+      quantity: which of `quantities` it is about.
+      activations: whose.
+      holds: of one value per activation, in that order, whether it is true.
+      pair: of the same, which two decide: (i, j) for value i - value j, or (i, number) for value i - number.
+    """
+
+    figure: str
+    text: str
+    criterion: str
+    quantity: str
+    activations: tuple[str, ...]
+    holds: Callable[[np.ndarray], bool]
+    pair: Callable[[np.ndarray], tuple[int, int | float]]
+
+
+def claims(papers_network: bool = True) -> Iterator[Claim]:
+    """All statements of [P, section 4.2] about Figs. 12, 13 and 14.
+
+    Args:
+      papers_network: whether the networks have the paper's depth and width; those with a printed number need it.
+    """
+    slower, early = "mean test loss over all steps", f"mean test loss over steps 0 to {CLOSEUP}"
+    behind, lowest = ("relu", "tanh", "reltanh"), ("parametric_tanh", "ppns")
+    parametric_relu, ppns = ("parametric_relu",), ("ppns",)
+    yield _order("12", "ReLU's loss falls slowest", f"highest {slower}", "speed", _but("relu"), ("relu",))
+    yield _order("12", "ReLTanh is ahead of Tanh", f"lower {slower}", "speed", ("reltanh",), ("tanh",))
+    slightly = f"{slower} lower by at most {ALIKE:.0%}"
+    yield _at_least("12", "ReLTanh is but slightly ahead of Tanh", slightly, "speed", ("reltanh", "tanh"), (1, 0))
+    ahead = f"Parametric ReLU is ahead of {_listed(behind)}"
+    yield _order("12", ahead, f"lower {slower}", "speed", parametric_relu, behind)
+    faster, closeup = f"{_listed(FAST)} fall faster than each of the rest", "12, close-up"
+    yield _order(closeup, faster, f"{early} lower", "early speed", FAST, SLOW)
+    same = "Hexpo, Parametric Hexpo and PPNS fall at almost the same speed"
+    yield _alike(closeup, same, f"{early} within {ALIKE:.0%}", "early speed", FAST[1:])
+    end = "test loss after the last step below that of each of the rest"
+    yield _order("12", "Parametric Tanh and PPNS end lowest", end, "final loss", lowest, _but(*lowest))
+
+    printed = ko2021.FIG_13_PARAMETRIC_RELU_RANGE
+    limit = NEAR_ZERO * printed
+    start, whole = f"mean range over steps 0 to {START}", f"mean range over steps 0 to {PLOTTED}"
+    if papers_network:
+        for name in behind:
+            text, criterion = f"{LABELS[name]}'s gradient is near 0 at first", f"{start} at most {limit:g}"
+            near, from_limit = (lambda x: bool(x[0] <= limit)), (lambda x: (0, limit))
+            yield Claim("13", text, criterion, "start range", (name,), near, from_limit)
+        text = f"Parametric ReLU's range reaches about {printed} by step {PLOTTED}"
+        met_within, from_printed = (
+            (lambda x: bool(printed / FACTOR <= x[0] <= printed * FACTOR)),
+            lambda x: (0, printed),
+        )
+        criterion = f"within a factor of {FACTOR:g}"
+        yield Claim("13", text, criterion, "widest range", parametric_relu, met_within, from_printed)
+    small = "Tanh's gradient is small against Parametric Tanh's"
+    yield _order("13", small, f"lower {start}", "start range", ("tanh",), ("parametric_tanh",))
+    alike = "Hexpo and Parametric Hexpo are alike"
+    yield _alike("13", alike, f"{whole} within {ALIKE:.0%}", "plotted range", ("hexpo", "parametric_hexpo"))
+    larger = f"PPNS's gradient is larger than those of {_listed(behind)}"
+    yield _order("13", larger, f"higher {start}", "start range", behind, ppns)
+    for base in ("relu", "tanh", "hexpo"):
+        pair = (f"parametric_{base}", base)
+        text = f"{LABELS[pair[0]]}'s gradient is similar to {LABELS[base]}'s or larger"
+        yield _at_least("13", text, f"{whole} at least {1 - ALIKE:.0%} of it", "plotted range", pair, (0, 1))
+
+    what = "slopes >= 1 before training"
+    more = f"{_listed(FAST)} have more {what} than each of the rest"
+    yield _order("14", more, "count in all layers", "steep slopes", SLOW, FAST)
+    yield _order("14", f"PPNS has the most {what}", "count in all layers", "steep slopes", _but("ppns"), ppns)
+
+
+def _order(figure: str, text: str, criterion: str, what: str, lower: Sequence[str], higher: Sequence[str]) -> Claim:
+    """Each of `lower` lies below each of `higher`."""
+    n = len(lower)
+
+    def pair(x: np.ndarray) -> tuple[int, int]:
+        return n + int(x[n:].argmin()), int(x[:n].argmax())
+
+    return Claim(figure, text, criterion, what, (*lower, *higher), lambda x: bool(x[:n].max() < x[n:].min()), pair)
+
+
+def _alike(figure: str, text: str, criterion: str, what: str, names: tuple[str, ...]) -> Claim:
+    """The largest exceeds the smallest by at most a share of it."""
+
+    def pair(x: np.ndarray) -> tuple[int, int]:
+        return int(x.argmax()), int(x.argmin())
+
+    return Claim(figure, text, criterion, what, names, lambda x: bool(x.max() <= (1 + ALIKE) * x.min()), pair)
+
+
+def _at_least(
+    figure: str, text: str, criterion: str, what: str, names: tuple[str, str], pair: tuple[int, int]
+) -> Claim:
+    """The first is at most a share below the second."""
+    return Claim(figure, text, criterion, what, names, lambda x: bool(x[0] >= (1 - ALIKE) * x[1]), lambda x: pair)
+
+
+def _judge(claim: Claim, quantity: xr.DataArray) -> Statement:
+    """By the means over the seeds, as the paper's figures would be, of those whose values are all finite."""
+    said = f"P, Fig. {claim.figure}", claim.text, claim.criterion
+    values = quantity.sel(activation=list(claim.activations)).values
+    seeds, values = values.shape[1], values[:, np.isfinite(values).all(axis=0)]
+    if not values.size:
+        return Statement(*said, "undecided", "not finite for any seed")
+    means, labels = values.mean(axis=1), [LABELS[name] for name in claim.activations]
+    first, second = claim.pair(means)
+    other, named = (values[second], labels[second]) if isinstance(second, int) else (second, f"{second:g}")
+    found, true = sample(values[first] - other), sum(map(claim.holds, values.T))
+    levels = ", ".join(f"{name} {number(mean)}" for name, mean in zip(labels, means, strict=True))
+    measured = f"{levels}; true of {true} of {seeds} seeds; effect: {labels[first]} - {named}"
+    return Statement(*said, judged(claim.holds(means)), measured, found.mean, found.interval())
+
+
+def _but(*names: str) -> tuple[str, ...]:
+    return tuple(name for name in LABELS if name not in names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = (LABELS[name] for name in names)
+    return f"{', '.join(others)} and {last}"
+
+
+# -- what was published ------------------------------------------------------------------------------------------------
+
+
+def final_losses(run: Run) -> dict[str, float]:
+    """The published test losses that this run's can be compared with: none after another training."""
+    if is_synthetic(run) or not _of_the_paper(run, *STATED):
+        return {}
+    steps = run.manifest["config"]["steps"]
+    return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps}
+
+
+def slope_counts(run: Run) -> dict[str, int]:
+    """The published counts that this run's can be compared with."""
+    if is_synthetic(run) or not _of_the_paper(run, "depth", "width", "initial_a"):
+        return {}
+    return {row.activation: row.count for row in ko2021.FIG_14 if row.slopes == slopes_counted(run)}
+
+
+def slopes_counted(run: Run) -> int:
+    """Number of slopes that are counted: layers x nodes x images of the first minibatch."""
+    return math.prod(_config(run)[name] for name in ("depth", "width", "batch"))
+
+
+def _of_the_paper(run: Run, *names: str) -> bool:
+    return all(_config(run)[name] == getattr(PROTOCOLS["literal"], name) for name in names)
+
+
+def _config(run: Run) -> Mapping[str, Any]:
+    """With options that runs before did not have."""
+    return {"depth": Protocol.depth, "width": Protocol.width, "initial_a": None} | run.manifest["config"]
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def final_table(run: Run) -> Table:
+    """Test loss and accuracy after the last step."""
+    published, rows = final_losses(run), []
+    printed = {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS}
+    for name in activations(run.records):
+        loss, accuracy = (final(run.records, f"test_{x}", name) for x in ("loss", "accuracy"))
+        expected = published.get(name)
+        rows.append(
+            [
+                *(label(name), loss.mean, loss.interval(), (loss.smallest, loss.largest), printed.get(name)),
+                loss.prediction() if name in published else None,
+                *(inside(expected, loss.prediction()), inside(expected, loss.interval())),
+                *(accuracy.mean, accuracy.interval(share=True)),
+            ]
+        )
+    why = "the images are not MNIST's" if is_synthetic(run) else "it is of another training"
+    return Table(
+        "Test loss and accuracy at the end [P, Fig. 12]",
+        [
+            *("activation", Column("test loss", ".4f"), Column("95 % interval", ".4f", key="test_loss")),
+            *(Column("smallest - largest", ".4f", key="extremes"), Column("published", ".3f")),
+            *(Column("prediction interval", ".4f", key="prediction"), "published in it", "in interval of mean"),
+            *(Column("accuracy", ".2%"), Column("95 % interval of accuracy", ".2%", key="accuracy")),
+        ],
+        rows,
+        f"{_conditions(run)} Scored on all test images after the last step. Interval: 95 % t interval of the mean over "
+        f"the seeds. Published is one run; one more of ours would fall into the 95 % prediction interval, mean +- t s "
+        f"sqrt(1 + 1/n).{'' if published else f' What is published is not compared: {why}.'}"
+        f"{_remarks(run, ['test_loss', 'test_accuracy'])}",
+    )
+
+
+def slopes_table(run: Run) -> Table:
+    """Slopes >= 1 before training."""
+    comparable, rows = slope_counts(run), []
+    printed = {row.activation: row.count for row in ko2021.FIG_14}
+    for name in activations(run.records):
+        found, away, verdict = slopes(run.records, name), None, None
+        if name in comparable:
+            away, verdict = deviations_away(found, comparable[name]), met(found, comparable[name])
+        within = {None: None, True: "within", False: "outside"}[verdict]
+        rows.append([label(name), found.mean, found.deviation, printed.get(name), away, within])
+    why = "the images are not MNIST's" if is_synthetic(run) else "it is of other networks or minibatches"
+    return Table(
+        f"Slopes >= 1 before training, of {slopes_counted(run):,} [P, Fig. 14]",
+        [
+            *("activation", Column("mean", ",.0f"), Column("s.d.", ",.0f"), Column("published", ",")),
+            *(Column("s.d. away", "+.2f"), "verdict"),
+        ],
+        rows,
+        f"{_conditions(run)} Mean and standard deviation over the seeds, of all nodes of all layers at all images of "
+        f"the first minibatch. Verdict: published within mean +- {WITHIN:g} s.d.; where s.d. is 0, equal."
+        f"{'' if comparable else f' What is published is not compared: {why}.'}{_remarks(run)}",
+    )
+
+
+def times_table(run: Run) -> Table:
+    """Steps and seconds to the published train loss, and what they save against the published reference."""
+    published, seeds, found = ko2021.MNIST_TIME_SAVED, run.records.sizes["seed"], times(run.records)
+    reference, rows, late, alone = label(published.reference), [], [], ""
+    comparable = not is_synthetic(run) and _of_the_paper(run, "depth", "width")
+    for row in found:
+        of_paper, steps, name = row.activation == published.activation, row.steps, label(row.activation)
+        savings = [(x.mean, x.interval) if x else (None, None) for x in (row.saved_steps, row.saved_seconds)]
+        rows.append(
+            [
+                *(name, Cell(steps.seeds, f"{steps.seeds} of {seeds}")),
+                steps.mean if steps.seeds else Cell(None, "never"),
+                *(steps.interval(), (steps.smallest, steps.largest), 1e3 * row.seconds_per_step, row.seconds),
+                *(x for pair in savings for x in pair),
+                Cell(published.share, "about 2/3") if of_paper else None,
+                *(inside(published.share, x) if of_paper and comparable else None for _, x in savings),
+            ]
+        )
+        if steps.non_finite:
+            late.append(f"{steps.non_finite} of {seeds} of {name}")
+        saved, in_time = row.saved_steps, row.saved_seconds
+        if of_paper and saved and in_time and saved.alone:
+            alone = (
+                f" In {saved.alone} of {seeds} seeds {name} got there and {reference} did not: there it saves more "
+                f"than {saved.at_least:.1%} of the steps, {in_time.at_least:.1%} of the time."
+            )
+    never = (
+        f" Never got there within {run.manifest['config']['steps']:,} steps, and left out: {', '.join(late)}. A saving "
+        f"is over the seeds in which both got there."
+    )
+    return Table(
+        f"Steps and time to a train loss of {published.train_loss:g} [P, section 4.2]",
+        [
+            *("activation", "seeds", Column("steps", ",.0f"), Column("95 % interval", ",.0f", key="steps")),
+            *(Column("smallest - largest", ",.0f", key="extremes"), Column("ms a step", ".3g")),
+            *(Column("seconds", ".3g"), Column(f"steps saved against {reference}", ".1%", key="steps_saved")),
+            *(Column("95 % interval", ".1%", key="steps_saved"), Column("time saved", ".1%")),
+            *(Column("95 % interval", ".1%", key="time_saved"), Column("published", ".3f")),
+            *("inside (steps)", "inside (time)"),
+        ],
+        rows,
+        f"{_conditions(run)} Steps: until the loss over all training images is {published.train_loss:g}, its logarithm "
+        f"linear between the steps at which it was scored; mean over the seeds that got there, with its 95 % t "
+        f"interval. Seconds: mean steps x median time of a step of one seed, without scoring, on the machine of the "
+        f"run. Saved: 1 - steps / steps of {reference}, seed by seed, with the 95 % t interval of the mean (the "
+        f"timing's own error is not in it). Inside: whether the published 2/3 is.{never * bool(late)}{alone}"
+        f"{_remarks(run, ['train_loss'])}",
+    )
+
+
+def label(activation: str) -> str:
+    """As the paper prints it."""
+    return LABELS.get(activation, activation)
+
+
+def activations(records: xr.Dataset) -> list[str]:
+    """The run's, in the order of [P, Table 6]; those that are not in it last."""
+    names = records["activation"].values.tolist()
+    return [*(name for name in LABELS if name in names), *(name for name in names if name not in LABELS)]
+
+
+def _conditions(run: Run) -> str:
+    """Protocol, data and seeds in one sentence."""
+    config, seeds = _config(run), run.records["seed"].values
+    started = f", a started at {config['initial_a']:g}" if config["initial_a"] is not None else ""
+    which = f"seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"seed {seeds[0]} alone"
+    return (
+        f"Protocol {config['protocol']}, {which}: {config['depth']} hidden layers of {config['width']}, initial "
+        f"weights {config['initial']}, {config['batches']} batches of {config['batch']}, {config['optimiser']}, "
+        f"learning rate {config['learning_rate']} ({config['learning_rate_a']} for a, {config['learning_rate_b']} for "
+        f"b), {config['steps']:,} steps{started}; images: {run.records.attrs['source']}."
+    )
+
+
+def _remarks(run: Run, variables: Iterable[str] = ()) -> str:
+    """On a single seed, and on trainings with values of these variables that are not finite; mostly empty."""
+    seeds, found = run.records.sizes["seed"], []
+    for name in activations(run.records):
+        own = (run.records[variable].sel(activation=name).transpose("seed", ...).values for variable in variables)
+        finite = [np.isfinite(values.reshape(seeds, -1)).all(axis=1) for values in own]
+        if diverged := int((~np.all(finite, axis=0)).sum()) if finite else 0:
+            found.append(f"{diverged} of {seeds} of {label(name)}")
+    alone = " One seed has no interval and no standard deviation." if seeds == 1 else ""
+    left_out = f" Trainings with values that are not finite, which are left out where they are: {', '.join(found)}."
+    return alone + left_out * bool(found)
+
+
+def _entry(found: Sample) -> dict[str, Any]:
+    return dataclasses.asdict(found) | {"interval": found.interval(), "prediction": found.prediction()}

@@ -11,7 +11,6 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from experiments.bench.command import Bench
-from experiments.initial_scale.command import InitialScale
 from experiments.studies.ablation import Ablation
 from experiments.studies.cnn import Cnn
 from experiments.studies.cnn_search import CnnSearch
@@ -19,6 +18,7 @@ from experiments.studies.cnn_sharing import CnnSharing
 from experiments.studies.gradients import Gradients
 from experiments.studies.optimisers import Optimisers
 from experiments.studies.mnist import Mnist
+from experiments.studies.initial_scale import InitialScale
 from experiments.studies.relu_family import ReluFamily
 from experiments.studies.sigmoid_faults import SigmoidFaults
 from experiments.tools.activations import Activations

@@ -19,7 +19,6 @@ _REPORTS = {
     "xor10": "experiments.xor10.report",
     "xor10-protocol": "experiments.xor10_protocol.report",
     "xor10-figures": "experiments.xor10_figures.report",
-    "initial-scale": "experiments.initial_scale.report",
 }
 """The module of each experiment that is no `Study` yet: `tables(run)`, `write(run)`, perhaps `side_by_side(runs)`."""
 

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.initial_scale import findings, pictures, report, study
-from experiments.initial_scale.protocol import AS_R, CANDIDATES, SMALL, Protocol, deviations
-from experiments.initial_scale.train import histogram_edges, model, scaled
+from experiments.studies import initial_scale
+from experiments.studies.initial_scale import (
+    AS_R,
+    CANDIDATES,
+    SMALL,
+    InitialScale,
+    deviations,
+    histogram_edges,
+    model,
+    scaled,
+)
 from experiments.study import run_directory
+from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.gradients import attribute
@@ -28,7 +37,7 @@ COMMAND = ["initial-scale", *SMALL_RUN, "--width", "6", "--activations", "tanh",
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "scale"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "CANDIDATES", ("tanh",))
+        patch.setattr(initial_scale, "CANDIDATES", ("tanh",))
         assert main([*COMMAND, "--out", str(out)]) == 0
     return run_directory.read(out)
 
@@ -43,14 +52,14 @@ def run(tmp_path_factory):
     ],
 )
 def test_deviations_of_every_layer(scale, expected):
-    np.testing.assert_allclose(deviations(scale, 49), expected)
+    np.testing.assert_allclose(deviations(scale, 49, 784), expected)
 
 
 def test_every_layer_starts_with_the_deviation_of_its_scale_whatever_the_activation():
     key = trial_key(0)
     plain = params_of(model("relu", 6, key))
-    of_ppns = scaled(params_of(model("ppns", 6, key)), jnp.array(deviations("he", 6)))
-    for i, deviation in enumerate(deviations("he", 6)):
+    of_ppns = scaled(params_of(model("ppns", 6, key)), jnp.array(deviations("he", 6, 784)))
+    for i, deviation in enumerate(deviations("he", 6, 784)):
         own, other = (p["hidden"][i]["linear"] if i < 4 else p["out"] for p in (of_ppns, plain))
         np.testing.assert_allclose(own["kernel"], deviation * other["kernel"], rtol=1e-6)
         assert other["kernel"].std() == pytest.approx(1, rel=0.4)
@@ -64,7 +73,7 @@ def test_what_is_recorded_before_training_is_what_attribution_says(run):
     images, labels = digits.train_images[:1_000], digits.train_labels[:1_000]
     key = jax.random.split(trial_key(1))[0]
     network = model("tanh", 6, key)
-    network = with_params(network, scaled(params_of(network), jnp.array(deviations("he", 6))))
+    network = with_params(network, scaled(params_of(network), jnp.array(deviations("he", 6, 784))))
     edges = histogram_edges(catalogue.get("tanh"))
     found = jax.jit(lambda x: attribute(network, x, loss=lambda out: cross_entropy(out, labels), edges=edges))(images)
     own = records.sel(activation="tanh", scale="he", seed=1)
@@ -79,14 +88,18 @@ def test_what_is_recorded_before_training_is_what_attribution_says(run):
     assert (records["histogram"].sum("bin") == 2 * 1_000 * 6).all()
     assert records["edge"].sel(activation="tanh").values[[0, -1]].tolist() == [-1, 1]
     np.testing.assert_allclose(
-        findings.decades_lost(records).sel(activation="tanh", scale="he", seed=1),
+        initial_scale.decades_lost(records).sel(activation="tanh", scale="he", seed=1),
         (found.decay.log_norm[-1] - found.decay.log_norm[0]) / np.log(10),
         rtol=1e-4,
     )
 
 
+def said_of(records):
+    return list(InitialScale.statements(Run(None, records, {})))
+
+
 def test_smaller_weights_lose_more(run):
-    lost = findings.decades_lost(run.records).sel(activation="tanh")
+    lost = initial_scale.decades_lost(run.records).sel(activation="tanh")
     assert (lost.sel(scale=SMALL) > lost.sel(scale="he") + 3).all()
 
 
@@ -107,31 +120,31 @@ def records_of(run, labels):
 def test_a_network_of_one_label_is_told_by_both_accuracies(run):
     grid = {("grid", (("scale", scale),)): label for scale, label in ((SMALL, 3), ("he", None), (AS_R, 9))}
     records = records_of(run, grid)
-    assert findings.constant_label(records).sel(scale=SMALL).values.tolist() == [[[3] * 3] * 2]
-    stays = findings.stays(records).sel(activation="tanh")
+    assert initial_scale.constant_label(records).sel(scale=SMALL).values.tolist() == [[[3] * 3] * 2]
+    stays = initial_scale.stays(records).sel(activation="tanh")
     assert [bool(stays.sel(scale=scale).all()) for scale in (SMALL, "he", AS_R)] == [True, False, True]
     records["train_accuracy"].loc[{"scale": SMALL, "seed": 1}] = 0.0
-    assert findings.stays(records).sel(activation="tanh", scale=SMALL).values.tolist() == [True, False]
+    assert initial_scale.stays(records).sel(activation="tanh", scale=SMALL).values.tolist() == [True, False]
     records["test_accuracy"].loc[{"scale": AS_R, "seed": 0}] = np.nan
-    assert findings.stays(records).sel(activation="tanh", scale=AS_R).values.tolist() == [False, True]
+    assert initial_scale.stays(records).sel(activation="tanh", scale=AS_R).values.tolist() == [False, True]
 
 
 def test_verdicts_about_the_small_run(run, monkeypatch):
-    monkeypatch.setattr(findings, "comparable", lambda records: True)
+    monkeypatch.setattr(initial_scale, "comparable", lambda records: True)
     cell = ("again", (("printed_scale", SMALL),))
     records = records_of(run, {cell: 9})
-    (one, other) = findings.small_runs(records)
+    (one, other) = initial_scale.small_runs(records)
     assert (one.lines, one.of_one_label, one.of_another, one.fits) == (4, 4, (0, 0), True)
     for split in ("train", "test"):
         accuracy = records[f"again_{split}_accuracy"]
         accuracy.loc[{"learning_rate": other.rate, "seed": 0, "printed_step": 2}] = float(records[f"{split}_share"][7])
         accuracy.loc[{"learning_rate": one.rate, "seed": 1, "printed_step": 4}] = 0.5
-    one, other = findings.small_runs(records)
+    one, other = initial_scale.small_runs(records)
     assert (one.of_one_label, one.of_another, one.fits) == (3, (0, 0), False)
     assert (other.of_one_label, other.of_another, other.fits) == (4, (1, 0), True)
     for split in ("train", "test"):
         records[f"again_{split}_accuracy"].loc[{"learning_rate": other.rate}] = float(records[f"{split}_share"][7])
-    one, other = findings.small_runs(records)
+    one, other = initial_scale.small_runs(records)
     assert (other.of_one_label, other.of_another, other.fits) == (4, (2, 2), True)
 
 
@@ -139,13 +152,13 @@ def test_a_training_that_diverged_solves_nothing(run):
     records = records_of(run, {("grid", (("scale", AS_R),)): None})
 
     def solved():
-        (found,) = [one for one in findings.statements(records) if one.text == "He's value solves it"]
-        return found.holds
+        (found,) = [one for one in said_of(records) if one.text == "tanh: He's value solves it"]
+        return found.verdict
 
-    assert solved()
+    assert solved() == "true"
     for split in ("train", "test"):
         records[f"{split}_accuracy"].loc[{"scale": AS_R, "seed": 0}] = np.nan
-    assert not solved()
+    assert solved() == "false"
 
 
 def printed_records(run, offset):
@@ -163,7 +176,7 @@ def printed_records(run, offset):
 
 @pytest.mark.parametrize(("offset", "fits"), [(0.0, True), (0.05, False)])
 def test_verdicts_about_the_run_of_he(run, offset, fits):
-    found = findings.he_runs(printed_records(run, offset))
+    found = initial_scale.he_runs(printed_records(run, offset))
     assert {(cell.first_inside, cell.last_inside, cell.fits) for cell in found} == {(fits, fits, fits)}
     assert {round(cell.distance, 6) for cell in found} == {offset}
     assert {round(cell.first.mean - offset, 4) for cell in found} == {0.8104}
@@ -175,39 +188,37 @@ def test_the_conditions_that_fit_both_runs_are_named(run):
         share = float(records[f"{split}_share"].max())
         records[f"again_{split}_accuracy"].loc[{"printed_scale": SMALL}] = share
     records["again_train_accuracy"].loc[{"printed_scale": SMALL, "learning_rate": 0.1}] = 0.9
-    assert findings.conclusion(records).endswith("fit both runs of [R]: tanh at 0.01.")
-    assert findings.conclusion(run.records) == ""
+    assert initial_scale.conclusion(records).endswith("fit both runs of [R]: tanh at 0.01.")
+    assert initial_scale.conclusion(run.records) == ""
 
 
 def test_nothing_is_judged_by_other_steps_or_images(run):
-    assert {cell.first_inside for cell in findings.he_runs(run.records)} == {None}
-    assert not any(cell.fits for cell in findings.small_runs(run.records))
-    assert not any(cell.fits for cell in findings.he_runs(run.records))
+    assert {cell.first_inside for cell in initial_scale.he_runs(run.records)} == {None}
+    assert not any(cell.fits for cell in initial_scale.small_runs(run.records))
+    assert not any(cell.fits for cell in initial_scale.he_runs(run.records))
     synthetic = printed_records(run, 0.0)
     synthetic.attrs["synthetic"] = 1
-    assert {cell.last_inside for cell in findings.he_runs(synthetic)} == {None}
+    assert {cell.last_inside for cell in initial_scale.he_runs(synthetic)} == {None}
 
 
 def test_statements_about_the_network(run):
     records = records_of(run, {("grid", (("scale", SMALL),)): 3, ("grid", (("scale", AS_R),)): None})
-    found = findings.statements(records)
-    assert [statement.holds for statement in found] == [True] * 4
-    assert found[0].value < 1e-4
-    assert found[1].value > 3
+    found = said_of(records)
+    assert [statement.verdict for statement in found] == ["true"] * 4
+    assert found[0].effect < 1e-4
+    assert found[1].effect > 3
     records["before_size"][:] = 0.5
     records["test_accuracy"].loc[{"scale": SMALL, "seed": 0}] = 0.9
-    assert [statement.holds for statement in findings.statements(records)] == [False, True, False, True]
-    assert findings.statements(records.sel(scale=["he"])) == []
+    assert [one.verdict for one in said_of(records)] == ["false", "true", "false", "true"]
+    assert said_of(records.sel(scale=["he"])) == []
 
 
-def test_a_run_can_be_reported_again(run, capsys):
+def test_records_and_report_of_a_run(run):
     assert {"report.md", "overview.csv", "he.tex", "gradients.png", "again.png", "values_tanh.png"} <= {
         path.name for path in run.directory.iterdir()
     }
     assert "NOT MNIST" in (run.directory / "report.md").read_text()
     assert len(json.loads((run.directory / "summary.json").read_text())["he"]) == 2
-    assert main(["report", str(run.directory)]) == 0
-    assert "made again" in capsys.readouterr().out
     assert dict(run.records["test_loss"].sizes) == {"activation": 1, "scale": 3, "seed": 2, "step": 3}
     assert dict(run.records["again_test_loss"].sizes) == {
         "candidate": 1,
@@ -220,7 +231,7 @@ def test_a_run_can_be_reported_again(run, capsys):
 
 
 def test_every_layer_is_named_below_its_histograms(run):
-    figure = pictures.figures(run)["values_tanh"]
+    figure = dict(InitialScale.figures(run))["values_tanh"]
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels == [""] * 8 + [f"layer {layer}" for layer in (1, 2, 3, 4)]
     assert [axes.get_ylabel() for axes in figure.axes[::4]] == [SMALL, "he", AS_R]
@@ -230,27 +241,25 @@ def test_trainings_that_are_not_finite_are_said(run, tmp_path):
     records = run.records.copy(deep=True)
     for name in ("test_loss", "test_accuracy", "train_accuracy"):
         records[name].loc[{"scale": "he", "seed": 0}] = np.nan
-    cells = report.tables(run_directory.Run(tmp_path, records, run.manifest))[1]
-    assert [row[2].endswith("(1 not finite)") for row in cells.rows] == [False, True, False]
+    cells = dict(InitialScale.tables(Run(tmp_path, records, run.manifest)))["cells"]
+    assert [row[2].text.endswith("(1 not finite)") for row in cells.rows] == [False, True, False]
 
 
-def test_the_command_goes_on_where_it_was(run, tmp_path, monkeypatch, interrupt, capsys):
-    monkeypatch.setattr(study, "CANDIDATES", ("tanh",))
-    out = tmp_path / "run"
-    interrupt([*COMMAND, "--out", str(out)], "tanh, all scales")
-    assert "goes on where it was" in capsys.readouterr().err
-    assert main([*COMMAND, "--learning-rate", "0.2", "--out", str(out)]) == 2
-    assert "expected the learning_rate of the interrupted run" in capsys.readouterr().err
-    assert main([*COMMAND, "--out", str(out)]) == 0
-    told = capsys.readouterr().err
-    assert "tanh, all scales: 24 iterations" in told
-    assert "runs of R" not in told
-    assert run_directory.read(out).records.identical(run.records)
+def test_images_of_another_size_and_number_of_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(initial_scale, "CANDIDATES", ("relu",))
+    rng = np.random.default_rng(0)
+    images = {f"{split}_images": rng.integers(0, 256, (40, 3, 4), np.uint8) for split in ("train", "test")}
+    labels = {f"{split}_labels": np.arange(40) % 3 for split in ("train", "test")}
+    np.savez(tmp_path / "own.npz", **images, **labels)
+    own = ["--data", str(tmp_path / "own.npz"), "--batch", "10", "--activations", "relu", "--scales", "he"]
+    assert main([*COMMAND, *own, "--rates", "0.1", "--out", str(tmp_path / "run")]) == 0
+    run = run_directory.read(tmp_path / "run")
+    assert run.records["label"].values.tolist() == [0, 1, 2]
+    assert np.isfinite(run.records["test_loss"]).all()
+    assert not initial_scale.comparable(run.records)
 
 
 def test_the_defaults_are_those_of_the_book_and_of_the_report():
-    protocol = Protocol()
-    protocol.check()
-    assert protocol.printed_steps == 9_600
-    assert set(CANDIDATES) < set(protocol.activations)
-    assert {SMALL, AS_R} < set(protocol.scales)
+    assert InitialScale.printed_steps == 9_600
+    assert set(CANDIDATES) < set(InitialScale.activations)
+    assert {SMALL, AS_R} < set(InitialScale.scales)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -128,28 +129,15 @@ class Mnist(Study, Protocol):
         coords |= {"layer": np.arange(1, self.depth + 1), "node": np.arange(1, self.width + 1)}
         network = f"MNIST with {self.depth} hidden layers: the networks of [P, section 4.2]"
         records = described(found, VARIABLES | learned, coords, {"description": network} | source_of(data))
-        for key, dims, values, text in (
-            (
-                "steep_slopes",
-                ("activation", "seed", "layer"),
-                np.stack(slopes),
-                "slopes |dz/dy| >= 1 before training, over the layer's nodes and the first minibatch [P, Fig. 14]",
-            ),
-            (
-                "seconds",
-                ("activation",),
-                np.array(list(seconds.values())),
-                "wall-clock seconds of all seeds together, compilation and scores included, in the last process",
-            ),
-            (
-                "seconds_per_step",
-                ("activation", "timing"),
-                seconds_per_step(self.activations, self, data),
-                "wall-clock seconds of one step of one seed, without scores, measured in turns after the training",
-            ),
-        ):
-            records[key] = (dims, values, {"description": text})
-        return records
+        counted = "slopes |dz/dy| >= 1 before training, over the layer's nodes and the first minibatch [P, Fig. 14]"
+        whole = "wall-clock seconds of all seeds together, compilation and scores included, in the last process"
+        a_step = "wall-clock seconds of one step of one seed, without scores, measured in turns after the training"
+        timed = seconds_per_step(self.activations, self, data)
+        return records.assign(
+            steep_slopes=(("activation", "seed", "layer"), np.stack(slopes), {"description": counted}),
+            seconds=(("activation",), np.array(list(seconds.values())), {"description": whole}),
+            seconds_per_step=(("activation", "timing"), timed, {"description": a_step}),
+        )
 
     @classmethod
     def opening(cls, run: Run) -> str:
@@ -221,7 +209,7 @@ class Mnist(Study, Protocol):
         """What [P, section 4.2] says of Figs. 12 to 14, as far as the run can decide it."""
         found, names = quantities(run.records), set(run.records["activation"].values.tolist())
         for claim in claims(_of_the_paper(run, "depth", "width")):
-            if claim.quantity in found and set(claim.activations) <= names:
+            if claim.quantity in found and names.issuperset(claim.activations):
                 yield _judge(claim, found[claim.quantity])
 
     @classmethod
@@ -407,22 +395,42 @@ def _saving(values: np.ndarray, reference: np.ndarray, whole_run: float) -> Savi
 class Claim:
     """A statement of the paper that can be put to any run.
 
+    Two values decide it: the smallest of `higher` and the largest of `lower`.
+
     Attributes:
       figure: where it is made.
       text, criterion: what it says, and what that is taken to mean.
       quantity: which of `quantities` it is about.
-      activations: whose.
-      holds: of one value per activation, in that order, whether it is true.
-      pair: of the same, which two decide: (i, j) for value i - value j, or (i, number) for value i - number.
+      higher, lower: activations; a number may stand for `lower`.
+      holds: of the two values, whether it is true.
+      furthest: the largest of `higher` and the smallest of `lower` decide instead.
     """
 
     figure: str
     text: str
     criterion: str
     quantity: str
-    activations: tuple[str, ...]
-    holds: Callable[[np.ndarray], bool]
-    pair: Callable[[np.ndarray], tuple[int, int | float]]
+    higher: tuple[str, ...]
+    lower: tuple[str, ...] | float
+    holds: Callable[[float, float], bool] = operator.gt
+    furthest: bool = False
+
+    @property
+    def activations(self) -> list[str]:
+        """All that it is about."""
+        lower = self.lower if isinstance(self.lower, tuple) else ()
+        return list(dict.fromkeys((*lower, *self.higher)))
+
+    def deciding(self, values: Mapping[str, float]) -> tuple[str, str | float]:
+        """The two that decide, by one value of each activation."""
+        nearest, other = (max, min) if self.furthest else (min, max)
+        second = other(self.lower, key=values.__getitem__) if isinstance(self.lower, tuple) else self.lower
+        return nearest(self.higher, key=values.__getitem__), second
+
+    def true_of(self, values: Mapping[str, float]) -> bool:
+        """Whether it is true of one value of each activation."""
+        first, second = self.deciding(values)
+        return bool(self.holds(values[first], values[second] if isinstance(second, str) else second))
 
 
 def claims(papers_network: bool = True) -> Iterator[Claim]:
@@ -431,94 +439,83 @@ def claims(papers_network: bool = True) -> Iterator[Claim]:
     Args:
       papers_network: whether the networks have the paper's depth and width; those with a printed number need it.
     """
-    slower, early = "mean test loss over all steps", f"mean test loss over steps 0 to {CLOSEUP}"
-    behind, lowest = ("relu", "tanh", "reltanh"), ("parametric_tanh", "ppns")
-    parametric_relu, ppns = ("parametric_relu",), ("ppns",)
-    yield _order("12", "ReLU's loss falls slowest", f"highest {slower}", "speed", _but("relu"), ("relu",))
-    yield _order("12", "ReLTanh is ahead of Tanh", f"lower {slower}", "speed", ("reltanh",), ("tanh",))
-    slightly = f"{slower} lower by at most {ALIKE:.0%}"
-    yield _at_least("12", "ReLTanh is but slightly ahead of Tanh", slightly, "speed", ("reltanh", "tanh"), (1, 0))
-    ahead = f"Parametric ReLU is ahead of {_listed(behind)}"
-    yield _order("12", ahead, f"lower {slower}", "speed", parametric_relu, behind)
-    faster, closeup = f"{_listed(FAST)} fall faster than each of the rest", "12, close-up"
-    yield _order(closeup, faster, f"{early} lower", "early speed", FAST, SLOW)
-    same = "Hexpo, Parametric Hexpo and PPNS fall at almost the same speed"
-    yield _alike(closeup, same, f"{early} within {ALIKE:.0%}", "early speed", FAST[1:])
-    end = "test loss after the last step below that of each of the rest"
-    yield _order("12", "Parametric Tanh and PPNS end lowest", end, "final loss", lowest, _but(*lowest))
+    relu, tanh, reltanh, parametric_relu, ppns = (
+        (name,) for name in ("relu", "tanh", "reltanh", "parametric_relu", "ppns")
+    )
+    plain, hexpos, lowest = (*relu, *tanh, *reltanh), ("hexpo", "parametric_hexpo"), ("parametric_tanh", "ppns")
+    rest = "than each of the rest"
 
+    def alike(larger: float, smaller: float) -> bool:
+        return larger <= (1 + ALIKE) * smaller
+
+    def similar(own: float, other: float) -> bool:
+        return own >= (1 - ALIKE) * other
+
+    speed, slower, early = "speed", "mean test loss over all steps", f"mean test loss over steps 0 to {CLOSEUP}"
+    yield Claim("12", "ReLU's loss falls slowest", f"highest {slower}", speed, relu, _but("relu"))
+    yield Claim("12", "ReLTanh is ahead of Tanh", f"lower {slower}", speed, tanh, reltanh)
+    text, slightly = "ReLTanh is but slightly ahead of Tanh", f"{slower} lower by at most {ALIKE:.0%}"
+    yield Claim("12", text, slightly, speed, tanh, reltanh, lambda tanh, own: similar(own, tanh))
+    text = f"Parametric ReLU is ahead of {_listed(plain)}"
+    yield Claim("12", text, f"lower {slower}", speed, plain, parametric_relu)
+    speed, figure, text = "early speed", "12, close-up", f"{_listed(FAST)} fall faster {rest}"
+    yield Claim(figure, text, f"{early} lower", speed, SLOW, FAST)
+    text = "Hexpo, Parametric Hexpo and PPNS fall at almost the same speed"
+    same = (*hexpos, *ppns)
+    yield Claim(figure, text, f"{early} within {ALIKE:.0%}", speed, same, same, alike, furthest=True)
+    text, criterion = (
+        "Parametric Tanh and PPNS end lowest",
+        "test loss after the last step below that of each of the rest",
+    )
+    yield Claim("12", text, criterion, "final loss", _but(*lowest), lowest)
+
+    start, whole = f"mean range over steps 0 to {START}", f"mean range over steps 0 to {PLOTTED}"
     printed = ko2021.FIG_13_PARAMETRIC_RELU_RANGE
     limit = NEAR_ZERO * printed
-    start, whole = f"mean range over steps 0 to {START}", f"mean range over steps 0 to {PLOTTED}"
+    for name in plain if papers_network else ():
+        text, criterion = f"{LABELS[name]}'s gradient is near 0 at first", f"{start} at most {limit:g}"
+        yield Claim("13", text, criterion, "start range", (name,), limit, operator.le)
     if papers_network:
-        for name in behind:
-            text, criterion = f"{LABELS[name]}'s gradient is near 0 at first", f"{start} at most {limit:g}"
-            near, from_limit = (lambda x: bool(x[0] <= limit)), (lambda x: (0, limit))
-            yield Claim("13", text, criterion, "start range", (name,), near, from_limit)
         text = f"Parametric ReLU's range reaches about {printed} by step {PLOTTED}"
-        met_within, from_printed = (
-            (lambda x: bool(printed / FACTOR <= x[0] <= printed * FACTOR)),
-            lambda x: (0, printed),
-        )
         criterion = f"within a factor of {FACTOR:g}"
-        yield Claim("13", text, criterion, "widest range", parametric_relu, met_within, from_printed)
-    small = "Tanh's gradient is small against Parametric Tanh's"
-    yield _order("13", small, f"lower {start}", "start range", ("tanh",), ("parametric_tanh",))
-    alike = "Hexpo and Parametric Hexpo are alike"
-    yield _alike("13", alike, f"{whole} within {ALIKE:.0%}", "plotted range", ("hexpo", "parametric_hexpo"))
-    larger = f"PPNS's gradient is larger than those of {_listed(behind)}"
-    yield _order("13", larger, f"higher {start}", "start range", behind, ppns)
+
+        def near(value: float, length: float) -> bool:
+            return length / FACTOR <= value <= length * FACTOR
+
+        yield Claim("13", text, criterion, "widest range", parametric_relu, printed, near)
+    text = "Tanh's gradient is small against Parametric Tanh's"
+    yield Claim("13", text, f"lower {start}", "start range", ("parametric_tanh",), tanh)
+    text, criterion = "Hexpo and Parametric Hexpo are alike", f"{whole} within {ALIKE:.0%}"
+    yield Claim("13", text, criterion, "plotted range", hexpos, hexpos, alike, furthest=True)
+    text = f"PPNS's gradient is larger than those of {_listed(plain)}"
+    yield Claim("13", text, f"higher {start}", "start range", ppns, plain)
+    criterion = f"{whole} at least {1 - ALIKE:.0%} of it"
     for base in ("relu", "tanh", "hexpo"):
-        pair = (f"parametric_{base}", base)
-        text = f"{LABELS[pair[0]]}'s gradient is similar to {LABELS[base]}'s or larger"
-        yield _at_least("13", text, f"{whole} at least {1 - ALIKE:.0%} of it", "plotted range", pair, (0, 1))
+        own = f"parametric_{base}"
+        text = f"{LABELS[own]}'s gradient is similar to {LABELS[base]}'s or larger"
+        yield Claim("13", text, criterion, "plotted range", (own,), (base,), similar)
 
-    what = "slopes >= 1 before training"
-    more = f"{_listed(FAST)} have more {what} than each of the rest"
-    yield _order("14", more, "count in all layers", "steep slopes", SLOW, FAST)
-    yield _order("14", f"PPNS has the most {what}", "count in all layers", "steep slopes", _but("ppns"), ppns)
-
-
-def _order(figure: str, text: str, criterion: str, what: str, lower: Sequence[str], higher: Sequence[str]) -> Claim:
-    """Each of `lower` lies below each of `higher`."""
-    n = len(lower)
-
-    def pair(x: np.ndarray) -> tuple[int, int]:
-        return n + int(x[n:].argmin()), int(x[:n].argmax())
-
-    return Claim(figure, text, criterion, what, (*lower, *higher), lambda x: bool(x[:n].max() < x[n:].min()), pair)
-
-
-def _alike(figure: str, text: str, criterion: str, what: str, names: tuple[str, ...]) -> Claim:
-    """The largest exceeds the smallest by at most a share of it."""
-
-    def pair(x: np.ndarray) -> tuple[int, int]:
-        return int(x.argmax()), int(x.argmin())
-
-    return Claim(figure, text, criterion, what, names, lambda x: bool(x.max() <= (1 + ALIKE) * x.min()), pair)
-
-
-def _at_least(
-    figure: str, text: str, criterion: str, what: str, names: tuple[str, str], pair: tuple[int, int]
-) -> Claim:
-    """The first is at most a share below the second."""
-    return Claim(figure, text, criterion, what, names, lambda x: bool(x[0] >= (1 - ALIKE) * x[1]), lambda x: pair)
+    what, count = "slopes >= 1 before training", "count in all layers"
+    yield Claim("14", f"{_listed(FAST)} have more {what} {rest}", count, "steep slopes", FAST, SLOW)
+    yield Claim("14", f"PPNS has the most {what}", count, "steep slopes", ppns, _but("ppns"))
 
 
 def _judge(claim: Claim, quantity: xr.DataArray) -> Statement:
     """By the means over the seeds, as the paper's figures would be, of those whose values are all finite."""
     said = f"P, Fig. {claim.figure}", claim.text, claim.criterion
-    values = quantity.sel(activation=list(claim.activations)).values
-    seeds, values = values.shape[1], values[:, np.isfinite(values).all(axis=0)]
+    values = quantity.sel(activation=claim.activations)
+    values = values[:, np.isfinite(values.values).all(axis=0)]
     if not values.size:
         return Statement(*said, "undecided", "not finite for any seed")
-    means, labels = values.mean(axis=1), [LABELS[name] for name in claim.activations]
-    first, second = claim.pair(means)
-    other, named = (values[second], labels[second]) if isinstance(second, int) else (second, f"{second:g}")
-    found, true = sample(values[first] - other), sum(map(claim.holds, values.T))
-    levels = ", ".join(f"{name} {number(mean)}" for name, mean in zip(labels, means, strict=True))
-    measured = f"{levels}; true of {true} of {seeds} seeds; effect: {labels[first]} - {named}"
-    return Statement(*said, judged(claim.holds(means)), measured, found.mean, found.interval())
+    by_name = dict(zip(claim.activations, values.values, strict=True))
+    means = {name: float(x.mean()) for name, x in by_name.items()}
+    first, second = claim.deciding(means)
+    other, named = (by_name[second], LABELS[second]) if isinstance(second, str) else (second, f"{second:g}")
+    found = sample(by_name[first] - other)
+    true = sum(claim.true_of({name: x[i] for name, x in by_name.items()}) for i in range(values.shape[1]))
+    levels = ", ".join(f"{LABELS[name]} {number(mean)}" for name, mean in means.items())
+    measured = f"{levels}; true of {true} of {quantity.shape[1]} seeds; effect: {LABELS[first]} - {named}"
+    return Statement(*said, judged(claim.true_of(means)), measured, found.mean, found.interval())
 
 
 def _but(*names: str) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from experiments.studies.cnn import Cnn
 from experiments.studies.cnn_search import CnnSearch
 from experiments.studies.cnn_sharing import CnnSharing
 from experiments.studies.gradients import Gradients
-from experiments.studies.optimisers import Optimisers
-from experiments.studies.mnist import Mnist
 from experiments.studies.initial_scale import InitialScale
+from experiments.studies.mnist import Mnist
+from experiments.studies.optimisers import Optimisers
 from experiments.studies.relu_family import ReluFamily
 from experiments.studies.sigmoid_faults import SigmoidFaults
 from experiments.tools.activations import Activations
@@ -107,7 +107,7 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "initial-scale",
             InitialScale,
             {
-                "": f"{_IMAGES} --activations relu --scales 0.01 he --width 8 --steps 4 --printed-steps 4 --every 2 "
+                "": f"{_IMAGES} --activations relu --scales 0.01 he --width 8 --steps 4 --printed-steps 4 --test-every 2 "
                 "--rates 0.1 --seeds 2 --out OUT"
             },
         ),

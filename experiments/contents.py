@@ -107,8 +107,8 @@ CONTENTS: Mapping[str, Sequence[Entry]] = {
             "initial-scale",
             InitialScale,
             {
-                "": f"{_IMAGES} --activations relu --scales 0.01 he --width 8 --steps 4 --printed-steps 4 --test-every 2 "
-                "--rates 0.1 --seeds 2 --out OUT"
+                "": f"{_IMAGES} --activations relu --scales 0.01 he --width 8 --steps 4 --printed-steps 4 "
+                "--test-every 2 --rates 0.1 --seeds 2 --out OUT"
             },
         ),
         Entry(

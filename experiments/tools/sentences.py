@@ -94,10 +94,10 @@ def mnist_speed(kept: Summaries) -> str:
     rows = kept["mnist"]["activations"]
     saved = rows["ppns"]["time_to_loss"]["saved_steps"]
     low, high = (100 * bound for bound in saved["interval"])
-    statements = [one["holds"] for one in kept["mnist"]["statements"]]
+    verdicts = [one["verdict"] for one in kept["mnist"]["statements"]]
     return (
         f"**PPNS needs {100 * saved['mean']:.0f} % fewer steps than ReLU** ({low:.0f} to {high:.0f} %; published: "
-        f"about 2/3) to a train loss of 0.1 on MNIST. {sum(statements)} of {len(statements)} statements of [P, section "
+        f"about 2/3) to a train loss of 0.1 on MNIST. {verdicts.count('true')} of {len(verdicts)} statements of [P, section "
         f"4.2] are true."
     )
 
@@ -107,14 +107,14 @@ def agile_table_1(kept: Summaries) -> str:
     found = kept["cnn"]
     inside = [row["best_loss"]["published_within_prediction"] for row in found["combinations"].values()]
     iterations, losses = (found["rank_correlation"][name]["rho"] for name in ("best_iteration", "best_loss"))
-    verdicts = [statement["holds"] for statement in found["statements"]]
-    known = [holds for holds in verdicts if holds is not None]
-    undecided = f", {len(verdicts) - len(known)} undecided" if None in verdicts else ""
+    verdicts = [statement["verdict"] for statement in found["statements"]]
+    open_ = verdicts.count("undecided")
+    undecided = f", {open_} undecided" if open_ else ""
     conv, dense = (kong2020.LABELS[name] for name in found["order"][0].split("/"))
     return (
         f"**{sum(inside)} of {len(inside)} losses of [A, Table 1] lie in our 95 % prediction intervals**, and its "
         f"iterations rank as ours do (Spearman's rho {iterations:.2f}; for the losses only {losses:.2f}). Best is "
-        f"{conv} in the convolutional, {dense} in the dense layers; {sum(known)} of {len(known)} statements of [A] are "
+        f"{conv} in the convolutional, {dense} in the dense layers; {verdicts.count('true')} of {len(verdicts) - open_} statements of [A] are "
         f"true{undecided}."
     )
 

@@ -97,8 +97,8 @@ def mnist_speed(kept: Summaries) -> str:
     verdicts = [one["verdict"] for one in kept["mnist"]["statements"]]
     return (
         f"**PPNS needs {100 * saved['mean']:.0f} % fewer steps than ReLU** ({low:.0f} to {high:.0f} %; published: "
-        f"about 2/3) to a train loss of 0.1 on MNIST. {verdicts.count('true')} of {len(verdicts)} statements of [P, section "
-        f"4.2] are true."
+        f"about 2/3) to a train loss of 0.1 on MNIST. {verdicts.count('true')} of {len(verdicts)} statements of [P, "
+        f"section 4.2] are true."
     )
 
 
@@ -114,8 +114,8 @@ def agile_table_1(kept: Summaries) -> str:
     return (
         f"**{sum(inside)} of {len(inside)} losses of [A, Table 1] lie in our 95 % prediction intervals**, and its "
         f"iterations rank as ours do (Spearman's rho {iterations:.2f}; for the losses only {losses:.2f}). Best is "
-        f"{conv} in the convolutional, {dense} in the dense layers; {verdicts.count('true')} of {len(verdicts) - open_} statements of [A] are "
-        f"true{undecided}."
+        f"{conv} in the convolutional, {dense} in the dense layers; {verdicts.count('true')} of "
+        f"{len(verdicts) - open_} statements of [A] are true{undecided}."
     )
 
 

@@ -274,9 +274,9 @@ def every_option_with_a_least():
 
 
 @pytest.mark.parametrize(("study", "field"), list(every_option_with_a_least()))
-def test_every_study_refuses_counts_below_1(study, field):
+def test_every_study_refuses_counts_below_their_least(study, field):
     kind = getattr(study(), field)
-    bad = (0,) if isinstance(kind, tuple) else 0
+    bad = (-1,) if isinstance(kind, tuple) else -1
     with pytest.raises(ValueError, match=rf"^--{field.replace('_', '-')}: expected an integer within \d\.\.2"):
         check_options(dataclasses.replace(study(), **{field: bad}))
 

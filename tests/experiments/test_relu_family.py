@@ -217,7 +217,7 @@ def test_records_of_a_run(run):
 def test_the_report_says_what_the_records_say(run):
     found = {file.name for file in run.directory.iterdir()}
     figures = {f"{name}.{suffix}" for name in ("dead", "faint", "test_loss") for suffix in report.FORMATS}
-    assert found >= figures | {"report.md", "summary.json", "units.csv", "layers.tex", "statements.csv"}
+    assert found >= figures | {"report.md", "summary.json", "units.csv", "layers.tex"}
     text = (run.directory / "report.md").read_text()
     assert "# The family of ReLU - SYNTHETIC IMAGES, NOT MNIST" in text
     with (run.directory / "units.csv").open() as file:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from experiments.study.options import arg
 
 if TYPE_CHECKING:
     from experiments.study.run_directory import Run
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     str,
-    tyro.conf.arg(
+    arg(
         help="Where the images come from. MNIST: the original files (idx) or TensorFlow Datasets (tfds); auto: the "
         "original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets. synthetic: "
         "images that only look like it, which need no files and say nothing about MNIST. Or images of your own, of any "
@@ -24,7 +24,7 @@ Data = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    tyro.conf.arg(help="Directory of MNIST's four original files (default: PARAMACT_DATA in the environment)."),
+    arg(help="Directory of MNIST's four original files (default: PARAMACT_DATA in the environment)."),
 ]
 
 _OF_MNIST = ("auto", "idx", "tfds")

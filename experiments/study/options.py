@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
+try:
+    from tyro.conf import arg as arg
+except ImportError:  # only a command line reads it, and `python -m experiments.bench.accelerator` has none
+    arg: Any = dict  # type: ignore[no-redef]
 
 MAX_SEED = 2**32 - 1
 """That of `paramact_jax.sweeps`, which imports JAX."""
@@ -75,7 +78,7 @@ ACTIVATION = Constraint("the name of an activation", _known)
 
 def also(*names: str) -> Any:
     """Other names of an option, which it had before."""
-    return tyro.conf.arg(aliases=names)
+    return arg(aliases=names)
 
 
 Count = Annotated[int, at_least(1)]
@@ -87,7 +90,7 @@ Rates = Annotated[tuple[float, ...], POSITIVE, DISTINCT, also("--learning-rates"
 Activations = Annotated[tuple[str, ...], ACTIVATION, DISTINCT]
 Out = Annotated[
     Path | None,
-    tyro.conf.arg(
+    arg(
         help="Directory to write. It must not exist; an interrupted run is kept next to it, and the same --out resumes "
         "it (default: a new one under runs/, named after the study and the time)."
     ),

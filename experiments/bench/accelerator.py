@@ -1,6 +1,7 @@
-"""`python -m experiments bench accelerator`: what this project does on the device that is there, part by part.
+"""`bench accelerator`: what this project does on the device that is there, part by part.
 
 `python -m experiments.bench.accelerator` takes the same options and needs fewer packages: JAX, Flax, optax, xarray.
+`python -m experiments.bench.accelerator part ...` is how each part becomes a process of its own.
 """
 
 from __future__ import annotations
@@ -10,28 +11,74 @@ import dataclasses
 import json as as_json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.bench.accelerator_report import render, usual_to_project
-from experiments.bench.output import check, say
+from experiments.bench import contest, mnist
+from experiments.bench import xor10 as on_xor10
+from experiments.bench.measurement import NewFile, machine_and_versions, say, seconds_of
+from experiments.problems.digits import load
+from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
+from experiments.problems.mnist.protocol import Protocol as MnistProtocol
+from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
+from experiments.study import imports
+from experiments.study.environment import version
+from experiments.study.imports import at_once
+from experiments.study.options import Constraint, check_options
 from experiments.study.run_directory import replace
+from experiments.study.tables import Column, Table
+
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from experiments.problems.mnist.train import train as train_digits
+    from experiments.problems.xor10.train import one_trial, train
+    from paramact_jax.activations import catalogue
+    from paramact_jax.datasets import Digits, synthetic_mnist
+    from paramact_jax.papers import ko2021
+    from paramact_jax.statistics import holm, two_proportion_p_value
+    from paramact_jax.sweeps import Progress, choose, sweep, use_all_cores
+    from paramact_jax.sweeps.arguments import as_arrays
+    from paramact_jax.sweeps.devices import trial_mesh, usable_cores
+    from paramact_jax.sweeps.grid import make_grid
+    from paramact_jax.sweeps.kernels import target_of
+    from paramact_jax.sweeps.sweep import programs_of
+    from paramact_jax.sweeps.trials import share, together
 
 PARTS = {"info": 60, "xor10": 130, "usual": 90, "mnist": 300, "torch": 120}
 """Seconds that each may take at most."""
-
 LEAST = 5
 """Seconds below which a part is not begun."""
-
+ROUNDS = 3
+LEVEL = 0.05
+"""A row matches unless a test, with Holm's correction over the rows, rejects at this level."""
 _TAIL = 1_500  # characters of what a failed part said last
+_PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin", "libtpu")
+_KEPT = Path(__file__).parents[1] / "results" / "xor10.json"
+
+Parts = Mapping[str, Mapping[str, Any]]
+Put = Callable[..., None]
+"""Keeps numbers of a part, as they come."""
 
 
-@dataclasses.dataclass(frozen=True)
+def _some(parts: str) -> bool:
+    names = parts.split(",")
+    return set(names) <= set(PARTS) and len(set(names)) == len(names)
+
+
+_SOME = Constraint(f"some of {','.join(PARTS)}, each once", _some)
+_ENOUGH = Constraint(f"a number of seconds >= {LEAST}", lambda x: x >= LEAST)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchAccelerator:
     """Measure XOR(10), digits and PyTorch on the GPU or TPU that is there, or on the CPU, beside the usual way in JAX.
 
@@ -39,38 +86,55 @@ class BenchAccelerator:
     cores; writes nothing but the JSON asked for. Example: python -m experiments bench accelerator --parts info,xor10
     """
 
-    json: Path | None = None
+    json: NewFile = None
     """File to write the result to, after every part, which must not exist."""
-    parts: str = ",".join(PARTS)
+    parts: Annotated[str, _SOME] = ",".join(PARTS)
     """Parts in the order in which they run: info,xor10,usual,mnist,torch or some of them."""
-    total: int = 600
+    total: Annotated[int, _ENOUGH] = 600
     """Seconds that all of them may take at most."""
     small: bool = False
     """Whether to take tiny sizes only, to see that everything runs."""
 
     def prepare(self) -> Callable[[], int]:
-        """Check the options; returns the work, and that 1 if a part did not finish.
+        """Checks the options; returns the work, and that 1 if a part did not finish.
 
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        check(1, self.json)
-        names = self.parts.split(",")
-        if set(names) - set(PARTS) or len(set(names)) < len(names):
-            raise ValueError(f"--parts: expected some of {','.join(PARTS)}, each once, got {self.parts!r}")
-        if self.total < LEAST:
-            raise ValueError(f"--total: expected a number of seconds >= {LEAST}, got {self.total}")
+        check_options(self)
 
         def keep(result: dict[str, Any]) -> None:
             if self.json is not None:
                 replace(self.json, as_json.dumps(result, indent=2).encode() + b"\n")
 
         def work() -> int:
-            result = measure(names, total=self.total, small=self.small, on_part=keep)
+            result = measure(self.parts.split(","), total=self.total, small=self.small, on_part=keep)
             print(render(result))
             return int(not all(part.get("finished") for part in result["parts"].values()))
 
         return work
+
+
+def main(words: Sequence[str]) -> int:
+    """The command without tyro, or a part of it; returns its exit status."""
+    if words[:1] == ["part"]:
+        run_part(words[1], Path(words[2]), int(words[3]), small="small" in words[4:])
+        return 0
+    default = BenchAccelerator()
+    parser = argparse.ArgumentParser("python -m experiments.bench.accelerator", description=BenchAccelerator.__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--parts", default=default.parts)
+    parser.add_argument("--total", type=int, default=default.total)
+    parser.add_argument("--small", action="store_true")
+    try:
+        work = BenchAccelerator(**vars(parser.parse_args(words))).prepare()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return work()
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
 
 
 def measure(
@@ -80,7 +144,7 @@ def measure(
     small: bool = False,
     on_part: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Run parts one after the other.
+    """Runs parts one after the other.
 
     Args:
       names: of `PARTS`.
@@ -111,7 +175,7 @@ def measure(
                 say(f"{name}: at most {limit:.0f} s")
                 file = Path(scratch) / f"{name}.json"
                 options = [name, str(file), str(int(limit) + 1), *(["small"] if small else [])]
-                words = [sys.executable, "-m", "experiments.bench.accelerator_parts", *options]
+                words = [sys.executable, "-m", "experiments.bench.accelerator", "part", *options]
                 only_cpu = {"JAX_PLATFORMS": "cpu"} if name == "torch" else {}
                 found = in_a_process(words, file, limit, environment | only_cpu)
             result |= {entry: found.pop(entry) for entry in ("machine", "versions", "commit") if entry in found}
@@ -150,25 +214,316 @@ def in_a_process(words: Sequence[str], file: Path, limit: float, environment: di
     return measured | ending | {"seconds": time.monotonic() - begin}
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """The command without tyro; returns its exit status.
+def run_part(name: str, file: Path, limit: int, *, small: bool) -> None:
+    """Runs one part in this process, which ends after `limit` seconds even if nobody is there any more to end it."""
+    signal.alarm(limit)
+    imports.complete()
+    use_all_cores()
+    found: dict[str, Any] = {}
+
+    def put(**values: Any) -> None:
+        found.update(values)
+        replace(file, as_json.dumps(found).encode())
+        print(f"  {as_json.dumps(values)}", flush=True)
+
+    put(device=jax.devices()[0].device_kind)
+    {"info": info, "xor10": xor10, "usual": usual, "mnist": digits, "torch": pytorch}[name](put, small)
+    put(finished=True)
+
+
+# -- parts: `small` takes tiny sizes -----------------------------------------------------------------------------------
+
+
+def info(put: Put, small: bool) -> None:
+    """The device, the versions, the error of a float32 product, and the time of a call."""
+    found = machine_and_versions(usable_cores())
+    found["versions"] |= {name: there for name in _PLUGINS if (there := version(name))}
+    put(platform=jax.default_backend(), devices=jax.device_count(), **found)
+    x = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    exact = x.astype(np.float64) @ x
+    for precision in ("default", "highest"):
+        error = np.asarray(jnp.matmul(x, x, precision=precision), np.float64) - exact
+        put(**{f"product_error_{precision}": float(np.linalg.norm(error) / np.linalg.norm(exact))})
+    add, calls = jax.jit(lambda x: x + 1), 200
+
+    def counted() -> jax.Array:
+        reached = jnp.zeros(())
+        for _ in range(calls):
+            reached = add(reached)
+        return reached
+
+    counted()
+    put(dispatch_microseconds=1e6 * seconds_of(counted) / calls)
+
+
+def xor10(put: Put, small: bool) -> None:
+    """The experiment as it is, twice, and its counts beside those published and those kept of a CPU; then one call."""
+    protocol = _xor10_protocol(small)
+    put(trials=protocol.trials, iterations=protocol.iterations)
+    for which in ("cold", "warm"):
+        compile_seconds: dict[str, float] = {}
+        begin = time.perf_counter()
+        results = train(protocol, on_compiled=compile_seconds.__setitem__)
+        wall = time.perf_counter() - begin
+        train_seconds = {name: result.seconds for name, result in results.items()}
+        put(**{which: {"wall_seconds": wall, "train_seconds": train_seconds, "compile_seconds": compile_seconds}})
+        if which == "cold":
+            losses = {name: result.loss for name, result in results.items()}
+            put(rows=counts({name: x < protocol.threshold for name, x in losses.items()}))
+            put(not_finite={name: int((~np.isfinite(x)).sum()) for name, x in losses.items()})
+    train_one, settings = one_trial(protocol)
+    seconds: list[float] = []
+    for _ in range(1 + ROUNDS):  # from the seeds to the results on the host
+        told: list[Progress] = []
+        axes = {"function": protocol.activations}
+        sweep(train_one, range(protocol.trials), axes=axes, on_progress=told.append, **settings)
+        seconds.append(told[-1].seconds)
+    put(one_call={"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]})
+    # the same call alone: from the seeds on the device to the results on the device
+    grid, numbers, mesh = make_grid(axes, range(protocol.trials)), as_arrays(settings), trial_mesh()
+    programs = programs_of(train_one, grid, numbers)
+    platform, target = mesh.devices.flat[0].platform, target_of(mesh)
+    call = together(programs, tuple(choose([program], platform, target=target) for program in programs), mesh)
+    trials = call.place([grid.part(part.start, part.stop) for _, part in grid.pieces(range(grid.trials))])
+    shared, each = share(numbers, mesh), [protocol.trials] * len(programs)
+    seconds = [seconds_of(lambda: call(trials, shared, trials=each)) for _ in range(1 + ROUNDS)]
+    put(compiled_call={"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:], "first": seconds[0]})
+
+
+def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """By activation: how many trials converged, the counts published and kept, p of both, whether both match.
 
     Args:
-      words: the options; None: those of this process.
+      converged: by activation, of each trial.
     """
-    default = BenchAccelerator()
-    parser = argparse.ArgumentParser("python -m experiments.bench.accelerator", description=BenchAccelerator.__doc__)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--parts", default=default.parts)
-    parser.add_argument("--total", type=int, default=default.total)
-    parser.add_argument("--small", action="store_true")
+    kept = as_json.loads(_KEPT.read_text(encoding="utf-8"))["summary"]["activations"]
+    others = {
+        "published": {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5},
+        "kept": {name: (row["converged"], row["trials"]) for name, row in kept.items()},
+    }
+    rows: dict[str, Any] = {name: {"here": int(x.sum()), "trials": len(x)} for name, x in converged.items()}
+    for which, theirs in others.items():
+        p_values = [two_proportion_p_value(row["here"], row["trials"], *theirs[name]) for name, row in rows.items()]
+        for (name, row), p_value, corrected in zip(rows.items(), p_values, holm(p_values), strict=True):
+            row |= {which: theirs[name], f"p_{which}": p_value, f"p_{which}_holm": corrected}
+    for row in rows.values():
+        row["matches"] = min(row["p_published_holm"], row["p_kept_holm"]) > LEVEL
+    return rows
+
+
+def usual(put: Put, small: bool) -> None:
+    """The usual way in JAX on the trials of the part xor10: microseconds of an iteration."""
+    protocol, devices = _xor10_protocol(small), jax.devices()
+    whole = dataclasses.replace(protocol, trials=-(-protocol.trials // len(devices)) * len(devices))
+    microseconds: dict[str, float] = {}
+    compile_seconds: dict[str, float | None] = {}
+    for name in protocol.activations:
+        record = catalogue.get(name)
+        params = on_xor10.initial_params(record, whole, devices)
+        found = on_xor10.usual(record, params, whole, 20 if small else 500, devices)
+        (times,) = contest.microseconds([found], ROUNDS).values()
+        microseconds[name], compile_seconds[name] = protocol.trials * statistics.median(times), found.compile_seconds
+        put(microseconds=microseconds, compile_seconds=compile_seconds)
+
+
+def digits(put: Put, small: bool) -> None:
+    """Steps per second on digits, products in float32: the program alone, then the experiment with its scores."""
+    jax.config.update("jax_default_matmul_precision", "highest")
+    images = _digits(small)
+    put(data=images.source)
+    names = {seeds: f"{seeds} seed{'s' if seeds > 1 else ''}" for seeds in (1, 2 if small else 8)}
+    for seeds, name in names.items():
+        own = mnist.lineup("ppns", _mnist_protocol(seeds), images, 10 if small else 900)
+        rate(put, f"program without scores, {name}", own.contestant("project", "", seeds, jax.devices()))
+    for seeds, name in names.items():
+        steps, every, train_every = (20, 10, 10) if small else (1_200, 50, 500)
+        protocol = _mnist_protocol(seeds)
+        protocol = dataclasses.replace(protocol, steps=steps, test_every=every, train_every=train_every)
+        walls, seconds = [], []
+        for _ in range(2):  # the second time it finds its programs
+            told: list[Progress] = []
+            begin = time.perf_counter()
+            train_digits("ppns", protocol, images, on_progress=told.append)
+            walls.append(time.perf_counter() - begin)
+            seconds.append(told[-1].seconds)
+        found = {
+            "steps_per_second": steps / seconds[-1],
+            "steps": steps,
+            "seeds": seeds,
+            "seconds": seconds,
+            "wall_seconds": walls,
+            "compile_seconds": walls[0] - seconds[0],
+        }
+        put(**{f"experiment with its scores, {name}": found})
+
+
+def pytorch(put: Put, small: bool) -> None:
+    """Steps per second of PyTorch on the same digits, network and minibatches, one seed, products in float32."""
+    if missing := contest.without_pytorch():
+        put(skipped=missing)
+        return
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    put(device=torch.cuda.get_device_name() if device == "cuda" else "cpu", torch=torch.__version__)
+    torch.set_float32_matmul_precision("highest")
+    images, protocol = _digits(small), _mnist_protocol(1)
+    own = mnist.lineup("ppns", protocol, images, 10 if small else 900)
+    params, chosen = own.initial(), own.batches()
+    modes = {"eager": None, "torch.compile": "default", "torch.compile, reduce-overhead": "reduce-overhead"}
+    for name, mode in modes.items():
+        try:
+            made = contest.pytorch().on_digits("ppns", params, protocol, images, chosen, device=device, mode=mode)
+            rate(put, name, made)
+        except Exception as error:  # the other ways go on, whatever it was
+            put(**{name: {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}})
+
+
+def rate(put: Put, name: str, contestant: contest.Contestant) -> None:
+    """Keeps a contestant's steps per second, and the first seed's losses before and after few steps."""
+    begin = time.perf_counter()
+    contestant.train()
+    first = time.perf_counter() - begin
+    (times,) = contest.microseconds([contestant], ROUNDS).values()
+    times = [x * contestant.trials for x in times]  # of a step of all seeds
+    compile_seconds = contestant.compile_seconds
+    if compile_seconds is None:  # compiled, if at all, within its first training
+        compile_seconds = max(0.0, first - contestant.iterations * statistics.median(times) / 1e6)
+    found = {
+        "steps_per_second": 1e6 / statistics.median(times),
+        "rounds": [1e6 / x for x in times],
+        "steps": contestant.iterations,
+        "seeds": contestant.trials,
+        "compile_seconds": compile_seconds,
+    }
+    put(**{name: found})
+    put(**{name: found | {"losses": contestant.losses()[:, 0].tolist()}})
+
+
+def _xor10_protocol(small: bool) -> Protocol:
+    protocol = PROTOCOLS["recovered"]
+    return dataclasses.replace(protocol, trials=64, iterations=60, activations=("ppns", "relu")) if small else protocol
+
+
+def _mnist_protocol(seeds: int) -> MnistProtocol:
+    return dataclasses.replace(MNIST_PROTOCOLS["recovered"], seeds=seeds, activations=("ppns",))
+
+
+def _digits(small: bool) -> Digits:
+    """MNIST if its files are there, otherwise as many synthetic images."""
+    if small:
+        return synthetic_mnist(640, 100)
     try:
-        work = BenchAccelerator(**vars(parser.parse_args(words))).prepare()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return work()
+        return load("idx", None)
+    except ValueError:
+        return synthetic_mnist(60_000, 10_000)
+
+
+# -- report ------------------------------------------------------------------------------------------------------------
+
+
+def microseconds(parts: Parts) -> dict[str, Mapping[str, float]]:
+    """Of an iteration of all XOR(10) trials, by activation: of `project` and `usual`, as far as they are measured."""
+    warm, iterations = parts.get("xor10", {}).get("warm", {}), parts.get("xor10", {}).get("iterations", 1)
+    project = {name: 1e6 * seconds / iterations for name, seconds in warm.get("train_seconds", {}).items()}
+    return {"project": project, "usual": parts.get("usual", {}).get("microseconds", {})}
+
+
+def usual_to_project(parts: Parts) -> dict[str, float]:
+    """How many times as long the usual way takes, by activation and in total; of those that both have trained."""
+    project, usual = microseconds(parts).values()
+    both = [name for name in project if name in usual]
+    if not both:
+        return {}
+    total = sum(usual[name] for name in both) / sum(project[name] for name in both)
+    return {name: usual[name] / project[name] for name in both} | {"total": total}
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """A result of `measure` for a terminal."""
+    parts: Parts = result["parts"]
+    about = parts.get("info", {})
+    devices = sorted({part["device"] for part in parts.values() if "device" in part})
+    lines = [" and ".join(devices) + (f", {about['devices']} of {about['platform']}" if "platform" in about else "")]
+    if result["small"]:
+        lines[0] += "; TINY SIZES: the times and counts say nothing"
+    if "versions" in result:
+        lines.append(", ".join(f"{name} {version}" for name, version in result["versions"].items() if version))
+    if "dispatch_microseconds" in about:
+        lines.append(
+            f"float32 products are off by {about['product_error_default']:.1g}, at precision highest by "
+            f"{about['product_error_highest']:.1g}; a call takes {about['dispatch_microseconds']:.0f} us"
+        )
+
+    def outcome(part: Mapping[str, Any]) -> str:
+        return next((f"{how}: {part[how]}" for how in ("skipped", "cut", "failed") if how in part), "done")
+
+    ended = [[name, part.get("seconds"), outcome(part)] for name, part in parts.items()]
+    outcomes = Table("Parts", ["part", Column("seconds", ".0f"), Column("outcome", left=True)], ended)
+    tables = [_xor10_table(parts, result["usual_to_project"]), _digits_table(parts), outcomes]
+    return "\n".join(["\n".join(lines) + "\n", *(table.plain() for table in tables if table.rows)])
+
+
+def _xor10_table(parts: Parts, ratios: Mapping[str, float]) -> Table:
+    part, (project, usual) = parts.get("xor10", {}), microseconds(parts).values()
+    cold, warm = part.get("cold", {}), part.get("warm", {})
+    times: dict[Column, Mapping[str, float]] = {
+        Column("compile, s", ".1f"): cold.get("compile_seconds", {}),
+        Column("first, s", ".3g"): cold.get("train_seconds", {}),
+        Column("again, s", ".3g"): warm.get("train_seconds", {}),
+        Column("us/iteration", ",.1f"): project,
+        Column("usual way, us", ",.1f"): usual,
+    }
+    rows = []
+    for name in dict.fromkeys(name for found in reversed(times.values()) for name in found):
+        cells = [None] * 6
+        if row := part.get("rows", {}).get(name):
+            others = [row["published"][0], row["kept"][0], row["p_published"], row["p_kept"]]
+            cells = [row["here"], *others, row["matches"]]
+        rows.append([name, *(found.get(name) for found in times.values()), ratios.get(name), *cells])
+    if rows:
+        sums = [sum(found.values()) if found else None for found in [*times.values()][1:]]
+        rows.append(["total", None, *sums, ratios.get("total"), *[None] * 6])
+    walls = [f"{run['wall_seconds']:.1f}" if run else "?" for run in (cold, warm)]
+    alone = part.get("compiled_call", {}).get("seconds")
+    columns: list[str | Column] = ["activation", *times, Column("ratio", ".2f"), "converged", "published", "on a CPU"]
+    return Table(
+        f"XOR(10), {part.get('trials', 0):,} trials x {part.get('iterations', 0):,} iterations",
+        [*columns, Column("p", ".2g"), Column("p of CPU", ".2g"), "matches"],
+        rows,
+        f"All of it took {walls[0]} s, again {walls[1]} s. Activations compile side by side.\n"
+        f"As one compiled call: {'-' if alone is None else f'{alone:.3f}'} s.\n"
+        "Ratio: usual way / this project. p: two-proportion test; matches: with Holm's correction neither below 0.05.",
+    )
+
+
+def _digits_table(parts: Parts) -> Table:
+    found = {
+        f"{who}: {name}": row
+        for part, who in (("mnist", "this project"), ("torch", "PyTorch"))
+        for name, row in parts.get(part, {}).items()
+        if isinstance(row, dict)
+    }
+    rows = []
+    for name, row in found.items():
+        cells = ["failed", None, None, None]
+        if "failed" not in row:
+            steps, loss = row["steps_per_second"], row.get("losses", [None, None])[1]
+            cells = [steps, steps * row["seeds"], row["compile_seconds"], loss]
+        rows.append([name, *cells])
+    return Table(
+        "Digits, PPNS: training steps per second, products in float32",
+        [
+            "",
+            Column("steps/s", ",.0f"),
+            Column("of all seeds", ",.0f"),
+            Column("compile, s", ".1f"),
+            Column("loss after 10 steps", ".6f"),
+        ],
+        rows,
+        "; ".join(f"{name} failed: {row['failed']}" for name, row in found.items() if "failed" in row),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,32 +1,60 @@
-"""What an activation costs per element, relative to ReLU: sigmoid's third fault [B2], and the price of a and b."""
+"""`bench activations`: cost per element relative to ReLU: sigmoid's third fault [B2], and the price of a and b.
+
+And what an existing model costs with trainable activations, see `retrofitted`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+from experiments.bench.measurement import Measurement, in_turns, ratios, say, seconds_of, target
+from experiments.study.imports import at_once
+from experiments.study.options import ACTIVATION, Count
+from experiments.study.tables import Column, Table
 
-from experiments.bench.machine import machine_and_versions
-from experiments.study.tables import Table
-from paramact_jax.activations import Activation, catalogue, parametric
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from experiments.bench import retrofitted
+    from paramact_jax.activations import Activation, catalogue, parametric
 
 SHAPES = ((64, 128), (4096, 4096))
 """Batch x nodes: one that stays in the first-level caches, one that comes from memory."""
-
-FORWARD_TARGET, BACKWARD_TARGET = 1.5, 2.0
-"""A parametric function is to cost at most this many times its base function, forward and forward+backward."""
-
+LIMITS = {"forward": 1.5, "forward + backward": 2.0}
+"""A parametric function is to cost at most this many times its base function, by pass."""
 REFERENCE = "relu"
 _ELEMENTS_A_RUN = 2**23  # small arrays are repeated inside the program until a run has this many elements
 BASES = ("relu_from_right", "sigmoid", "pn_sigmoid", "tanh", "softsign", "arctan", "silu", "gelu")
 """Functions measured by default."""
 
-Kernel = Callable[..., Any]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchActivations(Measurement):
+    """Time activation functions per element, relative to ReLU, and parametric ones beside their base functions.
+
+    Forward, and forward with backward, on 64 x 128 and 4096 x 4096; and a gradient step of two models before and after
+    `parametrise`. About a minute on 2 cores; writes nothing but the JSON asked for. Example: python -m experiments
+    bench activations --rounds 9
+    """
+
+    rounds: Count = 7
+    """Measured runs of each function."""
+    functions: Annotated[tuple[str, ...], ACTIVATION] = ()
+    """Names of functions, each measured beside its parametric form (default: eight of the catalogue)."""
+    small: bool = False
+    """Whether to take the smaller arrays and one tiny model only, to see that everything runs."""
+
+    def measure(self, data: None) -> tuple[dict[str, Any], list[Table]]:
+        """Functions, then models."""
+        shapes, models = (SHAPES[:1], retrofitted.TINY) if self.small else (SHAPES, retrofitted.MODELS)
+        result = measure(rounds=self.rounds, shapes=shapes, bases=self.functions or BASES, on_progress=say)
+        found = retrofitted.measure(rounds=self.rounds, models=models)
+        return {**result, "models": found}, [*tables(result["rows"]), retrofitted.table(found)]
 
 
 def measure(
@@ -48,86 +76,55 @@ def measure(
       on_progress: called with a line for people when another part begins.
 
     Returns:
-      A dict for JSON: `machine`, `versions`, `commit`, `rounds`, `rows` (shape, pass, function, base, nanoseconds,
-      `to_reference`, `to_base`), `targets`.
+      A dict for JSON: `rounds`, `rows` (shape, pass, function, base, nanoseconds, `to_reference`, `to_base`),
+      `targets`.
 
     Raises:
-      ValueError: for an unknown name, or rounds < 1.
+      ValueError: for an unknown name.
     """
-    if rounds < 1:
-        raise ValueError(f"expected rounds >= 1, got {rounds}")
     records: list[tuple[str, Activation, str | None]] = [(REFERENCE, catalogue.get(REFERENCE), None)]
     for name in bases:
         base = catalogue.get(name)
         records += [(name, base, None), (f"parametric {name}", parametric(base), name)]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for shape in shapes:
-        for backward in (False, True):
-            label = "forward + backward" if backward else "forward"
+        for label in LIMITS:
             on_progress(f"{shape[0]} x {shape[1]}, {label}")
-            times = in_turns({name: _run(record, shape, backward) for name, record, _ in records}, rounds)
+            runs = {name: _run(record, shape, label != "forward") for name, record, _ in records}
+            for run in runs.values():
+                run()
+            times = in_turns(runs, rounds, pause=0)
             medians = {name: statistics.median(values) for name, values in times.items()}
             for name, _, base_name in records:
-                ratios = [t / b for t, b in zip(times[name], times[base_name], strict=True)] if base_name else None
-                rows.append(
-                    {
-                        "shape": list(shape),
-                        "pass": label,
-                        "function": name,
-                        "base": base_name,
-                        "nanoseconds": medians[name],
-                        "to_reference": medians[name] / medians[REFERENCE],
-                        "to_base": None if ratios is None else statistics.median(ratios),
-                    }
-                )
-    return {**machine_and_versions(jax.device_count()), "rounds": rounds, "rows": rows, "targets": _targets(rows)}
+                row = {"shape": list(shape), "pass": label, "function": name, "base": base_name}
+                to_base = ratios(times[name], times[base_name])["median"] if base_name else None
+                to_reference = medians[name] / medians[REFERENCE]
+                rows.append({**row, "nanoseconds": medians[name], "to_reference": to_reference, "to_base": to_base})
+    return {"rounds": rounds, "rows": rows, "targets": [_target(rows, *limit) for limit in LIMITS.items()]}
 
 
-def render(result: dict[str, Any]) -> str:
-    """A result of `measure` for a terminal."""
-    tables = []
-    for shape in sorted({tuple(row["shape"]) for row in result["rows"]}):
-        by_function: dict[str, dict[str, Any]] = {}
-        for row in result["rows"]:
+def tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """The rows of `measure` for people, a table for each shape."""
+    for shape in sorted({tuple(row["shape"]) for row in rows}):
+        by_function: dict[str, list[Any]] = {}
+        for row in rows:
             if tuple(row["shape"]) == shape:
-                by_function.setdefault(row["function"], {})[row["pass"]] = row
-        cells = [
-            [name, *(cell for row in passes.values() for cell in _cells(row))] for name, passes in by_function.items()
-        ]
-        titles = [f"{label}{what}" for label in ("f", "f+b") for what in (", ns", " / relu", " / base")]
-        tables.append(
-            Table(
-                title=f"Cost per element, batch {shape[0]} x {shape[1]} nodes",
-                columns=["function", *titles],
-                rows=cells,
-                note="f: forward, f+b: forward and backward, with the gradients of a and b summed over the batch.",
-            ).plain()
+                cells = by_function.setdefault(row["function"], [row["function"]])
+                cells += [row["nanoseconds"], row["to_reference"], row["to_base"]]
+        forms = {", ns": ".3f", " / relu": ".2f", " / base": ".2f"}
+        yield Table(
+            f"Cost per element, batch {shape[0]} x {shape[1]} nodes",
+            ["function", *(Column(f"{x}{what}", form) for x in ("f", "f+b") for what, form in forms.items())],
+            list(by_function.values()),
+            "f: forward, f+b: forward and backward, with the gradients of a and b summed over the batch.",
         )
-    verdicts = {True: "met", False: "NOT met"}
-    lines = [f"{t['target']}: {verdicts[t['met']]} (at most {t['worst']:.2f}, {t['where']})" for t in result["targets"]]
-    return "\n".join([*tables, *lines])
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    to_base = "" if row["to_base"] is None else f"{row['to_base']:.2f}"
-    return [f"{row['nanoseconds']:.3f}", f"{row['to_reference']:.2f}", to_base]
-
-
-def _targets(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    targets = []
-    for label, limit in (("forward", FORWARD_TARGET), ("forward + backward", BACKWARD_TARGET)):
-        worst = max(
-            (row for row in rows if row["pass"] == label and row["to_base"] is not None), key=lambda row: row["to_base"]
-        )
-        targets.append(
-            {
-                "target": f"parametric at most {limit:g} times its base, {label}",
-                "worst": worst["to_base"],
-                "where": f"{worst['function']} at {worst['shape'][0]} x {worst['shape'][1]}",
-                "met": worst["to_base"] <= limit,
-            }
-        )
-    return targets
+def _target(rows: Sequence[Mapping[str, Any]], label: str, limit: float) -> dict[str, Any]:
+    worst = max((row for row in rows if row["pass"] == label and row["base"]), key=lambda row: row["to_base"])
+    where = f"{worst['function']} at {worst['shape'][0]} x {worst['shape'][1]}"
+    text = f"parametric at most {limit:g} times its base, {label}"
+    return target(text, worst["to_base"], lambda x: x <= limit, where=where)
 
 
 def _run(record: Activation, shape: tuple[int, int], backward: bool) -> Callable[[], float]:
@@ -158,21 +155,4 @@ def _run(record: Activation, shape: tuple[int, int], backward: bool) -> Callable
         return jax.lax.fori_loop(0, repeats, again, (y, params))
 
     compiled = jax.jit(program).lower(y, params).compile()
-
-    def run() -> float:
-        begin = time.perf_counter()
-        jax.block_until_ready(compiled(y, params))
-        return 1e9 * (time.perf_counter() - begin) / (repeats * y.size)
-
-    return run
-
-
-def in_turns(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Returns what each of some functions returns in every round, after a first round that does not count."""
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(run())
-    return times
+    return lambda: 1e9 * seconds_of(lambda: compiled(y, params)) / (repeats * y.size)

@@ -1,4 +1,4 @@
-"""The agile convolutional network: training images per second, one seed and five at once, beside a loop in PyTorch.
+"""`bench cnn`: training images per second of the agile CNN, one seed and five at once, beside a loop in PyTorch.
 
 All train the same network from the same initial params on the same minibatches, on the CPU.
 """
@@ -6,237 +6,104 @@ All train the same network from the same initial params on the same minibatches,
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import lax
-
-from experiments.bench.contest import CHECKED, Contestant, race
-from experiments.bench.lineup import without_pytorch
-from experiments.bench.machine import machine_and_versions
+from experiments.bench.classifiers import Lineup, without_scores
+from experiments.bench.contest import CHECKED, ONE_DEVICE, Contestant, Unit, hold, pytorch, without_pytorch
+from experiments.bench.measurement import Measurement, say, target
+from experiments.problems.cnn.options import pairs
 from experiments.problems.cnn.protocol import Protocol
-from experiments.problems.cnn.train import classifier, conditions
-from experiments.problems.digits import images_of
+from experiments.problems.digits import Data, DataDir
+from experiments.study.imports import at_once
+from experiments.study.options import Constraint, Seeds, at_least
 from experiments.study.tables import Table
-from paramact_jax.datasets import Digits
-from paramact_jax.networks import Params
-from paramact_jax.sweeps import OverTrials, trial_key
-from paramact_jax.sweeps.arguments import as_arrays
-from paramact_jax.sweeps.devices import trial_mesh
-from paramact_jax.sweeps.forms import FORMS
-from paramact_jax.sweeps.storage.state import pack, unpack
-from paramact_jax.training import Classifier
 
-SEEDS = 5
-STEPS = 100
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import numpy as np
+
+    from experiments.problems.cnn import images
+    from experiments.problems.cnn.train import classifier, conditions, training
+
 TOLERANCE = 1e-4
 """Relative difference of the losses before training up to which two networks are the same."""
 TOLERANCE_TRAINED = 1e-2
 """Likewise after a few steps: where pixels tie for the largest, PyTorch gives the first of them the whole gradient."""
-LABELS = {
-    "one_seed_one_device": "one seed, one device",
-    "one_seed": "one seed",
-    "seeds_at_once": "seeds at once",
-    "pytorch": "PyTorch",
-}
-STARTS = ("weight_scale", "initial_a")
-"""Conditions of the initial params."""
-_NEVER = 2**31 - 1
 
 
-def measure(
-    images: Digits,
-    *,
-    combination: str,
-    protocol: Protocol | None = None,
-    rounds: int = 5,
-    steps: int = STEPS,
-    on_progress: Callable[[str], None] = lambda message: None,
-) -> dict[str, Any]:
-    """Time all contestants in turns.
+def _known(combination: str) -> bool:
+    dataclasses.replace(Protocol(), combinations=pairs([combination])).records()  # raises, with the nearest name
+    return True
 
-    Args:
-      images: to train with.
-      combination: CONV/DENSE, names of activations.
-      protocol: the conditions, by default the experiment's, of SEEDS seeds.
-      rounds: measured runs of each contestant.
-      steps: of a run.
-      on_progress: called with a line for people when another part begins.
 
-    Returns:
-      A dict for JSON: `machine`, `versions`, `commit`, `parameters`, `contestants`, `images_per_second` (by
-      contestant: least, median, most, all rounds), `targets`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchCnn(Measurement):
+    """Measure training images per second of the agile CNN: one seed, 5 seeds at once, a loop in PyTorch if installed.
 
-    Raises:
-      RuntimeError: if the contestants do not train the same network.
+    About 2 minutes on 2 cores. Prints a table, and writes nothing but the file that --json names. Example: python -m
+    experiments bench cnn --combination relu/relu --data synthetic
     """
-    protocol = protocol or Protocol(seeds=SEEDS)
-    protocol = dataclasses.replace(protocol, training_images=len(images.train_labels))
-    cpus, missing = jax.devices("cpu"), without_pytorch(True)
-    if missing is None:
-        from experiments.bench.pytorch import FUNCTIONS
 
-        if unknown := set(combination.split("/")) - set(FUNCTIONS):
-            missing = f"not written in PyTorch here: {', '.join(sorted(unknown))}"
-    with jax.default_device(cpus[0]):
-        on_progress("compiling")
-        functions = _functions(combination, protocol, steps)
-        contestants = [_project("one_seed", 1, cpus, functions, protocol, images, steps)]
-        if len(cpus) > 1:
-            contestants.append(_project("one_seed_one_device", 1, cpus[:1], functions, protocol, images, steps))
-        contestants.append(_project("seeds_at_once", protocol.seeds, cpus, functions, protocol, images, steps))
-        if missing is None:
-            from experiments.bench import pytorch_cnn
+    combination: Annotated[str, Constraint("CONV/DENSE", _known)] = "parametric_relu/parametric_sigmoid"
+    """Activation of the convolutional layers / of the dense hidden layer."""
+    steps: Annotated[int, at_least(CHECKED)] = 100
+    """Training steps of a run."""
+    seeds: Seeds = 5
+    """Networks trained at once."""
 
-            params, chosen = _initial(functions, protocol), _batches(functions, protocol, steps)
-            contestants.append(pytorch_cnn.trainer(combination, params, protocol, images, chosen))
-        check_same_network(contestants)
-        on_progress(f"{rounds + 1} runs of each: {steps} steps, one seed and {protocol.seeds} at once")
-        microseconds = race(contestants, rounds=rounds, trials=1)
-    rates = {name: [1e6 * protocol.batch / one for one in times] for name, times in microseconds.items()}
-    return {
-        **machine_and_versions(len(cpus)),
-        "parameters": {"rounds": rounds, "steps_a_run": steps, "data": images.source, "combination": combination}
-        | dataclasses.asdict(protocol),
-        "contestants": {one.name: {"compile_seconds": one.compile_seconds} for one in contestants}
-        | ({} if missing is None else {"pytorch": {"skipped": missing}}),
-        "images_per_second": {name: _spread(found) | {"rounds": found} for name, found in rates.items()},
-        "targets": _targets(rates, protocol.seeds),
-    }
+    data: Data = "auto"
+    data_dir: DataDir = None
 
+    def load(self) -> images.Images:
+        """The images."""
+        count = Protocol.training_images
+        return images.for_training(images.load(self.data, self.data_dir, count), count, Protocol.subset_seed)
 
-def check_same_network(contestants: Sequence[Contestant]) -> None:
-    """Raise RuntimeError if a contestant's losses of the first seed are not those of the first contestant.
+    def measure(self, data: images.Images, *, protocol: Protocol | None = None) -> tuple[dict[str, Any], list[Table]]:
+        """The training; under the experiment's conditions unless others are given."""
+        combination, devices = pairs([self.combination])[0], jax.devices("cpu")
+        protocol = dataclasses.replace(
+            protocol or Protocol(),
+            combinations=(combination,),
+            trials=self.seeds,
+            training_images=len(data.train_labels),
+        )
+        skipped = {
+            "one_seed_one_device": None if len(devices) > 1 else ONE_DEVICE,
+            "pytorch": without_pytorch(combination),
+        }
+        unit = Unit(
+            "images_per_second",
+            f"Agile CNN, {self.combination}: training images per second",
+            [("one_seed", "pytorch"), ("seeds_at_once", "pytorch")],
+            lambda x: 1e6 * protocol.batch_size / x,
+            note=f"Steps of a run: {self.steps}; seeds at once: {self.seeds}, whose images are all counted. No scores.",
+        )
 
-    Args:
-      contestants: their losses are (2, seeds), before the training and after a few steps.
-    """
-    reference = contestants[0].losses()[:, 0]
-    for contestant in contestants[1:]:
-        losses = contestant.losses()[:, 0]
-        if not (abs(losses - reference) <= np.array([TOLERANCE, TOLERANCE_TRAINED]) * abs(reference)).all():
-            raise RuntimeError(
-                f"expected {contestant.name} and {contestants[0].name} to train the same network, got losses of "
-                f"{losses.tolist()} and {reference.tolist()}; their times cannot be compared"
-            )
+        def races() -> Iterator[tuple[str, Unit, list[Contestant]]]:
+            say("compiling")
+            functions = without_scores(classifier(combination, protocol), self.steps)
+            settings = {"data": data.settings(), **conditions(protocol)}
+            first = functions.batches.steps_per_epoch
+            own = Lineup(functions, training(functions), settings, protocol.first_seed, first, self.steps)
+            found = own.contestants(self.seeds, devices)
+            if not skipped["pytorch"]:
+                found.append(pytorch().on_images(combination, own.initial(), protocol, data, own.batches()))
+            yield self.combination, unit, found
 
+        def targets(medians: Mapping[str, float]) -> list[dict[str, Any]]:
+            one, several = (medians.get(f"{x} / pytorch") for x in ("one_seed", "seeds_at_once"))
+            return [
+                target("one seed at least as fast as PyTorch", one, lambda x: x >= 1),
+                target(f"{self.seeds} seeds at once faster than PyTorch, one after another", several, lambda x: x > 1),
+            ]
 
-def render(result: dict[str, Any]) -> str:
-    """A result of `measure` for a terminal."""
-    parameters, machine = result["parameters"], result["machine"]
-    rows = []
-    for name, found in result["images_per_second"].items():
-        seconds = result["contestants"][name]["compile_seconds"]
-        cells = [f"{found[which]:,.0f}" for which in ("median", "min", "max")]
-        rows.append([LABELS[name], *cells, "" if seconds is None else f"{seconds:.1f}"])
-    table = Table(
-        f"Agile CNN, {parameters['combination']}: training images per second",
-        ["contestant", "median", "least", "most", "seconds to compile"],
-        rows,
-        note=f"Rounds, in turns: {parameters['rounds']}; steps of a run: {parameters['steps_a_run']}; seeds at once: "
-        f"{parameters['seeds']}, whose images are all counted. No scores, and compilation is not in the rates.",
-    )
-    words = {True: "met", False: "NOT met", None: "not measured"}
-    lines = [
-        f"{target['target']}: {words[target['met']]}" + ("" if target["value"] is None else f" ({target['value']:.2f})")
-        for target in result["targets"]
-    ]
-    if "skipped" in result["contestants"].get("pytorch", {}):
-        lines.append(f"PyTorch: skipped, {result['contestants']['pytorch']['skipped']}")
-    head = f"{machine['cpu']}, {machine['cores_used']} of {machine['cores_there']} cores; {parameters['data']}\n"
-    return "\n".join([head, table.plain(), *lines])
+        parameters = {"steps_a_run": self.steps, "data": data.source, **dataclasses.asdict(protocol)}
+        return hold(races(), self.rounds, differ=differ, targets=targets, skipped=skipped, parameters=parameters)
 
 
-def _functions(combination: str, protocol: Protocol, steps: int) -> Classifier:
-    """The training, which never scores: runs begin with the second epoch, since scores are due at step 0."""
-    found = classifier(combination, protocol)
-    return dataclasses.replace(
-        found, steps=found.batches.steps_per_epoch + steps, scores={"test": _NEVER, "train": _NEVER}
-    )
-
-
-def _initial(functions: Classifier, protocol: Protocol) -> Params:
-    """Initial params of the first seed."""
-    given = conditions(protocol)
-    params, _ = functions.start(trial_key(protocol.first_seed), **{name: given[name] for name in STARTS})
-    return jax.tree.map(np.asarray, params)
-
-
-def _batches(functions: Classifier, protocol: Protocol, steps: int) -> np.ndarray:
-    """Images that the first seed sees in a run, (steps, batch)."""
-    given = conditions(protocol)
-    _, order = functions.start(trial_key(protocol.first_seed), **{name: given[name] for name in STARTS})
-    numbers = functions.batches.steps_per_epoch + jnp.arange(steps, dtype=jnp.int32)
-    return np.asarray(lax.scan(functions.batches.draw, order, numbers)[1])
-
-
-def _project(
-    name: str,
-    seeds: int,
-    devices: Sequence[jax.Device],
-    functions: Classifier,
-    protocol: Protocol,
-    images: Digits,
-    steps: int,
-) -> Contestant:
-    """The program that `long_sweep` makes of the training, compiled, without its saving."""
-    mesh, first = trial_mesh(list(devices)), functions.batches.steps_per_epoch
-
-    def init(seed: jax.Array, settings: dict[str, Any]) -> Any:
-        return pack(functions.init(trial_key(seed), **{name: settings[name] for name in ("data", *STARTS)}))
-
-    def advance(state: Any, shared: tuple[dict[str, Any], jax.Array, jax.Array]) -> Any:
-        settings, begin, end = shared
-        own = {name: x for name, x in settings.items() if name not in STARTS}
-        return lax.fori_loop(begin, end, lambda i, state: pack(functions.step(unpack(state), i, **own)), state)
-
-    over, start = (OverTrials(fn, form=FORMS["a trial at a time"], mesh=mesh) for fn in (advance, init))
-    settings = over.share(as_arrays({"data": images_of(images), **conditions(protocol)}))
-    state = start(start.place(protocol.first_seed + np.arange(seeds, dtype=np.uint32)), settings)
-    begin = time.perf_counter()
-    program = over.compile(state, (settings, np.int32(0), np.int32(0)), trials=seeds)
-    compile_seconds = time.perf_counter() - begin
-
-    def after(count: int) -> Any:
-        return jax.block_until_ready(program(state, (settings, np.int32(first), np.int32(first + count))))
-
-    def train() -> float:
-        begin = time.perf_counter()
-        after(steps)
-        return time.perf_counter() - begin
-
-    def losses() -> np.ndarray:
-        score = jax.jit(functions.score)
-        found = []
-        for count in (0, CHECKED):
-            params = jax.tree.map(lambda x: x[0], OverTrials.collect(after(count).params, seeds))
-            found.append([float(score(params, images.test_images, images.test_labels).loss)])
-        return np.array(found)
-
-    return Contestant(name, train, losses, seeds, steps, compile_seconds)
-
-
-def _targets(rates: dict[str, list[float]], seeds: int) -> list[dict[str, Any]]:
-    def ratio(name: str) -> float | None:
-        if "pytorch" not in rates:
-            return None
-        return statistics.median(x / y for x, y in zip(rates[name], rates["pytorch"], strict=True))
-
-    one, many = ratio("one_seed"), ratio("seeds_at_once")
-    return [
-        {"target": "one seed at least as fast as PyTorch", "value": one, "met": None if one is None else one >= 1},
-        {
-            "target": f"{seeds} seeds at once faster than PyTorch, one after another",
-            "value": many,
-            "met": None if many is None else many > 1,
-        },
-    ]
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+def differ(own: np.ndarray, others: np.ndarray) -> bool:
+    """Whether the losses of the first seed, before the training and after a few steps, are others."""
+    own, others = own[:, 0], others[:, 0]
+    return not (abs(own - others) <= np.array([TOLERANCE, TOLERANCE_TRAINED]) * abs(others)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,25 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench.contest import PAUSE
-from experiments.bench.machine import machine_and_versions
+from experiments.bench.measurement import in_turns, ratios, say, spread, target
 from experiments.bench.trainings import Training
-from experiments.study.tables import Table
+from experiments.study.tables import Column, Table
 from paramact_jax.sweeps import OverTrials, Plan, sweep, trial_key
 from paramact_jax.sweeps.forms import FORMS, Form
 
 VMAP, LAX_MAP, DEFAULT = "jit(vmap)", "jit(lax.map)", "pa.sweep"
 DEEP = "deep narrow network"
-
 TO_BEST = 1.1
 """The default is to take at most this many times the seconds of the best of the others, in every training."""
-
 DEEP_CPU = 0.25
 """The default is to take at most this many times the CPU seconds of jit(vmap) in the deep narrow network."""
-
 TOLERANCE = 0.1
 """Relative difference up to which two medians over trials are the same. Rounding makes single trials fork, not many."""
-
 FORKED = 1e-3
 """Relative difference from which a trial's result is said to have forked."""
 
@@ -63,40 +59,41 @@ class Default:
         return {str(name): variable.values for name, variable in dataset.items()}
 
 
-def form_contestants(training: Training) -> Contestants:
-    """Every form of `OverTrials`, as functions that run all trials; the first call compiles."""
-
-    def contestant(form: Form) -> Callable[[], Any]:
-        over = OverTrials(_one(training), form=form)
-        seeds = over.place(_seeds(training))
-        settings = over.share(_settings(training))
-        return lambda: over.collect(over(seeds, settings, trials=training.trials), training.trials)
-
-    return {name: contestant(form) for name, form in FORMS.items()}
-
-
 def contestants_of(training: Training) -> Contestants:
-    """All ways to run the trials, as functions that return the results with a leading axis of trials."""
-    one = _one(training)
-    seeds, settings = jnp.asarray(_seeds(training)), _settings(training)
+    """All ways to run the trials, as functions that return the results with a leading axis of trials.
+
+    The first call of each compiles.
+    """
+    seeds = np.arange(training.trials, dtype=np.uint32)
+    settings = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(x)), dict(training.settings))
+
+    def one(seed: Any, settings: Any) -> Any:
+        return training.fn(trial_key(seed), **settings)
+
+    def in_form(form: Form) -> Callable[[], Any]:
+        over = OverTrials(one, form=form)
+        placed, shared = over.place(seeds), over.share(settings)
+        return lambda: over.collect(over(placed, shared, trials=training.trials), training.trials)
+
+    on_device = jnp.asarray(seeds)
     vmapped = jax.jit(jax.vmap(one, in_axes=(0, None)))
     mapped = jax.jit(lambda seeds, settings: jax.lax.map(lambda seed: one(seed, settings), seeds))
-
     return {
-        VMAP: lambda: jax.device_get(vmapped(seeds, settings)),
-        LAX_MAP: lambda: jax.device_get(mapped(seeds, settings)),
-        **form_contestants(training),
+        VMAP: lambda: jax.device_get(vmapped(on_device, settings)),
+        LAX_MAP: lambda: jax.device_get(mapped(on_device, settings)),
+        **{name: in_form(form) for name, form in FORMS.items()},
         DEFAULT: Default(training),
     }
 
 
-def measure(trainings: Iterable[Training], *, rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any]:
+def measure(trainings: Iterable[Training], *, rounds: int) -> dict[str, Any]:
     """The seconds of every training by every contestant, in turns within a round, compilation not included."""
     rows = []
     for training in trainings:
         rows.append(race(training, contestants_of(training), rounds))
-        on_progress(f"{training.name}: {_summary(rows[-1])}")
-    return {"trainings": rows, "targets": targets(rows), "rounds": rounds, **machine_and_versions(len(jax.devices()))}
+        found = rows[-1]["contestants"].items()
+        say(f"{training.name}: " + ", ".join(f"{name} {x['seconds']['median']:.2f} s" for name, x in found))
+    return {"trainings": rows, "targets": targets(rows)}
 
 
 def race(training: Training, contestants: Contestants, rounds: int) -> dict[str, Any]:
@@ -120,18 +117,24 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
             continue
         first[name] = time.perf_counter() - begin
     same = _check_same(training, results)
-    wall: dict[str, list[float]] = {name: [] for name in results}
-    cpu: dict[str, list[float]] = {name: [] for name in results}
-    names = list(results)
-    for i in range(rounds):
-        for name in [*names[i % len(names) :], *names[: i % len(names)]]:
-            time.sleep(PAUSE)
-            begin, begin_cpu = time.perf_counter(), time.process_time()
-            contestants[name]()
-            tracing, tracing_cpu = getattr(contestants[name], "tracing", (0.0, 0.0))
-            wall[name].append(time.perf_counter() - begin - tracing)
-            cpu[name].append(time.process_time() - begin_cpu - tracing_cpu)
-    best = min((name for name in names if name != DEFAULT), key=lambda name: statistics.median(wall[name]))
+
+    def timed(name: str) -> tuple[float, float]:
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+        contestants[name]()
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
+        tracing, tracing_cpu = getattr(contestants[name], "tracing", (0.0, 0.0))
+        return seconds - tracing, cpu_seconds - tracing_cpu
+
+    taken = in_turns({name: functools.partial(timed, name) for name in results}, rounds)
+    wall, cpu = ({name: [both[i] for both in times] for name, times in taken.items()} for i in (0, 1))
+
+    def to(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, Any] | None:
+        there = DEFAULT in times and reference in times
+        return ratios(times[DEFAULT], times[reference]) if there else None
+
+    def best_of(times: Mapping[str, Sequence[float]]) -> str:
+        return min((name for name in times if name != DEFAULT), key=lambda name: statistics.median(times[name]))
+
     return {
         "training": training.name,
         "what": training.what,
@@ -139,81 +142,65 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
         "iterations": training.iterations,
         "contestants": {
             name: {
-                "seconds": _spread(wall[name]),
-                "cpu_seconds": _spread(cpu[name]),
+                "seconds": spread(wall[name]),
+                "cpu_seconds": spread(cpu[name]),
                 "compile_seconds": max(0.0, first[name] - statistics.median(wall[name])),
                 "median_result": float(np.median(results[name])),
                 "same_trials": same[name],
             }
-            for name in names
+            for name in results
         },
         "skipped": skipped,
         "form": getattr(contestants.get(DEFAULT), "form", ""),
         "tracing_seconds": getattr(contestants.get(DEFAULT), "tracing", (0.0, 0.0))[0],
-        "best": best,
-        "default_to_best": _ratio(wall, best),
-        "default_to_best_cpu": _ratio(cpu, min(set(names) - {DEFAULT}, key=lambda name: statistics.median(cpu[name]))),
-        "default_to_vmap_cpu": _ratio(cpu, VMAP),
+        "best": best_of(wall),
+        "default_to_best": to(wall, best_of(wall)),
+        "default_to_best_cpu": to(cpu, best_of(cpu)),
+        "default_to_vmap_cpu": to(cpu, VMAP),
     }
 
 
 def targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What is to be reached, the number measured (None without one) and whether it is."""
+    """What is to be reached in all trainings, and in the deep narrow network."""
     to_best = max((row["default_to_best"]["median"] for row in rows if row["default_to_best"]), default=None)
     deep = [row["default_to_vmap_cpu"] for row in rows if row["training"] == DEEP and row["default_to_vmap_cpu"]]
-    wanted = (
-        (f"default at most {TO_BEST} times the best of the others", to_best, TO_BEST),
-        (f"{DEEP}: default at most {DEEP_CPU} of the CPU seconds of jit(vmap)", deep and deep[0]["median"], DEEP_CPU),
-    )
+    text = f"{DEEP}: default at most {DEEP_CPU} of the CPU seconds of jit(vmap)"
     return [
-        {"target": text, "value": value or None, "met": value <= most if value else None}
-        for text, value, most in wanted
+        target(f"default at most {TO_BEST} times the best of the others", to_best, lambda x: x <= TO_BEST),
+        target(text, deep[0]["median"] if deep else None, lambda x: x <= DEEP_CPU),
     ]
 
 
-def render(result: Mapping[str, Any]) -> str:
-    """The result as a table with its targets, and who was not measured below it."""
+def table(result: Mapping[str, Any]) -> Table:
+    """Seconds by contestant, and who was not measured below."""
     rows = result["trainings"]
     there = {name for row in rows for name in (*row["contestants"], *row["skipped"])}
     names = [name for name in (VMAP, LAX_MAP, *FORMS, DEFAULT) if name in there]
-    table = Table(
-        "Trainings as users write them: seconds / CPU seconds of all trials",
-        ("training", "trials", *names, f"{DEFAULT} / best", "its form", "tracing"),
-        [
-            (
-                row["training"],
-                f"{row['trials']:,}",
-                *(_cell(row["contestants"].get(name)) for name in names),
-                f"{row['default_to_best']['median']:.2f} ({row['best']})" if row["default_to_best"] else "-",
-                row["form"],
-                f"{row['tracing_seconds']:.2f}",
-            )
-            for row in rows
-        ],
-        note=(
-            f"Medians of {result['rounds']} rounds, in turns. Best: of the others. Not included are compilation and "
-            f"the seconds of tracing that a call of {DEFAULT} begins with, which the last column has."
-        ),
-    )
-    skipped = [f"-: {row['training']}, {name}: {why}\n" for row in rows for name, why in row["skipped"].items()]
-    words = {True: "met", False: "NOT met", None: "not measured"}
-    reached = [
-        f"{target['target']}: {words[target['met']]}" + (f" ({target['value']:.2f})\n" if target["value"] else "\n")
-        for target in result["targets"]
+
+    def seconds(row: Mapping[str, Any], name: str) -> str:
+        found = row["contestants"].get(name)
+        return f"{found['seconds']['median']:.2f} / {found['cpu_seconds']['median']:.2f}" if found else "-"
+
+    cells = []
+    for row in rows:
+        to_best = f"{row['default_to_best']['median']:.2f} ({row['best']})" if row["default_to_best"] else "-"
+        times = [seconds(row, name) for name in names]
+        cells.append([row["training"], row["trials"], *times, to_best, row["form"], row["tracing_seconds"]])
+    notes = [
+        f"Medians of {result['rounds']} rounds, in turns. Best: of the others. Not included are compilation and the "
+        f"seconds of tracing that a call of {DEFAULT} begins with, which the last column has.",
+        *(f"-: {row['training']}, {name}: {why}" for row in rows for name, why in row["skipped"].items()),
     ]
-    return "".join([table.plain(), *skipped, *reached])
-
-
-def _one(training: Training) -> Callable[[Any, Any], Any]:
-    return lambda seed, settings: training.fn(trial_key(seed), **settings)
-
-
-def _seeds(training: Training) -> np.ndarray:
-    return np.arange(training.trials, dtype=np.uint32)
-
-
-def _settings(training: Training) -> dict[str, Any]:
-    return jax.tree.map(lambda x: np.asarray(x, jnp.result_type(x)), dict(training.settings))
+    columns: list[str | Column] = [
+        "training",
+        Column("trials", ","),
+        *names,
+        f"{DEFAULT} / best",
+        "its form",
+        Column("tracing", ".2f"),
+    ]
+    title = "Trainings as users write them: seconds / CPU seconds of all trials"
+    return Table(title, columns, cells, "\n".join(notes))
 
 
 def _check_same(training: Training, results: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -228,24 +215,3 @@ def _check_same(training: Training, results: Mapping[str, np.ndarray]) -> dict[s
     return {
         name: float(np.isclose(values, reference, rtol=FORKED, atol=1e-6).mean()) for name, values in results.items()
     }
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": list(values)}
-
-
-def _ratio(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, Any] | None:
-    """The default's times over those of another in the same round."""
-    if DEFAULT not in times or reference not in times:
-        return None
-    return _spread([own / other for own, other in zip(times[DEFAULT], times[reference], strict=True)])
-
-
-def _cell(measured: Mapping[str, Any] | None) -> str:
-    if measured is None:
-        return "-"
-    return f"{measured['seconds']['median']:.2f} / {measured['cpu_seconds']['median']:.2f}"
-
-
-def _summary(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {found['seconds']['median']:.2f} s" for name, found in row["contestants"].items())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from experiments.bench.activations import in_turns
-from experiments.study.tables import Table
+from experiments.bench.measurement import in_turns, ratios, say, seconds_of
+from experiments.study.tables import Column, Table
 from paramact_jax.gradients import attribute
 from paramact_jax.layers import parametrise
 
@@ -81,9 +80,7 @@ MODELS = (
 TINY = (Model("tiny ResNet", ResNet(8, 1), (2, 4, 4, 3)),)
 
 
-def measure(
-    *, rounds: int, models: Sequence[Model] = MODELS, on_progress: Callable[[str], None] = lambda message: None
-) -> list[dict[str, Any]]:
+def measure(*, rounds: int, models: Sequence[Model] = MODELS) -> list[dict[str, Any]]:
     """Returns milliseconds of a gradient step of each model, as it was and with trainable activations.
 
     And of `attribute`. They take turns. Compilation is not counted, nor is tracing.
@@ -91,75 +88,56 @@ def measure(
     Args:
       rounds: measured steps of each.
       models: what is measured.
-      on_progress: called with a line for people for each model.
     """
     rows = []
     for model in models:
-        on_progress(f"{model.name}, before and after parametrise, and attribute")
+        say(f"{model.name}, before and after parametrise, and attribute")
         x = jax.random.normal(jax.random.key(0), model.shape)
         variables = model.module.init(jax.random.key(1), x)
         retrofit = parametrise(model.module, variables, x)
         runs = {
-            "plain": _step(model.module.apply, variables, x),
-            "changed": _step(retrofit.apply, retrofit.variables, x),
-            "attributed": _timed(functools.partial(_look, model.module, x), variables),
+            "plain": _milliseconds(functools.partial(_step, model.module.apply, x), variables),
+            "changed": _milliseconds(functools.partial(_step, retrofit.apply, x), retrofit.variables),
+            "attributed": _milliseconds(functools.partial(_look, model.module, x), variables),
         }
-        times = in_turns(runs, rounds)
+        for run in runs.values():
+            run()
+        times = in_turns(runs, rounds, pause=0)
         medians = {name: statistics.median(values) for name, values in times.items()}
-        ratio, of_look = (
-            statistics.median(b / a for a, b in zip(times["plain"], times[name], strict=True))
-            for name in ("changed", "attributed")
-        )
+        ratio, of_look = (ratios(times[name], times["plain"])["median"] for name in ("changed", "attributed"))
         row = {"model": model.name, "activations": len(retrofit.changed), **medians, "ratio": ratio}
         looked = {"attribution_ratio": of_look, "attribution_met": of_look <= ATTRIBUTION_TARGET}
         rows.append({**row, "met": ratio <= TARGET, **looked})
     return rows
 
 
-def _step(apply: Any, variables: Any, x: jax.Array) -> Callable[[], float]:
-    """A function that takes a step and returns its milliseconds."""
-
-    def loss(variables: Any) -> jax.Array:
-        return jnp.mean(apply(variables, x) ** 2)
-
-    def step(variables: Any) -> Any:
-        return jax.tree.map(lambda v, g: v - 1e-3 * g, variables, jax.grad(loss)(variables))
-
-    return _timed(step, variables)
+def _step(apply: Any, x: jax.Array, variables: Any) -> Any:
+    gradient = jax.grad(lambda variables: jnp.mean(apply(variables, x) ** 2))(variables)
+    return jax.tree.map(lambda v, g: v - 1e-3 * g, variables, gradient)
 
 
 def _look(module: nn.Module, x: jax.Array, variables: Any) -> Any:
     return attribute(module, variables, x, loss=lambda output: jnp.mean(output**2))
 
 
-def _timed(function: Callable[[Any], Any], variables: Any) -> Callable[[], float]:
+def _milliseconds(function: Callable[[Any], Any], variables: Any) -> Callable[[], float]:
     """A function that runs a compiled function once and returns its milliseconds."""
     compiled = jax.jit(function).lower(variables).compile()
-
-    def run() -> float:
-        begin = time.perf_counter()
-        jax.block_until_ready(compiled(variables))
-        return 1e3 * (time.perf_counter() - begin)
-
-    return run
+    return lambda: 1e3 * seconds_of(lambda: compiled(variables))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
     """Returns the rows of `measure` for people."""
-    cells = [
-        [
-            *(row["model"], str(row["activations"])),
-            *(f"{row[name]:.1f}" for name in ("plain", "changed")),
-            f"{row['ratio']:.2f}",
-            *(f"{row['attributed']:.1f}", f"{row['attribution_ratio']:.2f}"),
-        ]
-        for row in rows
-    ]
+    columns = {
+        "plain": Column("as it was, ms", ".1f"),
+        "changed": Column("parametrised, ms", ".1f"),
+        "ratio": Column("ratio", ".2f"),
+        "attributed": Column("attributed, ms", ".1f"),
+        "attribution_ratio": Column("ratio of this", ".2f"),
+    }
     return Table(
-        title="A gradient step of a model",
-        columns=[
-            *("model", "activations", "as it was, ms", "parametrised, ms", "ratio", "attributed, ms", "ratio of this"),
-        ],
-        rows=cells,
-        note=f"Compiled; the ratios are to be at most {TARGET:g} and {ATTRIBUTION_TARGET:g}.",
+        "A gradient step of a model",
+        ["model", "activations", *columns.values()],
+        [[row["model"], row["activations"], *(row[name] for name in columns)] for row in rows],
+        f"Compiled; the ratios are to be at most {TARGET:g} and {ATTRIBUTION_TARGET:g}.",
     )

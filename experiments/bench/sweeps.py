@@ -1,72 +1,189 @@
-"""Time and memory of a sweep against the number of trials and of devices."""
+"""`bench sweeps`: sweeps against the number of trials and devices, by every way to run trials, and with early stops."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import jax
+from experiments.bench.measurement import Measurement, in_turns, say, seconds_of
+from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
+from experiments.study.imports import at_once
+from experiments.study.options import Constraint, Count
+from experiments.study.tables import Column, Table
 
-from experiments.bench.machine import machine_and_versions
-from experiments.bench.trainings.networks import logistic_regression
-from experiments.study.tables import Table
-from paramact_jax.sweeps import Plan, sweep
-from paramact_jax.sweeps.devices import trial_mesh
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import xarray as xr
 
+    from experiments.bench import forms
+    from experiments.bench.trainings import chosen, logistic_regression
+    from experiments.problems.xor10.train import settings_for, training
+    from paramact_jax.sweeps import Plan, Training, long_sweep, sweep
+    from paramact_jax.sweeps.devices import trial_mesh
+    from paramact_jax.training import Settings
+
+Part = Literal["trials", "trainings", "stopping"]
+TRIALS = (128, 1_024, 10_240, 102_400)
+"""Multiples of 64 trials on each of 2 devices: calls are filled up to that."""
 DEVICES = (1, 2)
 ITERATIONS = 3_000
+EVERY = 1_000
+"""Iterations between two questions whether a trial stops."""
+MARGIN = 0.1
+"""A trial stops below such a share of the threshold: one that has just reached the threshold may leave it again."""
+_RISING = Constraint("rising numbers >= 1", lambda x: bool(x) and x[0] >= 1 and list(x) == sorted(set(x)), whole=True)
+_SOME = Constraint("some of trials, trainings, stopping", bool, whole=True)
 
 
-def measure(*, sizes: Sequence[int], rounds: int, on_progress: Callable[[str], None]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchSweeps(Measurement):
+    """Measure sweeps: against the number of trials and devices, by every way to run trials, and with early stops.
+
+    The numbers of trials are 128 to 102,400, those of devices 1 and 2. The trainings are written as users write them,
+    and the default of pa.sweep is compared with jit(vmap), jit(lax.map) and every form of a sweep. On the default
+    backend. Early stops are those of XOR(10). About 10 minutes on 2 cores. Prints tables, and writes nothing but the
+    file that --json names. Example:
+    python -m experiments bench sweeps --parts trainings --trainings deep CNN --rounds 5
+    """
+
+    rounds: Count = 3
+    """Times that each size, or each training by each contestant, is measured."""
+    parts: Annotated[tuple[Part, ...], _SOME] = ("trials", "trainings", "stopping")
+    """Which of the three to measure."""
+    trials: Annotated[tuple[int, ...], _RISING] = TRIALS
+    """Numbers of trials; multiples of 128 are not filled up."""
+    trainings: tuple[str, ...] = ()
+    """Parts of the names of the trainings to run (default: all)."""
+    small: bool = False
+    """Whether to run a few iterations of 8 trials of each training only, to see that all of them run."""
+
+    def load(self) -> Any:
+        """The trainings."""
+        return [training.small() if self.small else training for training in chosen(self.trainings)]
+
+    def measure(self, data: Any) -> tuple[dict[str, Any], list[Table]]:
+        """Each part in entries and a table of its own."""
+        result: dict[str, Any] = {"rounds": self.rounds}
+        tables = []
+        if "trials" in self.parts:
+            result |= {"rows": by_size(self.trials, self.rounds), "iterations": ITERATIONS}
+            tables.append(sizes_table(result))
+        if "trainings" in self.parts:
+            result |= forms.measure(data, rounds=self.rounds)
+            tables.append(forms.table(result))
+        if "stopping" in self.parts:
+            result |= {"stopping": stopping(self.rounds, small=self.small)}
+            tables.append(stopping_table(result["stopping"]))
+        return result, tables
+
+
+def by_size(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
     """Medians of `rounds` sweeps for each number of trials and devices, compilation not included."""
-    devices = [n for n in DEVICES if n <= len(jax.devices())]
     rows, training = [], logistic_regression(ITERATIONS)
-    for count in devices:
+    for count in (n for n in DEVICES if n <= len(jax.devices())):
         mesh = trial_mesh(jax.devices()[:count])
         for trials in sizes:
             plans: list[Plan] = []
 
-            def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> float:
-                begin = time.perf_counter()
-                sweep(training, range(trials), learning_rate=0.1, mesh=mesh, on_plan=plans.append)
-                return time.perf_counter() - begin
+            def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> xr.Dataset:
+                return sweep(training, range(trials), learning_rate=0.1, mesh=mesh, on_plan=plans.append)
 
             once()
-            seconds = statistics.median(once() for _ in range(rounds))
-            rows.append(
-                {
-                    "devices": count,
-                    "trials": trials,
-                    "microseconds_per_trial": seconds / trials * 1e6,
-                    "bytes": plans[0].bytes_per_device * count,
-                }
-            )
-            on_progress(f"{count} devices, {trials} trials: {seconds:.3f} s")
-    return {"rows": rows, "iterations": ITERATIONS, **machine_and_versions(max(devices))}
+            seconds = statistics.median(seconds_of(once) for _ in range(rounds))
+            of = {"microseconds_per_trial": seconds / trials * 1e6, "bytes": plans[0].bytes_per_device * count}
+            rows.append({"devices": count, "trials": trials, **of})
+            say(f"{count} devices, {trials} trials: {seconds:.3f} s")
+    return rows
 
 
-def render(result: dict[str, Any]) -> str:
-    """The result as a table, each row beside the one before it of the same number of devices."""
-    cells = []
-    for i, row in enumerate(result["rows"]):
-        before = result["rows"][i - 1] if i and result["rows"][i - 1]["devices"] == row["devices"] else None
-        more = f"{(row['bytes'] - before['bytes']) / (row['trials'] - before['trials']):.1f}" if before else ""
-        pace = f"{row['microseconds_per_trial'] / before['microseconds_per_trial']:.2f}" if before else ""
-        cells.append(
-            (
-                str(row["devices"]),
-                f"{row['trials']:,}",
-                f"{row['microseconds_per_trial']:.1f}",
-                pace,
-                f"{row['bytes'] / 1e3:,.0f}",
-                more,
-            )
-        )
+def sizes_table(result: Mapping[str, Any]) -> Table:
+    """Each row beside the one before it of the same number of devices."""
+    rows, cells = result["rows"], []
+    for i, row in enumerate(rows):
+        before = rows[i - 1] if i and rows[i - 1]["devices"] == row["devices"] else None
+        pace = before and row["microseconds_per_trial"] / before["microseconds_per_trial"]
+        more = before and (row["bytes"] - before["bytes"]) / (row["trials"] - before["trials"])
+        each = row["microseconds_per_trial"]
+        cells.append([row["devices"], row["trials"], each, pace, row["bytes"] / 1e3, more])
     return Table(
         f"A logistic regression of {result['iterations']:,} iterations, swept over seeds",
-        ("devices", "trials", "microseconds a trial", "times the row before", "kB", "bytes for each trial more"),
+        [
+            "devices",
+            Column("trials", ","),
+            Column("microseconds a trial", ".1f"),
+            Column("times the row before", ".2f"),
+            Column("kB", ",.0f"),
+            Column("bytes for each trial more", ".1f"),
+        ],
         cells,
-        note="Whole calls of sweep, compilation not included; bytes as the compiled program says, on all devices.",
-    ).plain()
+        "Whole calls of sweep, compilation not included; bytes as the compiled program says, on all devices.",
+    )
+
+
+def stop(state: dict[str, Any], settings: Settings) -> Any:
+    """Whether a trial of XOR(10) has converged or diverged."""
+    loss = state["now"].loss
+    return ~jnp.isfinite(loss) | (loss < MARGIN * settings.threshold)
+
+
+def stopping(rounds: int, *, small: bool = False) -> dict[str, Any]:
+    """Processor time that XOR(10) saves when trials that have converged or diverged stop.
+
+    Medians of `rounds` sweeps of each activation with and without stops, in turns, compilation not included; with
+    `small` a few trials of one activation for a few iterations only.
+    """
+    protocol, every = PROTOCOLS["recovered"], EVERY
+    if small:
+        every, protocol = 10, dataclasses.replace(protocol, trials=8, iterations=20, activations=("tanh",))
+    rows: list[dict[str, Any]] = []
+    for name, record in protocol.records().items():
+        whole = training(record)
+        settings = {**settings_for(protocol, record), "iterations_per_call": every}
+        stops = {**settings, "stop_every": every}
+        ways = {
+            "whole": functools.partial(_swept, whole, protocol, settings),
+            "stopped": functools.partial(_swept, dataclasses.replace(whole, stop=stop), protocol, stops),
+        }
+        found = {way: run()[0] for way, run in ways.items()}
+        seconds = {way: statistics.median(x[1] for x in times) for way, times in in_turns(ways, rounds).items()}
+        converged = {way: int((x["loss"] < protocol.threshold).sum()) for way, x in found.items()}
+        made = float(found["stopped"]["iterations"].mean())
+        rows.append({"activation": name, "converged": converged, "seconds": seconds, "iterations": made})
+        say(f"{name}: {seconds['whole']:.2f} s, {seconds['stopped']:.2f} s with stops")
+    return {"rows": rows, "trials": protocol.trials, "iterations": protocol.iterations, "every": every}
+
+
+def _swept(functions: Training, protocol: Protocol, options: dict[str, Any]) -> tuple[xr.Dataset, float]:
+    """The results, and the seconds of processor time that the training alone takes."""
+    begin = [0.0]
+
+    def planned(_: Plan) -> None:
+        begin[0] = time.process_time()
+
+    seeds = range(protocol.trials)
+    found = long_sweep(functions, seeds, iterations=protocol.iterations, on_plan=planned, **options)
+    return found, time.process_time() - begin[0]
+
+
+def stopping_table(found: Mapping[str, Any]) -> Table:
+    """What the stops save."""
+    cells = []
+    for row in found["rows"]:
+        (converged, with_stops), (whole, stopped) = (row[x].values() for x in ("converged", "seconds"))
+        saved = 1 - stopped / whole
+        cells.append([row["activation"], converged, with_stops, row["iterations"], whole, stopped, saved])
+    return Table(
+        f"XOR(10), {found['trials']:,} trials of {found['iterations']:,} iterations, stopped or not",
+        [
+            *("activation", "converged", "with stops", Column("iterations", ",.0f")),
+            *(Column("seconds", ".2f"), Column("with stops", ".2f"), Column("saved", ".0%")),
+        ],
+        cells,
+        f"Every {found['every']:,} iterations a trial stops whose loss is below a tenth of the threshold or not "
+        "finite. Iterations are the mean of those made with stops; seconds of processor time without compilation.",
+    )

@@ -1,4 +1,4 @@
-"""XOR(10): this project beside an independent C program, the usual way in JAX, and PyTorch.
+"""`bench xor10`: this project beside an independent C program, the usual way in JAX, and PyTorch.
 
 All train the same trials from the same initial params under the recovered protocol, on the same cores.
 """
@@ -7,87 +7,232 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax
+from experiments.bench import yardstick as yardsticks
+from experiments.bench.contest import (
+    CHECKED,
+    ONE_DEVICE,
+    Contestant,
+    Unit,
+    compiled,
+    hold,
+    pytorch,
+    without_pytorch,
+)
+from experiments.bench.measurement import Measurement, say, target
+from experiments.problems.xor10.protocol import ACTIVATIONS, HIDDEN_LAYERS, LOSS_SCALE, PROTOCOLS, WIDTH, Protocol
+from experiments.study.imports import at_once
+from experiments.study.options import DISTINCT, Seeds, at_least, one_of
+from experiments.study.tables import Table
 
-from experiments.bench.contest import check_same_problem, race
-from experiments.bench.lineup import Lineup, without_pytorch
-from experiments.bench.machine import machine_and_versions
-from experiments.bench.report import render
-from experiments.bench.summary import Row, summarise
-from experiments.bench.yardstick import LANES, check_yardstick, load
-from experiments.problems.xor10.protocol import ACTIVATIONS, PROTOCOLS
-from paramact_jax.activations import catalogue
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+    from flax import nnx
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-__all__ = ["check_yardstick", "measure", "render"]
+    from experiments.problems.xor10.train import settings_for, settings_of, training
+    from paramact_jax.activations import Activation, catalogue
+    from paramact_jax.datasets import xor
+    from paramact_jax.layers import ACTIVATION, WEIGHTS, parameter_labels
+    from paramact_jax.networks import MLP, Params
+    from paramact_jax.programs.program import shapes_of, trace
+    from paramact_jax.sweeps import OverTrials, trial_key
+    from paramact_jax.sweeps.devices import TRIALS, trial_mesh
+    from paramact_jax.sweeps.forms import choose
+    from paramact_jax.training import start
+
+TOLERANCE = 1e-3
+"""Relative difference up to which two losses are the same."""
+FORKED = 0.1
+"""Share of trials that may differ by more. Rounding, which deep networks with steep activations amplify, makes up to
+5 % differ; another learning rate, loss or number of iterations makes at least a third differ."""
+SHORTER = 5
+"""The usual way, several times slower, runs this many times fewer iterations, so that its runs last about as long."""
+RATIO_TO_YARDSTICK = 1.0
+"""This project is to take at most this many times the yardstick's time."""
+USUAL_RATIO = 5.0
+"""The usual way is to take at least this many times this project's time."""
 
 
-def measure(
-    *,
-    yardstick: Path | None,
-    pytorch: bool,
-    trials: int = 1024,
-    rounds: int = 5,
-    iterations: int = 1000,
-    activations: tuple[str, ...] = ACTIVATIONS,
-    on_progress: Callable[[str], None] = lambda message: None,
-) -> dict[str, Any]:
-    """Time all contestants in turns, activation by activation.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchXor10(Measurement):
+    """Time one iteration of 1,024 XOR(10) trials: this project beside other ways to train the same trials.
+
+    The usual way in JAX (vmap of a Flax model, optax, scan), a loop in PyTorch if it is installed, and the yardstick,
+    an independent C program, if its path is given. About 2 minutes on 2 cores; writes nothing but the JSON asked
+    for. Example: python -m experiments bench xor10 --json bench.json
+    """
+
+    yardstick: Path | None = None
+    """Directory of the yardstick, with xor10.py and xor10.c; needs gcc."""
+    pytorch: bool = True
+    """Whether to time PyTorch, if it is installed."""
+    activations: Annotated[tuple[str, ...], one_of(*ACTIVATIONS), DISTINCT] = ACTIVATIONS
+    """Names of the activations, some of [P, Table 5]; the totals are of these."""
+    seeds: Seeds = 1_024
+    """Trials of each activation; a multiple of 16 and of the number of CPU devices."""
+    steps: Annotated[int, at_least(CHECKED + 1)] = 1_000
+    """Iterations of a run; the usual way's are a fifth, PyTorch's fewer."""
+
+    def load(self) -> Protocol:
+        """The conditions."""
+        multiple = math.lcm(yardsticks.LANES, len(jax.devices("cpu")))
+        if self.seeds % multiple:
+            raise ValueError(f"--seeds: expected a multiple of {multiple}, got {self.seeds}")
+        if self.yardstick is not None:
+            yardsticks.check_yardstick(self.yardstick)
+        return dataclasses.replace(PROTOCOLS["recovered"], trials=self.seeds, activations=self.activations)
+
+    def measure(self, data: Protocol) -> tuple[dict[str, Any], list[Table]]:
+        """Activation by activation; this project is the first contestant."""
+        devices = jax.devices("cpu")
+        skipped = {
+            "yardstick": None if self.yardstick else "not given (--yardstick)",
+            "usual_sharded": None if len(devices) > 1 else ONE_DEVICE,
+            "pytorch": without_pytorch(asked_for=self.pytorch),
+        }
+        pairs = [("project", "yardstick"), *((x, "project") for x in ("usual", "usual_sharded", "pytorch"))]
+        title = f"XOR(10): microseconds for one iteration of {self.seeds:,} trials"
+        unit = Unit("microseconds", title, pairs, lambda x: x * self.seeds)
+
+        def races() -> Iterator[tuple[str, Unit, list[Contestant]]]:
+            given = None if self.yardstick is None else yardsticks.load(self.yardstick, threads=len(devices))
+            for name in self.activations:
+                say(f"compiling {name}")
+                record, rows = catalogue.get(name), None
+                if given is None:
+                    params = initial_params(record, data, devices)
+                else:
+                    std = {"weight_std": data.weight_std, "bias_std": data.bias_std}
+                    rows = given.initial(name, data.trials, seed=data.first_seed, **std)
+                    params = yardsticks.to_params(rows, parametric=bool(record.params))
+                found = [project(record, params, data, self.steps, devices)]
+                if given is not None and rows is not None:
+                    found.append(yardsticks.contestant(given, name, rows, data, self.steps, threads=len(devices)))
+                for own in [devices] if len(devices) == 1 else [devices[:1], devices]:
+                    found.append(usual(record, params, data, max(self.steps // SHORTER, CHECKED + 1), own))
+                if not skipped["pytorch"]:
+                    found.append(pytorch().on_xor(record, params, data))
+                yield name, unit, found
+
+        def targets(medians: Mapping[str, float]) -> list[dict[str, Any]]:
+            beside = f"ratio to the yardstick <= {RATIO_TO_YARDSTICK}", medians.get("project / yardstick")
+            slower = f"usual way at least {USUAL_RATIO:g}x slower", medians["usual / project"]
+            return [target(*beside, lambda x: x <= RATIO_TO_YARDSTICK), target(*slower, lambda x: x >= USUAL_RATIO)]
+
+        parameters = {"iterations_a_run": self.steps, **dataclasses.asdict(data)}
+        return hold(races(), self.rounds, differ=differ, targets=targets, skipped=skipped, parameters=parameters)
+
+
+def differ(own: np.ndarray, others: np.ndarray) -> bool:
+    """Whether losses by trial, some of which may have forked, are not those of the same networks."""
+    apart = ~np.isclose(own, others[: len(own)], rtol=TOLERANCE, atol=0, equal_nan=True)
+    return bool(apart.sum() > max(1, FORKED * len(own)))
+
+
+def initial_params(record: Activation, protocol: Protocol, devices: Sequence[jax.Device]) -> Params:
+    """Initial params of all trials under an activation."""
+    init = training(record).init
+    mesh = trial_mesh(list(devices))
+    over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["now"].params, mesh=mesh)
+    seeds = np.arange(protocol.trials, dtype=np.uint32) + np.uint32(protocol.first_seed)
+    given = {name: value for name, value in settings_for(protocol, record).items() if name != "settings"}
+    return OverTrials.collect(over(over.place(seeds), given), protocol.trials)
+
+
+def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tuple[OverTrials, dict[str, Any]]:
+    """The repeated step of an activation's training, in the form that a sweep chooses, and the states it begins with.
 
     Args:
-      yardstick: see `check_yardstick`; None: without it.
-      pytorch: whether to time PyTorch, if it is installed.
-      trials: trials of each activation; a multiple of 16 and of the number of CPU devices.
-      rounds: measured runs of each contestant.
-      iterations: of a run; the usual way's and PyTorch's make fewer.
-      activations: names of [P, Table 5].
-      on_progress: called with a line for people when another part begins.
+      record: the activation.
+      params: initial params, with a leading axis of trials.
+      mesh: devices, by default all.
 
     Returns:
-      A dict for JSON: `machine`, `versions`, `commit`, `parameters`, `contestants` (what each is, or why it was
-      skipped), `rows` (one an activation: microseconds of one iteration of all trials, ratios by round, seconds to
-      compile), `totals` and `targets`.
-
-    Raises:
-      ValueError: for a number that cannot be used, an activation that is not in [P, Table 5], or as
-        `check_yardstick` does.
-      RuntimeError: if the contestants do not train the same networks.
-      OSError: if the yardstick cannot be built.
+      The function of states and (settings, steps), and states, in blocks.
     """
-    cpus = jax.devices("cpu")
-    _check(trials, rounds, iterations, activations, len(cpus))
-    protocol = dataclasses.replace(PROTOCOLS["recovered"], trials=trials, activations=activations)
-    program = None
-    if yardstick is not None:
-        on_progress("building the yardstick")
-        program = load(yardstick, threads=len(cpus))
-    lineup = Lineup(protocol, iterations, cpus, program, without_pytorch(pytorch))
+    mesh = trial_mesh() if mesh is None else mesh
+    step: Callable[..., Any] = training(record).step
 
-    rows = []
-    with jax.default_device(cpus[0]):
-        for i, name in enumerate(activations):
-            on_progress(f"{name} ({i + 1} of {len(activations)})")
-            contestants = lineup.contestants(catalogue.get(name))
-            check_same_problem(name, contestants)
-            compile_seconds = {c.name: c.compile_seconds for c in contestants if c.compile_seconds is not None}
-            rows.append(Row(name, race(contestants, rounds=rounds, trials=trials), compile_seconds))
+    def advance(state: Any, shared: tuple[Any, jax.Array]) -> Any:
+        return jax.lax.fori_loop(0, shared[1], lambda _, state: step(state, shared[0]), state)
 
-    return {
-        **machine_and_versions(len(cpus)),
-        "parameters": {"rounds": rounds, "iterations_a_run": iterations, **dataclasses.asdict(protocol)},
-        "contestants": lineup.about(),
-        **summarise(rows),
-    }
+    states = {"now": jax.vmap(start)(params)}
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states)
+    traced = trace(advance, one, shapes_of((settings_of(PROTOCOLS["recovered"]), np.int32(0))))
+    over = OverTrials(traced, form=choose([traced], mesh.devices.flat[0].platform), mesh=mesh)
+    return over, over.place(states)
 
 
-def _check(trials: int, rounds: int, iterations: int, activations: tuple[str, ...], devices: int) -> None:
-    multiple = math.lcm(LANES, devices)
-    if trials < 1 or trials % multiple:
-        raise ValueError(f"expected a number of trials that is a multiple of {multiple}, got {trials}")
-    if rounds < 1 or iterations < 1:
-        raise ValueError(f"expected rounds and iterations >= 1, got rounds={rounds}, iterations={iterations}")
-    if not activations or set(activations) - set(ACTIVATIONS) or len(set(activations)) < len(activations):
-        raise ValueError(f"expected some of {', '.join(ACTIVATIONS)}, each once, got {' '.join(activations) or 'none'}")
+def project(
+    record: Activation, params: Params, protocol: Protocol, iterations: int, devices: Sequence[jax.Device]
+) -> Contestant:
+    """This project: the program that the sweep of `experiments xor10` runs, called as it calls it."""
+    settings = settings_of(protocol)
+    trials = len(params["out"]["bias"])
+
+    def build() -> Callable[[int], Any]:
+        over, states = program(record, params, trial_mesh(list(devices)))
+        advance = over.compile(states, (settings, np.int32(0)))
+        return lambda steps: advance(states, (settings, np.int32(steps)))
+
+    def losses(after: Callable[[int], Any]) -> np.ndarray:
+        return OverTrials.collect(after(CHECKED + 1)["now"].loss, trials)  # an update records the loss it started from
+
+    what = f"the sweep's program on {len(devices)} CPU devices, watching convergence"
+    return compiled("project", what, build, losses, trials, iterations)
+
+
+def usual(
+    record: Activation, params: Params, protocol: Protocol, iterations: int, devices: Sequence[jax.Device]
+) -> Contestant:
+    """The usual way: `jax.vmap` over trials of a Flax model, optax, `jax.lax.scan`, default compiler options.
+
+    Args:
+      record: the activation.
+      params: initial params of all trials, with a leading axis of trials.
+      protocol: loss and learning rates.
+      iterations: in a run, more than are checked.
+      devices: the trials are sharded over these; their number has to divide that of the trials.
+    """
+    inputs, targets = map(jnp.asarray, xor())
+    graphdef, initial = nnx.split(MLP(2, [WIDTH] * HIDDEN_LAYERS, 1, record, rngs=nnx.Rngs(0)))
+    nnx.replace_by_pure_dict(initial, params)
+    initial = jax.device_put(initial, NamedSharding(trial_mesh(list(devices)), PartitionSpec(TRIALS)))
+    rates = {WEIGHTS: protocol.learning_rate, ACTIVATION: protocol.activation_learning_rate}
+    optimiser = optax.sgd(protocol.learning_rate)
+    if len(set(rates.values())) > 1:
+        optimiser = optax.partition({label: optax.sgd(rate) for label, rate in rates.items()}, parameter_labels)
+    scale = LOSS_SCALE[protocol.loss]
+
+    def objective(state: Any) -> jax.Array:
+        outputs = nnx.merge(graphdef, state)(inputs)
+        return scale * jnp.mean((outputs - targets) ** 2)
+
+    def update(carry: Any, _: None) -> tuple[Any, jax.Array]:
+        state, moments = carry
+        loss, gradient = jax.value_and_grad(objective)(state)
+        updates, moments = optimiser.update(gradient, moments, state)
+        return (optax.apply_updates(state, updates), moments), loss / scale
+
+    def train_one(state: Any) -> tuple[Any, jax.Array]:
+        (state, _), losses = jax.lax.scan(update, (state, optimiser.init(state)), length=iterations)
+        return state, losses
+
+    def build() -> Callable[[int], Any]:
+        whole = jax.jit(jax.vmap(train_one)).lower(initial).compile()
+        return lambda _: whole(initial)
+
+    def losses(after: Callable[[int], Any]) -> np.ndarray:
+        return np.asarray(after(iterations)[1])[:, CHECKED]
+
+    name, what = "usual", "jax.vmap of the Flax model, optax.sgd, jax.lax.scan, as it is usually written"
+    if len(devices) > 1:
+        name, what = "usual_sharded", f"the same with the trials sharded over {len(devices)} devices"
+    return compiled(name, what, build, losses, len(params["out"]["bias"]), iterations)

@@ -15,13 +15,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
-from paramact_jax.networks import Params
+from experiments.study.imports import at_once
+
+if TYPE_CHECKING or at_once(__name__):
+    import numpy as np
+
+    from paramact_jax.networks import Params
 
 LANES = 16
 """Its number of trials has to be a multiple of this."""
@@ -166,7 +169,9 @@ def to_params(rows: np.ndarray, parametric: bool) -> Params:
     }
 
 
-def contestant(yardstick: Yardstick, kind: str, rows: np.ndarray, protocol: Protocol, iterations: int) -> Contestant:
+def contestant(
+    yardstick: Yardstick, kind: str, rows: np.ndarray, protocol: Protocol, iterations: int, *, threads: int
+) -> Contestant:
     """The yardstick, ready to train `rows`."""
     conditions = {
         "rate": protocol.learning_rate,
@@ -176,6 +181,7 @@ def contestant(yardstick: Yardstick, kind: str, rows: np.ndarray, protocol: Prot
     }
     return Contestant(
         name="yardstick",
+        what=f"C program on {threads} threads, the C call alone timed",
         train=lambda: yardstick.train(kind, rows, iterations=iterations, **conditions).seconds,
         losses=lambda: yardstick.train(kind, rows, iterations=CHECKED, **conditions).losses,
         trials=len(rows),

@@ -38,7 +38,7 @@ def test_rows_are_compared_with_the_one_before_on_the_same_devices():
         {"devices": 1, "trials": 200, "microseconds_per_trial": 3.0, "bytes": 4700},
         {"devices": 2, "trials": 100, "microseconds_per_trial": 2.0, "bytes": 6000},
     ]
-    lines = sweeps.render({"rows": rows, "iterations": 10}).splitlines()
+    lines = sweeps.sizes_table({"rows": rows, "iterations": 10}).plain().splitlines()
     cells = [line.split() for line in lines if line[:1] in ("1", "2")]
     assert cells == [["1", "100", "4.0", "3"], ["1", "200", "3.0", "0.75", "5", "17.0"], ["2", "100", "2.0", "6"]]
 

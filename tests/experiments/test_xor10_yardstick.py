@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import yardstick
-from experiments.bench.project import program as project
+from experiments.bench.xor10 import program as project
 from experiments.problems.xor10.protocol import ACTIVATIONS, PROTOCOLS
 from experiments.problems.xor10.train import settings_of
 from paramact_jax.activations import catalogue

@@ -144,17 +144,12 @@ def measure(
     small: bool = False,
     on_part: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Runs parts one after the other.
-
-    Args:
-      names: of `PARTS`.
-      total: seconds that all may take.
-      small: whether to take tiny sizes.
-      on_part: called with the result after every part.
+    """Runs parts one after the other, in `total` seconds at most.
 
     Returns:
       A dict for JSON: `parts` (by name the part's numbers, its `seconds`, and `finished`, `cut`, `failed` or
-      `skipped`), `usual_to_project`, and after the part info `machine`, `versions` and `commit`.
+      `skipped`), `usual_to_project`, and after the part info `machine`, `versions` and `commit`. `on_part` is called
+      with it after every part.
     """
     begin = time.monotonic()
     result: dict[str, Any] = {"small": small, "parts": {}, "usual_to_project": {}}
@@ -186,13 +181,9 @@ def measure(
 
 
 def in_a_process(words: Sequence[str], file: Path, limit: float, environment: dict[str, str]) -> dict[str, Any]:
-    """What a part measured, and how it ended.
+    """What a part measured, and how it ended: after `limit` seconds with every process that it started.
 
-    Args:
-      words: of its command line.
-      file: the part writes a JSON object to it, anew whenever it has measured something.
-      limit: seconds after which it is ended, with every process that it started.
-      environment: its variables.
+    It writes a JSON object to the file, anew whenever it has measured something.
     """
     begin = time.monotonic()
     ending: dict[str, Any] = {}
@@ -291,11 +282,7 @@ def xor10(put: Put, small: bool) -> None:
 
 
 def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """By activation: how many trials converged, the counts published and kept, p of both, whether both match.
-
-    Args:
-      converged: by activation, of each trial.
-    """
+    """By activation: how many trials converged, the counts published and kept, p of both, whether both match."""
     kept = as_json.loads(_KEPT.read_text(encoding="utf-8"))["summary"]["activations"]
     others = {
         "published": {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5},

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.bench.measurement import Measurement, in_turns, ratios, say, seconds_of, target
+from experiments.study import imports
 from experiments.study.imports import at_once
 from experiments.study.options import ACTIVATION, Count
 from experiments.study.tables import Column, Table
@@ -64,24 +65,16 @@ def measure(
     bases: Sequence[str] = BASES,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
-    """Nanoseconds per element of every base function and its parametric form, by shape and pass.
+    """Nanoseconds per element of ReLU, and of every base function and its parametric form, by shape and pass.
 
     Forward: z. Forward and backward: z, dL/dy and the parameters' gradients summed over the batch, one for every
     node, from a given dL/dz. Functions take turns, so that a machine that drifts slows all of them.
 
-    Args:
-      rounds: measured runs of each; their median is given.
-      shapes: batch x nodes.
-      bases: names of base functions; each is measured beside `parametric` of it. ReLU is always measured.
-      on_progress: called with a line for people when another part begins.
-
     Returns:
       A dict for JSON: `rounds`, `rows` (shape, pass, function, base, nanoseconds, `to_reference`, `to_base`),
-      `targets`.
-
-    Raises:
-      ValueError: for an unknown name.
+      `targets`. Nanoseconds are medians of the rounds, `to_base` that of the ratios within a round.
     """
+    imports.complete()  # sigmoid-faults calls this too
     records: list[tuple[str, Activation, str | None]] = [(REFERENCE, catalogue.get(REFERENCE), None)]
     for name in bases:
         base = catalogue.get(name)

@@ -69,8 +69,8 @@ class Lineup:
 
         def losses(after: Callable[[int], Any]) -> np.ndarray:
             test = [self.settings["data"][f"test_{which}"] for which in ("images", "labels")]
-            score = jax.jit(lambda params: lax.map(lambda one: self.classifier.score(one, *test).loss, params))
-            return np.array([score(OverTrials.collect(after(n).params, seeds)) for n in (0, CHECKED)])
+            score = jax.jit(lambda params, *test: lax.map(lambda one: self.classifier.score(one, *test).loss, params))
+            return np.array([score(OverTrials.collect(after(n).params, seeds), *test) for n in (0, CHECKED)])
 
         return compiled(name, what, build, losses, seeds, self.steps)
 

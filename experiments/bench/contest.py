@@ -100,7 +100,8 @@ def hold(
             say(f"{activation}, {unit.name}: {rounds + 1} runs of each")
             rows.append({"activation": activation, **race(unit, contestants, rounds)})
             units[unit.name] = unit
-            about |= {x.name: {"what": x.what, "trials": x.trials, "iterations": x.iterations} for x in contestants}
+            told = {x.name: {"what": x.what, "trials": x.trials, "iterations": x.iterations} for x in contestants}
+            about = told | about
     whole = total(rows, next(iter(units.values())))
     result = {
         "parameters": {"rounds": rounds, **parameters},

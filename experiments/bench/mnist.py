@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.bench.classifiers import Lineup, without_scores
-from experiments.bench.contest import CHECKED, ONE_DEVICE, Contestant, Unit, compiled, hold, pytorch, without_pytorch
+from experiments.bench.contest import ONE_DEVICE, Contestant, Unit, compiled, hold, pytorch, without_pytorch
 from experiments.bench.measurement import Measurement, say, target
 from experiments.problems.digits import Data, DataDir, load
 from experiments.problems.mnist.protocol import PROTOCOLS, Protocol
 from experiments.study.imports import at_once
-from experiments.study.options import ACTIVATION, Seeds, at_least
+from experiments.study.options import ACTIVATION, Seeds, Steps
 from experiments.study.tables import Table
 
 if TYPE_CHECKING or at_once(__name__):
@@ -47,7 +47,7 @@ class BenchMnist(Measurement):
 
     activation: Annotated[str, ACTIVATION] = "ppns"
     """Name of the activation."""
-    steps: Annotated[int, at_least(CHECKED)] = 500
+    steps: Steps = 500
     """Steps of a run, at least: whole epochs."""
     seeds: Seeds = 8
     """Networks trained at once."""
@@ -113,14 +113,7 @@ def differ(own: np.ndarray, others: np.ndarray) -> bool:
 
 
 def lineup(activation: str, protocol: Protocol, digits: Digits, least: int) -> Lineup:
-    """The training of a protocol.
-
-    Args:
-      activation: name.
-      protocol: the conditions.
-      digits: flattened images.
-      least: steps that a run makes at least: whole epochs, each with its shuffle.
-    """
+    """The training of a protocol, at least so many steps a run: whole epochs, each with its shuffle."""
     epoch = len(digits.train_labels) // protocol.batch
     steps = -(-least // epoch) * epoch
     functions = without_scores(classifier(activation, protocol, len(digits.train_labels)), steps)

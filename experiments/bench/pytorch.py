@@ -136,14 +136,11 @@ def on_digits(
     Args:
       activation: one of `FUNCTIONS`.
       params: initial ones of one network, NumPy arrays.
-      protocol: plain gradient descent, with one learning rate for all params.
+      protocol: plain gradient descent, with one learning rate for all params; others are refused.
       digits: flattened images.
       chosen: (steps, batch), the images of each step.
       device: "cpu" or "cuda".
       mode: of `torch.compile`, which the first training calls; None: eager.
-
-    Raises:
-      ValueError: for other conditions than these.
     """
     rates = {protocol.learning_rate, protocol.learning_rate_a, protocol.learning_rate_b}
     if protocol.optimiser != "sgd" or len(rates) > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import statistics
 from collections.abc import Callable, Sequence
@@ -64,48 +63,37 @@ class TransformerBlock(nn.Module):
         return x + nn.Dense(self.features)(nn.gelu(nn.Dense(4 * self.features)(nn.LayerNorm()(x))))
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A model and an input."""
-
-    name: str
-    module: nn.Module
-    shape: tuple[int, ...]
-
-
-MODELS = (
-    Model("ResNet, 2 blocks of 64 channels", ResNet(64), (32, 16, 16, 3)),
-    Model("transformer block of 256", TransformerBlock(256), (16, 64, 256)),
-)
-TINY = (Model("tiny ResNet", ResNet(8, 1), (2, 4, 4, 3)),)
+Models = dict[str, tuple[nn.Module, tuple[int, ...]]]
+MODELS: Models = {
+    "ResNet, 2 blocks of 64 channels": (ResNet(64), (32, 16, 16, 3)),
+    "transformer block of 256": (TransformerBlock(256), (16, 64, 256)),
+}
+"""Each with the shape of an input."""
+TINY: Models = {"tiny ResNet": (ResNet(8, 1), (2, 4, 4, 3))}
 
 
-def measure(*, rounds: int, models: Sequence[Model] = MODELS) -> list[dict[str, Any]]:
+def measure(*, rounds: int, models: Models = MODELS) -> list[dict[str, Any]]:
     """Returns milliseconds of a gradient step of each model, as it was and with trainable activations.
 
     And of `attribute`. They take turns. Compilation is not counted, nor is tracing.
-
-    Args:
-      rounds: measured steps of each.
-      models: what is measured.
     """
     rows = []
-    for model in models:
-        say(f"{model.name}, before and after parametrise, and attribute")
-        x = jax.random.normal(jax.random.key(0), model.shape)
-        variables = model.module.init(jax.random.key(1), x)
-        retrofit = parametrise(model.module, variables, x)
+    for name, (module, shape) in models.items():
+        say(f"{name}, before and after parametrise, and attribute")
+        x = jax.random.normal(jax.random.key(0), shape)
+        variables = module.init(jax.random.key(1), x)
+        retrofit = parametrise(module, variables, x)
         runs = {
-            "plain": _milliseconds(functools.partial(_step, model.module.apply, x), variables),
+            "plain": _milliseconds(functools.partial(_step, module.apply, x), variables),
             "changed": _milliseconds(functools.partial(_step, retrofit.apply, x), retrofit.variables),
-            "attributed": _milliseconds(functools.partial(_look, model.module, x), variables),
+            "attributed": _milliseconds(functools.partial(_look, module, x), variables),
         }
         for run in runs.values():
             run()
         times = in_turns(runs, rounds, pause=0)
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        ratio, of_look = (ratios(times[name], times["plain"])["median"] for name in ("changed", "attributed"))
-        row = {"model": model.name, "activations": len(retrofit.changed), **medians, "ratio": ratio}
+        medians = {way: statistics.median(values) for way, values in times.items()}
+        ratio, of_look = (ratios(times[way], times["plain"])["median"] for way in ("changed", "attributed"))
+        row = {"model": name, "activations": len(retrofit.changed), **medians, "ratio": ratio}
         looked = {"attribution_ratio": of_look, "attribution_met": of_look <= ATTRIBUTION_TARGET}
         rows.append({**row, "met": ratio <= TARGET, **looked})
     return rows

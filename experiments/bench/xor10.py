@@ -25,7 +25,7 @@ from experiments.bench.contest import (
 from experiments.bench.measurement import Measurement, say, target
 from experiments.problems.xor10.protocol import ACTIVATIONS, HIDDEN_LAYERS, LOSS_SCALE, PROTOCOLS, WIDTH, Protocol
 from experiments.study.imports import at_once
-from experiments.study.options import DISTINCT, Seeds, at_least, one_of
+from experiments.study.options import DISTINCT, Seeds, Steps, one_of
 from experiments.study.tables import Table
 
 if TYPE_CHECKING or at_once(__name__):
@@ -77,7 +77,7 @@ class BenchXor10(Measurement):
     """Names of the activations, some of [P, Table 5]; the totals are of these."""
     seeds: Seeds = 1_024
     """Trials of each activation; a multiple of 16 and of the number of CPU devices."""
-    steps: Annotated[int, at_least(CHECKED + 1)] = 1_000
+    steps: Steps = 1_000
     """Iterations of a run; the usual way's are a fifth, PyTorch's fewer."""
 
     def load(self) -> Protocol:
@@ -149,13 +149,7 @@ def initial_params(record: Activation, protocol: Protocol, devices: Sequence[jax
 def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tuple[OverTrials, dict[str, Any]]:
     """The repeated step of an activation's training, in the form that a sweep chooses, and the states it begins with.
 
-    Args:
-      record: the activation.
-      params: initial params, with a leading axis of trials.
-      mesh: devices, by default all.
-
-    Returns:
-      The function of states and (settings, steps), and states, in blocks.
+    It is a function of states and (settings, steps). States are in blocks, the params have a leading axis of trials.
     """
     mesh = trial_mesh() if mesh is None else mesh
     step: Callable[..., Any] = training(record).step
@@ -194,12 +188,7 @@ def usual(
 ) -> Contestant:
     """The usual way: `jax.vmap` over trials of a Flax model, optax, `jax.lax.scan`, default compiler options.
 
-    Args:
-      record: the activation.
-      params: initial params of all trials, with a leading axis of trials.
-      protocol: loss and learning rates.
-      iterations: in a run, more than are checked.
-      devices: the trials are sharded over these; their number has to divide that of the trials.
+    The trials are sharded over the devices, whose number has to divide theirs; iterations are more than are checked.
     """
     inputs, targets = map(jnp.asarray, xor())
     graphdef, initial = nnx.split(MLP(2, [WIDTH] * HIDDEN_LAYERS, 1, record, rngs=nnx.Rngs(0)))

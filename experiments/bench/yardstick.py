@@ -61,13 +61,7 @@ class Yardstick:
         return self.module.initial(kind, trials, seed=seed, **std)
 
     def train(self, kind: str, params: np.ndarray, **conditions: Any) -> YardstickRun:
-        """Train params (trials, rows), which stay as they are.
-
-        Args:
-          kind: one of `kinds`.
-          params: as `initial` gives them.
-          conditions: iterations, rate, rate_ab, gradient_scale; see xor10.py.
-        """
+        """Train params (trials, rows), which stay as they are, for `iterations`; see xor10.py for the conditions."""
         timed = _Timed(self.library)
         learned, losses = self.module.train(timed, kind, params, **conditions)
         return YardstickRun(learned, losses, timed.seconds)
@@ -88,14 +82,7 @@ class _Timed:
 
 
 def check_yardstick(path: Path) -> Path:
-    """The path of xor10.py.
-
-    Args:
-      path: that file, or the directory that holds it; xor10.c lies beside it.
-
-    Raises:
-      ValueError: if one of the two files or gcc is missing.
-    """
+    """The path of xor10.py, given that or its directory; raises ValueError if it, xor10.c or gcc is missing."""
     script = path / "xor10.py" if path.is_dir() else path
     for file in (script, script.with_name("xor10.c")):
         if script.name != "xor10.py" or not file.is_file():
@@ -109,16 +96,12 @@ def check_yardstick(path: Path) -> Path:
 
 
 def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Yardstick:
-    """Build the program.
+    """Build the program; raises as `check_yardstick`, and OSError if it cannot be built here.
 
     Args:
       path: see `check_yardstick`.
-      fast_math: as xor10.py builds it, for speed; False: with IEEE arithmetic, to compare answers with.
       threads: how many it trains with, by default one for each core that this process may use.
-
-    Raises:
-      ValueError: as `check_yardstick` does.
-      OSError: if it cannot be built here.
+      fast_math: as xor10.py builds it, for speed; False: with IEEE arithmetic, to compare answers with.
     """
     script = check_yardstick(path)
     spec = importlib.util.spec_from_file_location("paramact_jax_yardstick", script)
@@ -146,9 +129,8 @@ def _build_ieee(source: Path) -> ctypes.CDLL:
 def to_params(rows: np.ndarray, parametric: bool) -> Params:
     """Its params as those of our networks, both with a leading axis of trials.
 
-    Args:
-      rows: (trials, rows) in the order of xor10.c: W[layer][to][from], w0, a and b[layer][node], W_out, w0_out.
-      parametric: whether the activation has a and b; its rows for them mean nothing otherwise.
+    Its rows are, in this order, W[layer][to][from], w0, a and b[layer][node], W_out, w0_out. Those of a and b mean
+    nothing if the activation is not parametric.
     """
     if rows.ndim != 2 or rows.shape[1] != sum(_ROWS.values()):
         raise ValueError(f"expected params of shape (trials, {sum(_ROWS.values())}), got {rows.shape}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING or at_once(__name__):
     from jax import lax
 
     from paramact_jax.networks import Params
-    from paramact_jax.sweeps import OverTrials, Training, trial_key
+    from paramact_jax.sweeps import OverTrials, trial_key
     from paramact_jax.sweeps.arguments import accepted, as_arrays
     from paramact_jax.sweeps.devices import trial_mesh
     from paramact_jax.sweeps.forms import FORMS
@@ -29,8 +29,7 @@ class Lineup:
     """The training of a network on digits, to be compiled for any number of seeds.
 
     Attributes:
-      classifier: the training, see `without_scores`.
-      training: the same, or what is made of it, as `long_sweep` takes it.
+      classifier: the training, see `lineup_of`.
       settings: what that takes, by name: the images as `data`, the learning rates.
       first_seed: of the seeds.
       first: number of a run's first step.
@@ -38,7 +37,6 @@ class Lineup:
     """
 
     classifier: Classifier
-    training: Classifier | Training
     settings: Mapping[str, Any]
     first_seed: int
     first: int
@@ -49,7 +47,7 @@ class Lineup:
 
         Its losses are those of all test images, before and after `CHECKED` steps: (2, seeds).
         """
-        own, mesh = self.training, trial_mesh(list(devices))
+        own, mesh = self.classifier, trial_mesh(list(devices))
 
         def init(seed: jax.Array, settings: dict[str, Any]) -> Any:
             return pack(own.init(trial_key(seed), **accepted(own.init, settings)))
@@ -85,18 +83,19 @@ class Lineup:
 
     def initial(self) -> Params:
         """Initial params of the first seed."""
-        init = self.training.init
-        state = init(trial_key(self.first_seed), **accepted(init, self.settings))
-        return jax.tree.map(np.asarray, state.params)
+        return jax.tree.map(np.asarray, self._start()[0])
 
     def batches(self) -> np.ndarray:
         """Images that the first seed sees in a run, (steps, batch)."""
-        _, order = self.classifier.start(trial_key(self.first_seed))
         numbers = self.first + jnp.arange(self.steps, dtype=jnp.int32)
-        return np.asarray(lax.scan(self.classifier.batches.draw, order, numbers)[1])
+        return np.asarray(lax.scan(self.classifier.batches.draw, self._start()[1], numbers)[1])
+
+    def _start(self) -> tuple[Params, Any]:
+        return self.classifier.start(trial_key(self.first_seed), **accepted(self.classifier.initial, self.settings))
 
 
-def without_scores(classifier: Classifier, steps: int) -> Classifier:
-    """The same training, which does not score in so many steps after the first epoch; scores are due at step 0."""
-    scores = dict.fromkeys(classifier.scores, 2**31 - 1)
-    return dataclasses.replace(classifier, steps=classifier.batches.steps_per_epoch + steps, scores=scores)
+def lineup_of(classifier: Classifier, settings: Mapping[str, Any], first_seed: int, steps: int) -> Lineup:
+    """A training whose runs begin with the second epoch and never score: scores are due at step 0."""
+    first, scores = classifier.batches.steps_per_epoch, dict.fromkeys(classifier.scores, 2**31 - 1)
+    never = dataclasses.replace(classifier, steps=first + steps, scores=scores)
+    return Lineup(never, settings, first_seed, first, steps)

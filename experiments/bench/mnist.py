@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.bench.classifiers import Lineup, without_scores
+from experiments.bench.classifiers import Lineup, lineup_of
 from experiments.bench.contest import ONE_DEVICE, Contestant, Unit, compiled, hold, pytorch, without_pytorch
 from experiments.bench.measurement import Measurement, say, target
 from experiments.problems.digits import Data, DataDir, load
@@ -24,7 +24,7 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
 
     from experiments.problems.digits import images_of
-    from experiments.problems.mnist.train import classifier, rates_of
+    from experiments.problems.mnist.train import classifier_of, rates_of
     from paramact_jax.datasets import Digits
 
 TOLERANCE = 1e-4
@@ -116,9 +116,8 @@ def lineup(activation: str, protocol: Protocol, digits: Digits, least: int) -> L
     """The training of a protocol, at least so many steps a run: whole epochs, each with its shuffle."""
     epoch = len(digits.train_labels) // protocol.batch
     steps = -(-least // epoch) * epoch
-    functions = without_scores(classifier(activation, protocol, len(digits.train_labels)), steps)
     settings = {"data": images_of(digits), **rates_of(protocol)}
-    return Lineup(functions, functions, settings, protocol.first_seed, epoch, steps)
+    return lineup_of(classifier_of(activation, protocol, digits), settings, protocol.first_seed, steps)
 
 
 def scorer(own: Lineup) -> Contestant:

@@ -17,8 +17,7 @@ from torch import nn
 
 from experiments.bench.contest import CHECKED, Contestant
 from experiments.bench.measurement import seconds_of
-from experiments.problems.cnn.images import Images
-from experiments.problems.cnn.protocol import FILTERS, Combination
+from experiments.problems.cnn.protocol import FILTERS
 from experiments.problems.cnn.protocol import Protocol as CnnProtocol
 from experiments.problems.mnist.protocol import Protocol as MnistProtocol
 from experiments.problems.xor10.protocol import LOSS_SCALE
@@ -74,9 +73,9 @@ def perceptron(activation: str, params: Params) -> nn.Sequential:
     return nn.Sequential(*layers, _linear(**params["out"]))
 
 
-def convolutional(combination: Combination, params: Params, protocol: CnnProtocol) -> nn.Sequential:
+def convolutional(combination: str, params: Params, protocol: CnnProtocol) -> nn.Sequential:
     """The agile convolutional network, as `perceptron`."""
-    conv, dense = combination
+    conv, dense = combination.split("/")
     pool = nn.MaxPool2d if protocol.pooling == "max" else nn.AvgPool2d
     layers: list[nn.Module] = []
     for i in range(len(FILTERS)):
@@ -153,12 +152,13 @@ def on_digits(
 
 
 def on_images(
-    combination: Combination, params: Params, protocol: CnnProtocol, images: Images, chosen: np.ndarray
+    combination: str, params: Params, protocol: CnnProtocol, images: Digits, chosen: np.ndarray
 ) -> Contestant:
     """Ready to train one convolutional network, as `on_digits`."""
+    own_rate = protocol.resolved().activation_learning_rate
 
     def optimiser(model: nn.Module) -> torch.optim.SGD:
-        return _two_rates(model, protocol.learning_rate, protocol.activation_learning_rate)
+        return _two_rates(model, protocol.learning_rate, own_rate)
 
     return _on_batches(convolutional(combination, params, protocol), optimiser, images, chosen)
 
@@ -176,7 +176,7 @@ def digits_scorer(activation: str, params: Params, digits: Digits) -> Contestant
 def _on_batches(
     model: nn.Module,
     optimiser_of: Callable[[nn.Module], torch.optim.SGD],
-    data: Digits | Images,
+    data: Digits,
     chosen: np.ndarray,
     *,
     device: str = "cpu",
@@ -223,7 +223,7 @@ def _descend(optimiser: torch.optim.SGD, loss: Callable[[Any], torch.Tensor], ba
         optimiser.step()
 
 
-def _two_rates(model: nn.Module, rate: float, own_rate: float) -> torch.optim.SGD:
+def _two_rates(model: nn.Module, rate: float, own_rate: float | None) -> torch.optim.SGD:
     own = [p for layer in model.children() if isinstance(layer, Node) for p in layer.parameters()]
     weights = [p for layer in model.children() if not isinstance(layer, Node) for p in layer.parameters()]
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": own, "lr": own_rate}]
@@ -239,9 +239,8 @@ def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tupl
 
 
 def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images with their channels, if there are some, first."""
-    ordered = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
-    return torch.tensor(ordered), torch.tensor(labels, dtype=torch.int64)
+    """Images that are not flattened get their one channel first."""
+    return torch.tensor(images[:, None] if images.ndim == 3 else images), torch.tensor(labels, dtype=torch.int64)
 
 
 def _dense(activation: str, layer: Params) -> list[nn.Module]:

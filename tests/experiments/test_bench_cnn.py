@@ -1,12 +1,10 @@
 """`bench cnn`: its contestants train the same network, and its targets follow from the rates."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from experiments.bench.cnn import BenchCnn, differ
-from experiments.problems.cnn import images
+from experiments.problems.cnn.networks import for_training, load
 from experiments.problems.cnn.protocol import Protocol
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -28,8 +26,8 @@ def test_other_networks_are_told_by_their_losses():
 )
 def test_all_contestants_train_the_same_network(combination, options):
     pytest.importorskip("torch")
-    stand_in = images.for_training(images.load("synthetic", None, 200), 200, 0)
-    protocol = dataclasses.replace(Protocol(), batch_size=20, learning_rate=0.05, **options)
+    stand_in = for_training(load("synthetic", None, 200), 200, 0)
+    protocol = Protocol(**{"batch": 20, "learning_rate": 0.05, "activation_learning_rate": 0.3} | options)
     bench = BenchCnn(combination=combination, rounds=1, steps=12, seeds=2)
     result, tables = bench.measure(stand_in, protocol=protocol)
     (row,) = result["rows"]

@@ -54,9 +54,9 @@ class AblationXor10:
 
         protocol = dataclasses.replace(
             xor10.PROTOCOLS[self.protocol],
-            trials=self.trials,
+            seeds=self.trials,
             first_seed=self.first_seed,
-            iterations=self.iterations,
+            steps=self.iterations,
             activations=_checked(self.functions),
         )
         protocol.check()
@@ -69,7 +69,7 @@ class AblationXor10:
 
             return run(protocol, progress=progress)
 
-        config = _config(self.protocol, protocol)
+        config = _config(self.protocol, protocol) | {"trials": self.trials, "iterations": self.iterations}
         return lambda: _run(out, "ablation-xor10", config, train, contextlib.nullcontext())
 
 

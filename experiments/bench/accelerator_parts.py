@@ -141,7 +141,7 @@ def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def usual_way(put: Put, small: bool) -> None:
     """The usual way in JAX on the trials of the part xor10: microseconds of an iteration."""
     protocol, devices = _xor10_protocol(small), jax.devices()
-    whole = dataclasses.replace(protocol, trials=-(-protocol.trials // len(devices)) * len(devices))
+    whole = dataclasses.replace(protocol, seeds=-(-protocol.trials // len(devices)) * len(devices))
     initial = lineup.Lineup(whole, 0, devices, None, "not asked for").initial_params
     microseconds: dict[str, float] = {}
     compile_seconds: dict[str, float | None] = {}
@@ -232,7 +232,7 @@ def rate(put: Put, name: str, contestant: Contestant) -> None:
 
 def _xor10_protocol(small: bool) -> Protocol:
     protocol = PROTOCOLS["recovered"]
-    return dataclasses.replace(protocol, trials=64, iterations=60, activations=("ppns", "relu")) if small else protocol
+    return dataclasses.replace(protocol, seeds=64, steps=60, activations=("ppns", "relu")) if small else protocol
 
 
 def _mnist_protocol(seeds: int) -> mnist_protocol.Protocol:

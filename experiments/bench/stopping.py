@@ -43,7 +43,7 @@ def measure(
     """
     protocol = PROTOCOLS["recovered"]
     if small:
-        protocol = dataclasses.replace(protocol, trials=8, iterations=20, activations=("tanh",))
+        protocol = dataclasses.replace(protocol, seeds=8, steps=20, activations=("tanh",))
         every = 10
     rows: list[dict[str, Any]] = []
     for name, record in protocol.records().items():

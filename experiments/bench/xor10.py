@@ -59,7 +59,7 @@ def measure(
     """
     cpus = jax.devices("cpu")
     _check(trials, rounds, iterations, activations, len(cpus))
-    protocol = dataclasses.replace(PROTOCOLS["recovered"], trials=trials, activations=activations)
+    protocol = dataclasses.replace(PROTOCOLS["recovered"], seeds=trials, activations=activations)
     program = None
     if yardstick is not None:
         on_progress("building the yardstick")

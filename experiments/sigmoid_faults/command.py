@@ -74,7 +74,7 @@ class SigmoidFaults:
                 raise ValueError(f"--{field}: expected {least} or more, got {getattr(self, field)}")
         check_first_seed(self.first_seed, max(self.seeds, self.trials, self.starts))
         protocol = dataclasses.replace(
-            PROTOCOLS["recovered"], trials=self.trials, iterations=self.iterations, first_seed=self.first_seed
+            PROTOCOLS["recovered"], seeds=self.trials, steps=self.iterations, first_seed=self.first_seed
         )
         protocol.check()
         out = run_directory.choose(self.out, "sigmoid-faults")

@@ -63,7 +63,8 @@ def run(tmp_path_factory):
 
 
 def test_the_command_writes_a_run_that_can_be_reported_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.problems.xor10.train.HIDDEN_LAYERS", 2)
+    small_network = dataclasses.replace(PROTOCOLS["recovered"], depth=2)
+    monkeypatch.setitem(PROTOCOLS, "recovered", small_network)
     monkeypatch.setattr(costs, "SIZES", ((8, 16),))
     monkeypatch.setattr(costs, "BASES", ("sigmoid",))
     monkeypatch.setattr(costs, "NETWORKS", ("relu", "sigmoid"))

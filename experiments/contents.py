@@ -21,13 +21,13 @@ from experiments.studies.mnist import Mnist
 from experiments.studies.optimisers import Optimisers
 from experiments.studies.relu_family import ReluFamily
 from experiments.studies.sigmoid_faults import SigmoidFaults
+from experiments.studies.xor10 import Xor10
+from experiments.studies.xor10_figures import Xor10Figures
 from experiments.tools.activations import Activations
 from experiments.tools.all import All
 from experiments.tools.findings import Findings
 from experiments.tools.report import Report
 from experiments.tools.verify import Verify
-from experiments.xor10.command import Xor10
-from experiments.xor10_figures.command import Xor10Figures
 from experiments.xor10_protocol.command import Xor10Protocol
 
 TOOLS = "Tools"
@@ -79,8 +79,8 @@ _SHORT_CNN = f"{_CNN} --seeds 2 --steps 4 --test-every 2"
 
 CONTENTS: Mapping[str, Sequence[Entry]] = {
     "Reproduce [P], Ko & Ko 2021": (
-        Entry("xor10", Xor10, {"": "--activations sigmoid ppns --trials 8 --iterations 20 --out OUT"}),
-        Entry("xor10-figures", Xor10Figures, {"": "--trials 16 --every 100 --iterations 1000 --out OUT"}),
+        Entry("xor10", Xor10, {"": "--activations sigmoid ppns --seeds 8 --steps 20 --out OUT"}),
+        Entry("xor10-figures", Xor10Figures, {"": "--seeds 16 --every 100 --steps 1000 --out OUT"}),
         Entry("mnist", Mnist, {"": f"{_SHORT} --train-every 2 --activations ppns --out OUT"}),
         Entry("xor10-protocol", Xor10Protocol, {"": "--smoke --scales fan-in --bias-stds 0 --batches full --out OUT"}),
     ),

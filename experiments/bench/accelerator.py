@@ -250,7 +250,7 @@ def info(put: Put, small: bool) -> None:
 def xor10(put: Put, small: bool) -> None:
     """The experiment as it is, twice, and its counts beside those published and those kept of a CPU; then one call."""
     protocol = _xor10_protocol(small)
-    put(trials=protocol.trials, iterations=protocol.iterations)
+    put(trials=protocol.seeds, iterations=protocol.steps)
     for which in ("cold", "warm"):
         compile_seconds: dict[str, float] = {}
         begin = time.perf_counter()
@@ -267,16 +267,16 @@ def xor10(put: Put, small: bool) -> None:
     for _ in range(1 + ROUNDS):  # from the seeds to the results on the host
         told: list[Progress] = []
         axes = {"function": protocol.activations}
-        sweep(train_one, range(protocol.trials), axes=axes, on_progress=told.append, **settings)
+        sweep(train_one, range(protocol.seeds), axes=axes, on_progress=told.append, **settings)
         seconds.append(told[-1].seconds)
     put(one_call={"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]})
     # the same call alone: from the seeds on the device to the results on the device
-    grid, numbers, mesh = make_grid(axes, range(protocol.trials)), as_arrays(settings), trial_mesh()
+    grid, numbers, mesh = make_grid(axes, range(protocol.seeds)), as_arrays(settings), trial_mesh()
     programs = programs_of(train_one, grid, numbers)
     platform, target = mesh.devices.flat[0].platform, target_of(mesh)
     call = together(programs, tuple(choose([program], platform, target=target) for program in programs), mesh)
     trials = call.place([grid.part(part.start, part.stop) for _, part in grid.pieces(range(grid.trials))])
-    shared, each = share(numbers, mesh), [protocol.trials] * len(programs)
+    shared, each = share(numbers, mesh), [protocol.seeds] * len(programs)
     seconds = [seconds_of(lambda: call(trials, shared, trials=each)) for _ in range(1 + ROUNDS)]
     put(compiled_call={"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:], "first": seconds[0]})
 
@@ -301,7 +301,7 @@ def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def usual(put: Put, small: bool) -> None:
     """The usual way in JAX on the trials of the part xor10: microseconds of an iteration."""
     protocol, devices = _xor10_protocol(small), jax.devices()
-    whole = dataclasses.replace(protocol, trials=-(-protocol.trials // len(devices)) * len(devices))
+    whole = dataclasses.replace(protocol, seeds=-(-protocol.seeds // len(devices)) * len(devices))
     microseconds: dict[str, float] = {}
     compile_seconds: dict[str, float | None] = {}
     for name in protocol.activations:
@@ -309,7 +309,7 @@ def usual(put: Put, small: bool) -> None:
         params = on_xor10.initial_params(record, whole, devices)
         found = on_xor10.usual(record, params, whole, 20 if small else 500, devices)
         (times,) = contest.microseconds([found], ROUNDS).values()
-        microseconds[name], compile_seconds[name] = protocol.trials * statistics.median(times), found.compile_seconds
+        microseconds[name], compile_seconds[name] = protocol.seeds * statistics.median(times), found.compile_seconds
         put(microseconds=microseconds, compile_seconds=compile_seconds)
 
 
@@ -389,7 +389,7 @@ def rate(put: Put, name: str, contestant: contest.Contestant) -> None:
 
 def _xor10_protocol(small: bool) -> Protocol:
     protocol = PROTOCOLS["recovered"]
-    return dataclasses.replace(protocol, trials=64, iterations=60, activations=("ppns", "relu")) if small else protocol
+    return dataclasses.replace(protocol, seeds=64, steps=60, activations=("ppns", "relu")) if small else protocol
 
 
 def _mnist_protocol(seeds: int) -> MnistProtocol:

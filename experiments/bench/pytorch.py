@@ -116,7 +116,7 @@ def on_xor(record: Activation, params: Params, protocol: XorProtocol) -> Contest
         with torch.no_grad():
             return np.array([float(mean_squared_error(model)) for model in models])
 
-    of_all = f"extrapolated to {protocol.trials:,} trials from {trials} trials x {ITERATIONS} iterations"
+    of_all = f"extrapolated to {protocol.seeds:,} trials from {trials} trials x {ITERATIONS} iterations"
     return Contestant("pytorch", f"loop over trials; {of_all}", train, losses, trials, ITERATIONS)
 
 

@@ -139,7 +139,7 @@ def stopping(rounds: int, *, small: bool = False) -> dict[str, Any]:
     """
     protocol, every = PROTOCOLS["recovered"], EVERY
     if small:
-        every, protocol = 10, dataclasses.replace(protocol, trials=8, iterations=20, activations=("tanh",))
+        every, protocol = 10, dataclasses.replace(protocol, seeds=8, steps=20, activations=("tanh",))
     rows: list[dict[str, Any]] = []
     for name, record in protocol.records().items():
         whole = training(record)
@@ -155,7 +155,7 @@ def stopping(rounds: int, *, small: bool = False) -> dict[str, Any]:
         made = float(found["stopped"]["iterations"].mean())
         rows.append({"activation": name, "converged": converged, "seconds": seconds, "iterations": made})
         say(f"{name}: {seconds['whole']:.2f} s, {seconds['stopped']:.2f} s with stops")
-    return {"rows": rows, "trials": protocol.trials, "iterations": protocol.iterations, "every": every}
+    return {"rows": rows, "trials": protocol.seeds, "iterations": protocol.steps, "every": every}
 
 
 def _swept(functions: Training, protocol: Protocol, options: dict[str, Any]) -> tuple[xr.Dataset, float]:
@@ -165,8 +165,8 @@ def _swept(functions: Training, protocol: Protocol, options: dict[str, Any]) -> 
     def planned(_: Plan) -> None:
         begin[0] = time.process_time()
 
-    seeds = range(protocol.trials)
-    found = long_sweep(functions, seeds, iterations=protocol.iterations, on_plan=planned, **options)
+    seeds = range(protocol.seeds)
+    found = long_sweep(functions, seeds, iterations=protocol.steps, on_plan=planned, **options)
     return found, time.process_time() - begin[0]
 
 

@@ -87,7 +87,7 @@ class BenchXor10(Measurement):
             raise ValueError(f"--seeds: expected a multiple of {multiple}, got {self.seeds}")
         if self.yardstick is not None:
             yardsticks.check_yardstick(self.yardstick)
-        return dataclasses.replace(PROTOCOLS["recovered"], trials=self.seeds, activations=self.activations)
+        return dataclasses.replace(PROTOCOLS["recovered"], seeds=self.seeds, activations=self.activations)
 
     def measure(self, data: Protocol) -> tuple[dict[str, Any], list[Table]]:
         """Activation by activation; this project is the first contestant."""
@@ -141,9 +141,9 @@ def initial_params(record: Activation, protocol: Protocol, devices: Sequence[jax
     init = training(record).init
     mesh = trial_mesh(list(devices))
     over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["now"].params, mesh=mesh)
-    seeds = np.arange(protocol.trials, dtype=np.uint32) + np.uint32(protocol.first_seed)
+    seeds = np.arange(protocol.seeds, dtype=np.uint32) + np.uint32(protocol.first_seed)
     given = {name: value for name, value in settings_for(protocol, record).items() if name != "settings"}
-    return OverTrials.collect(over(over.place(seeds), given), protocol.trials)
+    return OverTrials.collect(over(over.place(seeds), given), protocol.seeds)
 
 
 def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tuple[OverTrials, dict[str, Any]]:

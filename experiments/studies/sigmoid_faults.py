@@ -188,8 +188,8 @@ class SigmoidFaults(Study):
         """Adds the networks of XOR(10) before and after training."""
         protocol = dataclasses.replace(
             XOR10_PROTOCOLS["recovered"],
-            trials=self.xor_seeds,
-            iterations=self.xor_steps,
+            seeds=self.xor_seeds,
+            steps=self.xor_steps,
             first_seed=self.first_seed,
             activations=tuple(records["activation"].values.tolist()),
         )

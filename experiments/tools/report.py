@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from experiments.study.run_directory import Run
 
 _REPORTS = {
-    "xor10": "experiments.xor10.report",
     "xor10-protocol": "experiments.xor10_protocol.report",
-    "xor10-figures": "experiments.xor10_figures.report",
 }
 """The module of each experiment that is no `Study` yet: `tables(run)`, `write(run)`, perhaps `side_by_side(runs)`."""
 

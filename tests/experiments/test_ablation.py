@@ -217,7 +217,7 @@ def test_a_run_on_xor10_and_its_summary(small):
 
 def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(small):
     """The first update changes nothing else: gain 1 frozen is no condition, since it is the plain function."""
-    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], trials=20, iterations=30)
+    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], seeds=20, steps=30)
     frozen = dataclasses.replace(
         protocol, activations=("parametric_tanh",), initial_a=1.0, activation_learning_rate=0.0
     )

@@ -43,7 +43,7 @@ def test_the_optimisers_are_those_of_the_package():
 
 
 def test_plain_descent_is_the_training_of_xor10(run):
-    protocol = dataclasses.replace(XOR10["recovered"], trials=70, iterations=STEPS, activations=("ppns",))
+    protocol = dataclasses.replace(XOR10["recovered"], seeds=70, steps=STEPS, activations=("ppns",))
     for name, expected in train(protocol).items():
         own = run.records["final_loss"].sel(activation=name, optimiser="sgd", learning_rate=0.05)
         np.testing.assert_allclose(own, expected.loss, rtol=1e-4)

@@ -1,5 +1,6 @@
 """The study of the sigmoid's faults measures what it says, and its report says what the records say."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 import xarray as xr
 
 from experiments.__main__ import main
+from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
 from experiments.studies import sigmoid_faults
 from experiments.studies.sigmoid_faults import ACTIVATIONS, ARRIVED, SigmoidFaults, random_network, two_weights
 from experiments.study import report, run_directory
@@ -57,7 +59,8 @@ def hand_made():
 
 
 def test_a_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("experiments.problems.xor10.train.HIDDEN_LAYERS", 2)
+    small_network = dataclasses.replace(XOR10_PROTOCOLS["recovered"], depth=2)
+    monkeypatch.setitem(XOR10_PROTOCOLS, "recovered", small_network)
     monkeypatch.setattr(sigmoid_faults, "SIZES", ((8, 16),))
     monkeypatch.setattr("experiments.bench.activations._ELEMENTS_A_RUN", 2**10)
     small = ["--gain", "1", "8", "--width", "16", "--depth", "2", "--samples", "8", "--seeds", "6", "--starts", "12"]

@@ -87,7 +87,7 @@ def test_the_seven_activations_differ_by_rounding_alone(kerneled, unoptimised):
 
     In float64 even those of Parametric Sigmoid and Parametric ReLU, which in float32 differ by 3e-4, agree to 1e-12.
     """
-    protocol = dataclasses.replace(PROTOCOLS["recovered"], iterations=60)
+    protocol = dataclasses.replace(PROTOCOLS["recovered"], steps=60)
     train_one, settings = one_trial(protocol)
     axes = {"function": SEVEN}
     found = kerneled(train_one, range(64), axes=axes, **settings)

@@ -1,12 +1,23 @@
-"""Under which conditions the trials are trained. Standard library only, so that `--help` is instant."""
+"""Under which conditions the trials are trained. Needs no JAX, so that `--help` is instant."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from experiments.study.option_checks import MAX_SEED, check_first_seed, expect
+from experiments.study.options import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Activations,
+    Count,
+    Rate,
+    Seeds,
+    Steps,
+    check_options,
+    one_of,
+)
 from paramact_jax.papers import ko2021
 
 if TYPE_CHECKING:
@@ -23,85 +34,62 @@ WIDTH = 2
 ACTIVATIONS = tuple(row.activation for row in ko2021.TABLE_5)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that decides the trials' outcome.
+    """All that decides the trials' outcome; by default what reproduces [P, Tables 4 and 5]."""
 
-    Attributes:
-      weight_std: initial weights are normal with mean 0 and this standard deviation, the output layer's too.
-      bias_std: likewise the initial biases.
-      loss: the gradient's loss, mean squared error or half of it.
-      learning_rate: of weights and biases.
-      activation_learning_rate: of a and b.
-      initial_a: start value of a; None: 1.5 over the steepest slope of the base function.
-      iterations: full-batch updates.
-      threshold: a trial has converged if its final mean squared error (whatever `loss` is) is below this.
-      trials: number of trials; trial i has seed first_seed + i.
-      first_seed: see trials.
-      activations: names in the catalogue.
-    """
-
-    weight_std: float
-    bias_std: float
-    loss: Loss
-    learning_rate: float
-    activation_learning_rate: float
-    initial_a: float | None = None
-    iterations: int = 10_000
-    threshold: float = 1e-3
-    trials: int = 1_000
+    weight_std: Annotated[float, NOT_NEGATIVE] = 1 / math.sqrt(WIDTH)
+    """Standard deviation of the initial weights, the output layer's too (recovered: 1/sqrt(width), literal: 1)."""
+    bias_std: Annotated[float, NOT_NEGATIVE] = 0.0
+    """Standard deviation of the initial biases."""
+    loss: Annotated[Loss, one_of(*LOSS_SCALE)] = "half-mse"
+    """Loss whose gradient is followed (recovered: half-mse, literal: mse)."""
+    learning_rate: Rate = 0.05
+    """Learning rate of weights and biases."""
+    activation_learning_rate: Annotated[float, NOT_NEGATIVE] = 0.05
+    """Learning rate of a and b (default: the learning rate)."""
+    initial_a: Annotated[float | None, FINITE] = None
+    """Start value of a (default: 1.5 / steepest slope: 6 for Parametric Sigmoid and PPNS,
+    1.5 for Parametric Tanh and Parametric ReLU)."""
+    depth: Count = HIDDEN_LAYERS
+    """Hidden layers."""
+    width: Count = WIDTH
+    """Nodes in every hidden layer."""
+    steps: Steps = 10_000
+    """Full-batch updates."""
+    threshold: Annotated[float, POSITIVE] = 1e-3
+    """A trial has converged if its final mean squared error is below this."""
+    seeds: Seeds = 1_000
+    """Trials of each activation."""
     first_seed: int = 0
-    activations: tuple[str, ...] = ACTIVATIONS
+    """Trial i has seed first_seed + i."""
+    activations: Activations = ACTIVATIONS
+    """Names of the activations to train."""
 
-    def check(self) -> None:
-        """Raise ValueError, in one line that says what was expected, for a value that cannot be trained with."""
-        for field in ("learning_rate", "threshold"):
-            expect(getattr(self, field), field, "a finite number > 0", lambda x: math.isfinite(x) and x > 0)
-        for field in ("weight_std", "bias_std", "activation_learning_rate"):
-            expect(getattr(self, field), field, "a finite number >= 0", lambda x: math.isfinite(x) and x >= 0)
-        for field in ("iterations", "trials"):
-            expect(getattr(self, field), field, "an integer >= 1", lambda x: x >= 1)
-        expect(self.iterations, "iterations", "at most 2**31 - 1", lambda x: x < 2**31)
-        expect(self.trials, "trials", "at most 2**32, the number of seeds", lambda x: x <= MAX_SEED + 1)
-        check_first_seed(self.first_seed, self.trials)
-        if self.initial_a is not None:
-            expect(self.initial_a, "initial_a", "a finite number", math.isfinite)
-        if self.loss not in LOSS_SCALE:
-            raise ValueError(f"--loss: expected one of {', '.join(LOSS_SCALE)}, got {self.loss!r}")
-        if not self.activations:
-            raise ValueError("--activations: expected at least one name, got none")
-        if len(set(self.activations)) < len(self.activations):
-            raise ValueError(f"--activations: expected each name once, got {' '.join(self.activations)}")
+    def check(self, data: Any = None) -> None:
+        """Raises ValueError, in one line that says what was expected, for a value that cannot be trained with."""
+        check_options(self)
+        if self.initial_a is not None and not any("a" in record.params for record in self.records().values()):
+            got = " ".join(self.activations)
+            raise ValueError(f"--initial-a: expected an activation with a parameter a, got {got}")
 
     def records(self) -> dict[str, Activation]:
-        """The activations by name.
-
-        Raises:
-          ValueError: if one is unknown, or none of them has the parameter that `initial_a` is for.
-        """
+        """The activations by name; raises ValueError if one is unknown."""
         from paramact_jax.activations import catalogue
 
-        records = {name: catalogue.get(name) for name in self.activations}
-        if self.initial_a is not None and not any("a" in record.params for record in records.values()):
-            raise ValueError(f"--initial-a: expected an activation with a parameter a, got {' '.join(records)}")
-        return records
+        return {name: catalogue.get(name) for name in self.activations}
+
+    @property
+    def trials(self) -> int:
+        """The older name of `seeds`, for studies that have it still."""
+        return self.seeds
+
+    @property
+    def iterations(self) -> int:
+        """The older name of `steps`, likewise."""
+        return self.steps
 
 
-PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "recovered": Protocol(
-        weight_std=1 / math.sqrt(WIDTH),
-        bias_std=0.0,
-        loss="half-mse",
-        learning_rate=0.05,
-        activation_learning_rate=0.05,
-    ),
-    "literal": Protocol(
-        weight_std=1.0,
-        bias_std=0.0,
-        loss="mse",
-        learning_rate=0.05,
-        activation_learning_rate=0.05,
-    ),
-}
+PROTOCOLS: dict[ProtocolName, Protocol] = {"recovered": Protocol(), "literal": Protocol(weight_std=1.0, loss="mse")}
 """`literal` is [P, Table 3] as printed. `recovered` reproduces [P, Tables 4 and 5]: weights scaled by
 1/sqrt(fan_in), gradient of half the mean squared error."""

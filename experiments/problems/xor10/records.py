@@ -1,69 +1,138 @@
-"""The labelled records of an XOR(10) run."""
+"""What is kept of all trials: outcomes, params, and what is seen of the gradients on the way."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from experiments.problems.xor10 import gradients
-from experiments.problems.xor10.protocol import HIDDEN_LAYERS, WIDTH, Protocol
-from experiments.problems.xor10.train import Trained
-from paramact_jax.networks import Params
+from experiments.problems.xor10.protocol import Protocol
+from paramact_jax.datasets import xor
+from paramact_jax.gradients import attribute
+from paramact_jax.networks import MLP, Params, with_params
 
-_LINEAR = {  # name in the records: dims within a layer, name in Flax
-    "weight": (("from_node", "node"), "kernel"),
-    "bias": (("node",), "bias"),
-}
-_ATTRIBUTES = {
+if TYPE_CHECKING:
+    from experiments.problems.xor10.train import Trained
+
+_OUTCOMES = {
     "final_loss": "mean squared error over the 4 points after the last update",
     "converged": "final_loss < threshold",
     "reached_at": "updates made when the loss was first below the threshold; -1: never",
     "non_finite": "the final loss or a learned parameter is not finite",
+}
+_PARAMS = {
     "weight": "of hidden layer `layer`, from a node of the layer before to a node of it",
     "bias": "of a node",
     "output_weight": "from a node of the last hidden layer to the output",
     "output_bias": "of the output",
 }
+_OWN = "of the activation of a node; NaN where the activation has none"
+_AFFINE, _HIDDEN = ("affine_map",), ("layer",)
+_SEEN: dict[str, tuple[tuple[str, ...], str]] = {
+    "log_norm": (_AFFINE, "log ||dL/dy|| over the 4 points and all nodes; -inf: exactly 0"),
+    "linear": (_HIDDEN, "log of the factor of dy^(layer+1)/dz^(layer+1): type 1"),
+    "activation": (_HIDDEN, "log of the factor of dz^(layer+1)/dy^(layer): type 2"),
+    "cause": (_HIDDEN, "why the gradient became smaller: -1 undefined, 0 not, 1 linear, 2 activation, 3 both"),
+    "total_cause": ((), "the same from the output to the first layer"),
+    "non_finite": (_AFFINE, "entries of dL/dy that are infinite or NaN"),
+    "slope_at_least_one": (_HIDDEN, "share of |dz/dy| >= 1"),
+    "saturated": (_HIDDEN, "share of |dz/dy| < 0.01"),
+    "dead": (_HIDDEN, "share of nodes with slope 0 at all points"),
+    "one_sign": (_HIDDEN, "share of neurons whose weight gradients, added over the points, have one sign"),
+    "one_sign_of_sample": (_HIDDEN, "the same for the gradients of single points, averaged over these"),
+    "largest_singular_value": (_AFFINE, "of W"),
+    "log_end_to_end": (("sample",), "log of the largest singular value of d output / d input"),
+}
+HISTOGRAMS = "histograms"
+EDGES = np.linspace(-6, 6, 49)
+"""Of the histograms of the hidden layers' values, over all trials: the ranges of all seven functions, in quarters."""
 
 
-def to_dataset(protocol: Protocol, trained: Mapping[str, Trained], *, gradients_every: int = 0) -> xr.Dataset:
+def look_at(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Array]]:
+    """The function of a trial's state that looks at its gradients, for networks of the model's kind."""
+    inputs, targets = xor()
+
+    def look(state: Any) -> dict[str, jax.Array]:
+        dtype = state.loss.dtype
+        x, t = jnp.asarray(inputs, dtype), jnp.asarray(targets, dtype)
+        found = attribute(
+            with_params(model, state.params),
+            x,
+            loss=lambda y: loss_scale * jnp.mean((y - t) ** 2),
+            edges=jnp.asarray(EDGES, dtype),
+            singular_values=True,
+        )
+        seen = found.decay._asdict() | found.units._asdict()
+        if found.spectra is not None:
+            seen["largest_singular_value"] = jnp.stack([values[0] for values in found.spectra.linear])
+            seen["log_end_to_end"] = found.spectra.log_end_to_end[:, 0]
+        return {name: seen[name] for name in (*_SEEN, HISTOGRAMS)}
+
+    return look
+
+
+def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset:
     """One row per activation and seed: outcome, initial and learned params, and the gradients if somebody looked."""
-    outcome = {
-        "final_loss": _stack(trained, lambda t: t.loss),
-        "converged": _stack(trained, lambda t: t.loss < protocol.threshold),
-        "reached_at": _stack(trained, lambda t: t.reached_at),
-        "non_finite": _stack(trained, lambda t: ~(np.isfinite(t.loss) & _all_finite(t.learned))),
-    }
-    data: dict[str, Any] = {
-        name: (("activation", "seed"), values, {"description": _ATTRIBUTES[name]}) for name, values in outcome.items()
-    }
-    for when, params in (("initial", lambda t: t.initial), ("learned", lambda t: t.learned)):
-        for name, (dims, values) in _parameters(trained, params).items():
-            what = _ATTRIBUTES.get(name, "of the activation of a node; NaN where the activation has none")
-            data[f"{when}_{name}"] = (dims, values, {"description": f"{when} {name}, {what}"})
-    seen, where_seen = gradients.variables(
-        {name: t.gradients for name, t in trained.items()}, protocol.iterations, gradients_every
-    )
-    return xr.Dataset(
-        data | seen,
-        coords=where_seen
-        | {
-            "activation": list(trained),
-            "seed": np.arange(protocol.trials, dtype=np.int64) + protocol.first_seed,
-            "layer": np.arange(1, HIDDEN_LAYERS + 1),
-            "from_node": np.arange(1, WIDTH + 1),
-            "node": np.arange(1, WIDTH + 1),
-        },
-        attrs={
-            "description": "XOR(10): trials of [P, section 4.1]",
-            "threshold": protocol.threshold,
-            "activation_parameters": _activation_parameters(trained),
-        },
-    )
+    found = [one.found for one in trained.values()]
+    first, inputs = found[0], max(2, protocol.width)
+    own = [re.fullmatch(r"initial\.hidden\.0\.activation\.(\w+)", str(name)) for one in found for name in one]
+    parameters = sorted({"a", "b", *(name[1] for name in own if name)})  # every run has the same core of variables
+    data: dict[str, Any] = {}
+
+    def put(name: str, dims: tuple[str, ...], values: Callable[[xr.Dataset], Any], description: str) -> None:
+        data[name] = (("activation", *dims), np.stack([values(one) for one in found]), {"description": description})
+
+    def hidden(when: str, leaf: str, *shape: int) -> Callable[[xr.Dataset], np.ndarray]:
+        def of(one: xr.Dataset) -> np.ndarray:
+            filled = np.full((one.sizes["seed"], protocol.depth, *shape), np.nan, one["loss"].dtype)
+            for i in range(protocol.depth):
+                if (name := f"{when}.hidden.{i}.{leaf}") in one:
+                    values = one[name].values
+                    filled[:, i, *map(slice, values.shape[1:])] = values
+            return filled
+
+        return of
+
+    def last(when: str, leaf: str) -> Callable[[xr.Dataset], Any]:
+        return lambda one: one[f"{when}.out.{leaf}"][..., 0]
+
+    put("final_loss", ("seed",), lambda one: one["loss"], _OUTCOMES["final_loss"])
+    put("converged", ("seed",), lambda one: one["loss"] < protocol.threshold, _OUTCOMES["converged"])
+    put("reached_at", ("seed",), lambda one: one["reached_at"], _OUTCOMES["reached_at"])
+    put("non_finite", ("seed",), lambda one: ~np.isfinite(one["loss"]), _OUTCOMES["non_finite"])
+    for when in ("initial", "learned"):
+        of_layer, said = ("seed", "layer"), {n: f"{when} {n}, {_PARAMS.get(n, _OWN)}" for n in (*_PARAMS, *parameters)}
+        kernel, bias = (
+            hidden(when, "linear.kernel", inputs, protocol.width),
+            hidden(when, "linear.bias", protocol.width),
+        )
+        put(f"{when}_weight", (*of_layer, "from_node", "node"), kernel, said["weight"])
+        put(f"{when}_bias", (*of_layer, "node"), bias, said["bias"])
+        for name in parameters:
+            values = hidden(when, f"activation.{name}", protocol.width)
+            put(f"{when}_{name}", (*of_layer, "node"), values, said[name])
+        put(f"{when}_output_weight", ("seed", "node"), last(when, "kernel"), said["output_weight"])
+        put(f"{when}_output_bias", ("seed",), last(when, "bias"), said["output_bias"])
+    for name in (*_PARAMS, *parameters):  # initial params are NaN where there are none
+        broken = ~np.isfinite(data[f"learned_{name}"][1]) & ~np.isnan(data[f"initial_{name}"][1])
+        data["non_finite"][1][...] |= broken.any(axis=tuple(range(2, broken.ndim)))
+    coords: dict[str, Any] = {"activation": list(trained), "seed": first["seed"].values}
+    coords |= {"layer": np.arange(1, protocol.depth + 1), "from_node": np.arange(1, inputs + 1)}
+    coords["node"] = np.arange(1, protocol.width + 1)
+    if HISTOGRAMS in first:
+        for name, (dims, description) in _SEEN.items():
+            put(f"gradient_{name}", ("seed", "look", *dims), lambda one, name=name: one[name], description)
+        said = "values z of the layer's nodes at the 4 points, all trials: below, 48 bins, above, NaN"
+        put("histogram", ("look", "layer", "bin"), lambda one: one[HISTOGRAMS], said)
+        data["histogram"][2]["edges"] = EDGES
+        coords |= {"look": first["iteration"].values, "affine_map": np.arange(1, protocol.depth + 2)}
+    about = {"description": "XOR(10): trials of [P, section 4.1]", "threshold": protocol.threshold}
+    return xr.Dataset(data, coords=coords, attrs=about | {"activation_parameters": parameters})
 
 
 def params_of_trial(records: xr.Dataset, activation: str, seed: int, *, when: str = "learned") -> Params:
@@ -73,53 +142,14 @@ def params_of_trial(records: xr.Dataset, activation: str, seed: int, *, when: st
     learned = [n for n in records.attrs["activation_parameters"] if not np.isnan(trial[f"initial_{n}"]).all()]
 
     def layer(i: int) -> Params:
-        linear = {leaf: trial[f"{when}_{name}"].values[i] for name, (_, leaf) in _LINEAR.items()}
-        own = {name: trial[f"{when}_{name}"].values[i] for name in learned}
+        at = trial.isel(layer=i, from_node=slice(2 if i == 0 else trial.sizes["node"]))
+        linear = {"kernel": at[f"{when}_weight"].values, "bias": at[f"{when}_bias"].values}
+        own = {name: at[f"{when}_{name}"].values for name in learned}
         return {"linear": linear} | ({"activation": own} if own else {})
 
-    hidden = {i: layer(i) for i in range(HIDDEN_LAYERS)}
+    hidden = {i: layer(i) for i in range(records.sizes["layer"])}
     out = {
         "kernel": trial[f"{when}_output_weight"].values[:, None],
         "bias": trial[f"{when}_output_bias"].values[None],
     }
     return {"hidden": hidden, "out": out}
-
-
-def _parameters(
-    trained: Mapping[str, Trained], params: Callable[[Trained], Params]
-) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    def hidden(module: str, leaf: str) -> Callable[[Trained], np.ndarray]:
-        def of(t: Trained) -> np.ndarray:
-            layers = params(t)["hidden"]
-            blank = np.full_like(layers[0]["linear"]["bias"], np.nan)
-            return np.stack([layers[i].get(module, {}).get(leaf, blank) for i in range(HIDDEN_LAYERS)], axis=1)
-
-        return of
-
-    paths = {name: (dims, ("linear", leaf)) for name, (dims, leaf) in _LINEAR.items()}
-    paths |= {name: (("node",), ("activation", name)) for name in _activation_parameters(trained)}
-    result: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
-        name: (("activation", "seed", "layer", *dims), _stack(trained, hidden(*path)))
-        for name, (dims, path) in paths.items()
-    }
-    result["output_weight"] = (
-        ("activation", "seed", "node"),
-        _stack(trained, lambda t: params(t)["out"]["kernel"][:, :, 0]),
-    )
-    result["output_bias"] = (("activation", "seed"), _stack(trained, lambda t: params(t)["out"]["bias"][:, 0]))
-    return result
-
-
-def _activation_parameters(trained: Mapping[str, Trained]) -> list[str]:
-    """The activations' parameters; a and b are always among them, so that every run has the same core of variables."""
-    own = (t.initial["hidden"][0].get("activation", {}) for t in trained.values())
-    return sorted({"a", "b"}.union(*own))
-
-
-def _stack(trained: Mapping[str, Trained], of: Callable[[Trained], np.ndarray]) -> np.ndarray:
-    return np.stack([of(t) for t in trained.values()])
-
-
-def _all_finite(params: Params) -> np.ndarray:
-    leaves = [np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in jax.tree.leaves(params)]
-    return np.logical_and.reduce(leaves)

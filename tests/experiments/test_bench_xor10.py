@@ -24,7 +24,7 @@ def test_a_result_is_json_with_the_documented_entries(measured):
     result = json.loads(json.dumps(machine_and_versions(2) | measured[0]))
     assert set(result["machine"]) == {"cpu", "cores_used", "cores_there", "avx512", "default_backend"}
     assert set(result["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy", "torch"}
-    assert (result["parameters"]["trials"], result["parameters"]["loss"]) == (64, "half-mse")
+    assert (result["parameters"]["seeds"], result["parameters"]["loss"]) == (64, "half-mse")
     assert [row["activation"] for row in result["rows"]] == list(NAMES)
 
 

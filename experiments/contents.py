@@ -21,14 +21,14 @@ from experiments.mnist.command import Mnist
 from experiments.optimisers.command import Optimisers
 from experiments.sigmoid_faults.command import SigmoidFaults
 from experiments.studies.relu_family import ReluFamily
+from experiments.studies.xor10 import Xor10
+from experiments.studies.xor10_figures import Xor10Figures
+from experiments.studies.xor10_protocol import Xor10Protocol
 from experiments.tools.activations import Activations
 from experiments.tools.all import All
 from experiments.tools.findings import Findings
 from experiments.tools.report import Report
 from experiments.tools.verify import Verify
-from experiments.studies.xor10 import Xor10
-from experiments.studies.xor10_figures import Xor10Figures
-from experiments.xor10_protocol.command import Xor10Protocol
 
 TOOLS = "Tools"
 """Title of the chapter whose commands are no experiments: they write no run."""

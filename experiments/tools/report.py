@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from experiments.study.run_directory import Run
 
 _REPORTS = {
-    "xor10-protocol": "experiments.xor10_protocol.report",
     "gradients": "experiments.gradients.report",
     "mnist": "experiments.mnist.report",
     "cnn": "experiments.cnn.report",

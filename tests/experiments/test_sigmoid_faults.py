@@ -1,5 +1,6 @@
 """The study of the sigmoid's faults measures what it says, and its report says what the records say."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 import xarray as xr
 
 from experiments.__main__ import main
+from experiments.problems.xor10.protocol import PROTOCOLS
 from experiments.sigmoid_faults import costs, networks, report, statements, zigzag
 from experiments.sigmoid_faults.command import ACTIVATIONS
 from experiments.study import run_directory

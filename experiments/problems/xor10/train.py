@@ -123,7 +123,6 @@ def initial_params(
       depth: hidden layers.
       width: nodes in each.
     """
-
     longest = width * max(width, 2)
 
     def draw(array: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -314,7 +313,9 @@ def train(
 
     if alone:
         by_name = one_after_another(
-            {name: functools.partial(trained, (name,)) for name in names}, on_compiled=on_compiled, on_progress=on_progress
+            {name: functools.partial(trained, (name,)) for name in names},
+            on_compiled=on_compiled,
+            on_progress=on_progress,
         )
         return {name: one[name] for name, one in by_name.items()}
 

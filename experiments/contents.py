@@ -23,12 +23,12 @@ from experiments.studies.relu_family import ReluFamily
 from experiments.studies.sigmoid_faults import SigmoidFaults
 from experiments.studies.xor10 import Xor10
 from experiments.studies.xor10_figures import Xor10Figures
+from experiments.studies.xor10_protocol import Xor10Protocol
 from experiments.tools.activations import Activations
 from experiments.tools.all import All
 from experiments.tools.findings import Findings
 from experiments.tools.report import Report
 from experiments.tools.verify import Verify
-from experiments.xor10_protocol.command import Xor10Protocol
 
 TOOLS = "Tools"
 """Title of the chapter whose commands are no experiments: they write no run."""

@@ -96,8 +96,3 @@ def source_of(digits: Digits) -> dict[str, Any]:
 def is_synthetic(run: Run) -> bool:
     """Whether the images are not MNIST's, so that nothing published can be expected."""
     return bool(run.records.attrs["synthetic"]) or not run.records.attrs.get("mnist", 1)
-
-
-def titled(run: Run, title: str) -> str:
-    """The title, with a warning where the images are not MNIST's."""
-    return f"{title} - SYNTHETIC IMAGES, NOT MNIST" if is_synthetic(run) else title

@@ -68,7 +68,8 @@ class Xor10(Protocol, Study):
 
     def resolved(self) -> Self:
         """What is left to the protocol is that of the protocol."""
-        conditions, filled = PROTOCOLS[self.protocol], {}
+        filled: dict[str, Any] = {}
+        conditions = PROTOCOLS[self.protocol]
         if self.weight_std is None:
             filled["weight_std"] = 1 / math.sqrt(self.width) if self.protocol == "recovered" else conditions.weight_std
         if self.activation_learning_rate is None:
@@ -274,7 +275,7 @@ def _conditions(run: Run) -> str:
 
 
 def _table(title: str, rows: Sequence[Row], per: int, note: str = "") -> Table:
-    columns = ["activation", Column("ours", ".4g"), Column("95 % interval", ".1f", key="ours")]
+    columns: list[str | Column] = ["activation", Column("ours", ".4g"), Column("95 % interval", ".1f", key="ours")]
     cells = [[x.label, per * x.converged / x.trials, tuple(per * end for end in x.interval)] for x in rows]
     if any(row.published for row in rows):
         columns += [Column("published", ".4g"), Column("p", ".3g"), Column("p (Holm)", ".3g"), "verdict"]
@@ -285,7 +286,7 @@ def _table(title: str, rows: Sequence[Row], per: int, note: str = "") -> Table:
     return Table(title, columns, cells, note, keys=1, beside=["ours", "verdict"])
 
 
-# -- where the gradient vanishes, and why -------------------------------------------------------------------------------
+# -- where the gradient vanishes, and why ------------------------------------------------------------------------------
 
 
 def gradients_table(records: xr.Dataset) -> Table:
@@ -311,7 +312,7 @@ def gradients_table(records: xr.Dataset) -> Table:
                     (trials["gradient_non_finite"].values > 0).any(axis=1).sum(),
                 ]
             )
-    columns = ["activation", Column("step", ","), Column("zero", ","), Column("dL/dy^(1)", ".1e")]
+    columns: list[str | Column] = ["activation", Column("step", ","), Column("zero", ","), Column("dL/dy^(1)", ".1e")]
     columns += [Column(part, ".1f") for part in ("decades", "linear", "activation part")]
     columns += [Column(cause, ",") for cause in causes.values()] + [Column(share, ".1%") for share in shares.values()]
     return Table(

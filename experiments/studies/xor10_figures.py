@@ -49,6 +49,7 @@ LARGER = 10.0
 START_A = 6.0
 FACTOR = 2.0
 """A length that the paper prints is met within this factor."""
+KIND: list[str | Column] = [Column(heading, left=True) for heading in ("source", "statement", "criterion")]
 HISTORY: dict[str, tuple[tuple[str, ...], str]] = {
     "loss": ((), "mean squared error over the 4 points"),
     "gradient_w11": ((), "dL/dw_11^(1) [P, eq. 13]"),
@@ -111,8 +112,13 @@ class Xor10Figures(Study):
         work.say(memory(protocol, self.every))
         with work.timed("sweep"):
             progress = work.progress(protocol.activations, protocol.steps)
-            options = {"on_compiled": progress.compiled, "on_progress": progress.advanced}
-            records = to_dataset(protocol, train(protocol, directory=work.directory / "trials", **options))
+            trained = train(
+                protocol,
+                directory=work.directory / "trials",
+                on_compiled=progress.compiled,
+                on_progress=progress.advanced,
+            )
+            records = to_dataset(protocol, trained)
         rule = "the converged one whose first step below the threshold is nearest the median"
         try:
             seed = choose_seed(records) if self.seed is None else self.seed
@@ -141,34 +147,26 @@ class Xor10Figures(Study):
         for statement, holds in checked(run.records):
             if holds is not None and holds.size:
                 count, trials = int(holds.sum()), holds.size
-                shares = [count / trials, wilson_interval(count, trials)]
-                rows.append([statement.source, statement.text, statement.criterion, count, trials, *shares])
+                found = [count, trials, count / trials, wilson_interval(count, trials)]
+                rows.append([statement.source, statement.text, statement.criterion, *found])
         attributes, config = run.records.attrs, run.manifest["config"]
         converged = int(run.records["converged"].sel(activation="ppns").sum())
         retraced = "bit for bit" if attributes["history_retraced"] else "NOT to the same bits: another trajectory"
-        yield (
-            "converged_trials",
-            Table(
-                "Of how many trials in which PPNS converged the statements of [P, section 4.1] are true",
-                [
-                    "source",
-                    "statement",
-                    "criterion",
-                    "true",
-                    "of",
-                    Column("share", ".1%"),
-                    Column("95 % interval", ".1%"),
-                ],
-                rows,
-                f"Protocol {config['protocol']}. The statements below are checked on trial {attributes['history_seed']}: "
-                f"{attributes['history_choice']}; of seeds {config['first_seed']} to "
-                f"{config['first_seed'] + config['seeds'] - 1}, {converged} converged under PPNS. It was retrained with "
-                f"Sigmoid and PPNS from the same weights, and ended as in the sweep, {retraced}.",
-                left=("statement", "criterion"),
-                keys=3,
-                beside=["share"],
-            ),
+        note = (
+            f"Protocol {config['protocol']}. The statements below are checked on trial {attributes['history_seed']}: "
+            f"{attributes['history_choice']}; of seeds {config['first_seed']} to "
+            f"{config['first_seed'] + config['seeds'] - 1}, {converged} converged under PPNS. It was retrained with "
+            f"Sigmoid and PPNS from the same weights, and ended as in the sweep, {retraced}."
         )
+        title = "Of how many trials in which PPNS converged the statements of [P, section 4.1] are true"
+        columns: list[str | Column] = [
+            *KIND,
+            "true",
+            "of",
+            Column("share", ".1%"),
+            Column("95 % interval", ".1%", key="share"),
+        ]
+        yield "converged_trials", Table(title, columns, rows, note, keys=3, beside=["share"])
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,11 +13,6 @@ from experiments.study.study import Study
 
 if TYPE_CHECKING:
     from experiments.study.run_directory import Run
-
-_REPORTS = {
-    "xor10-protocol": "experiments.xor10_protocol.report",
-}
-"""The module of each experiment that is no `Study` yet: `tables(run)`, `write(run)`, perhaps `side_by_side(runs)`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +38,12 @@ class Report:
         studies = {study.name: study for study in _studies()}
         runs = [run_directory.read(path) for path in self.directories]
         for run in runs:
-            if (kind := run.manifest["experiment"]) not in studies | _REPORTS:
-                expected = ", ".join(studies | _REPORTS)
-                raise ValueError(f"expected a run of {expected} in {run.directory}, got one of {kind}")
+            if (kind := run.manifest["experiment"]) not in studies:
+                raise ValueError(f"expected a run of {', '.join(studies)} in {run.directory}, got one of {kind}")
 
         def work() -> None:
             for kind in dict.fromkeys(run.manifest["experiment"] for run in runs):
-                alike = [run for run in runs if run.manifest["experiment"] == kind]
-                if kind in studies:
-                    _of_study(studies[kind], alike)
-                else:
-                    _of_module(importlib.import_module(_REPORTS[kind]), alike)
+                _report(studies[kind], [run for run in runs if run.manifest["experiment"] == kind])
 
         return work
 
@@ -65,20 +54,10 @@ def _studies() -> list[type[Study]]:
     return [leaf.command for leaf in all_leaves() if isinstance(leaf.command, type) and issubclass(leaf.command, Study)]
 
 
-def _of_study(study: type[Study], runs: list[Run]) -> None:
+def _report(study: type[Study], runs: list[Run]) -> None:
     from experiments.study import report
 
     runs = [study.up_to_date(run) for run in runs]
     report.show(study, runs)
     for run in runs:
         report.write(study, run)
-
-
-def _of_module(module: Any, runs: list[Run]) -> None:
-    for run in runs:
-        for table in module.tables(run):
-            print(table.plain())
-    if len(runs) > 1 and hasattr(module, "side_by_side"):
-        print(module.side_by_side(runs).plain())
-    for run in runs:
-        module.write(run)

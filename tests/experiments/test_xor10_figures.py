@@ -11,14 +11,13 @@ from flax import nnx
 from experiments.__main__ import main
 from experiments.problems.xor10 import records
 from experiments.problems.xor10.train import model
+from experiments.studies.xor10_figures import Xor10Figures, checked, choose_seed
 from experiments.study import run_directory
-from experiments.xor10_figures import report
-from experiments.xor10_figures.history import choose_seed
-from experiments.xor10_figures.statements import check
+from experiments.study.run_directory import Run
 from paramact_jax.datasets import xor
 from paramact_jax.networks import with_params
 
-SMALL = ["--trials", "48", "--iterations", "3000", "--every", "5"]
+SMALL = ["--seeds", "48", "--steps", "3000", "--every", "5"]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def test_the_chosen_trial_is_the_one_nearest_the_median(run):
     }
     assert len(reached) > 10
     middle = np.median(list(reached.values()))
-    assert run.manifest["config"]["seed"] == min(reached, key=lambda seed: (abs(reached[seed] - middle), seed))
+    assert run.records.attrs["history_seed"] == min(reached, key=lambda seed: (abs(reached[seed] - middle), seed))
 
 
 def test_the_history_is_that_of_the_trial_bit_for_bit(run):
@@ -61,7 +60,7 @@ def test_the_history_is_that_of_the_trial_bit_for_bit(run):
 @pytest.mark.parametrize("when", ["initial", "learned"])
 def test_gradient_and_slopes_are_those_of_the_flax_model(run, activation, when):
     seed = run.records.attrs["history_seed"]
-    own = model(activation, 0, weight_std=1.0, bias_std=0.0)
+    own = model(activation, 0)
     own = with_params(own, records.params_of_trial(run.records, activation, seed, when=when))
     x, t = map(jnp.asarray, xor())
 
@@ -80,12 +79,9 @@ def test_gradient_and_slopes_are_those_of_the_flax_model(run, activation, when):
     np.testing.assert_allclose(noted["history_slope"].sel(layer=1), np.einsum("sii->si", slopes), rtol=1e-4, atol=1e-6)
 
 
-def test_files_and_figures(run):
-    assert {file.name for file in run.directory.iterdir()} == {
-        *("records.nc", "run.json", "summary.json", "report.md", "statements.csv", "statements.tex"),
-        *(f"figure_{i}.png" for i in range(7, 11)),
-    }
-    figures = report.figures(run)
+def test_figures(run):
+    figures = dict(Xor10Figures.figures(run))
+    assert list(figures) == [f"figure_{i}" for i in range(7, 11)]
     assert len(figures["figure_8"].axes) == 20
     assert len([axes for axes in figures["figure_9"].axes if axes.get_title()]) == 22
     loss = figures["figure_7"].axes[0].lines[1].get_ydata()
@@ -93,20 +89,18 @@ def test_files_and_figures(run):
     np.testing.assert_array_equal(loss, shown)
 
 
-def test_report_redraws_the_same(run, capsys):
-    before = {file.name: file.read_bytes() for file in run.directory.iterdir()}
-    assert main(["report", str(run.directory)]) == 0
-    assert "Figs. 7 to 10" in capsys.readouterr().out
-    assert {file.name: file.read_bytes() for file in run.directory.iterdir()} == before
-
-
 def test_every_statement_has_a_verdict_and_a_number(run):
-    statements = json.loads((run.directory / "summary.json").read_text())
-    assert [s["figure"] for s in statements] == [*["7(a)"] * 3, "7(b)", *["8"] * 4, "9(a)", "9(b)", *["10"] * 3]
-    assert all(isinstance(s["holds"], bool) and any(c.isdigit() for c in s["measured"]) for s in statements)
-    verdicts = {s["text"]: s["holds"] for s in statements}
-    assert verdicts["Sigmoid's entries of dz/dy are never above 0.25"]
-    assert verdicts["PPNS's entries of dz/dy reach about 1.5 (1.4 to 1.6)"]
+    found = said(run.records)
+    figures = [*["7(a)"] * 3, "7(b)", *["8"] * 4, "9(a)", "9(b)", *["10"] * 3]
+    assert [one.source for one in found] == [f"P, Fig. {figure}" for figure in figures]
+    assert all(any(c.isdigit() for c in one.measured) for one in found)
+    verdicts = {one.text: one.verdict for one in found}
+    assert verdicts["Sigmoid's entries of dz/dy are never above 0.25"] == "true"
+    assert verdicts["PPNS's entries of dz/dy reach about 1.5"] == "true"
+
+
+def said(records):
+    return list(Xor10Figures.statements(Run(None, records, {})))
 
 
 def altered(run, **changes):
@@ -142,17 +136,19 @@ def of(name, value):
     ],
 )
 def test_a_statement_turns_false_when_the_records_do(run, figure, words, changes):
-    (statement,) = [s for s in check(altered(run, **changes)) if words in s.text]
-    assert statement.figure == figure
-    assert not statement.holds
+    (statement,) = [one for one in said(altered(run, **changes)) if words in one.text]
+    assert statement.source == f"P, Fig. {figure}"
+    assert statement.verdict == "false"
 
 
-def test_the_share_of_trials_stands_beside_a_statement(run):
+def test_the_share_of_trials_has_a_table(run):
     converged = run.records["converged"].sel(activation="ppns")
     above = run.records["learned_a"].sel(activation="ppns", seed=converged) > 6
     holds = (above.mean(["layer", "node"]) > 0.5).values
-    (statement,) = [s for s in check(run.records) if "most a end above" in s.text]
-    assert statement.elsewhere.startswith(f"{holds.sum()} of {int(converged.sum())} (")
+    ((_, table),) = Xor10Figures.tables(run)
+    (row,) = [row for row in table.rows if "most a end above" in row[1]]
+    assert row[3:5] == [holds.sum(), int(converged.sum())]
+    assert len(table.rows) == sum(holds is not None for _, holds in checked(run.records)) == 7
 
 
 @pytest.mark.parametrize("name", ["learned_a", "learned_b"])
@@ -160,16 +156,16 @@ def test_the_trial_itself_decides(run, name):
     def change(array):
         array.loc[{"activation": "ppns", "seed": run.records.attrs["history_seed"]}] = 50.0
 
-    farthest, _, spread = (s for s in check(altered(run, **{name: change})) if s.figure == "10")
-    assert not farthest.holds
-    assert spread.holds == (name == "learned_a")
+    farthest, _, spread = (one for one in said(altered(run, **{name: change})) if one.source == "P, Fig. 10")
+    assert farthest.verdict == "false"
+    assert spread.verdict == ("true" if name == "learned_a" else "false")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(["--iterations", "600"], marks=pytest.mark.slow),
-        ["--iterations", "1600", "--seed", "NOT CONVERGED"],
+        pytest.param(["--steps", "600"], marks=pytest.mark.slow),
+        ["--steps", "1600", "--seed", "NOT CONVERGED"],
     ],
 )
 def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, arguments, tmp_path, capsys):
@@ -177,19 +173,19 @@ def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, argume
     loser = str(int(converged["seed"][~converged.values][0]))
     arguments = [loser if word == "NOT CONVERGED" else word for word in arguments]
     out = tmp_path / "run"
-    assert main(["xor10-figures", "--trials", "48", "--every", "20", *arguments, "--out", str(out)]) == 0
-    rows = json.loads((out / "summary.json").read_text())
+    assert main(["xor10-figures", "--seeds", "48", "--every", "20", *arguments, "--out", str(out)]) == 0
+    rows = json.loads((out / "summary.json").read_text())["statements"]
     assert len(rows) == 13
     if "--seed" in arguments:
-        assert not rows[0]["holds"]
+        assert rows[0]["verdict"] == "false"
         assert f"checked on trial {loser}" in capsys.readouterr().out
 
 
-def test_no_converged_trial(run, tmp_path, capsys):
+def test_no_converged_trial(run, tmp_path):
     nobody = altered(run, converged=of("ppns", False))
-    with pytest.raises(ValueError, match="expected a trial of ppns that converges, got none among 48; raise --trials"):
+    with pytest.raises(ValueError, match="expected a trial of ppns that converges, got none among 48; raise --seeds"):
         choose_seed(nobody)
     out = tmp_path / "run"
-    assert main(["xor10-figures", "--trials", "2", "--iterations", "4", "--out", str(out)]) == 1
-    assert "got none among 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="got none among 2"):
+        main(["xor10-figures", "--seeds", "2", "--steps", "4", "--out", str(out)])
     assert not out.exists()

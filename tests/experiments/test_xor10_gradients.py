@@ -2,39 +2,36 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.problems.xor10 import gradients, records
+from experiments.problems.xor10 import records
 from experiments.problems.xor10.protocol import PROTOCOLS
 from experiments.problems.xor10.train import model, train
+from experiments.studies import xor10
 from experiments.study.run_directory import read
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import Cause, attribute
-from paramact_jax.networks import params_of, with_params
+from paramact_jax.networks import with_params
 from paramact_jax.sweeps.memory import in_words
-from paramact_jax.training import start
 
-SHORT = dataclasses.replace(PROTOCOLS["recovered"], trials=70, iterations=50, activations=("ppns", "relu"))
+SHORT = dataclasses.replace(PROTOCOLS["recovered"], seeds=70, steps=50, activations=("ppns", "relu"))
 
 
 @pytest.fixture(scope="module")
 def looked():
     trained = train(SHORT, gradients_every=20)
-    return trained, records.to_dataset(SHORT, trained, gradients_every=20)
+    return trained, records.to_dataset(SHORT, trained)
 
 
 def test_looking_changes_no_bit(looked):
     for name, blind in train(SHORT).items():
         seen = looked[0][name]
         assert not blind.gradients
-        jax.tree.map(
-            np.testing.assert_array_equal,
-            (blind.loss, blind.reached_at, blind.learned),
-            (seen.loss, seen.reached_at, seen.learned),
+        assert blind.found.identical(
+            seen.found[list(blind.found)].drop_vars("iteration").assign_attrs(blind.found.attrs)
         )
 
 
@@ -46,7 +43,7 @@ def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when,
     x, t = (jnp.asarray(array, jnp.float32) for array in xor())
     for seed in (0, 42, 69):
         own = with_params(
-            model(activation, 0, weight_std=1.0, bias_std=0.0),
+            model(activation, 0),
             records.params_of_trial(dataset, activation, seed, when=when),
         )
         found = attribute(own, x, loss=lambda y: 0.5 * jnp.mean((y - t) ** 2), singular_values=True)
@@ -87,18 +84,16 @@ def test_trials_that_blow_up_are_reported_by_layer_and_trial(tmp_path, capsys):
 
 def test_memory_is_said_before(looked):
     trained, _ = looked
-    kept = sum(values.nbytes for result in trained.values() for values in result.gradients.values())
-    models = {name: model(name, 0, weight_std=1.0, bias_std=0.0) for name in SHORT.activations}
-    words = gradients.memory(models, start(params_of(models["relu"])), 50, 20, 70)
-    assert words == f"gradients: 4 looks at 140 networks, {in_words(kept)}"
+    kept = sum(x.nbytes for one in trained.values() for x in one.found.values() if "iteration" in x.dims)
+    assert xor10.memory(SHORT, 20) == f"gradients: 4 looks at 140 networks, {in_words(kept)}"
 
 
 def test_medians_are_of_the_trials_that_have_a_gradient(looked):
     dataset = looked[1].sel(activation=["ppns"]).copy(deep=True)
     for name, value in {"log_norm": -np.inf, "linear": np.nan, "activation": np.nan}.items():
         dataset[f"gradient_{name}"][:, :30] = value
-    table = gradients.table(dataset, str)
-    rest = gradients.table(dataset.isel(seed=slice(30, None)), str)
+    table = xor10.gradients_table(dataset)
+    rest = xor10.gradients_table(dataset.isel(seed=slice(30, None)))
     for changed, expected in zip(table.rows, rest.rows, strict=True):
-        assert (changed[2], expected[2]) == ("30", "0")
+        assert (changed[2], expected[2]) == (30, 0)
         assert changed[3:7] == expected[3:7]

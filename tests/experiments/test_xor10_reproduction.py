@@ -5,7 +5,7 @@ import pytest
 from experiments.problems.xor10 import records
 from experiments.problems.xor10.protocol import PROTOCOLS
 from experiments.problems.xor10.train import train
-from experiments.xor10 import report
+from experiments.studies import xor10
 
 pytestmark = pytest.mark.slow
 
@@ -18,13 +18,13 @@ def run(request):
 
 def test_recovered_matches_every_published_row_and_literal_does_not(run):
     name, dataset = run
-    rows = {row.activation: row for row in report.table_5(dataset)}
+    rows = {row.activation: row for row in xor10.table_5(dataset)}
     assert all(row.trials == 1000 for row in rows.values())
     unmatched = {activation for activation, row in rows.items() if not row.matched}
     if name == "recovered":
         assert unmatched == set()
         assert not dataset["non_finite"].any()
-        assert all(row.matched for row in report.table_4(dataset))
+        assert all(row.matched for row in xor10.table_4(dataset))
     else:
         assert unmatched == {"ppns", "tanh", "parametric_tanh"}
         assert 150 < rows["ppns"].converged < 290

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -79,58 +79,53 @@ def look_at(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Arra
 def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset:
     """One row per activation and seed: outcome, initial and learned params, and the gradients if somebody looked."""
     found = [one.found for one in trained.values()]
-    first, inputs = found[0], max(2, protocol.width)
+    first, inputs, width = found[0], max(2, protocol.width), protocol.width
     own = [re.fullmatch(r"initial\.hidden\.0\.activation\.(\w+)", str(name)) for one in found for name in one]
     parameters = sorted({"a", "b", *(name[1] for name in own if name)})  # every run has the same core of variables
     data: dict[str, Any] = {}
 
-    def put(name: str, dims: tuple[str, ...], values: Callable[[xr.Dataset], Any], description: str) -> None:
-        data[name] = (("activation", *dims), np.stack([values(one) for one in found]), {"description": description})
+    def put(name: str, dims: tuple[str, ...], values: Iterable[Any], description: str) -> None:
+        data[name] = (("activation", *dims), np.stack(list(values)), {"description": description})
 
-    def hidden(when: str, leaf: str, *shape: int) -> Callable[[xr.Dataset], np.ndarray]:
-        def of(one: xr.Dataset) -> np.ndarray:
-            filled = np.full((one.sizes["seed"], protocol.depth, *shape), np.nan, one["loss"].dtype)
-            for i in range(protocol.depth):
-                if (name := f"{when}.hidden.{i}.{leaf}") in one:
-                    values = one[name].values
-                    filled[:, i, *map(slice, values.shape[1:])] = values
-            return filled
+    def hidden(one: xr.Dataset, when: str, leaf: str, *shape: int) -> np.ndarray:
+        """Of all layers, NaN where a layer has none."""
+        filled = np.full((one.sizes["seed"], protocol.depth, *shape), np.nan, one["loss"].dtype)
+        for i in range(protocol.depth):
+            if (name := f"{when}.hidden.{i}.{leaf}") in one:
+                values = one[name].values
+                filled[:, i][tuple(map(slice, values.shape))] = values  # the first layer has 2 inputs
+        return filled
 
-        return of
-
-    def last(when: str, leaf: str) -> Callable[[xr.Dataset], Any]:
-        return lambda one: one[f"{when}.out.{leaf}"][..., 0]
-
-    put("final_loss", ("seed",), lambda one: one["loss"], _OUTCOMES["final_loss"])
-    put("converged", ("seed",), lambda one: one["loss"] < protocol.threshold, _OUTCOMES["converged"])
-    put("reached_at", ("seed",), lambda one: one["reached_at"], _OUTCOMES["reached_at"])
-    put("non_finite", ("seed",), lambda one: ~np.isfinite(one["loss"]), _OUTCOMES["non_finite"])
+    of_layer = ("seed", "layer")
+    losses = [one["loss"].values for one in found]
+    put("final_loss", ("seed",), losses, _OUTCOMES["final_loss"])
+    put("converged", ("seed",), [loss < protocol.threshold for loss in losses], _OUTCOMES["converged"])
+    put("reached_at", ("seed",), [one["reached_at"] for one in found], _OUTCOMES["reached_at"])
+    put("non_finite", ("seed",), [~np.isfinite(loss) for loss in losses], _OUTCOMES["non_finite"])
     for when in ("initial", "learned"):
-        of_layer, said = ("seed", "layer"), {n: f"{when} {n}, {_PARAMS.get(n, _OWN)}" for n in (*_PARAMS, *parameters)}
-        kernel, bias = (
-            hidden(when, "linear.kernel", inputs, protocol.width),
-            hidden(when, "linear.bias", protocol.width),
-        )
-        put(f"{when}_weight", (*of_layer, "from_node", "node"), kernel, said["weight"])
-        put(f"{when}_bias", (*of_layer, "node"), bias, said["bias"])
-        for name in parameters:
-            values = hidden(when, f"activation.{name}", protocol.width)
-            put(f"{when}_{name}", (*of_layer, "node"), values, said[name])
-        put(f"{when}_output_weight", ("seed", "node"), last(when, "kernel"), said["output_weight"])
-        put(f"{when}_output_bias", ("seed",), last(when, "bias"), said["output_bias"])
+        said = {name: f"{when} {name}, {_PARAMS.get(name, _OWN)}" for name in (*_PARAMS, *parameters)}
+        kernels = [hidden(one, when, "linear.kernel", inputs, width) for one in found]
+        put(f"{when}_weight", (*of_layer, "from_node", "node"), kernels, said["weight"])
+        for name in ("bias", *parameters):
+            leaf = "linear.bias" if name == "bias" else f"activation.{name}"
+            put(f"{when}_{name}", (*of_layer, "node"), [hidden(one, when, leaf, width) for one in found], said[name])
+        last = {leaf: [one[f"{when}.out.{leaf}"].values[..., 0] for one in found] for leaf in ("kernel", "bias")}
+        put(f"{when}_output_weight", ("seed", "node"), last["kernel"], said["output_weight"])
+        put(f"{when}_output_bias", ("seed",), last["bias"], said["output_bias"])
     for name in (*_PARAMS, *parameters):  # initial params are NaN where there are none
         broken = ~np.isfinite(data[f"learned_{name}"][1]) & ~np.isnan(data[f"initial_{name}"][1])
         data["non_finite"][1][...] |= broken.any(axis=tuple(range(2, broken.ndim)))
     coords: dict[str, Any] = {"activation": list(trained), "seed": first["seed"].values}
-    coords |= {"layer": np.arange(1, protocol.depth + 1), "from_node": np.arange(1, inputs + 1)}
-    coords["node"] = np.arange(1, protocol.width + 1)
+    sizes = {"layer": protocol.depth, "from_node": inputs, "node": width}
     if HISTOGRAMS in first:
         for name, (dims, description) in _SEEN.items():
-            put(f"gradient_{name}", ("seed", "look", *dims), lambda one, name=name: one[name], description)
-        said = "values z of the layer's nodes at the 4 points, all trials: below, 48 bins, above, NaN"
-        put("histogram", ("look", "layer", "bin"), lambda one: one[HISTOGRAMS], said)
+            put(f"gradient_{name}", ("seed", "look", *dims), [one[name] for one in found], description)
+        bins = "values z of the layer's nodes at the 4 points, all trials: below, 48 bins, above, NaN"
+        put("histogram", ("look", "layer", "bin"), [one[HISTOGRAMS] for one in found], bins)
         data["histogram"][2]["edges"] = EDGES
-        coords |= {"look": first["iteration"].values, "affine_map": np.arange(1, protocol.depth + 2)}
+        coords["look"] = first["iteration"].values
+        sizes["affine_map"] = protocol.depth + 1
+    coords |= {name: np.arange(1, size + 1) for name, size in sizes.items()}
     about = {"description": "XOR(10): trials of [P, section 4.1]", "threshold": protocol.threshold}
     return xr.Dataset(data, coords=coords, attrs=about | {"activation_parameters": parameters})
 

@@ -13,7 +13,6 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.digits import Data, DataDir, images_of, load, source_of
@@ -153,17 +152,34 @@ class InitialScale(Study):
 
     def check(self, data: Any) -> None:
         """Scales that differ under two names would be one row twice."""
-        different = Constraint("scales that differ", lambda x: len(set(_deviations(self, x, data))) == len(x))
+        pixels = data.train_images.shape[1]
+        different = Constraint(
+            "scales that differ", lambda x: len({deviations(scale, self.width, pixels) for scale in x}) == len(x)
+        )
         expect("scales", self.scales, different)
         expect_within(self, "batch", 1, len(data.train_labels), "the number of training images")
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """The two runs of [R] with every activation that it may have used, the grid of scales, and the first looks."""
-        places = work.directory / "again", work.directory / "grid"
-        printed, tried = (CANDIDATES, (SMALL, AS_R), self.rates), (self.activations, self.scales, (self.learning_rate,))
-        again = _trained(self, data, work, "runs of R", *printed, self.printed_steps, places[0])
+
+        def scores(
+            what: str, activations: Sequence[str], scales: Sequence[str], rates: Sequence[float], steps: int
+        ) -> xr.Dataset:
+            found = swept(
+                *(self, data, long_sweep, functools.partial(training, study=self, digits=data, steps=steps)),
+                *(activations, scales),
+                iterations=steps,
+                axes={"learning_rate": rates},
+                chunk=len(scales) * len(rates) * self.seeds,
+                directory=work.directory / what.replace(" ", "-"),
+                data=images_of(data),
+                **work.shown([f"{name}, {what}" for name in activations], steps),
+            )
+            return described(found, SCORES, {"step": [*range(0, steps, self.test_every), steps]}, {})
+
+        again = scores("runs of R", CANDIDATES, (SMALL, AS_R), self.rates, self.printed_steps)
         again = again.rename(activation="candidate", scale="printed_scale", step="printed_step")
-        grid = _trained(self, data, work, "all scales", *tried, self.steps, places[1])
+        grid = scores("all scales", self.activations, self.scales, (self.learning_rate,), self.steps)
         looked, labels = before(self, data), np.arange(data.classes)
         bins = looked["histogram"].sum("seed").rename(histogram_dim_0="hidden_layer", histogram_dim_1="bin")
         text = "values of a layer before training, all seeds: below, in the bins, above, no numbers"
@@ -266,10 +282,6 @@ def deviations(scale: str, width: int, pixels: int) -> tuple[float, ...]:
     return tuple(RULES[scale][1](fan_in, width) if scale in RULES else float(scale) for fan_in in fan_ins)
 
 
-def _deviations(study: InitialScale, scales: Sequence[str], digits: Digits) -> list[tuple[float, ...]]:
-    return [deviations(scale, study.width, digits.train_images.shape[1]) for scale in scales]
-
-
 def model(activation: str, width: int, key: jax.Array, *, in_features: int = 784, classes: int = 10) -> MLP:
     """The network as an ordinary Flax model, with weights N(0, 1), which do not depend on the activation."""
     hidden, kernel_init = [width] * HIDDEN_LAYERS, jax.nn.initializers.normal(1.0)
@@ -301,43 +313,30 @@ def training(activation: str, *, study: InitialScale, digits: Digits, steps: int
     )
 
 
-def _trained(
+def swept(
     study: InitialScale,
     digits: Digits,
-    work: Work,
-    what: str,
+    how: Callable[..., xr.Dataset],
+    function: Callable[..., Any],
     activations: Sequence[str],
     scales: Sequence[str],
-    rates: Sequence[float],
-    steps: int,
-    directory: Path,
+    **options: Any,
 ) -> xr.Dataset:
-    """The scores of all seeds of all activations from all scales at all learning rates."""
-    found = long_sweep(
-        functools.partial(training, study=study, digits=digits, steps=steps),
+    """`sweep` or `long_sweep` of all seeds of all activations from all scales; dims activation, scale, seed, ..."""
+    pixels = digits.train_images.shape[1]
+    found = how(
+        function,
         range(study.first_seed, study.first_seed + study.seeds),
-        iterations=steps,
         static_axes={"activation": activations},
-        points={"deviations": np.array(_deviations(study, scales, digits), np.float32)},
-        axes={"learning_rate": rates},
-        chunk=len(scales) * len(rates) * study.seeds,
+        points={"deviations": np.array([deviations(scale, study.width, pixels) for scale in scales], np.float32)},
         block=1,
-        directory=directory,
-        data=images_of(digits),
-        **work.shown([f"{name}, {what}" for name in activations], steps),
+        **options,
     )
-    return described(_by_scale(found, scales), SCORES, {"step": [*range(0, steps, study.test_every), steps]}, {})
+    return found.drop_vars("deviations").rename(point="scale").assign_coords(scale=list(scales))
 
 
 def before(study: InitialScale, digits: Digits) -> xr.Dataset:
-    """The networks before training, on the first training images.
-
-    Returns:
-      With dims activation, scale, seed, ..., all but the last named `before_...`: `log_norm` of dL/dy^(l), l = 1 .. 5,
-      and its `linear` and `activation` factors, see `gradients.Decay`; of the values z of every hidden layer the `size`
-      (root mean square), the `spread` (root mean square over nodes of their standard deviation over images) and the
-      `histogram`, whose bins' borders are `edge`.
-    """
+    """The networks before training, on the first training images: `BEFORE`, and histograms with the `edge`s of bins."""
     # not traced within, which rounds otherwise
     edges = {name: histogram_edges(catalogue.get(name)) for name in study.activations}
     sizes = {"in_features": digits.train_images.shape[1], "classes": digits.classes}
@@ -359,26 +358,15 @@ def before(study: InitialScale, digits: Digits) -> xr.Dataset:
             "histogram": jnp.stack([histogram(layer, edges[activation]) for layer in z]),
         }
 
-    found = sweep(
-        look,
-        range(study.first_seed, study.first_seed + study.seeds),
-        static_axes={"activation": study.activations},
-        points={"deviations": np.array(_deviations(study, study.scales, digits), np.float32)},
-        block=1,
-        images=digits.train_images[:LOOKED_AT],
-        labels=digits.train_labels[:LOOKED_AT],
-    )
-    return _by_scale(found, study.scales).assign(edge=(("activation", "bound"), np.array(list(edges.values()))))
+    first = {"images": digits.train_images[:LOOKED_AT], "labels": digits.train_labels[:LOOKED_AT]}
+    found = swept(study, digits, sweep, look, study.activations, study.scales, **first)
+    return found.assign(edge=(("activation", "bound"), np.array(list(edges.values()))))
 
 
 def histogram_edges(record: Activation) -> jax.Array:
     """Edges of the bins: over the activation's range, cut off at 3 where that has no bound."""
     low, high = record.range
     return jnp.linspace(max(low, -UNBOUNDED), min(high, UNBOUNDED), BINS + 1)
-
-
-def _by_scale(found: xr.Dataset, scales: Sequence[str]) -> xr.Dataset:
-    return found.drop_vars("deviations").rename(point="scale").assign_coords(scale=list(scales))
 
 
 # -- quantities of the records -----------------------------------------------------------------------------------------
@@ -393,17 +381,12 @@ def constant_label(records: xr.Dataset, prefix: str = "") -> xr.DataArray:
       records: of the study.
       prefix: of the scores' names, "again_" for the runs of [R].
     """
-    test, train = (
-        np.rint(records[f"{prefix}{split}_accuracy"].astype(np.float64).fillna(-1) * records.attrs[f"{split}_images"])
-        for split in ("test", "train")
-    )
-    found = xr.full_like(test, NO_LABEL, dtype=np.int64)
+    images = {split: records.attrs[f"{split}_images"] for split in ("test", "train")}
+    right = {x: np.rint(records[f"{prefix}{x}_accuracy"].astype(np.float64).fillna(-1) * n) for x, n in images.items()}
+    found = xr.full_like(right["test"], NO_LABEL, dtype=np.int64)
     for label in records["label"].values[::-1]:
-        right_test, right_train = (
-            round(float(records[f"{split}_share"].sel(label=label)) * records.attrs[f"{split}_images"])
-            for split in ("test", "train")
-        )
-        found = found.where((test != right_test) | (train != right_train), label)
+        own = {x: round(float(records[f"{x}_share"].sel(label=label)) * n) for x, n in images.items()}
+        found = found.where((right["test"] != own["test"]) | (right["train"] != own["train"]), label)
     return found
 
 
@@ -529,11 +512,8 @@ def overview_table(run: Run) -> Table:
         for name in names:
             values, stay = (x.sel(activation=name, scale=scale).values for x in (accuracy, stuck))
             found = sample(values)
-            text = (
-                (number(found.mean) if found.seeds else "diverged")
-                + "*" * bool(stay.any())
-                + "!" * bool(found.non_finite)
-            )
+            shown = number(found.mean) if found.seeds else "diverged"
+            text = shown + "*" * bool(stay.any()) + "!" * bool(found.non_finite)
             row.append(Cell(found.mean, "one label" if stay.all() else text))
         rows.append(row)
     return Table(

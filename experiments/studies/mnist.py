@@ -52,18 +52,15 @@ SLOW = ("relu", "parametric_relu", "tanh", "reltanh")
 STATED = ("depth", "width", "batch", "optimiser", "learning_rate", "learning_rate_a", "learning_rate_b", "initial_a")
 """Conditions that [P, Fig. 11, Tables 7 and 8] leave no doubt about."""
 VARIABLES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("test_step",)),
-    "test_accuracy": Variable(
-        "test.accuracy", "share of all test images whose digit has the largest output", ("test_step",)
-    ),
-    "train_loss": Variable(
-        "train.loss", "mean cross-entropy over all training images after so many steps", ("train_step",)
-    ),
-    "train_accuracy": Variable("train.accuracy", "share of all training images, likewise", ("train_step",)),
-    "gradient_smallest": Variable(
-        "notes.smallest", "smallest entry of dL/dy^(1) over the step's minibatch [P, eq. 17]", ("step",)
-    ),
-    "gradient_largest": Variable("notes.largest", "largest entry of dL/dy^(1), likewise", ("step",)),
+    name: Variable(key, text, (dim,))
+    for name, key, dim, text in (
+        ("test_loss", "test.loss", "test_step", "mean cross-entropy over all test images after so many steps"),
+        ("test_accuracy", "test.accuracy", "test_step", "share of all test images whose digit has the largest output"),
+        ("train_loss", "train.loss", "train_step", "mean cross-entropy over all training images after so many steps"),
+        ("train_accuracy", "train.accuracy", "train_step", "share of all training images, likewise"),
+        ("gradient_smallest", "notes.smallest", "step", "smallest entry of dL/dy^(1) over the minibatch [P, eq. 17]"),
+        ("gradient_largest", "notes.largest", "step", "largest entry of dL/dy^(1), likewise"),
+    )
 }
 
 

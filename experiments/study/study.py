@@ -166,8 +166,11 @@ class Study(abc.ABC):
     @classmethod
     def up_to_date(cls, run: Run) -> Run:
         """A run read back, as this code would have written it: options that are called otherwise now are renamed."""
-        config = {cls.renamed.get(name, name): value for name, value in run.manifest["config"].items()}
-        return dataclasses.replace(run, manifest={**run.manifest, "config": config})
+        config = run.manifest["config"]
+        for old, new in cls.renamed.items():
+            if old in config:
+                config[new] = config.pop(old)
+        return run
 
     def words(self, out: Path) -> list[str]:
         """The words of a command line with the same options that writes to `out`."""

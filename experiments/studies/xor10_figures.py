@@ -147,8 +147,8 @@ class Xor10Figures(Study):
         for statement, holds in checked(run.records):
             if holds is not None and holds.size:
                 count, trials = int(holds.sum()), holds.size
-                shares = [count / trials, wilson_interval(count, trials)]
-                rows.append([statement.source, statement.text, statement.criterion, count, trials, *shares])
+                found = [count, trials, count / trials, wilson_interval(count, trials)]
+                rows.append([statement.source, statement.text, statement.criterion, *found])
         attributes, config = run.records.attrs, run.manifest["config"]
         converged = int(run.records["converged"].sel(activation="ppns").sum())
         retraced = "bit for bit" if attributes["history_retraced"] else "NOT to the same bits: another trajectory"

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiments.xor10_figures.history import choose_seed
 from flax import nnx
 
 from experiments.__main__ import main
 from experiments.problems.xor10 import records
 from experiments.problems.xor10.train import model
+from experiments.studies.xor10_figures import Xor10Figures, checked, choose_seed
 from experiments.study import run_directory
+from experiments.study.run_directory import Run
 from paramact_jax.datasets import xor
 from paramact_jax.networks import with_params
 

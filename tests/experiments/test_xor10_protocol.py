@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.__main__ import main
+from experiments.__main__ import INTERRUPTED, main
 from experiments.problems.xor10 import train as xor10
 from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS
 from experiments.studies import xor10_protocol as study
@@ -286,7 +286,7 @@ def test_a_search_goes_on_with_the_round_that_was_interrupted(tmp_path, capsys, 
     out = tmp_path / "out"
     command = ["xor10-protocol", "--smoke", "--batches", "full", "--kinks", "0", "--out", str(out)]
     monkeypatch.setattr(study, "losses", functools.partial(quick, fatal=2))
-    assert main(command) == 130
+    assert main(command) == INTERRUPTED
     assert main([*command, "--bias-stds", "0"]) == 2
     assert "--out: expected the bias_stds of the interrupted run" in capsys.readouterr().err
     monkeypatch.setattr(study, "losses", quick)

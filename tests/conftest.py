@@ -134,10 +134,17 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="module")
 def unoptimised():
-    """Programs of one module's tests compiled in half the time, for tests that compute little."""
+    """Programs of one module's tests compiled in half the time, for tests that compute little.
+
+    What sweeps keep compiled in the process is forgotten before and after: the same program has other bits here.
+    """
+    from paramact_jax.sweeps.trials import together
+
+    together.cache_clear()
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    together.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -166,8 +166,11 @@ class Study(abc.ABC):
     @classmethod
     def up_to_date(cls, run: Run) -> Run:
         """A run read back, as this code would have written it: options that are called otherwise now are renamed."""
+        from experiments.study.run_directory import MANIFEST, Manifest
+
         config = {cls.renamed.get(name, name): value for name, value in run.manifest["config"].items()}
-        return dataclasses.replace(run, manifest={**run.manifest, "config": config})
+        manifest = Manifest({**run.manifest, "config": config}, run.directory / MANIFEST)
+        return dataclasses.replace(run, manifest=manifest)
 
     def words(self, out: Path) -> list[str]:
         """The words of a command line with the same options that writes to `out`."""

@@ -77,7 +77,12 @@ def measure(
 
     return {
         **machine_and_versions(len(cpus)),
-        "parameters": {"rounds": rounds, "iterations_a_run": iterations, **dataclasses.asdict(protocol)},
+        "parameters": {
+            "rounds": rounds,
+            "iterations_a_run": iterations,
+            "trials": trials,
+            **dataclasses.asdict(protocol),
+        },
         "contestants": lineup.about(),
         **summarise(rows),
     }

@@ -110,7 +110,7 @@ class BenchXor10(Measurement):
                     params = initial_params(record, data, devices)
                 else:
                     std = {"weight_std": data.weight_std, "bias_std": data.bias_std}
-                    rows = given.initial(name, data.trials, seed=data.first_seed, **std)
+                    rows = given.initial(name, data.seeds, seed=data.first_seed, **std)
                     params = yardsticks.to_params(rows, parametric=bool(record.params))
                 found = [project(record, params, data, self.steps, devices)]
                 if given is not None and rows is not None:

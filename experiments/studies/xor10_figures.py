@@ -32,12 +32,11 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.datasets import xor
     from paramact_jax.figures import FactorHistory, Moves, factor_panels, moves_per_layer, moves_together, trajectories
     from paramact_jax.gradients import layer_jacobians, parameter_gradients
-    from paramact_jax.networks import forward, params_of, with_params
+    from paramact_jax.networks import forward, with_params
     from paramact_jax.papers import ko2021
     from paramact_jax.statistics import wilson_interval
-    from paramact_jax.sweeps import BLOCK, OverTrials
+    from paramact_jax.sweeps import OverTrials
     from paramact_jax.sweeps.forms import FORMS
-    from paramact_jax.sweeps.memory import bytes_of, in_words
     from paramact_jax.training import Settings, State, gradient_descent, start
 
 LABELS = {"sigmoid": "Sigmoid", "ppns": "PPNS"}
@@ -109,7 +108,6 @@ class Xor10Figures(Study):
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """All trials, then the chosen one once more."""
         protocol = self.conditions()
-        work.say(memory(protocol, self.every))
         with work.timed("sweep"):
             progress = work.progress(protocol.activations, protocol.steps)
             trained = train(
@@ -119,11 +117,10 @@ class Xor10Figures(Study):
                 on_progress=progress.advanced,
             )
             records = to_dataset(protocol, trained)
-        rule = "the converged one whose first step below the threshold is nearest the median"
-        try:
-            seed = choose_seed(records) if self.seed is None else self.seed
-        except ValueError as error:
-            raise SystemExit(f"error: {error}") from error
+        seed, choice = self.seed, "chosen by --seed"
+        if seed is None:
+            seed = choose_seed(records)
+            choice = "the converged one whose first step below the threshold is nearest the median"
         with work.timed("history"):
             found = retrain(protocol, records, seed, self.every)
         sizes = {dim: records.sizes[dim] for dim in ("layer", "from_node", "node")} | {"sample": 4}
@@ -137,7 +134,6 @@ class Xor10Figures(Study):
             np.array_equal(at_end[f"history_{name}"], trial[f"learned_{name}"], equal_nan=True)
             for name in ("weight", "output_weight", "a", "b")
         ]
-        choice = rule if self.seed is None else "chosen by --seed"
         return records.assign_attrs(history_seed=seed, history_retraced=int(all(same)), history_choice=choice)
 
     @classmethod
@@ -212,13 +208,13 @@ def choose_seed(records: xr.Dataset, activation: str = "ppns") -> int:
     Of two that are equally near, the one with the smaller seed.
 
     Raises:
-      ValueError: if no trial converged.
+      SystemExit: if no trial converged.
     """
     trials = records.sel(activation=activation)
     converged = trials.isel(seed=trials["converged"].values.nonzero()[0])
     if not converged.sizes["seed"]:
-        raise ValueError(
-            f"expected a trial of {activation} that converges, got none among {records.sizes['seed']}; "
+        raise SystemExit(
+            f"error: expected a trial of {activation} that converges, got none among {records.sizes['seed']}; "
             f"raise --seeds or --steps"
         )
     reached_at = converged["reached_at"].values
@@ -246,19 +242,6 @@ def observer(record: Activation, protocol: Protocol) -> Any:
         } | own
 
     return observe
-
-
-def memory(protocol: Protocol, every: int) -> str:
-    """What the histories will take, in words. Nothing is computed."""
-    numbers, networks = 0, len(protocol.activations)
-    for record in protocol.records().values():
-        numbers += bytes_of(jax.eval_shape(observer(record, protocol), start(params_of(model(record, 0)))), 1)
-    records = protocol.steps // every + 1
-    on_device = numbers * min(RECORDS_A_CALL, records) * BLOCK
-    return (
-        f"history: {records:,} records of {numbers / networks:,.0f} bytes for each of {networks} networks, "
-        f"{in_words(records * numbers)}; up to {in_words(on_device)} on the device at a time"
-    )
 
 
 def retrain(protocol: Protocol, records: xr.Dataset, seed: int, every: int) -> dict[str, dict[str, np.ndarray]]:

@@ -89,32 +89,21 @@ def _is_scale(rule: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
-    """Standard deviation of the initial weights of a layer, by its number of inputs and outputs.
-
-    Attributes:
-      name: for tables; rules that agree on this network share one Scale, with all their names.
-      hidden: of the hidden layers, WIDTH -> WIDTH.
-      output: of the output layer, WIDTH -> 1.
-    """
-
-    name: str
-    hidden: float
-    output: float
-
-
-@dataclasses.dataclass(frozen=True)
 class Conditions:
     """One way to train, whatever the activation.
 
     Attributes:
-      scale: of the initial weights.
-      bias_std: standard deviation of the initial biases.
+      scale: rule for the initial weights; those that agree on this network are one, with all their names.
+      weight_std: standard deviation of the initial weights of the hidden layers, WIDTH -> WIDTH.
+      output_weight_std: of the output layer's, WIDTH -> 1.
+      bias_std: of the initial biases.
       gradient_scale: c in dL/dy_out = c (y_out - t) for every point.
       batch: one update a step on all points, or one after each point of a pass.
     """
 
-    scale: Scale
+    scale: str
+    weight_std: float
+    output_weight_std: float
     bias_std: float
     gradient_scale: float
     batch: Batch
@@ -140,16 +129,15 @@ class Cell:
     def values(self) -> tuple[str, float, float, str, int]:
         """Along the axes."""
         own = self.conditions
-        return own.scale.name, own.bias_std, own.gradient_scale, own.batch, self.kink
+        return own.scale, own.bias_std, own.gradient_scale, own.batch, self.kink
 
     @property
     def protocol(self) -> ProtocolName | None:
         """The name of the protocol of `xor10` that it is."""
-        own, scale = self.conditions, self.conditions.scale
+        own = self.conditions
+        found = (own.weight_std, own.output_weight_std, own.bias_std, own.loss_scale, own.batch, self.kink)
         for name, known in PROTOCOLS.items():
-            stds = (known.weight_std, known.weight_std, known.bias_std)
-            same = (scale.hidden, scale.output, own.bias_std) == stds and own.loss_scale == LOSS_SCALE[known.loss]
-            if same and own.batch == "full" and self.kink == 0:
+            if found == (known.weight_std, known.weight_std, known.bias_std, LOSS_SCALE[known.loss], "full", 0):
                 return name
         return None
 
@@ -209,18 +197,18 @@ class Xor10Protocol(Study):
         own = {name: value for name, value in super().config(data).items() if name != "smoke"}
         return own | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
 
-    def distinct_scales(self) -> list[Scale]:
-        """The scales; rules that give this network the same weights are one."""
+    def distinct_scales(self) -> list[tuple[str, float, float]]:
+        """See `Conditions`: scale, weight_std, output_weight_std."""
         names: dict[tuple[float, float], list[str]] = {}
         for name in self.scales:
             rule = RULES.get(name, lambda fan_in, fan_out, name=name: float(name))
             names.setdefault((rule(WIDTH, WIDTH), rule(WIDTH, 1)), []).append(name)
-        return [Scale(" = ".join(rules), *stds) for stds, rules in names.items()]
+        return [(" = ".join(rules), *stds) for stds, rules in names.items()]
 
     def conditions(self) -> list[Conditions]:
         """All conditions, in the order of the axes."""
-        axes = (self.distinct_scales(), self.bias_stds, self.gradient_scales, self.batches)
-        return [Conditions(*values) for values in itertools.product(*axes)]
+        axes: tuple[Any, ...] = (self.distinct_scales(), self.bias_stds, self.gradient_scales, self.batches)
+        return [Conditions(*scale, *others) for scale, *others in itertools.product(*axes)]
 
     def cells(self) -> list[Cell]:
         """All cells, in the order of the axes."""
@@ -278,8 +266,8 @@ class Xor10Protocol(Study):
                 {
                     "rank": r.rank,
                     **dict(zip(AXES, r.cell.values, strict=True)),
-                    "weight_std": r.cell.conditions.scale.hidden,
-                    "output_weight_std": r.cell.conditions.scale.output,
+                    "weight_std": r.cell.conditions.weight_std,
+                    "output_weight_std": r.cell.conditions.output_weight_std,
                     "protocol": r.cell.protocol,
                     "log_likelihood": r.log_likelihood,
                     "table_4_log_likelihood": r.table_4,
@@ -306,7 +294,7 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(self.trials + other.trials, self.converged + other.converged, self.non_finite + other.non_finite)
+        return Tally(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
 Trained = tuple[Conditions, str]
@@ -348,25 +336,10 @@ def losses(
 ) -> np.ndarray:
     """Final mean squared errors, (wanted, seeds). A trial is that of xor10 under the same seed and conditions.
 
-    Args:
-      wanted: conditions and records, each trained on all seeds.
-      seeds: of the trials.
-      steps: updates on all points, or passes over the points.
-      at_once: trials in one call on a CPU. On an accelerator a call costs its launches, not its trials.
-      directory: where to go on from after an interruption.
-      on_progress: called now and then, with steps times trials.
+    At most `at_once` trials are in one call on a CPU. On an accelerator a call costs its launches, not its trials.
     """
-    points = [
-        {
-            "activation": activation,
-            "batch": conditions.batch,
-            "weight_std": conditions.scale.hidden,
-            "output_weight_std": conditions.scale.output,
-            "bias_std": conditions.bias_std,
-            "loss_scale": conditions.loss_scale,
-        }
-        for conditions, activation in wanted
-    ]
+    names = ("batch", "weight_std", "output_weight_std", "bias_std", "loss_scale")
+    points = [{"activation": name} | {field: getattr(own, field) for field in names} for own, name in wanted]
     found = long_sweep(
         Training(init, step, summarise),
         seeds,
@@ -406,10 +379,8 @@ def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], Seq
             tallies[trained] = tallies.get(trained, Tally()) + outcome
         done, target = study.seeds, study.final_seeds
 
-        def likelihood(cell: Cell) -> float:
-            return float(np.sum(log_likelihoods(tallies_of(cell, tallies), ko2021.TABLE_5)))
-
-        best = sorted(study.cells(), key=likelihood, reverse=True)[: study.finalists]
+        likelihood = {x: np.sum(log_likelihoods(tallies_of(x, tallies), ko2021.TABLE_5)) for x in study.cells()}
+        best = sorted(likelihood, key=lambda cell: -likelihood[cell])[: study.finalists]
         wanted = [cell for cell in best if min(tally.trials for tally in tallies_of(cell, tallies).values()) < target]
         if not wanted:
             break
@@ -430,11 +401,8 @@ def log_likelihoods(tallies: Mapping[str, Tally], rows: Sequence[ConvergenceRow]
     Rows are taken to be independent given the cell: their sum is the cell's log likelihood. (Our rows share their
     seeds, and so some of their sampling error; that is neglected.)
     """
-    own = [tallies[row.activation] for row in rows]
-    return [
-        predictive_log_likelihood(tally.converged, tally.trials, row.converged, row.trials)
-        for tally, row in zip(own, rows, strict=True)
-    ]
+    each = [(tallies[row.activation], row) for row in rows]
+    return [predictive_log_likelihood(own.converged, own.trials, row.converged, row.trials) for own, row in each]
 
 
 def rows_matched(counts: Mapping[str, tuple[int, int]]) -> int:
@@ -452,7 +420,7 @@ def posterior(log_likelihood: np.ndarray) -> np.ndarray:
 def to_dataset(study: Xor10Protocol, tallies: Tallies) -> xr.Dataset:
     """Counts and log likelihoods of every cell; dims are the grid's axes, and the activation."""
     own, scales = [tallies_of(cell, tallies) for cell in study.cells()], study.distinct_scales()
-    axes = ([x.name for x in scales], study.bias_stds, study.gradient_scales, study.batches, study.kinks)
+    axes = ([x[0] for x in scales], study.bias_stds, study.gradient_scales, study.batches, study.kinks)
     coords: dict[str, Any] = {name: list(values) for name, values in zip(AXES, axes, strict=True)}
     shape, each = [len(values) for values in axes], (*AXES, "activation")
 
@@ -479,8 +447,8 @@ def to_dataset(study: Xor10Protocol, tallies: Tallies) -> xr.Dataset:
         coords=coords
         | {
             "activation": list(ACTIVATIONS),
-            "weight_std": ("scale", [scale.hidden for scale in scales]),
-            "output_weight_std": ("scale", [scale.output for scale in scales]),
+            "weight_std": ("scale", [x[1] for x in scales]),
+            "output_weight_std": ("scale", [x[2] for x in scales]),
         },
         attrs={"description": "Which training conditions give the counts of [P, Table 5]"},
     )
@@ -524,8 +492,7 @@ def ranking(records: xr.Dataset) -> list[Ranked]:
     for i, place in enumerate(sorted(np.ndindex(total.shape), key=lambda place: -total[place])):
         at = dict(zip(AXES, place, strict=True))
         one = records.isel(at)
-        scale = Scale(str(one["scale"].item()), float(one["weight_std"]), float(one["output_weight_std"]))
-        conditions = Conditions(scale, float(one["bias_std"]), float(one["gradient_scale"]), one["batch"].item())
+        conditions = Conditions(**{field.name: one[field.name].item() for field in dataclasses.fields(Conditions)})
         names, converged, trials = (one[name].values.tolist() for name in ("activation", "converged", "trials"))
         counts = dict(zip(names, zip(converged, trials, strict=True), strict=True))
         likelihoods = float(one["total_log_likelihood"]), float(one["table_4_log_likelihood"])
@@ -554,7 +521,7 @@ def margins(records: xr.Dataset) -> list[tuple[str, Any, float, float]]:
 
 def _ranking_table(run: Run) -> Table:
     config, ranked = run.manifest["config"], ranking(run.records)
-    rows = [*ranked[:SHOWN], *(r for r in ranked[SHOWN:] if r.cell.protocol)]
+    rows = [r for r in ranked if r.rank <= SHOWN or r.cell.protocol]
     best, published = ranked[0].log_likelihood, ko2021.TABLE_5
     finals = sum(r.trials >= config["final_seeds"] for r in ranked)
 

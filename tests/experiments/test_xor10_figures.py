@@ -183,7 +183,7 @@ def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, argume
 
 def test_no_converged_trial(run, tmp_path):
     nobody = altered(run, converged=of("ppns", False))
-    with pytest.raises(ValueError, match="expected a trial of ppns that converges, got none among 48; raise --seeds"):
+    with pytest.raises(SystemExit, match="expected a trial of ppns that converges, got none among 48; raise --seeds"):
         choose_seed(nobody)
     out = tmp_path / "run"
     with pytest.raises(SystemExit, match="got none among 2"):

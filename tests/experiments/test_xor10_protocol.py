@@ -19,7 +19,6 @@ from experiments.studies.xor10_protocol import (
     MOST_ROUNDS,
     Cell,
     Conditions,
-    Scale,
     Tally,
     Xor10Protocol,
     log_likelihoods,
@@ -35,8 +34,8 @@ from paramact_jax.papers import ko2021
 from paramact_jax.sweeps import Progress, trial_key
 
 PUBLISHED = {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5}
-FAN_IN = Scale("fan-in", 1 / math.sqrt(2), 1 / math.sqrt(2))
-NORMAL = Scale("normal", 1.0, 1.0)
+FAN_IN = ("fan-in", 1 / math.sqrt(2), 1 / math.sqrt(2))
+NORMAL = ("normal", 1.0, 1.0)
 
 
 def test_the_declared_grid():
@@ -44,35 +43,35 @@ def test_the_declared_grid():
     grid = Xor10Protocol()
     assert grid.distinct_scales() == [
         FAN_IN,
-        Scale("normal = he", 1.0, 1.0),
-        Scale("glorot", 1 / math.sqrt(2), 1 / math.sqrt(1.5)),
+        ("normal = he", 1.0, 1.0),
+        ("glorot", 1 / math.sqrt(2), 1 / math.sqrt(1.5)),
     ]
     assert len(grid.conditions()) == 3 * 3 * 4 * 2
     assert len(grid.cells()) == len(set(grid.cells())) == 144
     for name in PROTOCOLS:
         (cell,) = [cell for cell in grid.cells() if cell.protocol == name]
         expected = ("fan-in", 1 / 4) if name == "recovered" else ("normal = he", 1 / 2)
-        assert (cell.conditions.scale.name, cell.conditions.gradient_scale) == expected
-    assert Xor10Protocol(scales=("0.5", "glorot")).distinct_scales()[0] == Scale("0.5", 0.5, 0.5)
+        assert (cell.conditions.scale, cell.conditions.gradient_scale) == expected
+    assert Xor10Protocol(scales=("0.5", "glorot")).distinct_scales()[0] == ("0.5", 0.5, 0.5)
 
 
 def test_the_kink_is_that_of_plain_relu_alone():
-    left, right = (Cell(Conditions(NORMAL, 0.0, 0.5, "full"), kink) for kink in (0, 1))
+    left, right = (Cell(Conditions(*NORMAL, 0.0, 0.5, "full"), kink) for kink in (0, 1))
     assert left.trained_as("relu") == "relu"
     assert right.trained_as("relu") == "relu_from_right"
     assert {left.trained_as(name) == right.trained_as(name) for name in ACTIVATIONS if name != "relu"} == {True}
 
 
 def test_gradient_scales_are_those_of_the_losses():
-    assert Conditions(NORMAL, 0.0, 1 / 4, "full").loss_scale == LOSS_SCALE["half-mse"]
-    assert Conditions(NORMAL, 0.0, 1 / 2, "full").loss_scale == LOSS_SCALE["mse"]
+    assert Conditions(*NORMAL, 0.0, 1 / 4, "full").loss_scale == LOSS_SCALE["half-mse"]
+    assert Conditions(*NORMAL, 0.0, 1 / 2, "full").loss_scale == LOSS_SCALE["mse"]
 
 
 def test_a_trial_is_that_of_xor10_bit_for_bit():
     """Conditions mixed, more trials than a call takes; the training is chaotic."""
     conditions = {
-        "recovered": Conditions(FAN_IN, 0.0, 1 / 4, "full"),
-        "literal": Conditions(NORMAL, 0.0, 1 / 2, "full"),
+        "recovered": Conditions(*FAN_IN, 0.0, 1 / 4, "full"),
+        "literal": Conditions(*NORMAL, 0.0, 1 / 2, "full"),
     }
     name = "parametric_tanh"
     found = study.losses([(one, name) for one in conditions.values()], range(40, 440), steps=300, at_once=512)
@@ -178,7 +177,7 @@ class KilledError(Exception):
 
 def test_a_killed_training_goes_on_to_the_same_losses(tmp_path):
     """Of two programs the first is kept, and nothing of it runs again."""
-    work, seen = [(Conditions(FAN_IN, 0.0, 1 / 4, batch), "parametric_tanh") for batch in ("full", "point")], []
+    work, seen = [(Conditions(*FAN_IN, 0.0, 1 / 4, batch), "parametric_tanh") for batch in ("full", "point")], []
     losses = functools.partial(study.losses, work, range(70), steps=300, at_once=70)
 
     def killed(progress):

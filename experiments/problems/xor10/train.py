@@ -198,10 +198,6 @@ def together(protocol: Protocol, *, looks: bool = False) -> tuple[Training, dict
     """Returns the training of one trial of any activation of the protocol, and its settings.
 
     Its functions are those of `training`, with one parameter more, `function`, the name of the activation.
-
-    Args:
-      protocol: the conditions.
-      looks: see `training`.
     """
     alone = {n: _of_one(dataclasses.replace(protocol, activations=(n,)), looks) for n in protocol.activations}
     each = {name: functions for name, (functions, _) in alone.items()}
@@ -284,7 +280,7 @@ def train(
         names: tuple[str, ...], on_plan: Callable[[Plan], None], on_progress: Callable[[Progress], None]
     ) -> dict[str, Trained]:
         own = dataclasses.replace(protocol, activations=names)
-        begin = 0.0
+        begin = time.perf_counter()
 
         def planned(plan: Plan) -> None:
             nonlocal begin
@@ -293,12 +289,11 @@ def train(
 
         options: dict[str, Any] = {"mesh": mesh, "on_plan": planned, "on_progress": on_progress}
         options |= {"seeds": range(protocol.first_seed, protocol.first_seed + protocol.seeds)}
-        options["directory"] = None if directory is None else directory / "-".join(names)
+        options["directory"] = None if directory is None else directory / (names[0] if alone else "together")
         if not alone:
             options["axes"] = {"function": names}  # "activation" is among what is seen on the way
         if alone or gradients_every or chunk or target_of(check_mesh(mesh)) is None:
-            # looks on the way take several calls; so does an accelerator without kernels, where a loop has to know its
-            # number of steps
+            # an accelerator without kernels needs a loop that knows its number of steps
             functions, settings = _of_one(own, looks) if alone else together(own, looks=looks)
             options |= {"iterations": protocol.steps, "observe_every": gradients_every or None}
             options["iterations_per_call"] = chunk or (CHUNK if alone else protocol.steps)

@@ -30,7 +30,7 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.problems.mnist.train import CLOSEUP, early_loss, mean_loss, seconds_per_step, steep_slopes, train
-    from experiments.study.run_directory import Run
+    from experiments.study.run_directory import Run, within
     from experiments.study.samples import Sample, inside, mean_and_interval, sample
     from paramact_jax.figures import BandCurve, CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
 
@@ -106,7 +106,7 @@ class Mnist(Study, Protocol):
         trained, slopes, seconds = [], [], {}
         for name in self.activations:
             begin, told = time.perf_counter(), functools.partial(progress.advanced, name)
-            trained.append(train(name, self, data, directory=work.directory / name, on_progress=told))
+            trained.append(train(name, self, data, directory=within(work.directory, name), on_progress=told))
             progress.through(name)
             slopes.append(steep_slopes(name, self, data))
             seconds[name] = time.perf_counter() - begin

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,8 +129,12 @@ def unfinished(out: Path, config: Mapping[str, Any], *, again: str = "") -> Iter
     try:
         yield directory
     except BaseException as error:
+        from paramact_jax.sweeps import DirectoryRefusedError
+
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else "not finished"
-        if [entry for entry in directory.iterdir() if entry.name != _CONFIG]:
+        if isinstance(error, DirectoryRefusedError):
+            print(f"{what}; {directory} is kept: delete it to begin anew, or name another --out", file=sys.stderr)
+        elif [entry for entry in directory.iterdir() if entry.name != _CONFIG]:
             print(f"{what}; resume with: {again or f'the same command and --out {out}'}", file=sys.stderr)
         else:
             shutil.rmtree(directory, ignore_errors=True)
@@ -244,6 +249,16 @@ def replace(path: Path, content: bytes) -> None:
     partial.write_bytes(content)
     _flush(partial)
     partial.replace(path)
+
+
+def within(directory: Path, name: str) -> Path:
+    """A place in a directory for what has this name, whatever characters that has.
+
+    Examples:
+      >>> within(Path("kept"), "../mine.py:gate").as_posix()
+      'kept/..%2Fmine.py%3Agate'
+    """
+    return directory / urllib.parse.quote(name, safe="")
 
 
 def kept(out: Path) -> Path:

@@ -152,7 +152,10 @@ def _elsewhere(name: str) -> Activation:
     if not callable(found):
         got = "no such name" if found is None else repr(found)
         raise ValueError(f"activation {name!r}: expected a function or a record called {attribute!r} there, got {got}")
-    return activation(found)
+    try:
+        return activation(found)
+    except TypeError as error:  # in a name on a command line it is a value, not a type
+        raise ValueError(f"activation {name!r}: {error}") from error
 
 
 def _module(place: str, name: str) -> Any:

@@ -45,7 +45,8 @@ class Critical:
       gain: a0, the scale a at which chi is 1.
       variance: q*, the fixed point of y's variance at that gain. NaN where every variance is one, as for ReLU without
         biases, and inf where it has none; with `depth` that of y in the last layer.
-      depth_scale: 1 / |log chi| of f itself, a = 1: layers in which the mean square of the gradient changes e-fold.
+      depth_scale: 1 / |log chi| of f itself, a = 1: layers in which the mean square of the gradient changes e-fold; 0
+        where the variance grows until chi has no bound.
     """
 
     gain: float
@@ -93,13 +94,16 @@ def critical_gain(
         raise ValueError(f"depth: expected 1 or more hidden layers, or None, got {depth}")
     record = f if isinstance(f, Activation) else catalogue.get(f) if isinstance(f, str) else activation(f)
     moments = _Moments(record)
-    if moments(1.0)[1] < _FLAT:
+    if moments(1.0)[1] == 0:
         raise ValueError(f"f: expected a function whose slope is not 0 nearly everywhere, got {record.name}")
-    if depth is None:
-        gain, variance = _at_the_fixed_point(moments, weight_std, bias_std)
-    else:
-        gain, variance = _over_layers(moments, weight_std, bias_std, depth)
-    return Critical(gain, variance, _depth_scale(moments, weight_std, bias_std))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # of functions that grow without bound
+        if depth is None:
+            gain, variance = _at_the_fixed_point(moments, weight_std, bias_std)
+        else:
+            gain, variance = _over_layers(moments, weight_std, bias_std, depth)
+        if not 0 < gain < math.inf:
+            raise moments.refuse("its mean squared slope has no bound")
+        return Critical(gain, variance, _depth_scale(moments, weight_std, bias_std))
 
 
 class _Moments:
@@ -138,7 +142,8 @@ def _at_the_fixed_point(moments: _Moments, weight_std: float, bias_std: float) -
 
     def excess(q: float) -> float:
         square, slope = moments(q)
-        return square / slope + bias_std**2 - q if slope > _FLAT**2 else math.inf
+        found = square / slope + bias_std**2 - q if slope > 0 else math.inf
+        return found if math.isfinite(found) else math.inf
 
     def gain(q: float) -> float:
         return 1 / (weight_std * math.sqrt(moments(q)[1]))
@@ -151,11 +156,11 @@ def _at_the_fixed_point(moments: _Moments, weight_std: float, bias_std: float) -
         return gain(grid[0]), math.nan
     if excess(0.0) < _FLAT:
         return gain(0.0), 0.0
-    below = np.flatnonzero(excesses < 0)
-    if not len(below):
+    crossing = np.flatnonzero((excesses[:-1] >= 0) & (excesses[1:] < 0))
+    if not len(crossing):
         raise moments.refuse("at no gain is there a fixed point of the variance at which chi is 1")
-    last = below[0]
-    q = _root(lambda log_q: excess(math.exp(log_q)), math.log(grid[max(last - 1, 0)]), math.log(grid[last]))
+    low, high = np.log(grid[crossing[0] : crossing[0] + 2])
+    q = _root(lambda log_q: excess(math.exp(log_q)), low, high)
     return gain(math.exp(q)), math.exp(q)
 
 
@@ -199,7 +204,9 @@ def _depth_scale(moments: _Moments, weight_std: float, bias_std: float) -> float
     else:
         q = math.exp(_root(lambda log_q: change(math.exp(log_q)), *sorted(np.log(path[turned - 1 : turned + 1]))))
     chi = weight_std**2 * moments(q)[1]
-    return 0.0 if chi <= 0 else math.inf if abs(math.log(chi)) < _FLAT else 1 / abs(math.log(chi))
+    if not 0 < chi < math.inf:
+        return 0.0
+    return math.inf if abs(math.log(chi)) < _FLAT else 1 / abs(math.log(chi))
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

@@ -109,8 +109,8 @@ def check(fn: Any, label: str) -> None:
         result = jax.eval_shape(functools.partial(_call, fn), _float32(_GRID.shape))
     except Exception as error:
         raise TypeError(
-            f"activation {label!r}: expected a function JAX can trace, got {type(error).__name__} from it; "
-            f"write it with jax.numpy, and jnp.where in place of if"
+            f"activation {label!r}: expected a function JAX can trace, got {type(error).__name__} from it "
+            f"({(str(error).splitlines() or [''])[0]}); write it with jax.numpy, and jnp.where in place of if"
         ) from error
     if not isinstance(result, jax.ShapeDtypeStruct):
         got = f"{len(result)} outputs" if isinstance(result, (tuple, list)) else type(result).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,11 @@ def load_images(source: str | Path, *, flatten: bool = True, tfds_dir: str | Pat
       tfds_dir: The data directory of TFDS; by default as in `load_mnist`.
 
     Returns:
-      The images; `mnist` is False.
+      The images; `mnist` is False, and `source` has a digest of the training set.
 
     Raises:
       FileNotFoundError: There is nothing at `source`.
-      ValueError: It has another form; the message says which array or file.
+      ValueError: It has another form, or a class has no image to train with; the message says which array or file.
 
     Examples:
       >>> import tempfile
@@ -57,6 +59,17 @@ def load_images(source: str | Path, *, flatten: bool = True, tfds_dir: str | Pat
       >>> images.train_images.shape, images.classes
       ((6, 64), 3)
     """
+    found = _read(source, flatten=flatten, tfds_dir=tfds_dir)
+    if missing := sorted(set(range(found.classes)) - set(found.train_labels.tolist())):
+        raise ValueError(
+            f"{source}: expected training images of every class from 0 to {found.classes - 1}, got none of "
+            f"{', '.join(map(str, missing[:5]))}; number the classes from 0 without gaps"
+        )
+    digest = hashlib.sha256(found.train_images.tobytes() + found.train_labels.tobytes()).hexdigest()
+    return dataclasses.replace(found, source=f"{found.source} (sha256 {digest[:12]} of the training set)")
+
+
+def _read(source: str | Path, *, flatten: bool, tfds_dir: str | Path | None) -> Digits:
     text = str(source)
     if text.startswith(_TFDS):
         return _from_tfds(text.removeprefix(_TFDS), tfds_directory(tfds_dir), flatten=flatten)

@@ -108,6 +108,8 @@ def test_where_no_variance_or_every_one_is_the_fixed_point(name, variance):
 def test_a_users_function_and_a_shift_that_is_learned():
     scaled = critical_gain(lambda y: jnp.sin(y) * 0.5)
     assert scaled.gain == pytest.approx(2, rel=1e-6)
+    assert critical_gain(lambda y: 1e-6 * jnp.tanh(y)).gain == pytest.approx(1e6, rel=1e-6)
+    assert (critical_gain(jnp.sinh).gain, critical_gain(jnp.sinh).depth_scale) == (pytest.approx(1), 0.0)
     assert critical_gain(catalogue.get("ppns")) == critical_gain("ppns")
 
 
@@ -121,6 +123,9 @@ def test_a_users_function_and_a_shift_that_is_learned():
         ("step", {}, "expected a function whose slope is not 0 nearly everywhere, got step"),
         ("softplus", {}, "expected a function with a critical gain, got softplus: at no gain"),
         ("tan", {}, "unknown activation 'tan'"),
+        (lambda y: y**2, {}, "at no gain is there a fixed point"),
+        (lambda y: y**3, {}, "at no gain is there a fixed point"),
+        (lambda y: jnp.sqrt(jnp.abs(y)), {}, "mean squared slope has no bound|no gain"),
     ],
 )
 def test_refusals(f, options, message):

@@ -67,10 +67,14 @@ def test_a_function_in_a_file_is_one_record_however_often_it_is_asked_for(tmp_pa
         ("jax.nn:swoosh", "expected a function or a record called 'swoosh' there, got no such name"),
         ("jax:__version__", "expected a function or a record called '__version__' there, got '"),
         ("parametric:swoosh", "unknown activation 'swoosh'"),
+        ("buggy.py:f", r"'buggy.py:f': .*AttributeError from it \(module 'jax.numpy' has no attribute 'undefined'"),
+        ("buggy.py:pair", r"'buggy.py:pair': .*got 2 outputs"),
     ],
 )
 def test_a_place_without_an_activation_is_told_in_one_line(name, message, tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text("1 / 0\n")
+    source = "import jax.numpy as jnp\ndef f(y):\n    return jnp.undefined(y)\ndef pair(y):\n    return y, y\n"
+    (tmp_path / "buggy.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message) as error:
         catalogue.get(name)

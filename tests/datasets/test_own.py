@@ -28,6 +28,10 @@ def test_four_idx_files_of_another_size_and_number_of_classes(directory):
     np.testing.assert_array_equal(found.test_labels, LABELS[:8])
     assert (found.classes, found.mnist, found.synthetic) == (12, False, False)
     assert str(directory) in found.source
+    changed = PIXELS.copy()
+    changed[0, 0, 0] += 1
+    (directory / f"{ORIGINALS[0].name}.gz").write_bytes(gzip.compress(to_idx(changed)))
+    assert load_images(directory).source != found.source
     assert load(str(directory), None).train_images.shape == (20, 30)
 
 
@@ -66,6 +70,7 @@ def test_what_tfds_has_prepared(small, tmp_path):
         ({"test_images": PIXELS[:8, :3]}, "expected test_images of the shape of train_images"),
         ({"train_images": PIXELS.astype(np.int64)}, "expected images of bytes or of floats, got int64"),
         ({"train_labels": LABELS.astype(np.int32) - 1}, "expected train_labels from 0, got -1"),
+        ({"train_labels": 2 * LABELS}, "images of every class from 0 to 22, got none of 1, 3, 5, 7, 9;"),
     ],
 )
 def test_arrays_that_are_no_labelled_images_are_refused(changed, message, tmp_path):

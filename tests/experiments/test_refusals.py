@@ -2,6 +2,7 @@
 
 import shlex
 
+import numpy as np
 import pytest
 
 from experiments.__main__ import main
@@ -122,3 +123,10 @@ def test_a_refusal_is_one_line_with_status_2_and_writes_nothing(command, says, t
     assert says in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_another_form_are_refused_by_the_networks_of_a(tmp_path, capsys):
+    images, labels = np.zeros((6, 5, 4), np.uint8), np.arange(6) % 3
+    np.savez(tmp_path / "small.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert main(["cnn", "--data", str(tmp_path / "small.npz"), "--out", str(tmp_path / "run")]) == 2
+    assert "expected images of 28 x 28 in 10 classes for the networks of [A], got 5 x 4 in 3" in capsys.readouterr().err

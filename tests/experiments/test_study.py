@@ -31,6 +31,7 @@ from paramact_jax.sweeps import Training, long_sweep
 
 # -- a study, whole ----------------------------------------------------------------------------------------------------
 
+GOAL = 3
 VARIABLES = {
     "error": Variable("error", "distance from the goal after the last step"),
     "path": Variable("path", "distance from the goal after every tenth of the steps", ("tenth",)),
@@ -80,7 +81,7 @@ class Descent(Study):
                 **work.shown(["power 2", "power 4"], self.steps),
             )
         found = found.assign(path=found["distance"].rename(iteration="path_dim_0"))
-        return described(found, VARIABLES, {}, {"goal": 3})
+        return described(found, VARIABLES, {}, {"goal": GOAL})
 
     @classmethod
     def tables(cls, run: run_directory.Run) -> Iterator[tuple[str, Table]]:
@@ -122,12 +123,12 @@ class Descent(Study):
 
 
 def training(power: int, width: int) -> Training:
-    """Descent on |w - 3|^power."""
+    """Descent on |w - GOAL|^power."""
     return Training(
         init=lambda key: jax.random.normal(key, (width,)),
-        step=lambda w, learning_rate: w - learning_rate * jax.grad(lambda w: jnp.mean((w - 3) ** power))(w),
-        summarise=lambda w: {"error": jnp.abs(w - 3).max()},
-        observe=lambda w: {"distance": jnp.abs(w - 3).max()},
+        step=lambda w, learning_rate: w - learning_rate * jax.grad(lambda w: jnp.mean((w - GOAL) ** power))(w),
+        summarise=lambda w: {"error": jnp.abs(w - GOAL).max()},
+        observe=lambda w: {"distance": jnp.abs(w - GOAL).max()},
     )
 
 
@@ -205,18 +206,22 @@ def test_options_that_were_called_otherwise_are_read(run, tmp_path):
     assert Descent.up_to_date(old).manifest["config"] == run.manifest["config"]
 
 
-def test_an_interrupted_run_says_how_it_goes_on_and_ends_with_the_same_records(run, tmp_path, monkeypatch, capsys):
+def interrupted_at(training):
     real = SweepProgress.advanced
 
     def interrupted(self, name, progress):
-        if name == "power 4":
+        if name == training:
             raise KeyboardInterrupt
         real(self, name, progress)
 
+    return interrupted
+
+
+def test_an_interrupted_run_says_how_it_goes_on_and_ends_with_the_same_records(run, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     words = ["descent", "--rates", "0.01", "0.2", "--out", str(out)]
     with monkeypatch.context() as patch:
-        patch.setattr(SweepProgress, "advanced", interrupted)
+        patch.setattr(SweepProgress, "advanced", interrupted_at("power 4"))
         assert main(words) == 130
     told = capsys.readouterr().err
     assert f"interrupted; resume with: python -m experiments {' '.join(words)}" in told
@@ -227,6 +232,19 @@ def test_an_interrupted_run_says_how_it_goes_on_and_ends_with_the_same_records(r
     assert "power 2: trained before" in capsys.readouterr().err
     xr.testing.assert_identical(run_directory.read(out).records, run.records)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_is_kept_of_another_program_is_not_said_to_resume(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    monkeypatch.setattr(SweepProgress, "advanced", interrupted_at("power 4"))
+    assert main(["descent", "--out", str(out)]) == 130
+    monkeypatch.undo()
+    monkeypatch.setattr(f"{__name__}.GOAL", 4)
+    capsys.readouterr()
+    assert main(["descent", "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert "is kept: delete it to begin anew, or name another --out" in told
+    assert "resume with" not in told
 
 
 def test_a_run_that_is_interrupted_at_once_leaves_nothing(tmp_path, monkeypatch, capsys):

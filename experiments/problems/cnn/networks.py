@@ -25,9 +25,15 @@ def load(data: str, data_dir: Path | None, training_images: int) -> Digits:
     """MNIST as (n, 28, 28), or a stand-in of twice as many training images as are trained with.
 
     Raises:
-      ValueError: in one line, if there is no such data, or it is damaged.
+      ValueError: in one line, if there is no such data, it is damaged, or its images are not of MNIST's form.
     """
     digits = problem.load(data, data_dir, flatten=False)
+    shape, classes = digits.train_images.shape[1:], digits.classes
+    if (shape, classes) != ((IMAGE_SIDE, IMAGE_SIDE), CLASSES):
+        raise ValueError(
+            f"--data: expected images of {IMAGE_SIDE} x {IMAGE_SIDE} in {CLASSES} classes for the networks of [A], got "
+            f"{' x '.join(map(str, shape))} in {classes}; mnist, relu-family, optimisers and initial-scale take others"
+        )
     return synthetic_mnist(2 * training_images, len(digits.test_labels), flatten=False) if digits.synthetic else digits
 
 

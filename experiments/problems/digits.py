@@ -18,8 +18,8 @@ Data = Annotated[
         help="Where the images come from. MNIST: the original files (idx) or TensorFlow Datasets (tfds); auto: the "
         "original files if --data-dir or PARAMACT_DATA names their directory, else TensorFlow Datasets. synthetic: "
         "images that only look like it, which need no files and say nothing about MNIST. Or images of your own, of any "
-        "size and number of classes: a directory with four IDX files, an .npz file, or tfds:NAME; see "
-        "paramact_jax.datasets.load_images."
+        "size and number of classes (the cnn commands: 28 x 28, 10 classes): a directory with four IDX files, an .npz "
+        "file, or tfds:NAME; see paramact_jax.datasets.load_images."
     ),
 ]
 DataDir = Annotated[

@@ -8,7 +8,7 @@ import sys
 if importlib.util.find_spec("tyro") is None:
     sys.exit('error: the experiments need more packages than the library: pip install -e ".[experiments]"')
 
-from experiments.contents import parse
+from experiments.commands import parse
 from experiments.front_page import page
 from experiments.study import imports
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from experiments.__main__ import main
-from experiments.contents import CONTENTS, TOOLS, all_leaves, leaves, parse
+from experiments.commands import TOOLS, all_leaves, leaves, parse
+from experiments.contents import CONTENTS
 from experiments.front_page import facts, page
 
 LEAVES = [pytest.param(leaf, id=" ".join(leaf.path)) for leaf in all_leaves()]
@@ -85,7 +86,7 @@ try:
     runpy.run_module("experiments", run_name="__main__")
 except SystemExit as stop:
     assert stop.code == 0
-from experiments.contents import all_leaves, parse
+from experiments.commands import all_leaves, parse
 for leaf in all_leaves():
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):

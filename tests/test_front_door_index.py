@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import paramact_jax as pa
-from experiments.contents import parse
+from experiments.__main__ import parse
 from paramact_jax.activations import errata
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import multiprocessing
@@ -13,12 +14,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from experiments.commands import CONTENTS, TOOLS, Leaf, leaves, parse
 from experiments.problems.digits import Data
-
-if TYPE_CHECKING:
-    from experiments.contents import Leaf
 
 _CONFIG = "all.json"
 _FAILED = "FAILED"
@@ -95,8 +94,6 @@ class All:
 
 def chosen(smoke: bool) -> list[Leaf]:
     """What `all` runs: the experiments, or everything that has options to make it small."""
-    from experiments.contents import CONTENTS, TOOLS, leaves
-
     return [
         leaf
         for title, chapter in CONTENTS.items()
@@ -167,7 +164,6 @@ def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Le
 
 def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
     """As many at once as there are cores; the tools first, since they take longest, and last what reads all runs."""
-    from experiments.contents import CONTENTS, TOOLS, leaves
     from paramact_jax.sweeps.devices import usable_cores
 
     tools = [leaf for entry in CONTENTS[TOOLS] for leaf in leaves(entry)]
@@ -175,7 +171,12 @@ def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _
     first = sorted((leaf for leaf in todo if leaf not in last), key=lambda leaf: leaf not in tools)
     done = {}
     for some in (first, last):
-        with ProcessPoolExecutor(usable_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            usable_cores(),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=importlib.import_module,  # a new process has entered no commands yet
+            initargs=("experiments.contents",),
+        ) as pool:
             for leaf, future in [(leaf, pool.submit(_apart, command, leaf, out)) for leaf in some]:
                 begin = time.perf_counter()
                 try:
@@ -201,8 +202,6 @@ def _apart(command: All, leaf: Leaf, out: Path) -> _Done:
 
 def _one(command: All, leaf: Leaf, out: Path) -> _Done:
     """Run what is left to do of one of them; its failure is its outcome."""
-    from experiments.contents import parse
-
     begin = time.perf_counter()
     try:
         arguments = _left(command, leaf, out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from experiments.commands import all_leaves
 from experiments.study.study import Study
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ class Report:
 
 
 def _studies() -> list[type[Study]]:
-    from experiments.contents import all_leaves
-
     return [leaf.command for leaf in all_leaves() if isinstance(leaf.command, type) and issubclass(leaf.command, Study)]
 
 

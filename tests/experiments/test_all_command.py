@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import contents
 from experiments.__main__ import main
-from experiments.contents import TOOLS, all_leaves, leaves, parse
+from experiments.commands import CONTENTS, TOOLS, all_leaves, leaves, parse
 from experiments.study import run_directory
 from experiments.tools import all as all_command
 from experiments.tools.all import All, chosen
@@ -41,7 +40,7 @@ def test_small_options_are_options_and_need_no_images(leaf):
 
 
 def test_at_the_defaults_all_experiments_run_and_no_tool():
-    tools = {leaf.path for entry in contents.CONTENTS[TOOLS] for leaf in leaves(entry)}
+    tools = {leaf.path for entry in CONTENTS[TOOLS] for leaf in leaves(entry)}
     assert [leaf.path for leaf in chosen(smoke=False)] == [leaf.path for leaf in all_leaves() if leaf.path not in tools]
     for leaf in chosen(smoke=False):
         command = parse(All(data="idx", data_dir=Path("images")).arguments(leaf, Path("runs/all")))
@@ -77,7 +76,7 @@ def three(monkeypatch):
 
     some = [leaf for leaf in all_leaves() if leaf.path in {("xor10",), ("xor10-figures",), ("gradients",)}]
     monkeypatch.setattr("experiments.tools.all.chosen", lambda smoke: some)
-    monkeypatch.setattr(contents, "parse", Stand)
+    monkeypatch.setattr("experiments.tools.all.parse", Stand)
     return failing, ran
 
 

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import contents
 from experiments.__main__ import main
-from experiments.contents import Entry, all_leaves
+from experiments.commands import CONTENTS, Entry, all_leaves
 from experiments.study import run_directory
 from experiments.study.options import POSITIVE, Constraint, Count, Out, Rates, Seeds, Steps, _hints, check_options
 from experiments.study.progress import SweepProgress
@@ -139,8 +138,7 @@ def training(power: int, width: int) -> Training:
 def known():
     """The study among the commands."""
     with pytest.MonkeyPatch.context() as patch:
-        chapters = {**contents.CONTENTS, "Tests": (Entry("descent", Descent, {"": "--out OUT"}),)}
-        patch.setattr(contents, "CONTENTS", chapters)
+        patch.setitem(CONTENTS, "Tests", (Entry("descent", Descent, {"": "--out OUT"}),))
         yield
 
 

@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import matplotlib
 
 from experiments.study import run_directory
 from experiments.study.run_directory import Run
 from experiments.study.samples import plain
-from experiments.study.statements import statements_table
+from experiments.study.statements import Statement, statements_table
 from experiments.study.tables import Table, side_by_side
 
 if TYPE_CHECKING:
-    from experiments.study.study import Study
+    from matplotlib.figure import Figure
+
+
+class Reported(Protocol):
+    """What a report takes of a study, see `Study`."""
+
+    heading: str
+
+    def opening(self, run: Run) -> str:
+        """The result in a sentence."""
+
+    def tables(self, run: Run) -> Iterator[tuple[str, Table]]:
+        """Tables by file name."""
+
+    def figures(self, run: Run) -> Iterator[tuple[str, Figure]]:
+        """Figures by file name."""
+
+    def statements(self, run: Run) -> Iterator[Statement]:
+        """What sources claim, judged."""
+
+    def summary(self, run: Run) -> Mapping[str, Any]:
+        """The numbers, by name."""
+
 
 FORMATS = ("png", "pdf", "svg")
 """Of every figure: one to look at, two for print."""
 
 
-def tables_of(study: type[Study], run: Run) -> dict[str, Table]:
+def tables_of(study: Reported, run: Run) -> dict[str, Table]:
     """The tables of the report by file name, that of the statements last.
 
     Raises:
@@ -35,7 +57,7 @@ def tables_of(study: type[Study], run: Run) -> dict[str, Table]:
     return _by_name(found)
 
 
-def summary(study: type[Study], run: Run) -> dict[str, Any]:
+def summary(study: Reported, run: Run) -> dict[str, Any]:
     """The run as plain data: experiment, config, whether the images are real, statements, and the study's numbers."""
     return plain(
         {
@@ -48,7 +70,7 @@ def summary(study: type[Study], run: Run) -> dict[str, Any]:
     )
 
 
-def show(study: type[Study], runs: Sequence[Run]) -> None:
+def show(study: Reported, runs: Sequence[Run]) -> None:
     """Prints the tables of a run; of several, each table with the runs next to each other."""
     if len(runs) == 1:
         for table in tables_of(study, runs[0]).values():
@@ -65,7 +87,7 @@ def show(study: type[Study], runs: Sequence[Run]) -> None:
     print(_verdicts(study, runs, names).plain())
 
 
-def write(study: type[Study], run: Run) -> list[Path]:
+def write(study: Reported, run: Run) -> list[Path]:
     """Writes the report of a run, each file in one step: report.md, summary.json, tables and figures.
 
     Returns:
@@ -105,7 +127,7 @@ def _mark(run: Run) -> str:
     return "" if attributes.get("mnist", 1) else f" - {attributes['source']}, NOT MNIST"
 
 
-def _verdicts(study: type[Study], runs: Sequence[Run], names: Sequence[str]) -> Table:
+def _verdicts(study: Reported, runs: Sequence[Run], names: Sequence[str]) -> Table:
     found = [{f"{one.source}: {one.text}": one.verdict for one in study.statements(run)} for run in runs]
     rows = [[text, *(one.get(text, "") for one in found)] for text in dict.fromkeys(x for one in found for x in one)]
     return Table("Statements: verdict", ["statement", *names], rows)

@@ -155,7 +155,7 @@ def test_a_process_that_is_killed_is_a_failure_of_what_it_ran(monkeypatch, tmp_p
     class Pool(ThreadPoolExecutor):
         """Processes that do nothing; the one with xor10 is killed."""
 
-        def __init__(self, workers, mp_context):
+        def __init__(self, workers, **options):
             super().__init__(workers)
 
         def submit(self, apart, command, leaf, out):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,6 @@ from experiments.problems.xor10.protocol import Protocol
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import attribute
 from paramact_jax.networks import MLP, Params, with_params
-
-if TYPE_CHECKING:
-    from experiments.problems.xor10.train import Trained
 
 _OUTCOMES = {
     "final_loss": "mean squared error over the 4 points after the last update",
@@ -51,6 +49,31 @@ _SEEN: dict[str, tuple[tuple[str, ...], str]] = {
 HISTOGRAMS = "histograms"
 EDGES = np.linspace(-6, 6, 49)
 """Of the histograms of the hidden layers' values, over all trials: the ranges of all seven functions, in quarters."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What training one activation gave.
+
+    Attributes:
+      found: what the sweep returned: results of a training, and what was seen of the gradients on the way, see
+        `look_at`; of the histograms only their sum over the seeds is kept.
+      seconds: wall-clock time of the training alone.
+    """
+
+    found: xr.Dataset
+    seconds: float
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Final mean squared error of each trial."""
+        return self.found["loss"].values
+
+    @property
+    def gradients(self) -> dict[str, np.ndarray]:
+        """What was seen on the way of each trial, (looks, trials, ..); empty if nobody looked."""
+        seen = {str(name): x for name, x in self.found.items() if {"iteration", "seed"} <= set(x.dims)}
+        return {name: np.moveaxis(x.values, 1, 0) for name, x in seen.items()}
 
 
 def look_at(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Array]]:

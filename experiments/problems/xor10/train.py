@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
 
 from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
-from experiments.problems.xor10.records import HISTOGRAMS, look_at
+from experiments.problems.xor10.records import HISTOGRAMS, Trained, look_at
 from experiments.study.run_directory import within
 from experiments.study.side_by_side import one_after_another
 from paramact_jax.activations import Activation, catalogue
@@ -29,35 +28,10 @@ from paramact_jax.sweeps.kernels import target_of
 from paramact_jax.training import Settings, final, gradient_descent, start
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 CHUNK = 1_000
 """Steps between two looks at the progress."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """What training one activation gave.
-
-    Attributes:
-      found: what the sweep returned: results of `training`, and what was seen of the gradients on the way, see
-        `records.look_at`; of the histograms only their sum over the seeds is kept.
-      seconds: wall-clock time of the training alone.
-    """
-
-    found: xr.Dataset
-    seconds: float
-
-    @property
-    def loss(self) -> np.ndarray:
-        """Final mean squared error of each trial."""
-        return self.found["loss"].values
-
-    @property
-    def gradients(self) -> dict[str, np.ndarray]:
-        """What was seen on the way of each trial, (looks, trials, ..); empty if nobody looked."""
-        seen = {str(name): x for name, x in self.found.items() if {"iteration", "seed"} <= set(x.dims)}
-        return {name: np.moveaxis(x.values, 1, 0) for name, x in seen.items()}
 
 
 def model(

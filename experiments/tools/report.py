@@ -32,7 +32,9 @@ class Report:
         Raises:
           ValueError: in one line, if a run cannot be read.
         """
-        from experiments.study import run_directory
+        from experiments.study import imports, run_directory
+
+        imports.complete()
 
         if not self.directories:
             raise ValueError("expected at least one directory of a run, got none")

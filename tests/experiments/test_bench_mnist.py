@@ -16,6 +16,8 @@ from experiments.problems.mnist.protocol import PROTOCOLS
 from experiments.problems.mnist.train import train
 from paramact_jax.datasets import synthetic_mnist
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SEEDS = 2
 FEW = ["--steps", str(CHECKED)]
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")

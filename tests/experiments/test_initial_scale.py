@@ -29,6 +29,8 @@ from paramact_jax.papers import student_report
 from paramact_jax.sweeps import trial_key
 from paramact_jax.training import cross_entropy
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL_RUN = ["--data", "synthetic", "--seeds", "2", "--steps", "4", "--printed-steps", "4", "--every", "2"]
 COMMAND = ["initial-scale", *SMALL_RUN, "--width", "6", "--activations", "tanh", "--scales", "0.01", "he", "he-hidden"]
 

@@ -9,6 +9,8 @@ import pytest
 from experiments.__main__ import main
 from experiments.study import run_directory
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL = ["--steps", "40", "--seeds", "2", "--test-every", "10", "--train-every", "20", "--batch", "16"]
 COMMAND = ["mnist", "--data", "synthetic", *SMALL, "--activations", "relu", "ppns"]
 

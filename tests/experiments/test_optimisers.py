@@ -26,6 +26,8 @@ from paramact_jax.networks import forward, params_of
 from paramact_jax.sweeps import long_sweep
 from paramact_jax.training.optimisers import MAKERS
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 STEPS = 30
 TINY = ["--optimisers", "sgd", "adam", "--rates", "0.2", "0.05", "--activations", "ppns"]
 

@@ -17,7 +17,7 @@ from paramact_jax.gradients import Cause, attribute
 from paramact_jax.networks import with_params
 from paramact_jax.sweeps.memory import in_words
 
-SHORT = dataclasses.replace(PROTOCOLS["recovered"], seeds=70, steps=50, activations=("ppns", "relu"))
+SHORT = dataclasses.replace(PROTOCOLS["recovered"], seeds=70, steps=50, depth=4, activations=("ppns", "relu"))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when,
     x, t = (jnp.asarray(array, jnp.float32) for array in xor())
     for seed in (0, 42, 69):
         own = with_params(
-            model(activation, 0),
+            model(activation, 0, depth=SHORT.depth),
             records.params_of_trial(dataset, activation, seed, when=when),
         )
         found = attribute(own, x, loss=lambda y: 0.5 * jnp.mean((y - t) ** 2), singular_values=True)

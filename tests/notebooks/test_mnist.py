@@ -27,7 +27,7 @@ def notebook(run_notebook):
             "counts": "{label: float(count.mean()) for label, count in counts.items()}",
             "deviations": "{label: float(count.std(ddof=1)) for label, count in counts.items()}",
             "losses": "{label: found['test.loss'].mean('seed').values.tolist() for label, found in results.items()}",
-            "steps": "SCHEDULE.test_steps",
+            "steps": "[*range(0, STEPS, TEST_EVERY), STEPS]",
         },
         PARAMACT_DATA=REAL,
     )

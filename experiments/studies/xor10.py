@@ -255,12 +255,16 @@ def note(run: Run) -> str:
     counted = {str(x["activation"].values): int(x) for x in run.records["non_finite"].sum("seed")}
     left = [f"{count} of {name}" for name, count in counted.items() if count]
     ended = f" Ended not finite, counted as not converged: {', '.join(left)}." if left else ""
+    compared = (
+        f" p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}."
+        if any(row.published for row in table_5(run.records))
+        else ""
+    )
     return (
         f"{_conditions(run)}, seeds {config['first_seed']} to {config['first_seed'] + config['seeds'] - 1}: weights "
         f"N(0, {config['weight_std']:.4g}^2), biases N(0, {config['bias_std']:.4g}^2), gradient of {config['loss']}, "
         f"learning rate {config['learning_rate']:g} ({config['activation_learning_rate']:g} for a, b), "
-        f"{config['steps']:,} steps. Converged: mean squared error below {config['threshold']:g}. p: two-proportion "
-        f"test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}.{ended}"
+        f"{config['steps']:,} steps. Converged: mean squared error below {config['threshold']:g}.{compared}{ended}"
     )
 
 

@@ -131,7 +131,7 @@ def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search(
 
 def test_the_counts_of_xor10_are_those_of_the_kept_run():
     rows = kept.Summaries()["xor10"]["activations"].values()
-    stands = re.findall(r"^(?:\w+ )+ +(\d+) +([\d.]+) - ([\d.]+) +(\d+) ", README.read_text(), re.MULTILINE)
+    stands = re.findall(r"^(?:\w+ )+ +(\d+) +([\d.]+) to ([\d.]+) +(\d+) ", README.read_text(), re.MULTILINE)
     expected = [
         (f"{row['converged']}", *(f"{1000 * x:.1f}" for x in row["interval"]), f"{row['published']}") for row in rows
     ]

@@ -8,9 +8,8 @@ import sys
 if importlib.util.find_spec("tyro") is None:
     sys.exit('error: the experiments need more packages than the library: pip install -e ".[experiments]"')
 
-from experiments.commands import parse
+from experiments.commands import parse, prepared
 from experiments.front_page import page
-from experiments.study import imports
 
 INTERRUPTED = 130
 
@@ -27,13 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if words else 2
     command = parse(words)
     try:
-        work = command.prepare()
+        work = prepared(command)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
-    imports.complete()
     try:
         return work() or 0
     except KeyboardInterrupt:  # what is kept, and how to go on, has been said where it is known

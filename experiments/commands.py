@@ -10,6 +10,8 @@ from typing import Annotated, Any, Protocol, Union
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
+from experiments.study import imports
+
 TOOLS = "Tools"
 """Title of the chapter whose commands are no experiments: they write no run."""
 
@@ -119,3 +121,15 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         registry=_READING,
     )
+
+
+def prepared(command: Command) -> Callable[[], int | None]:
+    """The work of a command that is checked, with all that its module imports.
+
+    Raises:
+      ValueError: in one line, for what cannot be done.
+      OSError: for what cannot be read or written.
+    """
+    work = command.prepare()
+    imports.complete()
+    return work

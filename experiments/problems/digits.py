@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from experiments.study.options import arg
 
 if TYPE_CHECKING:
-    from experiments.study.run_directory import Run
+    import xarray as xr
+
     from paramact_jax.datasets import Digits
 
 Data = Annotated[
@@ -93,6 +94,6 @@ def source_of(digits: Digits) -> dict[str, Any]:
     return {"source": digits.source, "synthetic": int(digits.synthetic)} | ({} if digits.mnist else {"mnist": 0})
 
 
-def is_synthetic(run: Run) -> bool:
-    """Whether the images are not MNIST's, so that nothing published can be expected."""
-    return bool(run.records.attrs["synthetic"]) or not run.records.attrs.get("mnist", 1)
+def is_mnist(records: xr.Dataset) -> bool:
+    """Whether the images are MNIST's: of others nothing published can be expected."""
+    return not records.attrs["synthetic"] and bool(records.attrs.get("mnist", 1))

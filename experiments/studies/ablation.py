@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from experiments.problems.digits import Data, DataDir, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, source_of
 from experiments.study.imports import at_once
-from experiments.study.options import DISTINCT, Count, Out, Seeds, Steps, also, at_least, one_of
+from experiments.study.options import DISTINCT, Count, Out, Seeds, Steps, also, at_least, one_of, seeds_of
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
     from experiments.study.run_directory import Run
-    from experiments.study.samples import mean_and_interval, paired, plain, sample
+    from experiments.study.samples import holm_of, mean_and_interval, paired, plain, sample
     from paramact_jax.activations import catalogue
     from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
     from paramact_jax.papers import ko2021
-    from paramact_jax.statistics import PairedComparison, holm, wilson_interval
+    from paramact_jax.statistics import PairedComparison, wilson_interval
     from paramact_jax.sweeps import Training, long_sweep
-    from paramact_jax.training import Settings
+    from paramact_jax.training import Settings, marks
 
 BASES = {"ppns": "pn_sigmoid", "parametric_tanh": "tanh", "parametric_relu": "relu"}
 """The parametric functions, and the plain ones they are made of."""
@@ -109,7 +109,7 @@ class _Ablation(Study):
         names = [f"{_trained(base, POINTS[i]['plain'])}: {list(CONDITIONS)[i]}" for base, i in kinds]
         found = long_sweep(
             training,
-            range(self.first_seed, self.first_seed + self.seeds),
+            seeds_of(self),
             iterations=self.steps,
             static_axes={"base": self.activations},
             points=POINTS,
@@ -252,7 +252,7 @@ class AblationMnist(_Ablation):
             "test_loss": Variable("test.loss", loss, ("test_step",)),
             "test_accuracy": Variable("test.accuracy", accuracy, ("test_step",)),
         }
-        steps = {"test_step": [*range(0, self.steps, self.test_every), self.steps]}
+        steps = {"test_step": marks(self.steps, self.test_every)}
         return described(found, variables, steps, {"problem": "mnist"} | source_of(data))
 
     @classmethod
@@ -266,8 +266,8 @@ class AblationMnist(_Ablation):
     @classmethod
     def published(cls, run: Run) -> dict[str, float]:
         """The losses that [P] says of its networks, where the images are MNIST's."""
-        steps, attributes = int(run.records["test_step"][-1]), run.records.attrs
-        if attributes["synthetic"] or not attributes.get("mnist", 1):
+        steps = int(run.records["test_step"][-1])
+        if not is_mnist(run.records):
             return {}
         return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps}
 
@@ -367,11 +367,10 @@ def answers(values: xr.DataArray) -> list[Answer]:
     for base, effect in asked:
         first, second = (values.sel(base=base, condition=name).values for name in (effect.first, effect.second))
         compared.append(paired(first, second, values["seed"].values))
-    corrected = iter(holm([found.p_value for found in compared if found is not None]))
     result = []
-    for (base, effect), found in zip(asked, compared, strict=True):
-        p, verdict = None, "not told apart"
-        if found is not None and (p := next(corrected)) <= LEVEL:
+    for (base, effect), found, p in zip(asked, compared, holm_of(compared), strict=True):
+        verdict = "not told apart"
+        if found is not None and p is not None and p <= LEVEL:
             verdict = "helps" if (found.difference > 0) == (values.dtype == bool) else "harms"
         result.append(Answer(base, effect, found, p, verdict))
     return result

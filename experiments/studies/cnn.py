@@ -22,9 +22,9 @@ from experiments.problems.cnn.protocol import (
     in_words,
     label,
 )
-from experiments.problems.digits import Data, DataDir, images_of, is_synthetic
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist
 from experiments.study.imports import at_once
-from experiments.study.options import Out
+from experiments.study.options import Out, seeds_of
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work
 from experiments.study.tables import Column, Table, number
@@ -108,7 +108,7 @@ class Cnn(Protocol, Study):
         networks = [*self.combinations, *DENSE_ONLY]
         found = long_sweep(
             lambda combination: training(combination, self),
-            range(self.first_seed, self.first_seed + self.seeds),
+            seeds_of(self),
             iterations=self.steps,
             static_axes={"combination": networks},
             observe_every=self.steps,
@@ -245,7 +245,7 @@ def published(run: Run, variable: str, combination: str) -> float | None:
 
 def why_not_compared(run: Run) -> str | None:
     """Why this run's smallest losses cannot stand beside the published ones; None if they can."""
-    if is_synthetic(run):
+    if not is_mnist(run.records):
         return "the images are not MNIST's"
     if (steps := run.manifest["config"]["steps"]) < Conditions.steps:
         return f"the run ends at {steps:,} steps, before the {Conditions.steps:,} of the protocol"

@@ -8,25 +8,22 @@ seeds show. With one a and b for each layer, 66 numbers and not 28,676, the test
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.cnn.protocol import Combinations, Conditions, Protocol, Sharing, combinations, in_words, label
 from experiments.problems.digits import Data, DataDir, images_of
 from experiments.study.imports import at_once
-from experiments.study.options import Constraint, Out, expect
+from experiments.study.options import Constraint, Out, expect, seeds_of
 from experiments.study.study import Study, Work
 from experiments.study.tables import Column, Table, number
 
 if TYPE_CHECKING or at_once(__name__):
-    import jax
-    import jax.numpy as jnp
     import numpy as np
     import xarray as xr
-    from jax import lax
     from matplotlib.figure import Figure
 
+    from experiments.problems import timing
     from experiments.problems.cnn.networks import counts, for_training, load
     from experiments.problems.cnn.train import SCORES, band, classifier, conditions, records_of, remarks, shown
     from experiments.study.run_directory import Run
@@ -35,7 +32,7 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import curves_in_panels
     from paramact_jax.statistics import PairedComparison, holm
-    from paramact_jax.sweeps import long_sweep, trial_key
+    from paramact_jax.sweeps import long_sweep
     from paramact_jax.training import Classifier
 
 SHAREABLE = Constraint(
@@ -89,7 +86,7 @@ class CnnSharing(Conditions, Study):
         """All networks in one sweep, then the time of a step of each."""
         found = long_sweep(
             lambda sharing, combination: classifier(combination, self.protocol(sharing)),
-            range(self.first_seed, self.first_seed + self.seeds),
+            seeds_of(self),
             iterations=self.steps,
             static_axes={"sharing": self.sharing, "combination": self.combinations},
             block=1,
@@ -173,27 +170,12 @@ def seconds_per_step(
     networks: Sequence[Classifier], protocol: Conditions, digits: Digits, *, rounds: int = 5, steps: int = 20
 ) -> np.ndarray:
     """Wall-clock seconds of one training step of one trial, without scores: (networks, rounds), measured in turns."""
-    given = jax.tree.map(jnp.asarray, {"data": images_of(digits), **conditions(protocol)})
-    start = {name: given.pop(name) for name in ("weight_scale", "initial_a")}
-    prepared = []
-    for network in networks:
-        # scores are due before step 0 alone: it belongs to the warm-up
-        never = dict.fromkeys(network.scores, 2**31 - 1)
-        timed = dataclasses.replace(network, steps=1 + (rounds + 1) * steps, scores=never)
-
-        def advance(state: Any, given: Any, begin: int, end: int, timed: Classifier = timed) -> Any:
-            return lax.fori_loop(begin, end, lambda i, state: timed.step(state, i, **given), state)
-
-        compiled = jax.jit(advance)
-        state = timed.init(trial_key(protocol.first_seed), given["data"], **start)
-        prepared.append((compiled, jax.block_until_ready(compiled(state, given, 0, steps + 1))))
-    seconds = np.empty((len(prepared), rounds))
-    for i in range(rounds):
-        for which, (compiled, state) in enumerate(prepared):
-            begin = time.perf_counter()
-            jax.block_until_ready(compiled(state, given, 1 + steps, 1 + 2 * steps))
-            seconds[which, i] = (time.perf_counter() - begin) / steps
-    return seconds
+    rates = conditions(protocol)
+    start = {name: rates.pop(name) for name in ("weight_scale", "initial_a")}
+    data = images_of(digits)
+    return timing.seconds_per_step(
+        networks, protocol.first_seed, data, start=start, rates=rates, rounds=rounds, steps=steps
+    )
 
 
 def differences(run: Run) -> dict[tuple[str, str], tuple[PairedComparison, float]]:

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.study.imports import at_once
-from experiments.study.options import DISTINCT, POSITIVE, Activations, Constraint, Count, Out, Seeds, also, at_least
+from experiments.study.options import (
+    DISTINCT,
+    POSITIVE,
+    Activations,
+    Constraint,
+    Count,
+    Out,
+    Seeds,
+    also,
+    at_least,
+    seeds_of,
+)
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table
 
@@ -101,7 +112,7 @@ class Gradients(Study):
         networks = len(self.gains) * self.seeds
         found = sweep(
             functools.partial(random_network, width=self.width, depth=depths[-1]),
-            range(self.first_seed, self.first_seed + self.seeds),
+            seeds_of(self),
             static_axes={"activation": self.activations},
             axes={"gain": self.gains},
             chunk=networks,

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.digits import Data, DataDir, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, source_of
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
@@ -56,7 +56,7 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.gradients.units import histogram
     from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of, with_params
     from paramact_jax.sweeps import long_sweep, sweep
-    from paramact_jax.training import Classifier, Minibatches, cross_entropy
+    from paramact_jax.training import Classifier, Minibatches, cross_entropy, marks
 
 HIDDEN_LAYERS = 4
 CANDIDATES = ("sigmoid", "tanh", "relu")
@@ -175,7 +175,7 @@ class InitialScale(Study):
                 data=images_of(data),
                 **work.shown([f"{name}, {what}" for name in activations], steps),
             )
-            return described(found, SCORES, {"step": [*range(0, steps, self.test_every), steps]}, {})
+            return described(found, SCORES, {"step": marks(steps, self.test_every)}, {})
 
         again = scores("runs of R", CANDIDATES, (SMALL, AS_R), self.rates, self.printed_steps)
         again = again.rename(activation="candidate", scale="printed_scale", step="printed_step")
@@ -451,8 +451,7 @@ class HeRun:
 def comparable(records: xr.Dataset) -> bool:
     """Whether the runs were scored where [R] prints, on MNIST."""
     printed = [STEPS_A_LINE * line for line in range(len(HE.lines))]
-    real = not records.attrs["synthetic"] and bool(records.attrs.get("mnist", 1))
-    return real and records["printed_step"].values.tolist() == printed
+    return is_mnist(records) and records["printed_step"].values.tolist() == printed
 
 
 def small_runs(records: xr.Dataset) -> list[SmallRun]:

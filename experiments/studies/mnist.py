@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from experiments.problems.digits import Data, DataDir, is_synthetic, load, source_of
+from experiments.problems.digits import Data, DataDir, is_mnist, load, source_of
 from experiments.problems.mnist.protocol import PROTOCOLS, Batches, Initial, Protocol, ProtocolName
 from experiments.study.imports import at_once
 from experiments.study.options import NOT_NEGATIVE, Out
@@ -33,6 +33,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.study.run_directory import Run, within
     from experiments.study.samples import Sample, inside, mean_and_interval, sample
     from paramact_jax.figures import BandCurve, CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
+    from paramact_jax.training import marks
 
 START = 200
 """Fig. 13 is said to show small gradients in steps 0 to 200 ..."""
@@ -119,10 +120,10 @@ class Mnist(Study, Protocol):
             for key in sorted(map(str, found))
             if (what := key.removeprefix("learned.")) != key
         }
-        marks = {
-            f"{x}_step": [*range(0, self.steps, getattr(self, f"{x}_every")), self.steps] for x in ("test", "train")
+        coords: dict[str, Any] = {
+            f"{x}_step": marks(self.steps, getattr(self, f"{x}_every")) for x in ("test", "train")
         }
-        coords = marks | {"step": np.arange(self.steps)}
+        coords |= {"step": np.arange(self.steps)}
         coords |= {"layer": np.arange(1, self.depth + 1), "node": np.arange(1, self.width + 1)}
         network = f"MNIST with {self.depth} hidden layers: the networks of [P, section 4.2]"
         records = described(found, VARIABLES | learned, coords, {"description": network} | source_of(data))
@@ -529,7 +530,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def final_losses(run: Run) -> dict[str, float]:
     """The published test losses that this run's can be compared with: none after another training."""
-    if is_synthetic(run) or not _of_the_paper(run, *STATED):
+    if not is_mnist(run.records) or not _of_the_paper(run, *STATED):
         return {}
     steps = run.manifest["config"]["steps"]
     return {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS if row.steps == steps}
@@ -537,7 +538,7 @@ def final_losses(run: Run) -> dict[str, float]:
 
 def slope_counts(run: Run) -> dict[str, int]:
     """The published counts that this run's can be compared with."""
-    if is_synthetic(run) or not _of_the_paper(run, "depth", "width", "initial_a"):
+    if not is_mnist(run.records) or not _of_the_paper(run, "depth", "width", "initial_a"):
         return {}
     return {row.activation: row.count for row in ko2021.FIG_14 if row.slopes == slopes_counted(run)}
 
@@ -574,7 +575,7 @@ def final_table(run: Run) -> Table:
                 *(accuracy.mean, accuracy.interval(share=True)),
             ]
         )
-    why = "the images are not MNIST's" if is_synthetic(run) else "it is of another training"
+    why = "the images are not MNIST's" if not is_mnist(run.records) else "it is of another training"
     return Table(
         "Test loss and accuracy at the end [P, Fig. 12]",
         [
@@ -601,7 +602,7 @@ def slopes_table(run: Run) -> Table:
             away, verdict = deviations_away(found, comparable[name]), met(found, comparable[name])
         within = {None: None, True: "within", False: "outside"}[verdict]
         rows.append([label(name), found.mean, found.deviation, printed.get(name), away, within])
-    why = "the images are not MNIST's" if is_synthetic(run) else "it is of other networks or minibatches"
+    why = "the images are not MNIST's" if not is_mnist(run.records) else "it is of other networks or minibatches"
     return Table(
         f"Slopes >= 1 before training, of {slopes_counted(run):,} [P, Fig. 14]",
         [
@@ -619,7 +620,7 @@ def times_table(run: Run) -> Table:
     """Steps and seconds to the published train loss, and what they save against the published reference."""
     published, seeds, found = ko2021.MNIST_TIME_SAVED, run.records.sizes["seed"], times(run.records)
     reference, rows, late, alone = label(published.reference), [], [], ""
-    comparable = not is_synthetic(run) and _of_the_paper(run, "depth", "width")
+    comparable = is_mnist(run.records) and _of_the_paper(run, "depth", "width")
     for row in found:
         of_paper, steps, name = row.activation == published.activation, row.steps, label(row.activation)
         savings = [(x.mean, x.interval) if x else (None, None) for x in (row.saved_steps, row.saved_seconds)]

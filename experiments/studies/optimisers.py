@@ -32,6 +32,7 @@ from experiments.study.options import (
     at_least,
     expect_within,
     one_of,
+    seeds_of,
 )
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Cell, Column, Table, number
@@ -47,12 +48,12 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist.train import classifier_of
     from experiments.problems.xor10.train import CHUNK, initial_params
     from experiments.study.run_directory import Run
-    from experiments.study.samples import mean_and_interval, paired, sample
+    from experiments.study.samples import holm_of, mean_and_interval, paired, sample
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits, xor
     from paramact_jax.figures import BandCurve, curves_over_rates
     from paramact_jax.networks import Params, forward
-    from paramact_jax.statistics import PairedComparison, holm, wilson_interval
+    from paramact_jax.statistics import PairedComparison, wilson_interval
     from paramact_jax.sweeps import Training, long_sweep
     from paramact_jax.training import Classifier
     from paramact_jax.training import optimiser as rule_of
@@ -105,7 +106,7 @@ class Comparison(Study):
         """All seeds by every optimiser at every rate, under every activation."""
         return long_sweep(
             training,
-            range(self.first_seed, self.first_seed + self.seeds),
+            seeds_of(self),
             iterations=self.steps,
             static_axes={"activation": self.activations, "optimiser": self.optimisers},
             axes={"learning_rate": self.rates},
@@ -382,10 +383,9 @@ def answers(records: xr.Dataset) -> list[Answer]:
     asked += [(f"a better optimiser for {name}", best[name], plain[name]) for name in best]
     seeds = records["seed"].values[records.attrs["choosing"] :]
     compared = [paired(first.values, second.values, seeds) for _, first, second in asked]
-    corrected = iter(holm([found.p_value for found in compared if found is not None]))
     result = []
-    for (question, first, second), found in zip(asked, compared, strict=True):
-        p, verdict = None if found is None else next(corrected), "not told apart"
+    for (question, first, second), found, p in zip(asked, compared, holm_of(compared), strict=True):
+        verdict = "not told apart"
         if found is not None and p is not None and p <= LEVEL:
             more_is_better = first.values.dtype == bool
             verdict = "first" if (found.difference > 0) == more_is_better else "second"

@@ -27,6 +27,7 @@ from experiments.study.options import (
     also,
     at_least,
     expect_within,
+    seeds_of,
 )
 from experiments.study.statements import Statement, all_hold, judged
 from experiments.study.study import Study, Variable, Work, described
@@ -41,13 +42,13 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.study.run_directory import Run
-    from experiments.study.samples import Sample, mean_and_interval, paired, sample
+    from experiments.study.samples import Sample, holm_of, mean_and_interval, paired, sample
     from paramact_jax.activations import Activation, catalogue
     from paramact_jax.figures import BandCurve, curves_in_panels
     from paramact_jax.networks import MLP, forward, forward_with_values, params_of
-    from paramact_jax.statistics import PairedComparison, holm
+    from paramact_jax.statistics import PairedComparison
     from paramact_jax.sweeps import long_sweep
-    from paramact_jax.training import Classifier, Minibatches
+    from paramact_jax.training import Classifier, Minibatches, marks
 
 LABELS = {
     "relu": "ReLU",
@@ -139,7 +140,7 @@ class ReluFamily(Study):
         whole, digits, held_out = data
         found = long_sweep(
             functools.partial(training, study=self, images=len(digits.train_labels)),
-            range(self.first_seed, self.first_seed + self.seeds),
+            seeds_of(self),
             iterations=self.steps,
             static_axes={"activation": self.activations},
             axes={"learning_rate": self.rates},
@@ -152,7 +153,7 @@ class ReluFamily(Study):
             **work.shown(self.activations, self.steps),
         )
         coords = {
-            "test_step": [*range(0, self.steps, self.test_every), self.steps],
+            "test_step": marks(self.steps, self.test_every),
             "layer": np.arange(1, self.depth + 1),
             "node": np.arange(1, self.width + 1),
         }
@@ -399,16 +400,14 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
         name: paired(at_best[name], at_best["relu"], test["seed"].values) if {name, "relu"} <= set(at_best) else None
         for name in names[1:]
     }
-    corrected = iter(holm([found.p_value for found in compared.values() if found is not None]))
     criterion = (
         f"each at the learning rate that other seeds and images held out choose; p < {LEVEL:g} with Holm's correction"
     )
-    for name, found in compared.items():
+    for (name, found), p in zip(compared.items(), holm_of(compared.values()), strict=True):
         text = f"{LABELS[name]} ends at a lower test loss than ReLU"
-        if found is None:
+        if found is None or p is None:
             yield Statement("ours", text, criterion, "undecided", "fewer than 2 seeds are finite in both")
             continue
-        p = next(corrected)
         own = {n: sample(at_best[n]) for n in (name, "relu")}
         levels = ", ".join(f"{LABELS[n]} {number(x.mean)} at {rates[n]:g}{_left_out(x)}" for n, x in own.items())
         holds = found.difference < 0 and p < LEVEL
@@ -492,11 +491,10 @@ def loss_table(run: Run) -> Table:
         return paired(loss.sel(at).values, loss.sel(at | {"activation": "relu"}).values, loss["seed"].values)
 
     compared = [beside_relu(at) for _, at in _kinds(records)]
-    corrected = iter(holm([found.p_value for found in compared if found is not None]))
     rows = []
-    for (kind, at), found in zip(_kinds(records), compared, strict=True):
+    for (kind, at), found, p in zip(_kinds(records), compared, holm_of(compared), strict=True):
         own, right = sample(loss.sel(at).values), sample(accuracy.sel(at).values)
-        cells = [None] * 4 if found is None else [found.difference, found.interval, found.p_value, next(corrected)]
+        cells = [None] * 4 if found is None else [found.difference, found.interval, found.p_value, p]
         rows.append([*kind, own.mean, own.interval(), right.mean, *cells, own.non_finite])
     return Table(
         "Test loss after training",

@@ -116,6 +116,11 @@ def check_options(options: Any) -> None:
     expect("first_seed", first, Constraint(f"an integer within 0..{last}", lambda x: 0 <= x <= last))
 
 
+def seeds_of(options: Any) -> range:
+    """The seeds that `first_seed` and `seeds` ask for."""
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
 def expect(field: str, value: Any, constraint: Constraint) -> None:
     """Refuses a value of a field.
 

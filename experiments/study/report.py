@@ -45,46 +45,31 @@ FORMATS = ("png", "pdf", "svg")
 """Of every figure: one to look at, two for print."""
 
 
+def make(study: Reported, runs: Sequence[Run]) -> None:
+    """Prints the tables of a run, of several each table with the runs next to each other, and writes each report."""
+    said = [list(study.statements(run)) for run in runs]
+    tables = [_tables(study, *one) for one in zip(runs, said, strict=True)]
+    if len(runs) == 1:
+        for table in tables[0].values():
+            print(table.plain())
+    else:
+        _show_beside(runs, tables, said)
+    for one in zip(runs, tables, said, strict=True):
+        _write(study, *one)
+
+
 def tables_of(study: Reported, run: Run) -> dict[str, Table]:
     """The tables of the report by file name, that of the statements last.
 
     Raises:
       RuntimeError: if a study gives two tables one name.
     """
-    found = list(study.tables(run))
-    if said := list(study.statements(run)):
-        found.append(("statements", statements_table(said)))
-    return _by_name(found)
+    return _tables(study, run, list(study.statements(run)))
 
 
 def summary(study: Reported, run: Run) -> dict[str, Any]:
     """The run as plain data: experiment, config, whether the images are real, statements, and the study's numbers."""
-    return plain(
-        {
-            "experiment": run.manifest["experiment"],
-            "config": run.manifest["config"],
-            "synthetic": bool(run.records.attrs.get("synthetic", 0)),
-            "statements": list(study.statements(run)),
-            **study.summary(run),
-        }
-    )
-
-
-def show(study: Reported, runs: Sequence[Run]) -> None:
-    """Prints the tables of a run; of several, each table with the runs next to each other."""
-    if len(runs) == 1:
-        for table in tables_of(study, runs[0]).values():
-            print(table.plain())
-        return
-    names = [chr(ord("A") + i) if i < 26 else str(i) for i in range(len(runs))]
-    for name, run in zip(names, runs, strict=True):
-        print(f"{name}: {run.directory}")
-    print()
-    found = [tables_of(study, run) for run in runs]
-    for name in found[0]:
-        if name != "statements" and all(name in tables for tables in found):
-            print(side_by_side([tables[name] for tables in found], names).plain())
-    print(_verdicts(study, runs, names).plain())
+    return _summary(study, run, list(study.statements(run)))
 
 
 def write(study: Reported, run: Run) -> list[Path]:
@@ -93,10 +78,47 @@ def write(study: Reported, run: Run) -> list[Path]:
     Returns:
       The files.
     """
+    said = list(study.statements(run))
+    return _write(study, run, _tables(study, run, said), said)
+
+
+def _tables(study: Reported, run: Run, said: Sequence[Statement]) -> dict[str, Table]:
+    found = list(study.tables(run))
+    return _by_name([*found, ("statements", statements_table(said))] if said else found)
+
+
+def _summary(study: Reported, run: Run, said: Sequence[Statement]) -> dict[str, Any]:
+    return plain(
+        {
+            "experiment": run.manifest["experiment"],
+            "config": run.manifest["config"],
+            "synthetic": bool(run.records.attrs.get("synthetic", 0)),
+            "statements": list(said),
+            **study.summary(run),
+        }
+    )
+
+
+def _show_beside(
+    runs: Sequence[Run], tables: Sequence[Mapping[str, Table]], said: Sequence[Sequence[Statement]]
+) -> None:
+    names = [chr(ord("A") + i) if i < 26 else str(i) for i in range(len(runs))]
+    for name, run in zip(names, runs, strict=True):
+        print(f"{name}: {run.directory}")
+    print()
+    for name in tables[0]:
+        if name != "statements" and all(name in own for own in tables):
+            print(side_by_side([own[name] for own in tables], names).plain())
+    verdicts = [{f"{one.source}: {one.text}": one.verdict for one in own} for own in said]
+    texts = dict.fromkeys(text for own in verdicts for text in own)
+    rows = [[text, *(own.get(text, "") for own in verdicts)] for text in texts]
+    print(Table("Statements: verdict", ["statement", *names], rows).plain())
+
+
+def _write(study: Reported, run: Run, tables: Mapping[str, Table], said: Sequence[Statement]) -> list[Path]:
     mark = _mark(run)
-    tables = tables_of(study, run)
     figures = _by_name(study.figures(run))
-    contents = {"summary.json": (json.dumps(summary(study, run), indent=2, allow_nan=False) + "\n").encode()}
+    contents = {"summary.json": (json.dumps(_summary(study, run, said), indent=2, allow_nan=False) + "\n").encode()}
     for name, table in tables.items():
         contents |= {f"{name}.csv": table.csv().encode(), f"{name}.tex": table.latex().encode()}
     for name, figure in figures.items():
@@ -125,12 +147,6 @@ def _mark(run: Run) -> str:
     if attributes.get("synthetic", 0):
         return " - SYNTHETIC IMAGES, NOT MNIST"
     return "" if attributes.get("mnist", 1) else f" - {attributes['source']}, NOT MNIST"
-
-
-def _verdicts(study: Reported, runs: Sequence[Run], names: Sequence[str]) -> Table:
-    found = [{f"{one.source}: {one.text}": one.verdict for one in study.statements(run)} for run in runs]
-    rows = [[text, *(one.get(text, "") for one in found)] for text in dict.fromkeys(x for one in found for x in one)]
-    return Table("Statements: verdict", ["statement", *names], rows)
 
 
 def _by_name(found: Any) -> dict[str, Any]:

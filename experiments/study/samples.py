@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from paramact_jax.statistics import PairedComparison, paired_comparison
+from paramact_jax.statistics import PairedComparison, holm, paired_comparison
 
 LEVEL = 0.95
 
@@ -114,6 +115,13 @@ def paired(first: np.ndarray, second: np.ndarray, seeds: np.ndarray) -> PairedCo
     """The first minus the second on equal seeds, those at which both are finite; None for fewer than 2 of them."""
     good = np.isfinite(first) & np.isfinite(second)
     return paired_comparison(first[good], second[good], seeds[good], seeds[good]) if good.sum() > 1 else None
+
+
+def holm_of(compared: Iterable[PairedComparison | None]) -> list[float | None]:
+    """The p values of comparisons with Holm's correction over all of them; None where there is no comparison."""
+    found = list(compared)
+    corrected = iter(holm([one.p_value for one in found if one is not None]))
+    return [None if one is None else next(corrected) for one in found]
 
 
 def plain(value: Any) -> Any:

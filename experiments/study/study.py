@@ -50,13 +50,12 @@ class Work:
 
     Attributes:
       directory: for what an interrupted run goes on from.
-      out: the directory that the run will be written to.
       seconds: what took how long, for run.json.
       writes: whether this process is the one, of several, that writes and prints.
     """
 
-    def __init__(self, directory: Path, out: Path, *, writes: bool = True) -> None:
-        self.directory, self.out, self.writes = directory, out, writes
+    def __init__(self, directory: Path, *, writes: bool = True) -> None:
+        self.directory, self.writes = directory, writes
         self.seconds: dict[str, Any] = {}
         self._shown = contextlib.ExitStack()
 
@@ -213,10 +212,10 @@ class Study(abc.ABC):
 
         begin = time.perf_counter()
         if not writes:
-            self.train(data, Work(run_directory.kept(out), out, writes=False))
+            self.train(data, Work(run_directory.kept(out), writes=False))
             return
         with run_directory.unfinished(out, shared, again=again) as directory:
-            work = Work(directory, out)
+            work = Work(directory)
             try:
                 with importing("h5netcdf", "matplotlib.figure", "scipy.stats"):
                     records = self.train(data, work)
@@ -224,8 +223,7 @@ class Study(abc.ABC):
                 work.close()
             seconds = {"total": time.perf_counter() - begin, **work.seconds}
             run = run_directory.write(out, records, experiment=self.name, config=self.config(data), seconds=seconds)
-        report.write(type(self), run)
-        report.show(type(self), [run])
+        report.make(type(self), [run])
         print(f"{time.perf_counter() - begin:.1f} s; records, tables and figures in {out}")
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from experiments.commands import CONTENTS, TOOLS, Leaf, leaves, parse
+from experiments.commands import CONTENTS, TOOLS, Leaf, leaves, parse, prepared
 from experiments.problems.digits import Data
 
 _CONFIG = "all.json"
@@ -207,7 +207,7 @@ def _one(command: All, leaf: Leaf, out: Path) -> _Done:
         arguments = _left(command, leaf, out)
         if arguments is None:
             outcome = "done before"
-        elif status := _prepared(arguments)():
+        elif status := prepared(parse(arguments))():
             outcome = f"{_FAILED}: exit status {status}"
         else:
             outcome = "done"
@@ -217,15 +217,6 @@ def _one(command: All, leaf: Leaf, out: Path) -> _Done:
         traceback.print_exc()
         outcome = f"{_FAILED}: {type(error).__name__}: {error}".splitlines()[0]
     return _Done(outcome, time.perf_counter() - begin)
-
-
-def _prepared(arguments: Sequence[str]) -> Callable[[], int | None]:
-    """The work of a command line, with all that it imports."""
-    from experiments.study import imports
-
-    work = parse(arguments).prepare()
-    imports.complete()
-    return work
 
 
 def _left(command: All, leaf: Leaf, out: Path) -> list[str] | None:

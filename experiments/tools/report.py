@@ -32,9 +32,7 @@ class Report:
         Raises:
           ValueError: in one line, if a run cannot be read.
         """
-        from experiments.study import imports, run_directory
-
-        imports.complete()
+        from experiments.study import run_directory
 
         if not self.directories:
             raise ValueError("expected at least one directory of a run, got none")
@@ -58,7 +56,4 @@ def _studies() -> list[type[Study]]:
 def _report(study: type[Study], runs: list[Run]) -> None:
     from experiments.study import report
 
-    runs = [study.up_to_date(run) for run in runs]
-    report.show(study, runs)
-    for run in runs:
-        report.write(study, run)
+    report.make(study, [study.up_to_date(run) for run in runs])

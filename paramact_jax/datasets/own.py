@@ -65,8 +65,10 @@ def load_images(source: str | Path, *, flatten: bool = True, tfds_dir: str | Pat
             f"{source}: expected training images of every class from 0 to {found.classes - 1}, got none of "
             f"{', '.join(map(str, missing[:5]))}; number the classes from 0 without gaps"
         )
-    digest = hashlib.sha256(found.train_images.tobytes() + found.train_labels.tobytes()).hexdigest()
-    return dataclasses.replace(found, source=f"{found.source} (sha256 {digest[:12]} of the training set)")
+    digest = hashlib.sha256()
+    for array in (found.train_images, found.train_labels):
+        digest.update(np.ascontiguousarray(array).data)
+    return dataclasses.replace(found, source=f"{found.source} (sha256 {digest.hexdigest()[:12]} of the training set)")
 
 
 def _read(source: str | Path, *, flatten: bool, tfds_dir: str | Path | None) -> Digits:

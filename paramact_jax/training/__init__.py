@@ -1,6 +1,6 @@
 """Training one trial as a pure function."""
 
-from paramact_jax.training.classifier import Classifier, Score, cross_entropy
+from paramact_jax.training.classifier import Classifier, Score, cross_entropy, marks
 from paramact_jax.training.gradient_descent import NOT_REACHED, Settings, State, final, gradient_descent, start
 from paramact_jax.training.minibatches import Minibatches
 from paramact_jax.training.optimisers import optimiser
@@ -15,6 +15,7 @@ __all__ = [
     "cross_entropy",
     "final",
     "gradient_descent",
+    "marks",
     "optimiser",
     "start",
 ]

@@ -139,7 +139,7 @@ class Classifier:
         Args:
           name: of a set in `scores` with a number of steps.
         """
-        return [*range(0, self.steps, self.scores[name] or self.steps), self.steps]
+        return marks(self.steps, self.scores[name] or self.steps)
 
     @property
     def init(self) -> Callable[..., State]:
@@ -268,6 +268,16 @@ class Classifier:
         if self.gradient is not None:
             return self.gradient(params, images, labels)
         return jax.grad(lambda params: cross_entropy(self.network(params, images), labels))(params), {}
+
+
+def marks(steps: int, every: int) -> list[int]:
+    """Steps made when something is due before every `every`-th of so many steps, and after the last.
+
+    Examples:
+      >>> marks(100, 40)
+      [0, 40, 80, 100]
+    """
+    return [*range(0, steps, every), steps]
 
 
 def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:

@@ -58,7 +58,7 @@ def used(digits):
 @pytest.fixture(scope="module")
 def records(used, tmp_path_factory):
     place = tmp_path_factory.mktemp("cnn")
-    return SMALL.train(used, Work(place, place, writes=False))
+    return SMALL.train(used, Work(place, writes=False))
 
 
 def test_the_training_images_are_the_same_number_of_each_digit(digits):

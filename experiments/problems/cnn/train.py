@@ -23,7 +23,7 @@ from paramact_jax.activations import catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.figures import BandCurve
 from paramact_jax.networks import Params, forward, params_of
-from paramact_jax.training import Classifier, Minibatches, cross_entropy
+from paramact_jax.training import Classifier, Minibatches, cross_entropy, marks
 
 SCORED_AT_ONCE = 100
 """Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
@@ -135,7 +135,7 @@ def records_of(
     found: xr.Dataset, variables: Mapping[str, Variable], protocol: Conditions, digits: Digits, **coords: Any
 ) -> xr.Dataset:
     """The records of a sweep over trainings, with the smallest losses; `coords` as in `described`."""
-    coords["test_step"] = [*range(0, protocol.steps, protocol.test_every), protocol.steps]
+    coords["test_step"] = marks(protocol.steps, protocol.test_every)
     records = described(found, variables, coords, source_of(digits))
     return records.merge(best(records["test_loss"]))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from flax import nnx
-from jax import lax
 
+from experiments.problems import timing
 from experiments.problems.digits import images_of
 from experiments.problems.mnist.protocol import CLASSES, PIXELS, Protocol, layers_of
+from experiments.study.options import seeds_of
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of
-from paramact_jax.sweeps import Progress, long_sweep, sweep, trial_key
+from paramact_jax.sweeps import Progress, long_sweep, sweep
 from paramact_jax.training import Classifier, Minibatches, cross_entropy
 
 CLOSEUP = 650
@@ -136,7 +136,7 @@ def train(
     """
     return long_sweep(
         classifier_of(activation, protocol, digits),
-        _seeds(protocol),
+        seeds_of(protocol),
         iterations=protocol.steps,
         block=1,
         directory=directory,
@@ -162,7 +162,7 @@ def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndar
         _, chosen = functions.batches.draw(order, 0)
         return jnp.stack(forward_with_values(params, train_images[chosen], records)[1])
 
-    y = sweep(values, _seeds(protocol), block=1, train_images=digits.train_images)["result"].values
+    y = sweep(values, seeds_of(protocol), block=1, train_images=digits.train_images)["result"].values
     changed = {} if protocol.initial_a is None else {"a": protocol.initial_a}
     return np.stack([_count(record, y[:, layer], changed) for layer, record in enumerate(records)], axis=1)
 
@@ -171,32 +171,11 @@ def seconds_per_step(
     activations: Iterable[str], protocol: Protocol, digits: Digits, *, rounds: int = 5, steps: int = 100
 ) -> np.ndarray:
     """Wall-clock seconds of one training step of one seed, without scores: (activations, rounds), measured in turns."""
-    data = jax.tree.map(jnp.asarray, images_of(digits))
-    settings = {"data": data, **rates_of(protocol)}
-    never = dict.fromkeys(("test", "train"), 2**31 - 1)
-    trainings = []
-    for name in activations:
-        functions = classifier_of(name, protocol, digits)
-        functions = dataclasses.replace(functions, steps=1 + (rounds + 1) * steps, scores=never)
-        advance = jax.jit(functools.partial(_advance, functions))
-        state = functions.init(trial_key(protocol.first_seed), data)
-        state = jax.block_until_ready(advance(state, settings, 0, steps + 1))
-        trainings.append((advance, state))
-    seconds = np.empty((len(trainings), rounds))
-    for i in range(rounds):
-        for which, (advance, state) in enumerate(trainings):
-            begin = time.perf_counter()
-            jax.block_until_ready(advance(state, settings, 1 + steps, 1 + 2 * steps))
-            seconds[which, i] = (time.perf_counter() - begin) / steps
-    return seconds
-
-
-def _advance(functions: Classifier, state: Any, settings: dict[str, Any], begin: Any, end: Any) -> Any:
-    return lax.fori_loop(begin, end, lambda i, state: functions.step(state, i, **settings), state)
-
-
-def _seeds(protocol: Protocol) -> range:
-    return range(protocol.first_seed, protocol.first_seed + protocol.seeds)
+    networks = [classifier_of(name, protocol, digits) for name in activations]
+    data, rates = images_of(digits), rates_of(protocol)
+    return timing.seconds_per_step(
+        networks, protocol.first_seed, data, start={}, rates=rates, rounds=rounds, steps=steps
+    )
 
 
 def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.ndarray:

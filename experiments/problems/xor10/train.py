@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from experiments.problems.xor10.records import HISTOGRAMS, Trained, look_at
+from experiments.study.options import seeds_of
 from experiments.study.run_directory import within
 from experiments.study.side_by_side import one_after_another
 from paramact_jax.activations import Activation, catalogue
@@ -263,7 +264,7 @@ def train(
             begin = time.perf_counter()
 
         options: dict[str, Any] = {"mesh": mesh, "on_plan": planned, "on_progress": on_progress}
-        options |= {"seeds": range(protocol.first_seed, protocol.first_seed + protocol.seeds)}
+        options |= {"seeds": seeds_of(protocol)}
         options["directory"] = None if directory is None else within(directory, names[0] if alone else "together")
         if not alone:
             options["axes"] = {"function": names}  # "activation" is among what is seen on the way

@@ -144,7 +144,7 @@ def unfinished(out: Path, config: Mapping[str, Any], *, again: str = "") -> Iter
 
 
 def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[str, Any], seconds: Any) -> Run:
-    """Write a run whole or not at all; see `write_directory`.
+    """Write a run whole or not at all (see `write_directory`), and read it back: one report for now and for later.
 
     Args:
       path: the directory, as `choose` returned it.
@@ -170,7 +170,7 @@ def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[s
         "seconds": seconds,
     }
     write_directory(path, fill)
-    return Run(path, records, manifest)
+    return read(path)
 
 
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:

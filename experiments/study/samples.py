@@ -125,7 +125,9 @@ def holm_of(compared: Iterable[PairedComparison | None]) -> list[float | None]:
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: dataclasses as mappings, numbers that are not finite as None."""
+    """The same for JSON: dataclasses as mappings, NumPy's values as Python's, numbers that are not finite as None."""
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, dict):

@@ -117,8 +117,8 @@ class Descent(Study):
 
     @classmethod
     def summary(cls, run: run_directory.Run) -> dict[str, Any]:
-        """Mean errors."""
-        return {"means": run.records["error"].mean("seed").values.tolist()}
+        """Mean errors, and where the way leads, as the records have them."""
+        return {"means": run.records["error"].mean("seed").values, "goal": run.records.attrs["goal"]}
 
 
 def training(power: int, width: int) -> Training:
@@ -176,11 +176,12 @@ def test_a_report_has_every_notation_and_is_the_same_again(run, capsys):
 
 def test_the_summary_is_plain_data_with_one_schema(run):
     found = json.loads((run.directory / "summary.json").read_text())
-    assert list(found) == ["experiment", "config", "synthetic", "statements", "means"]
+    assert list(found) == ["experiment", "config", "synthetic", "statements", "means", "goal"]
     first, _, last = found["statements"]
     assert set(first) == {"source", "text", "criterion", "verdict", "measured", "effect", "interval"}
     assert (first["verdict"], last["verdict"], last["effect"]) == ("true", "undecided", None)
     assert first["interval"] == [first["effect"]] * 2
+    assert found["goal"] == GOAL
 
 
 def test_runs_stand_side_by_side(run, tmp_path, capsys):

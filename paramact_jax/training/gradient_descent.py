@@ -59,6 +59,14 @@ class Network(Protocol):
 
 
 Advance = Callable[[State, Settings, ArrayLike], State]
+Rates = Callable[[Params, Settings], Params]
+"""The learning rate of every parameter, a tree like that of the params."""
+
+
+def rates_of_groups(params: Params, settings: Settings) -> Params:
+    """Gives a and b the learning rate of activations, all other parameters the other."""
+    own = {ACTIVATION: settings.activation_learning_rate}
+    return jax.tree.map(lambda label: own.get(label, settings.learning_rate), parameter_labels(params))
 
 
 def start(params: Params) -> State:
@@ -73,7 +81,12 @@ def final(state: State, one_step_later: State) -> State:
 
 
 def gradient_descent(
-    network: Network, inputs: np.ndarray, targets: np.ndarray, *, point_by_point: bool = False
+    network: Network,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    point_by_point: bool = False,
+    rates: Rates = rates_of_groups,
 ) -> Advance:
     """The function `advance(state, settings, steps)` that makes `steps` iterations of one trial.
 
@@ -87,6 +100,7 @@ def gradient_descent(
       inputs: (points, in_features).
       targets: (points, out_features).
       point_by_point: whether there is an update after every point.
+      rates: the learning rates rho; they may be traced.
 
     Returns:
       A pure function of one trial, which computes in the params' dtype.
@@ -109,14 +123,7 @@ def gradient_descent(
             return jnp.asarray(settings.loss_scale * error), error
 
         gradient, loss = jax.grad(objective, has_aux=True)(params)
-        rates = {ACTIVATION: settings.activation_learning_rate}
-        params = jax.tree.map(
-            lambda label, p, g: p - rates.get(label, settings.learning_rate) * g,
-            parameter_labels(params),
-            params,
-            gradient,
-        )
-        return params, loss
+        return jax.tree.map(lambda p, rate, g: p - rate * g, params, rates(params, settings), gradient), loss
 
     def update_after_each(
         params: Params, settings: Settings, points: tuple[jax.Array, jax.Array]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import operator
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from experiments.problems.digits import Data, DataDir, is_mnist, load, source_of
 from experiments.problems.mnist.protocol import PROTOCOLS, Batches, Initial, Protocol, ProtocolName
 from experiments.study.imports import at_once
-from experiments.study.options import NOT_NEGATIVE, Out
+from experiments.study.options import MAX_SEED, NOT_NEGATIVE, Count, Out, one_of
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Cell, Column, Table, number
@@ -28,6 +29,7 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
+    from scipy import stats
 
     from experiments.problems.mnist.train import CLOSEUP, early_loss, mean_loss, seconds_per_step, steep_slopes, train
     from experiments.study.run_directory import Run, within
@@ -79,8 +81,12 @@ class Mnist(Study, Protocol):
 
     protocol: ProtocolName = "recovered"
     """Conditions: `recovered` gives the published slope counts, `literal` is [P, Table 8] as printed."""
-    initial: Initial | None = None  # type: ignore[assignment]  # None until `resolved`, as the next three
+    initial: Initial | None = None  # type: ignore[assignment]  # None until `resolved`, as the next four
     batches: Batches | None = None  # type: ignore[assignment]
+    hexpo_first: Annotated[int | None, one_of(0, 1)] = None  # type: ignore[assignment]
+    counted: Count = 150
+    """Networks of each activation whose slopes are counted before training [P, Fig. 14]: those that are trained, and
+    the next seeds."""
     learning_rate_a: Annotated[float | None, NOT_NEGATIVE] = None  # type: ignore[assignment]
     learning_rate_b: Annotated[float | None, NOT_NEGATIVE] = None  # type: ignore[assignment]
     data: Data = "auto"
@@ -89,7 +95,7 @@ class Mnist(Study, Protocol):
 
     def resolved(self) -> Self:
         """With what the protocol says, and one learning rate for all where no other is given."""
-        stated = {name: getattr(PROTOCOLS[self.protocol], name) for name in ("initial", "batches")}
+        stated = {name: getattr(PROTOCOLS[self.protocol], name) for name in ("initial", "batches", "hexpo_first")}
         stated |= dict.fromkeys(("learning_rate_a", "learning_rate_b"), self.learning_rate)
         return dataclasses.replace(self, **{k: x for k, x in stated.items() if getattr(self, k) is None})
 
@@ -104,12 +110,13 @@ class Mnist(Study, Protocol):
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """One activation after the other, all seeds of one at once; then all are timed in turns."""
         progress = work.progress(self.activations, self.steps)
-        trained, slopes, seconds = [], [], {}
+        trained, counted, seconds = [], [], {}
+        to_count = dataclasses.replace(self, seeds=min(max(self.counted, self.seeds), MAX_SEED - self.first_seed + 1))
         for name in self.activations:
             begin, told = time.perf_counter(), functools.partial(progress.advanced, name)
             trained.append(train(name, self, data, directory=within(work.directory, name), on_progress=told))
             progress.through(name)
-            slopes.append(steep_slopes(name, self, data))
+            counted.append(steep_slopes(name, to_count, data))
             seconds[name] = time.perf_counter() - begin
         work.seconds["activations"] = seconds
         found = xr.concat(trained, xr.Variable("activation", list(self.activations)), data_vars="all")
@@ -127,12 +134,14 @@ class Mnist(Study, Protocol):
         coords |= {"layer": np.arange(1, self.depth + 1), "node": np.arange(1, self.width + 1)}
         network = f"MNIST with {self.depth} hidden layers: the networks of [P, section 4.2]"
         records = described(found, VARIABLES | learned, coords, {"description": network} | source_of(data))
-        counted = "slopes |dz/dy| >= 1 before training, over the layer's nodes and the first minibatch [P, Fig. 14]"
+        steep = "slopes |dz/dy| >= 1 before training, over the layer's nodes and the first minibatch [P, Fig. 14]"
+        alone, slopes = "the same of all layers, from the first seed on", np.stack(counted)
         whole = "wall-clock seconds of all seeds together, compilation and scores included, in the last process"
         a_step = "wall-clock seconds of one step of one seed, without scores, measured in turns after the training"
         timed = seconds_per_step(self.activations, self, data)
         return records.assign(
-            steep_slopes=(("activation", "seed", "layer"), np.stack(slopes), {"description": counted}),
+            steep_slopes=(("activation", "seed", "layer"), slopes[:, : self.seeds], {"description": steep}),
+            counted_slopes=(("activation", "counted"), slopes.sum(axis=2), {"description": alone}),
             seconds=(("activation",), np.array(list(seconds.values())), {"description": whole}),
             seconds_per_step=(("activation", "timing"), timed, {"description": a_step}),
         )
@@ -159,6 +168,8 @@ class Mnist(Study, Protocol):
         """Final test loss, slope counts, and time to a train loss of 0.1."""
         yield "final_test_loss", final_table(run)
         yield "slope_counts", slopes_table(run)
+        if together := counts_together(run):
+            yield "slope_differences", differences_table(run, together)
         yield "time_to_loss", times_table(run)
 
     @classmethod
@@ -239,6 +250,7 @@ class Mnist(Study, Protocol):
             "source": records.attrs["source"],
             "seeds": records["seed"].values.tolist(),
             "activations": of_activations,
+            "slope_counts_together": counts_together(run),
         }
 
 
@@ -252,7 +264,72 @@ def final(records: xr.Dataset, variable: str, activation: str) -> Sample:
 
 def slopes(records: xr.Dataset, activation: str) -> Sample:
     """Number of slopes >= 1 before training, of all layers, over the seeds."""
-    return sample(records["steep_slopes"].sel(activation=activation).sum("layer").values)
+    return sample(slope_totals(records, activation))
+
+
+def slope_totals(records: xr.Dataset, activation: str) -> np.ndarray:
+    """The same of each network: of all that were counted, in runs before of those that were trained."""
+    counted = records["counted_slopes"] if "counted_slopes" in records else records["steep_slopes"].sum("layer")
+    return np.asarray(counted.sel(activation=activation).values, np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """The published slope counts that differ, against ours of one network and minibatch under every activation.
+
+    Counts of two activations vary together from seed to seed, so that their differences vary far less than they do.
+
+    Attributes:
+      activations: one of each published count that is not 0.
+      squared_distance: Mahalanobis's, of the published counts from our means.
+      p_value: of Hotelling's test that the published ones are one more seed of ours.
+      differences: of every two.
+    """
+
+    activations: tuple[str, ...]
+    squared_distance: float
+    p_value: float
+    differences: tuple[SlopeDifference, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SlopeDifference:
+    """The first count minus the second: ours over the seeds, and the published one."""
+
+    first: str
+    second: str
+    ours: Sample
+    published: int
+
+    @property
+    def away(self) -> float:
+        """In standard deviations."""
+        return deviations_away(self.ours, self.published)
+
+
+def counts_together(run: Run) -> Together | None:
+    """All published counts at once; None where fewer than two can be compared, or there are too few seeds to."""
+    printed, by_count = slope_counts(run), dict[int, str]()
+    for name in activations(run.records):
+        if printed.get(name):
+            by_count.setdefault(printed[name], name)
+    names = tuple(by_count.values())
+    if len(names) < 2:
+        return None
+    counts = np.stack([slope_totals(run.records, name) for name in names], axis=1)
+    seeds, number_of = counts.shape
+    covariance = np.cov(counts, rowvar=False) * (1 + 1 / seeds) if seeds > number_of else np.zeros((1, 1))
+    if np.linalg.matrix_rank(covariance) < number_of:
+        return None
+    away = np.array([printed[name] for name in names]) - counts.mean(axis=0)
+    squared = float(away @ np.linalg.solve(covariance, away))
+    scaled = squared * (seeds - number_of) / (number_of * (seeds - 1))
+    differences = [
+        SlopeDifference(names[i], names[j], sample(counts[:, i] - counts[:, j]), printed[names[i]] - printed[names[j]])
+        for i, j in itertools.combinations(range(number_of), 2)
+    ]
+    p_value = float(stats.f.sf(scaled, number_of, seeds - number_of))
+    return Together(names, squared, p_value, tuple(differences))
 
 
 def deviations_away(found: Sample, published: float) -> float:
@@ -554,7 +631,8 @@ def _of_the_paper(run: Run, *names: str) -> bool:
 
 def _config(run: Run) -> Mapping[str, Any]:
     """With options that runs before did not have."""
-    return {"depth": Protocol.depth, "width": Protocol.width, "initial_a": None} | run.manifest["config"]
+    before = {"depth": Protocol.depth, "width": Protocol.width, "initial_a": None, "hexpo_first": 1}
+    return before | run.manifest["config"]
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -610,9 +688,32 @@ def slopes_table(run: Run) -> Table:
             *(Column("s.d. away", "+.2f"), "verdict"),
         ],
         rows,
-        f"{_conditions(run)} Mean and standard deviation over the seeds, of all nodes of all layers at all images of "
-        f"the first minibatch. Verdict: published within mean +- {WITHIN:g} s.d.; where s.d. is 0, equal."
+        f"{_conditions(run)} Mean and standard deviation over {found.seeds + found.non_finite} seeds, of all nodes of "
+        f"all layers at all images of the first minibatch. Verdict: published within mean +- {WITHIN:g} s.d.; where "
+        f"s.d. is 0, equal."
         f"{'' if comparable else f' What is published is not compared: {why}.'}{_remarks(run)}",
+    )
+
+
+def differences_table(run: Run, together: Together) -> Table:
+    """The counts in pairs, and all at once."""
+    rows: list[list[Any]] = []
+    for one in together.differences:
+        verdict = "within" if met(one.ours, one.published) else "outside"
+        found = one.ours.mean, one.ours.deviation, one.published, one.away, verdict
+        rows.append([f"{label(one.first)} - {label(one.second)}", *found])
+    counts = len(together.activations)
+    return Table(
+        "Differences of slope counts on the same network and minibatch [P, Fig. 14]",
+        [
+            *("activations", Column("mean", ",.0f"), Column("s.d.", ",.0f"), Column("published", ",")),
+            *(Column("s.d. away", "+.2f"), "verdict"),
+        ],
+        rows,
+        f"{_conditions(run)} Over {together.differences[0].ours.seeds} seeds; of activations with equal published "
+        f"counts the first. Verdict: published within mean +- {WITHIN:g} s.d. All {counts} counts at once: squared "
+        f"Mahalanobis distance {together.squared_distance:.1f}, Hotelling's test that the published ones are one more "
+        f"seed of ours: p = {together.p_value:.2g}.",
     )
 
 
@@ -684,7 +785,8 @@ def _conditions(run: Run) -> str:
     which = f"seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"seed {seeds[0]} alone"
     return (
         f"Protocol {config['protocol']}, {which}: {config['depth']} hidden layers of {config['width']}, initial "
-        f"weights {config['initial']}, {config['batches']} batches of {config['batch']}, {config['optimiser']}, "
+        f"weights {config['initial']}, Hexpo from i = {config['hexpo_first']}, {config['batches']} batches of "
+        f"{config['batch']}, {config['optimiser']}, "
         f"learning rate {config['learning_rate']} ({config['learning_rate_a']} for a, {config['learning_rate_b']} for "
         f"b), {config['steps']:,} steps{started}; images: {run.records.attrs['source']}."
     )

@@ -75,18 +75,18 @@ def hexpo_of_layer(layer: int, name: str | None = None) -> Activation:
     In [P] the nodes of a layer share one of each, and the start values are kept; to learn them, train them.
 
     Args:
-      layer: number of the hidden layer, from 1.
+      layer: number of the hidden layer, from 1 as [P, Table 7] has it; its counts in [P, Fig. 14] are met from 0.
       name: name of the record; by default "hexpo_" and the layer.
 
     Raises:
-      ValueError: if the layer is not a whole number from 1 on.
+      ValueError: if the layer is not a whole number from 0 on.
 
     Examples:
       >>> hexpo_of_layer(8).params["positive_height"], hexpo_of_layer(8).steepest_slope
       (5.0, 2.5)
     """
-    if layer != int(layer) or layer < 1:
-        raise ValueError(f"Hexpo: expected the number of a hidden layer, 1 or more, got {layer}")
+    if layer != int(layer) or layer < 0:
+        raise ValueError(f"Hexpo: expected the number of a hidden layer, 0 or more, got {layer}")
     height, width = layer / 2 + 1, layer / 8 + 1
     return Activation(
         name=name or f"hexpo_{layer}",
@@ -130,11 +130,11 @@ def parametric_hexpo_of_layer(layer: int, name: str | None = None) -> Activation
     branches split at y = 0, where the function would jump as soon as h is not 0; they are split at y = h here.
 
     Args:
-      layer: number of the hidden layer, from 1.
+      layer: as in `hexpo_of_layer`.
       name: name of the record; by default "parametric_hexpo_" and the layer.
 
     Raises:
-      ValueError: if the layer is not a whole number from 1 on.
+      ValueError: if the layer is not a whole number from 0 on.
 
     Examples:
       >>> record = parametric_hexpo_of_layer(2)

@@ -44,6 +44,10 @@ def test_dims_and_coordinates_of_the_records(run):
     for name in ("gradient_smallest", "gradient_largest"):
         assert records[name].dims == ("activation", "seed", "step")
     assert records["steep_slopes"].dims == ("activation", "seed", "layer")
+    assert records["counted_slopes"].dims == ("activation", "counted")
+    assert records.sizes["counted"] == 150
+    first = records["counted_slopes"].isel(counted=slice(2)).values
+    np.testing.assert_array_equal(first, records["steep_slopes"].sum("layer"))
     assert records["seconds_per_step"].dims == ("activation", "timing")
     assert records["seconds"].dims == ("activation",)
     for name in ("learned_a", "learned_b"):

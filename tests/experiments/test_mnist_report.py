@@ -284,6 +284,46 @@ def test_slope_counts_in_standard_deviations():
     assert mnist.met(sample([1, 2, 3]), 2 + mnist.WITHIN) is True, "the bounds belong to it"
 
 
+def test_slope_counts_of_one_network_are_compared_together():
+    """Counts that vary together: each is met, their differences are not."""
+    records, common = dataset(seeds=40), 300 * np.random.default_rng(0).normal(size=40)
+    assert mnist.counts_together(run(records)) is None, "counts without spread have no distance"
+    drawn = np.random.default_rng(1).normal(size=(len(NAMES), 40))
+    records["steep_slopes"].loc[{"layer": 1}] = (
+        (records["steep_slopes"].isel(layer=0) + common + 50 * drawn).round().astype(int)
+    )
+    found = mnist.counts_together(run(records))
+    assert found.activations == ("relu", "parametric_tanh", "reltanh", "hexpo", "ppns")
+    assert found.p_value > 0.05
+    assert all(abs(one.away) < 3 for one in found.differences)
+    records["steep_slopes"].loc[{"activation": "hexpo", "layer": 1}] += 400
+    moved = mnist.counts_together(run(records))
+    assert abs(mnist.deviations_away(mnist.slopes(records, "hexpo"), COUNTS["hexpo"])) < 3
+    assert moved.p_value < 1e-6 < 0.001 < found.p_value
+    assert moved.squared_distance > found.squared_distance + 20
+    assert {one.first if one.second == "hexpo" else one.second for one in moved.differences if abs(one.away) > 3} == {
+        *("relu", "parametric_tanh", "reltanh", "ppns")
+    }
+    table = tables(run(records))[2]
+    assert len(table.rows) == 10
+    assert cells(table, "Hexpo - PPNS", "published", "verdict") == ["-4,182", "outside"]
+
+
+def test_the_distance_is_that_of_one_more_seed():
+    """With the published counts drawn as the seeds are, Hotelling's p is uniform."""
+    generator, found = np.random.default_rng(2), []
+    names = [name for name, count in COUNTS.items() if count and name in LEVELS]
+    for _ in range(200):
+        records, drawn = dataset(names, seeds=12), generator.normal(size=(len(names), 12)) * 500
+        one_more = dict(zip(names, generator.normal(size=len(names)) * 500, strict=True))
+        shift = np.array([one_more[name] for name in names])[:, None]
+        records["steep_slopes"] = records["steep_slopes"].astype(float)
+        records["steep_slopes"].loc[{"layer": 1}] = records["steep_slopes"].isel(layer=0) + drawn - shift
+        found.append(mnist.counts_together(run(records)).p_value)
+    assert 0.4 < np.mean(found) < 0.6
+    assert 2 <= np.sum(np.array(found) < 0.05) <= 20
+
+
 @pytest.mark.parametrize(
     ("losses", "step"),
     [
@@ -374,8 +414,8 @@ def test_synthetic_images_are_compared_with_nothing():
 def test_every_note_has_the_conditions():
     for table in tables(run(dataset())):
         assert table.note.startswith(
-            "Protocol recovered, seeds 0 to 2: 8 hidden layers of 128, initial weights fan-in, shuffled batches of 64, "
-            "sgd, learning rate 0.01 (0.01 for a, 0.01 for b), 5,000 steps; images: by hand."
+            "Protocol recovered, seeds 0 to 2: 8 hidden layers of 128, initial weights fan-in, Hexpo from i = 1, "
+            "shuffled batches of 64, sgd, learning rate 0.01 (0.01 for a, 0.01 for b), 5,000 steps; images: by hand."
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 from experiments.problems.mnist import train as module
-from experiments.problems.mnist.protocol import PROTOCOLS, Protocol, layers_of
+from experiments.problems.mnist.protocol import PROTOCOLS, Protocol
 from experiments.problems.mnist.train import classifier, model, seconds_per_step, steep_slopes, train
 from paramact_jax.datasets import Digits, load_mnist, mnist_files, synthetic_mnist
 from paramact_jax.networks import params_of, with_params
@@ -142,19 +142,25 @@ def test_start_values_of_table_7(name):
 
 
 def test_start_values_of_reltanh_and_the_hexpos():
-    """[P, Table 7]: a = c = i/2 + 1, b = d = i/8 + 1 in layer i; Hexpo's are held fixed, Parametric Hexpo's learned."""
+    """[P, Table 7]: a = c = i/2 + 1, b = d = i/8 + 1 in layer i; Hexpo's are held fixed, Parametric Hexpo's learned.
+
+    i is counted from 0 under the recovered conditions, from 1 as printed.
+    """
     reports = {
         name: classifier(name, TINY, 40).report(params_of(model(name, TINY, keys(0)[0])))
         for name in ("reltanh", "hexpo", "parametric_hexpo")
     }
     assert sorted(float(x[0, 0]) for x in reports["reltanh"].values()) == [-1.5, 0.0]
     assert reports["hexpo"] == {}
-    i = np.arange(1, 9)
+    i = np.arange(8)
     for side in ("positive", "negative"):
         np.testing.assert_array_equal(reports["parametric_hexpo"][f"{side}_height"][:, 0], i / 2 + 1)
         np.testing.assert_array_equal(reports["parametric_hexpo"][f"{side}_width"][:, 127], i / 8 + 1)
-        assert [r.params[f"{side}_height"] for r in layers_of("hexpo")[0]] == (i / 2 + 1).tolist()
-        assert [r.params[f"{side}_width"] for r in layers_of("hexpo")[0]] == (i / 8 + 1).tolist()
+        for protocol in PROTOCOLS.values():
+            j = i + protocol.hexpo_first
+            assert [r.params[f"{side}_height"] for r in protocol.layers_of("hexpo")[0]] == (j / 2 + 1).tolist()
+            assert [r.params[f"{side}_width"] for r in protocol.layers_of("hexpo")[0]] == (j / 8 + 1).tolist()
+    assert [PROTOCOLS[name].hexpo_first for name in ("recovered", "literal")] == [0, 1]
     np.testing.assert_array_equal(reports["parametric_hexpo"]["b"], np.zeros((8, 128)))
 
 

@@ -17,6 +17,7 @@ from experiments.study.options import (
     Steps,
     check_options,
     expect_within,
+    one_of,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Protocol:
     and sqrt(2/fan_in) for ReLU and Parametric ReLU (recovered: fan-in, literal: glorot-he). Biases start at 0."""
     batches: Batches
     """Epochs that are shuffled, or independent draws (recovered: shuffled, literal: independent)."""
+    hexpo_first: Annotated[int, one_of(0, 1)]
+    """i of the first hidden layer in the start values of Hexpo, a = i/2 + 1, b = i/8 + 1 (recovered: 0, literal: 1)."""
     depth: Count = 8
     """Hidden layers."""
     width: Count = 128
@@ -85,7 +88,9 @@ class Protocol:
         check_options(self)
         if images is not None:
             expect_within(self, "batch", 1, images, "the number of training images")
-        if self.initial_a is not None and not any("a" in layers_of(name, 1)[0][0].params for name in self.activations):
+        if self.initial_a is not None and not any(
+            "a" in self.layers_of(name)[0][0].params for name in self.activations
+        ):
             raise ValueError(
                 f"--initial-a: expected an activation with a parameter a, got {' '.join(self.activations)}"
             )
@@ -96,29 +101,29 @@ class Protocol:
             return 1 / math.sqrt(fan_in)
         return math.sqrt(2 / fan_in) if activation in _HE else math.sqrt(2 / (fan_in + fan_out))
 
+    def layers_of(self, activation: str) -> tuple[list[Activation], tuple[str, ...] | None]:
+        """The records of the hidden layers, and which of their parameters are learned (None: all) [P, Table 7].
 
-def layers_of(activation: str, depth: int = Protocol.depth) -> tuple[list[Activation], tuple[str, ...] | None]:
-    """The records of the hidden layers, and which of their parameters are learned (None: all) [P, Table 7].
+        Hexpo and Parametric Hexpo have start values that grow with the layer; those of Hexpo are not learned.
 
-    Hexpo and Parametric Hexpo have start values that grow with the layer; those of Hexpo are not learned.
+        Raises:
+          ValueError: for an unknown name.
+        """
+        from paramact_jax.activations import catalogue
+        from paramact_jax.activations.hexpo import hexpo_of_layer, parametric_hexpo_of_layer
 
-    Raises:
-      ValueError: for an unknown name.
-    """
-    from paramact_jax.activations import catalogue
-    from paramact_jax.activations.hexpo import hexpo_of_layer, parametric_hexpo_of_layer
-
-    layers = range(1, depth + 1)
-    if activation == "hexpo":
-        return [hexpo_of_layer(i) for i in layers], ()
-    if activation == "parametric_hexpo":
-        return [parametric_hexpo_of_layer(i) for i in layers], None
-    return [catalogue.get(activation)] * depth, None
+        layers = range(self.hexpo_first, self.hexpo_first + self.depth)
+        if activation == "hexpo":
+            return [hexpo_of_layer(i) for i in layers], ()
+        if activation == "parametric_hexpo":
+            return [parametric_hexpo_of_layer(i) for i in layers], None
+        return [catalogue.get(activation)] * self.depth, None
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "recovered": Protocol(initial="fan-in", batches="shuffled"),
-    "literal": Protocol(initial="glorot-he", batches="independent"),
+    "recovered": Protocol(initial="fan-in", batches="shuffled", hexpo_first=0),
+    "literal": Protocol(initial="glorot-he", batches="independent", hexpo_first=1),
 }
-"""`literal` is [P, Table 8] as printed. `recovered` is what gives the counts of [P, Fig. 14]: initial weights scaled by
-1/sqrt(fan_in) for every activation; with epochs that are shuffled."""
+"""`literal` is [P, Tables 7 and 8] as printed. `recovered` is what gives the counts of [P, Fig. 14] and their
+differences: initial weights scaled by 1/sqrt(fan_in) for every activation, start values of Hexpo counted from layer 0;
+with epochs that are shuffled."""

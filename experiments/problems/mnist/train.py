@@ -16,7 +16,7 @@ from flax import nnx
 
 from experiments.problems import timing
 from experiments.problems.digits import images_of
-from experiments.problems.mnist.protocol import CLASSES, PIXELS, Protocol, layers_of
+from experiments.problems.mnist.protocol import CLASSES, PIXELS, Protocol
 from experiments.study.options import seeds_of
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import Digits
@@ -42,7 +42,7 @@ def model(
 
     The random numbers do not depend on the activation.
     """
-    records, trainable = layers_of(activation, protocol.depth)
+    records, trainable = protocol.layers_of(activation)
 
     def kernel_init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
         return protocol.weight_std(activation, *shape) * jax.random.normal(key, shape, dtype)
@@ -80,7 +80,7 @@ def classifier(
 
 @functools.lru_cache(maxsize=64)
 def _classifier(activation: str, protocol: Protocol, images: int, in_features: int, classes: int) -> Classifier:
-    records, _ = layers_of(activation, protocol.depth)
+    records, _ = protocol.layers_of(activation)
 
     def gradient(params: Params, images: jax.Array, labels: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
         def loss(params: Params, added: jax.Array) -> jax.Array:
@@ -154,7 +154,7 @@ def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndar
     Returns:
       (seeds, layers).
     """
-    records, _ = layers_of(activation, protocol.depth)
+    records, _ = protocol.layers_of(activation)
     functions = classifier_of(activation, protocol, digits)
 
     def values(key: jax.Array, train_images: jax.Array) -> jax.Array:

@@ -51,7 +51,7 @@ if TYPE_CHECKING or at_once(__name__):
         shown,
     )
     from experiments.study.run_directory import Run
-    from experiments.study.samples import Sample, inside, paired, sample
+    from experiments.study.samples import Sample, Shuffled, inside, paired, sample, shuffled
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import BandCurve, RangeHistory, curves_in_panels, curves_with_bands, range_panels
     from paramact_jax.gradients import Kind, attribute
@@ -194,6 +194,7 @@ class Cnn(Protocol, Study):
             "combinations": rows,
             "order": best_first(run),
             "rank_correlation": correlations(run),
+            "within_prediction": {variable: within_prediction(run, variable) for variable in QUANTITIES},
         }
 
 
@@ -474,8 +475,18 @@ def table_1(run: Run) -> Table:
         *(Column("steps", number), Column("95 % interval of steps", ",.0f", key="steps")),
         *(Column("published steps", ",.0f"), Column("best accuracy", ".2%"), Column("a and b", ",")),
     ]
+    for what, variable in zip(("losses", "steps"), QUANTITIES, strict=True):
+        if found := within_prediction(run, variable):
+            note += f" Of the published {what} {found.in_words()}."
     note += _about_published(run) + remarks(run)
     return Table("Smallest test loss and its step [A, Table 1]", columns, rows, note, keys=3, beside=["loss"])
+
+
+def within_prediction(run: Run, variable: str) -> Shuffled | None:
+    """How many published values lie in our prediction intervals, and how many shuffled; None for fewer than 2."""
+    known = [(published(run, variable, name), of_seeds(run, variable, name).prediction()) for name in combinations(run)]
+    both = [(value, interval) for value, interval in known if value is not None and interval is not None]
+    return shuffled(*map(list, zip(*both, strict=True))) if len(both) > 1 else None
 
 
 def correlation_table(run: Run) -> Table:

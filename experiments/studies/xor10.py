@@ -32,7 +32,7 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.gradients import Cause
     from paramact_jax.networks import params_of
     from paramact_jax.papers import ConvergenceRow, ko2021
-    from paramact_jax.statistics import holm, two_proportion_p_value, wilson_interval
+    from paramact_jax.statistics import holm, shares_not_told_apart, two_proportion_p_value, wilson_interval
     from paramact_jax.sweeps.memory import bytes_of, in_words
     from paramact_jax.training import start
 
@@ -183,6 +183,7 @@ class Row:
       published: the paper's row, None if it has none for this activation and network.
       p_value: of the two-proportion test of our count against the published.
       p_value_holm: the same with Holm's correction over the rows of the table.
+      compared: number of those rows.
     """
 
     activation: str
@@ -191,6 +192,7 @@ class Row:
     published: ConvergenceRow | None = None
     p_value: float | None = None
     p_value_holm: float | None = None
+    compared: int = 1
 
     @property
     def label(self) -> str:
@@ -207,9 +209,17 @@ class Row:
         """Whether the corrected test does not reject at the 5 % level."""
         return None if self.p_value_holm is None else self.p_value_holm > LEVEL
 
+    @property
+    def cannot_tell(self) -> tuple[float, float] | None:
+        """True shares that "matched" does not rule out: the corrected test rejects them in less than 80 % of runs."""
+        if self.published is None:
+            return None
+        published = self.published.converged, self.published.trials
+        return shares_not_told_apart(*published, self.trials, level=LEVEL / self.compared)
+
     def plain(self) -> dict[str, Any]:
         """As the summary has it."""
-        names = ("converged", "trials", "interval", "p_value", "p_value_holm", "matched")
+        names = ("converged", "trials", "interval", "p_value", "p_value_holm", "matched", "cannot_tell")
         published = (self.published.converged, self.published.trials) if self.published else (None, None)
         own = {name: getattr(self, name) for name in names}
         return own | dict(zip(("published", "published_trials"), published, strict=True))
@@ -232,7 +242,7 @@ def compare(records: xr.Dataset, published: Sequence[ConvergenceRow]) -> list[Ro
         if name in printed
     }
     corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    return [Row(n, counts[n], trials, printed.get(n), p_values.get(n), corrected.get(n)) for n in names]
+    return [Row(n, counts[n], trials, printed.get(n), p_values.get(n), corrected.get(n), len(p_values)) for n in names]
 
 
 def table_5(records: xr.Dataset) -> list[Row]:
@@ -256,7 +266,8 @@ def note(run: Run) -> str:
     left = [f"{count} of {name}" for name, count in counted.items() if count]
     ended = f" Ended not finite, counted as not converged: {', '.join(left)}." if left else ""
     compared = (
-        f" p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}."
+        f" p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}. "
+        "cannot tell: true rates that would be matched in more than 20 % of such runs."
         if any(row.published for row in table_5(run.records))
         else ""
     )
@@ -283,10 +294,12 @@ def _table(title: str, rows: Sequence[Row], per: int, note: str = "") -> Table:
     cells = [[x.label, per * x.converged / x.trials, tuple(per * end for end in x.interval)] for x in rows]
     if any(row.published for row in rows):
         columns += [Column("published", ".4g"), Column("p", ".3g"), Column("p (Holm)", ".3g"), "verdict"]
+        columns += [Column("cannot tell", ".0f", key="cannot_tell")]
         verdicts = {None: None, True: "matched", False: "not matched"}
         for row, own in zip(rows, cells, strict=True):
             printed = per * row.published.converged / row.published.trials if row.published else None
-            own += [printed, row.p_value, row.p_value_holm, verdicts[row.matched]]
+            passing = tuple(per * end for end in row.cannot_tell) if row.cannot_tell else None
+            own += [printed, row.p_value, row.p_value_holm, verdicts[row.matched], passing]
     return Table(title, columns, cells, note, keys=1, beside=["ours", "verdict"])
 
 

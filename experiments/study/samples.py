@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,53 @@ def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
     """Whether the value lies within the interval, its ends included; None without one of them."""
     return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Shuffled:
+    """How many values lie in their intervals, and how many would if they were dealt to the intervals at random.
+
+    Attributes:
+      inside: as they are.
+      of: number of values.
+      mean: number within after shuffling, on average over all orders.
+      as_many: share of random orders in which as many lie within or more.
+    """
+
+    inside: int
+    of: int
+    mean: float
+    as_many: float
+
+    def in_words(self) -> str:
+        """What the number within says."""
+        told = "which says something" if self.as_many <= 0.2 else "so that this tells nothing"
+        return (
+            f"{self.inside} of {self.of} lie within; of the same values shuffled {self.mean:.1f} on average, and as "
+            f"many or more in {self.as_many:.0%} of all orders, {told}"
+        )
+
+
+def shuffled(values: Sequence[float], intervals: Sequence[tuple[float, float]], *, orders: int = 20_000) -> Shuffled:
+    """Compares values in their intervals with the same values in any order: the power behind "within".
+
+    Args:
+      values: one for each interval.
+      intervals: low and high.
+      orders: drawn at random, for `as_many`.
+
+    Examples:
+      >>> shuffled([1.0, 2.0, 3.0], [(0.5, 3.5)] * 3)
+      Shuffled(inside=3, of=3, mean=3.0, as_many=1.0)
+      >>> print(f"{shuffled([1.0, 2.0, 3.0], [(0.5, 1.5), (1.5, 2.5), (2.5, 3.5)]).as_many:.2f}")
+      0.17
+    """
+    low, high = np.array(intervals).T
+    fits = (low[:, None] <= values) & (np.asarray(values) <= high[:, None])  # interval, value
+    drawn = np.random.default_rng(0).permuted(np.tile(np.arange(len(fits)), (orders, 1)), axis=1)
+    counts = fits[np.arange(len(fits)), drawn].sum(axis=1)
+    inside = int(np.trace(fits))
+    return Shuffled(inside, len(fits), float(fits.sum() / len(fits)), float((counts >= inside).mean()))
 
 
 def paired(first: np.ndarray, second: np.ndarray, seeds: np.ndarray) -> PairedComparison | None:

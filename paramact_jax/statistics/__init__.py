@@ -7,6 +7,7 @@ from paramact_jax.statistics.bootstrap import bootstrap_interval
 from paramact_jax.statistics.counts import (
     holm,
     predictive_log_likelihood,
+    shares_not_told_apart,
     two_proportion_p_value,
     wilson_interval,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "predictive_log_likelihood",
     "seeds_to_tell",
     "seeds_to_tell_means",
+    "shares_not_told_apart",
     "two_proportion_p_value",
     "wilson_interval",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -80,6 +81,63 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
     deviation = math.sqrt(pooled * (1 - pooled) * (1 / trials_1 + 1 / trials_2))
     z = (successes_1 / trials_1 - successes_2 / trials_2) / deviation
     return math.erfc(abs(z) / math.sqrt(2))
+
+
+def shares_not_told_apart(
+    successes: int, trials: int, own_trials: int, *, level: float = 0.05, power: float = 0.8
+) -> tuple[float, float]:
+    """True shares that our trials would not tell from another sample's count: the power behind "not different".
+
+    With a true share q our count is binomial. The test of `two_proportion_p_value` rejects where p <= level. Within the
+    two bounds it rejects with less than the power; it is to be read as "cannot tell" there.
+
+    Args:
+      successes: count of the other sample, 0 to `trials`.
+      trials: its number of independent trials, at least 1.
+      own_trials: number of ours, at least 1.
+      level: of the test; of m tests with Holm's correction level / m is safe.
+      power: wanted, within (level, 1).
+
+    Returns:
+      The smallest and the largest such share.
+
+    Raises:
+      ValueError: if a count is no whole number within 0..trials, or 0 < level < power < 1 does not hold.
+
+    Examples:
+      >>> low, high = shares_not_told_apart(744, 1000, 1000)
+      >>> print(f"{low:.3f} {high:.3f}")
+      0.687 0.796
+    """
+    from scipy import stats
+
+    successes, trials = _count(successes, trials)
+    _, own = _count(0, own_trials)
+    if not 0 < level < power < 1:
+        raise ValueError(f"expected 0 < level < power < 1, got level {level}, power {power}")
+
+    def told(count: int) -> bool:
+        return two_proportion_p_value(count, own, successes, trials) <= level
+
+    middle = round(own * successes / trials)
+    low, high = middle - bisect.bisect_left(range(middle), True, key=lambda i: told(middle - 1 - i)), middle
+    high += bisect.bisect_left(range(own - middle), True, key=lambda i: told(middle + 1 + i))
+
+    def edge(outside: float) -> float:
+        """Where between `outside` and the middle the power is reached; `outside` if nowhere."""
+
+        def rejected(share: float) -> bool:
+            return float(stats.binom.cdf(low - 1, own, share) + stats.binom.sf(high, own, share)) >= power
+
+        inside = middle / own
+        if not rejected(outside):
+            return outside
+        for _ in range(40):
+            between = (outside + inside) / 2
+            outside, inside = (between, inside) if rejected(between) else (outside, between)
+        return inside
+
+    return edge(0.0), edge(1.0)
 
 
 def predictive_log_likelihood(successes: int, trials: int, other_successes: int, other_trials: int) -> float:

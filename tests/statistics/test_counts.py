@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from paramact_jax.statistics import holm, predictive_log_likelihood, two_proportion_p_value, wilson_interval
+from paramact_jax.statistics import (
+    holm,
+    predictive_log_likelihood,
+    shares_not_told_apart,
+    two_proportion_p_value,
+    wilson_interval,
+)
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -165,3 +171,36 @@ def test_prediction_approaches_the_binomial_and_never_says_impossible():
         predictive_log_likelihood(1, 2, 3, 2)
     with pytest.raises(ValueError, match="got 3 of 2"):
         predictive_log_likelihood(3, 2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "own"), [(744, 1000, 1000), (8, 1000, 1000), (0, 1000, 500), (60, 100, 100)]
+)
+def test_shares_beyond_the_bounds_are_rejected_with_the_power(successes, trials, own):
+    """Against the rejections of 4,000 drawn counts."""
+    low, high = shares_not_told_apart(successes, trials, own, level=0.05 / 7)
+    assert low <= successes / trials <= high
+    generator = np.random.default_rng(0)
+
+    def rejected(share):
+        drawn = generator.binomial(own, share, 4_000)
+        told = {k: two_proportion_p_value(k, own, successes, trials) <= 0.05 / 7 for k in set(drawn.tolist())}
+        return np.mean([told[k] for k in drawn.tolist()])
+
+    for edge, outwards in ((low, -0.01), (high, 0.01)):
+        if 0 < edge < 1:
+            assert rejected(edge) == pytest.approx(0.8, abs=0.03)
+            assert rejected(np.clip(edge + outwards, 0, 1)) > rejected(edge) > rejected(edge - outwards / 4)
+    assert (low == 0) == (successes == 0 or rejected(0.0) < 0.8)
+
+
+def test_more_trials_leave_fewer_shares():
+    few, many = (shares_not_told_apart(744, 1000, own) for own in (100, 4_000))
+    assert few[0] < many[0] < 0.744 < many[1] < few[1]
+    assert shares_not_told_apart(1, 10, 10)[0] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"power": 1.0}, {"level": 0.9}])
+def test_a_level_and_a_power_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match="expected 0 < level < power < 1"):
+        shares_not_told_apart(1, 10, 10, **wrong)

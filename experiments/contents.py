@@ -8,6 +8,7 @@ from experiments.studies.ablation import Ablation
 from experiments.studies.cnn import Cnn
 from experiments.studies.cnn_search import CnnSearch
 from experiments.studies.cnn_sharing import CnnSharing
+from experiments.studies.crossing import Crossing
 from experiments.studies.gain import Gain
 from experiments.studies.gradients import Gradients
 from experiments.studies.initial_scale import InitialScale
@@ -61,6 +62,11 @@ CONTENTS.update(
                 "gain",
                 Gain,
                 {"": "--activations ppns --gains 1 1.5 --weight-stds 1 1.5 --seeds 8 --steps 20 --out OUT"},
+            ),
+            Entry(
+                "crossing",
+                Crossing,
+                {"": "--activations ppns --starts 0.5 --multiples 0 1 --seeds 4 --depth 2 --steps 20 --out OUT"},
             ),
             Entry("gradients", Gradients, {"": "--depth 1,3 --width 8 --seeds 8 --gains 1 --out OUT"}),
             Entry(

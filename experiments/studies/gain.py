@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH, Protocol
+from experiments.problems.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH, Protocol, label_of
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
@@ -162,8 +162,8 @@ class Gain(Study):
         """Where half of the trials converge, and where theory has the boundary."""
         found = [one for one in boundaries(run) if one.arm == arm_of(*ARMS[0])]
         return " ".join(
-            f"{one.activation}, a frozen: half of the trials converge from a0 sigma_w = {one.at:.2f}; chi = 1 at "
-            f"{one.theory:.2f}."
+            f"{label_of(one.activation)}, a frozen: half of the trials converge from a0 sigma_w = {one.at:.2f}; "
+            f"chi = 1 at {one.theory:.2f}."
             for one in found
             if math.isfinite(one.at)
         )
@@ -191,19 +191,24 @@ class Gain(Study):
             low, high = (end / line.theory for end in line.interval)
             near = judged(low >= 1 / NEAR and high <= NEAR if math.isfinite(line.at) else None)
             told = (
-                f"half of the trials of {line.activation} converge where chi = 1",
+                f"half of the trials of {label_of(line.activation)} converge where chi = 1",
                 f"within a factor of {NEAR:g}",
             )
             measured = f"a0 sigma_w = {line.at:.3g}, theory {line.theory:.3g}"
             yield Statement("Schoenholz 2017", *told, near, measured, line.at / line.theory, (low, high))
         for one in collapses(run):
             if one.arm == arm_of(*ARMS[2]):
-                told = f"at rates eta/a0^2 only a0 sigma_w matters to {one.activation}", f"shares within {COLLAPSED:g}"
-                measured = f"root mean square deviation {one.deviation:.3f}, of it by chance {one.chance:.3f}"
-                yield Statement("ours", *told, judged(one.excess < COLLAPSED), measured, one.excess)
+                text = f"at rates eta/a0^2 only a0 sigma_w matters to {label_of(one.activation)}"
+                criterion = f"shares deviate by less than {COLLAPSED:g} where it is equal, and by more over all cells"
+                measured = f"{one.deviation:.3f}, of it by chance {one.chance:.3f}; over all cells {one.spread:.3f}"
+                alike = one.excess < COLLAPSED if one.spread > COLLAPSED else None
+                yield Statement("ours", text, criterion, judged(alike), measured, one.excess)
         for found in learnings(run):
             if found.where == "best cell" and not found.compensated:
-                told = f"at its best a0 and sigma_w {found.activation} gains by learning", "the interval is above 0"
+                told = (
+                    f"at its best a0 and sigma_w {label_of(found.activation)} gains by learning",
+                    "the interval is above 0",
+                )
                 measured = f"{found.frozen:.1%} frozen, {found.learned:.1%} learned"
                 holds = None if found.frozen == found.learned == 0 else found.interval[0] > 0
                 yield Statement("ours", *told, judged(holds), measured, found.difference, found.interval)
@@ -303,12 +308,14 @@ class Collapse:
     Attributes:
       activation: its name.
       arm: see `arm_of`.
-      deviation: of the shares from the mean of the cells with the same product, root mean square.
+      spread: of the shares of all cells from their mean, root mean square.
+      deviation: of the shares from the mean of the cells with the same product, likewise.
       chance: the same if every cell had other seeds, and nothing else differed.
     """
 
     activation: str
     arm: str
+    spread: float
     deviation: float
     chance: float
 
@@ -435,7 +442,7 @@ def collapses(run: Run) -> list[Collapse]:
             squares = (shares - mean[kind])[several] ** 2
             chance = (mean * (1 - mean))[kind][several] / seeds * free[several]
             of_squares = [float(np.mean(x)) if several.any() else math.nan for x in (squares, chance)]
-            found.append(Collapse(name, arm_of(*arm), *map(math.sqrt, of_squares)))
+            found.append(Collapse(name, arm_of(*arm), float(shares.std()), *map(math.sqrt, of_squares)))
     return found
 
 
@@ -475,7 +482,7 @@ def learnings(run: Run) -> list[Learning]:
 def boundary_table(run: Run) -> Table:
     """Where half of the trials converge."""
     rows: list[list[Any]] = [
-        [one.activation, one.arm, one.at, one.interval, (one.smallest, one.largest), one.scales, one.theory]
+        [label_of(one.activation), one.arm, one.at, one.interval, (one.smallest, one.largest), one.scales, one.theory]
         for one in boundaries(run)
     ]
     return Table(
@@ -495,13 +502,16 @@ def boundary_table(run: Run) -> Table:
 
 def collapse_table(run: Run) -> Table:
     """Whether the product alone decides."""
-    rows: list[list[Any]] = [[one.activation, one.arm, one.deviation, one.chance, one.excess] for one in collapses(run)]
-    columns = [Column(name, ".3f") for name in ("deviation", "by chance", "beyond chance")]
+    rows: list[list[Any]] = [
+        [label_of(one.activation), one.arm, one.spread, one.deviation, one.chance, one.excess] for one in collapses(run)
+    ]
+    columns = [Column(name, ".3f") for name in ("spread", "deviation", "by chance", "beyond chance")]
     return Table(
         "Does a0 sigma_w alone decide?",
         ["activation", Column("arm", left=True), *columns],
         rows,
-        f"{_conditions(run)} deviation: root mean square of the cells' shares from the mean of all cells with the same "
+        f"{_conditions(run)} spread: root mean square of the cells' shares from their mean; deviation: "
+        "from the mean of all cells with the same "
         "a0 sigma_w. by chance: what it would be with other seeds in each cell and no other difference; the cells have "
         "the same seeds, so that it may be less.",
         keys=2,
@@ -515,7 +525,7 @@ def learning_table(run: Run) -> Table:
     for one in learnings(run):
         rate = "eta/a0^2" if one.compensated else "eta"
         shares = one.frozen, one.learned, one.difference, one.interval, one.rescued
-        rows.append([one.activation, rate, one.where, one.cells, *shares])
+        rows.append([label_of(one.activation), rate, one.where, one.cells, *shares])
     return Table(
         "What learning a and b adds to the share of trials that converge",
         [
@@ -576,7 +586,9 @@ def _phases(run: Run, arms: Sequence[tuple[bool, bool]]) -> Figure:
 
 def _title(activation: str, arm: tuple[bool, bool]) -> str:
     """In mathematical type."""
-    return f"{activation}\na {'learned' if arm[1] else 'frozen'}, rates " + (r"$\eta/a_0^2$" if arm[0] else r"$\eta$")
+    return f"{label_of(activation)}\na {'learned' if arm[1] else 'frozen'}, rates " + (
+        r"$\eta/a_0^2$" if arm[0] else r"$\eta$"
+    )
 
 
 def _map(axes: Axes, run: Run, activation: str, shares: xr.DataArray) -> Any:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from experiments.problems.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH, Loss, Protocol, ProtocolName
+from experiments.problems.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH, Loss, Protocol, ProtocolName, label_of
 from experiments.study.imports import at_once
 from experiments.study.options import NOT_NEGATIVE, Constraint, Out, expect, expect_within, one_of
 from experiments.study.startup import Processes
@@ -223,11 +223,6 @@ class Row:
         published = (self.published.converged, self.published.trials) if self.published else (None, None)
         own = {name: getattr(self, name) for name in names}
         return own | dict(zip(("published", "published_trials"), published, strict=True))
-
-
-def label_of(activation: str) -> str:
-    """An activation as the paper prints it."""
-    return next((row.label for row in ko2021.TABLE_5 if row.activation == activation), activation)
 
 
 def compare(records: xr.Dataset, published: Sequence[ConvergenceRow]) -> list[Row]:

@@ -165,7 +165,7 @@ def test_no_boundary_is_found_where_there_is_none():
 
 def test_only_a_share_that_depends_on_the_product_alone_collapses():
     (one, *_) = collapses(run_of(of_product))
-    assert one.deviation < 1e-6 < one.chance < 0.03
+    assert one.deviation < 1e-6 < one.chance < 0.03 < 0.3 < one.spread
     (other, *_) = collapses(run_of(lambda gain, std: 1 / (1 + (gain / 5.0) ** -6) + 0 * std))
     assert other.excess > 0.2
     (alone, *_) = collapses(run_of(of_product, weight_stds=(1.0,)))
@@ -201,6 +201,6 @@ def test_report(tmp_path):
     report.make(Gain, [run])
     text = (run.directory / "report.md").read_text()
     assert "half of the trials converge from a0 sigma_w = 5.0" in text
-    assert "| Schoenholz 2017 | half of the trials of ppns converge where chi = 1 | within a factor of 1.25 |" in text
+    assert "| Schoenholz 2017 | half of the trials of PPNS converge where chi = 1 | within a factor of 1.25 |" in text
     for name in ("phase_diagram", "phases", "collapse"):
         assert (run.directory / f"{name}.png").stat().st_size > 10_000

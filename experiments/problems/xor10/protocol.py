@@ -34,6 +34,11 @@ WIDTH = 2
 ACTIVATIONS = tuple(row.activation for row in ko2021.TABLE_5)
 
 
+def label_of(activation: str) -> str:
+    """An activation as [P, Table 5] prints it."""
+    return next((row.label for row in ko2021.TABLE_5 if row.activation == activation), activation)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
     """All that decides the trials' outcome; by default what reproduces [P, Tables 4 and 5]."""

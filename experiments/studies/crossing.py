@@ -1,0 +1,471 @@
+"""Can learning cross the boundary? Networks on XOR(10) that start where their gradient vanishes.
+
+Below the critical gain (`activations.critical_gain`) the gradient vanishes with depth, and `gain` finds that a and b,
+learned at the rate of the weights, do not change that. Here learning gets help: its rate is up to 1,000 times that of
+the weights, a is shared by a layer or the network, or its logarithm is learned, by gradient descent or by Adam. Beside
+it stand ways to set the scale without an activation: orthogonal weights of the critical scale, weights scaled to a
+variance of 1 in each layer (LSUV), batch normalisation, residual connections.
+
+References:
+  Mishkin, Matas, All you need is a good init, 2016 (LSUV). Saxe, McClelland, Ganguli, Exact solutions to the nonlinear
+  dynamics of learning in deep linear neural networks, 2014 (orthogonal weights).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, PROTOCOLS, WIDTH, label_of
+from experiments.study.imports import at_once
+from experiments.study.options import (
+    DISTINCT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Activations,
+    Constraint,
+    Count,
+    Out,
+    Seeds,
+    Steps,
+    at_least,
+    expect,
+    seeds_of,
+)
+from experiments.study.statements import Statement, judged
+from experiments.study.study import Study, Variable, Work, described
+from experiments.study.tables import Column, Table
+
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.problems.xor10.train import initial_params
+    from experiments.study.run_directory import Run
+    from paramact_jax.activations import Activation, catalogue, critical_gain
+    from paramact_jax.datasets import xor
+    from paramact_jax.figures import BandCurve, curves_in_panels
+    from paramact_jax.layers import ACTIVATION, parameter_labels
+    from paramact_jax.networks import Params
+    from paramact_jax.statistics import wilson_interval
+    from paramact_jax.sweeps import Training, long_sweep
+
+HELPED = tuple(
+    " ".join(way) for way in itertools.product(("node", "layer", "network"), ("a", "log-a"), ("sgd", "adam"))
+)
+"""Who has an a of its own, what is learned, and the optimiser."""
+OTHERWISE = tuple(
+    " ".join(way) for way in itertools.product(("plain", "orthogonal", "lsuv", "norm", "residual"), ("sgd", "adam"))
+)
+"""Ways to set the scale without a: f itself, a = 1 and b = 0, in networks that are started or built otherwise."""
+TEXTS = {
+    "node": "a of each node",
+    "layer": "a of each layer",
+    "network": "one a",
+    "plain": "as it is",
+    "orthogonal": "orthogonal weights, critical scale",
+    "lsuv": "weights scaled to variance 1 (LSUV)",
+    "norm": "batch normalisation",
+    "residual": "residual connections",
+}
+STOP_EVERY, DONE = 500, 1e-6
+"""A trial ends early, at a multiple of so many steps, where its loss is below: a thousandth of the threshold."""
+EPSILON = 1e-5
+HALF = 0.5
+BEST = "best of all"
+"""The way that is best on the first half of the seeds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crossing(Study):
+    """Can learning cross the boundary? Networks on XOR(10) that start where their gradient vanishes.
+
+    a starts below the critical gain, and is learned at up to 1,000 times the rate of the weights, per node, layer or
+    network, itself or its logarithm, by gradient descent or Adam; other ways to set the scale stand next to it. About 6
+    minutes on 2 cores. Writes runs/crossing-DATE-TIME/: records, summary, report, tables, figures.
+    Example: python -m experiments crossing --activations ppns --starts 0.5 --seeds 64
+    """
+
+    name: ClassVar[str] = "crossing"
+    heading: ClassVar[str] = "Can learning cross the boundary?"
+
+    activations: Activations = ("ppns", "parametric_tanh")
+    """Names of activations with a scale a."""
+    starts: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.25, 0.5, 0.75, 1.0)
+    """Start values of a, in units of the critical gain: 4 for PPNS, 1 for Parametric Tanh."""
+    multiples: Annotated[tuple[float, ...], NOT_NEGATIVE, DISTINCT] = (0.0, 1.0, 10.0, 100.0, 1000.0)
+    """Learning rates of a and b, in units of that of the weights; 0 keeps them as they start."""
+    sgd_rates: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.015, 0.05)
+    """Learning rates of the weights under gradient descent."""
+    adam_rates: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.0005, 0.005)
+    """Those under Adam, as many."""
+    seeds: Annotated[Seeds, at_least(4)] = 256
+    """Trials of each cell; the best rates are chosen on the first half, and measured on the second."""
+    first_seed: int = 0
+    """Trial i has seed first_seed + i."""
+    depth: Count = HIDDEN_LAYERS
+    """Hidden layers."""
+    steps: Steps = 10_000
+    """Full-batch updates."""
+    out: Out = None
+
+    def check(self, data: Any) -> None:
+        """Every activation has a scale, and both optimisers have as many rates."""
+        has_scale = Constraint("activations with a parameter a", lambda name: "a" in catalogue.get(name).params)
+        for name in self.activations:
+            expect("activations", name, has_scale)
+        as_many = Constraint(
+            f"{len(self.sgd_rates)} rates, as many as --sgd-rates", lambda x: len(x) == len(self.sgd_rates)
+        )
+        expect("adam_rates", self.adam_rates, as_many)
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """A program for each activation and way."""
+        swept = []
+        for kind, ways, axes in (
+            ("helped", HELPED, {"start": self.starts, "multiple": self.multiples}),
+            ("otherwise", OTHERWISE, {"start": (1.0,), "multiple": (0.0,)}),
+        ):
+            names = [f"{name}, {way}" for name in self.activations for way in ways]
+            found = long_sweep(
+                functools.partial(training, study=self),
+                seeds_of(self),
+                iterations=self.steps,
+                static_axes={"activation": self.activations, "way": ways},
+                axes=axes | {"rate": range(len(self.sgd_rates))},
+                stop_every=min(STOP_EVERY, self.steps),
+                directory=work.directory / kind,
+                **work.shown(names, self.steps),
+            )
+            swept.append(found if kind == "helped" else found.isel(start=0, multiple=0, drop=True))
+        variables = {
+            "final_loss": Variable("loss", "mean squared error over the 4 points after the last update"),
+            "end": Variable("end", "root mean square of all learned a, in units of the critical gain"),
+        }
+        helped, other = (described(found, variables, {}, {}) for found in swept)
+        return xr.Dataset(
+            {
+                **helped,
+                "other_final_loss": other["final_loss"].rename(way="other"),
+                "sgd_rate": ("rate", list(self.sgd_rates)),
+                "adam_rate": ("rate", list(self.adam_rates)),
+            },
+            attrs={"problem": "xor10", "threshold": PROTOCOLS["recovered"].threshold},
+        )
+
+    @classmethod
+    def opening(cls, run: Run) -> str:
+        """How far below the boundary learning reaches."""
+        found = []
+        for name in run.records["activation"].values.tolist():
+            own = [one for one in rescues(run) if one.activation == name and one.way == BEST]
+            saved = [one.start for one in own if one.interval[0] > HALF]
+            which = f"from {min(saved):g} of the critical gain" if saved else "from none of the start values"
+            found.append(
+                f"{label_of(name)}: with the best help of learning, more than half of the trials converge {which}."
+            )
+        return " ".join(found)
+
+    @classmethod
+    def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
+        """What learning rescues, and the other ways."""
+        yield "rescued", rescued_table(run)
+        yield "otherwise", otherwise_table(run)
+
+    @classmethod
+    def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
+        """Of each way, at its best learning rate of the weights: the share by the multiple for a and b."""
+        yield "multiples", _multiples(run)
+
+    @classmethod
+    def statements(cls, run: Run) -> Iterator[Statement]:
+        """Whether learning rescues half of the trials, from each start below the boundary."""
+        for one in rescues(run):
+            if one.way == BEST and one.start < 1:
+                low, high = one.interval
+                half = True if low > HALF else False if high < HALF else None
+                told = f"learning rescues {label_of(one.activation)} from {one.start:g} of the critical gain"
+                measured = f"{one.learned:.1%} ({one.chosen}), {one.frozen:.1%} with a frozen"
+                criterion = "half of the trials converge under the best way and rates"
+                yield Statement("ours", told, criterion, judged(half), measured, one.learned, one.interval)
+
+    @classmethod
+    def summary(cls, run: Run) -> Mapping[str, Any]:
+        """The tables' numbers."""
+        return {"rescued": rescues(run), "otherwise": others(run)}
+
+
+# -- what is trained ---------------------------------------------------------------------------------------------------
+
+
+def training(activation: str, way: str, *, study: Crossing) -> Training:
+    """The training of one trial at settings `start`, `multiple` and `rate`, the index of the weights' learning rate.
+
+    Its results are the final `loss`, and `end`, the root mean square of a in units of the critical gain.
+    """
+    record, (who, *learns, optimiser) = catalogue.get(activation), way.split()
+    critical, logarithm = critical_gain(activation).gain, learns == ["log-a"]
+    rates = jnp.asarray(study.sgd_rates if optimiser == "sgd" else study.adam_rates)
+    loss_scale = LOSS_SCALE[PROTOCOLS["recovered"].loss]
+    transform = optax.identity() if optimiser == "sgd" else optax.scale_by_adam()
+    together = {"layer": WIDTH, "network": WIDTH * study.depth}.get(who, 1) if optimiser == "sgd" else 1
+    inputs, targets = (jnp.asarray(x) for x in xor())
+
+    def error(params: Params) -> jax.Array:
+        return jnp.mean((network(params, inputs, record, who, logarithm) - targets) ** 2)
+
+    def init(key: jax.Array, start: jax.Array) -> dict[str, Any]:
+        a = start * critical if learns else jnp.asarray(1.0)
+        own = {name: jnp.asarray(value, float) for name, value in record.params.items()}
+        std = {"weight": jnp.asarray(1 / math.sqrt(WIDTH)), "bias": jnp.asarray(0.0)}
+        starts = own | {"a": jnp.log(a) if logarithm else a}
+        params = scaled(initial_params(record, key, std, starts, depth=study.depth), record, who, critical)
+        return {"params": params, "of": transform.init(params), "loss": jnp.asarray(jnp.inf)}
+
+    def step(state: dict[str, Any], multiple: jax.Array, rate: jax.Array) -> dict[str, Any]:
+        params = state["params"]
+        loss, gradient = jax.value_and_grad(lambda params: loss_scale * error(params))(params)
+        direction, of = transform.update(gradient, state["of"], params)
+        own = {ACTIVATION: multiple * together * rates[rate]}
+        learned = jax.tree.map(
+            lambda label, p, d: p - own.get(label, rates[rate]) * d, parameter_labels(params), params, direction
+        )
+        return {"params": learned, "of": of, "loss": loss / loss_scale}
+
+    def summarise(state: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "loss": error(state["params"]),
+            "end": jnp.sqrt(jnp.mean(_a(state["params"], who, logarithm) ** 2)) / critical,
+        }
+
+    return Training(init, step, summarise, stop=lambda state: state["loss"] < DONE)
+
+
+def network(params: Params, inputs: jax.Array, record: Activation, who: str, logarithm: bool) -> jax.Array:
+    """The outputs of a network whose a is that of `_a`, with normalisation or residual connections if `who` says so."""
+    z, a = inputs, _a(params, who, logarithm)
+    for i, layer in enumerate(params["hidden"].values()):
+        y = z @ layer["linear"]["kernel"] + layer["linear"]["bias"][None]
+        if who == "norm":
+            y = (y - y.mean(axis=0, keepdims=True)) / jnp.sqrt(y.var(axis=0, keepdims=True) + EPSILON)
+        value = record(y, **{name: x[None] for name, x in {**layer["activation"], "a": a[i]}.items()})
+        z = z + value if who == "residual" else value
+    return z @ params["out"]["kernel"] + params["out"]["bias"][None]
+
+
+def _a(params: Params, who: str, logarithm: bool) -> jax.Array:
+    """The scale of every node, (layers, nodes): the means of those that share one."""
+    a = jnp.stack([layer["activation"]["a"] for layer in params["hidden"].values()])
+    if who in ("layer", "network"):
+        a = jnp.broadcast_to(a.mean(axis=1 if who == "layer" else (0, 1), keepdims=True), a.shape)
+    return jnp.exp(a) if logarithm else a
+
+
+def scaled(params: Params, record: Activation, who: str, critical: float) -> Params:
+    """The initial params with orthogonal weights: of the critical scale, or of variance 1 in every layer (LSUV)."""
+    if who not in ("orthogonal", "lsuv"):
+        return params
+    z, hidden = jnp.asarray(xor()[0]), {}
+    for i, layer in params["hidden"].items():
+        q, r = jnp.linalg.qr(layer["linear"]["kernel"])
+        kernel = q * jnp.sign(jnp.diag(r))[None]  # every orthogonal matrix as often
+        scale = critical if who == "orthogonal" else 1 / jnp.sqrt((z @ kernel).var() + EPSILON)
+        hidden[i] = layer | {"linear": layer["linear"] | {"kernel": scale * kernel}}
+        z = record(z @ (scale * kernel), **{name: x[None] for name, x in layer["activation"].items()})
+    return params | {"hidden": hidden}
+
+
+# -- what the records say ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescue:
+    """What learning a and b makes of trials that start below the boundary.
+
+    Attributes:
+      activation: its name.
+      way: one of `HELPED`, or `BEST`.
+      start: of a, in units of the critical gain.
+      frozen: share of the trials that converge with a and b kept, NaN where no multiple is 0.
+      learned: the same with a and b learned.
+      interval: of `learned`, Wilson's, 95 %.
+      chosen: the learning rates, and of `BEST` the way; those of `learned`.
+      end: median over the trials that converged of a's end, in units of the critical gain; NaN without one.
+    """
+
+    activation: str
+    way: str
+    start: float
+    frozen: float
+    learned: float
+    interval: tuple[float, float]
+    chosen: str
+    end: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    """The share of trials that converge with f itself, its scale set otherwise; at its best learning rate."""
+
+    activation: str
+    way: str
+    share: float
+    interval: tuple[float, float]
+    rate: float
+
+
+def _rate_of(records: xr.Dataset, way: str, index: int) -> float:
+    return float(records[f"{way.rsplit(' ', 1)[-1]}_rate"][index])
+
+
+def rescues(run: Run) -> list[Rescue]:
+    """Of every activation, way and start: learning rates best on the first half of the seeds, shares of the second."""
+    records, found = run.records, []
+    converged = (records["final_loss"] < records.attrs["threshold"]).transpose("way", "multiple", "rate", "seed", ...)
+    half = records.sizes["seed"] // 2
+    ways, multiples = records["way"].values.tolist(), records["multiple"].values
+    for name, start in itertools.product(records["activation"].values.tolist(), records["start"].values.tolist()):
+        own = converged.sel(activation=name, start=start).values
+        ends = records["end"].sel(activation=name, start=start).transpose("way", "multiple", "rate", "seed").values
+        for i, way in [*enumerate(ways), (None, BEST)]:
+            among = own if i is None else own[i : i + 1]
+            measured = {}
+            for kept in (True, False):
+                chosen = among[:, (multiples == 0) == kept]
+                if chosen.size:
+                    at = np.unravel_index(chosen[..., :half].mean(axis=-1).argmax(), chosen.shape[:-1])
+                    measured[kept] = at, chosen[at][half:]
+            if False not in measured:
+                continue
+            (of, multiple, rate), trials = measured[False]
+            which = int(of) if i is None else i
+            multiple = np.flatnonzero(multiples != 0)[multiple]
+            chosen = f"{_words(ways[which])}, " if i is None else ""
+            chosen += f"rate {_rate_of(records, ways[which], int(rate)):g}, of a {multiples[multiple]:g} times"
+            end = ends[which, multiple, rate][half:][trials]
+            found.append(
+                Rescue(
+                    name,
+                    way,
+                    start,
+                    float(measured[True][1].mean()) if True in measured else math.nan,
+                    float(trials.mean()),
+                    wilson_interval(int(trials.sum()), len(trials)),
+                    chosen,
+                    float(np.median(end)) if len(end) else math.nan,
+                )
+            )
+    return found
+
+
+def others(run: Run) -> list[Other]:
+    """Of every activation and other way: the best learning rate of the first half of the seeds, on the second half."""
+    records, found = run.records, []
+    converged = (records["other_final_loss"] < records.attrs["threshold"]).transpose(
+        "activation", "other", "rate", "seed"
+    )
+    half = records.sizes["seed"] // 2
+    for name, of_name in zip(records["activation"].values.tolist(), converged.values, strict=True):
+        for way, own in zip(records["other"].values.tolist(), of_name, strict=True):
+            rate = int(own[:, :half].mean(axis=-1).argmax())
+            trials = own[rate, half:]
+            interval = wilson_interval(int(trials.sum()), len(trials))
+            found.append(Other(name, way, float(trials.mean()), interval, _rate_of(records, way, rate)))
+    return found
+
+
+# -- tables and figures ------------------------------------------------------------------------------------------------
+
+
+def _words(way: str) -> str:
+    """A way as people read it.
+
+    Examples:
+      >>> _words("layer log-a adam"), _words("lsuv sgd")
+      ('log a of each layer, Adam', 'weights scaled to variance 1 (LSUV), gradient descent')
+    """
+    who, *learns, optimiser = way.split()
+    text = ("log " if learns == ["log-a"] else "") + TEXTS[who]
+    return f"{text}, {'gradient descent' if optimiser == 'sgd' else 'Adam'}"
+
+
+def rescued_table(run: Run) -> Table:
+    """What learning makes of trials that start below the boundary."""
+    rows: list[list[Any]] = [
+        [
+            *(label_of(one.activation), one.start, one.way if one.way == BEST else _words(one.way)),
+            *(one.frozen, one.learned, one.interval, one.chosen, one.end),
+        ]
+        for one in sorted(rescues(run), key=lambda one: (one.activation, one.start))
+    ]
+    return Table(
+        "What learning rescues: trials that converge",
+        [
+            *("activation", Column("start", ".2f"), Column("learned", left=True)),
+            *(Column("frozen", ".1%"), Column("trials", ".1%"), Column("95 % interval", ".1%", key="trials")),
+            *(Column("at", left=True), Column("end", ".2f")),
+        ],
+        rows,
+        f"{_conditions(run)} start, end: of a, in units of the critical gain; end: root mean square over the nodes, "
+        "median of the trials that converge. Learning rates, and of the last row of each start the way too, are the "
+        "best on the first half of the seeds; shares are those of the second half.",
+        keys=3,
+        beside=["trials"],
+    )
+
+
+def otherwise_table(run: Run) -> Table:
+    """The other ways to set the scale."""
+    rows: list[list[Any]] = [
+        [label_of(one.activation), _words(one.way), one.share, one.interval, one.rate] for one in others(run)
+    ]
+    return Table(
+        "The scale set otherwise, a = 1 and b = 0 kept: trials that converge",
+        [
+            *("activation", Column("network", left=True), Column("trials", ".1%")),
+            *(Column("95 % interval", ".1%", key="trials"), Column("rate", "g")),
+        ],
+        rows,
+        f"{_conditions(run)} rate: the best on the first half of the seeds; shares are those of the second half.",
+        keys=2,
+        beside=["trials"],
+    )
+
+
+def _multiples(run: Run) -> Figure:
+    """Mean share by the multiple, the best learning rate of the weights at each."""
+    records, panels = run.records, {}
+    converged = (records["final_loss"] < records.attrs["threshold"]).mean("seed").max("rate")
+    for name, start in itertools.product(records["activation"].values.tolist(), records["start"].values.tolist()):
+        own = converged.sel(activation=name, start=start).transpose("way", "multiple")
+        panels[f"{label_of(name)}, start {start:g}"] = [
+            BandCurve(_words(way), shares, shares, shares)
+            for way, shares in zip(own["way"].values.tolist(), own.values, strict=True)
+        ]
+    figure = curves_in_panels(
+        np.arange(records.sizes["multiple"]),
+        panels,
+        xlabel="learning rate of a and b, in units of that of the weights",
+        ylabel="trials that converge",
+        title="What learning rescues, at the best learning rate of the weights",
+        shares=True,
+    )
+    for axes in figure.axes:
+        axes.set_xticks(np.arange(records.sizes["multiple"]), [f"{x:g}" for x in records["multiple"].values])
+    return figure
+
+
+def _conditions(run: Run) -> str:
+    config, seeds = run.manifest["config"], run.records["seed"].values
+    return (
+        f"XOR(10) with {config['depth']} hidden layers, {config['steps']:,} steps, weights of deviation "
+        f"1/sqrt(fan_in), seeds {seeds.min()} to {seeds.max()}."
+    )

@@ -73,6 +73,7 @@ TRAINABLE = 6
 """A network is trainable to about so many depth scales [Schoenholz 2017, Fig. 5]."""
 NEAR = 1.25
 """Theory is called right where half of the trials converge within this factor of it."""
+WITHIN = f"within a factor of {NEAR:g}"
 COLLAPSED = 0.05
 """Cells of equal a0 sigma_w are called alike if their shares deviate by less, root mean square, chance left out."""
 ARMS = tuple(itertools.product((False, True), (False, True)))
@@ -174,6 +175,8 @@ class Gain(Study):
         yield "boundary", boundary_table(run)
         yield "collapse", collapse_table(run)
         yield "learning", learning_table(run)
+        if compared := starts(run):
+            yield "starts", starts_table(run, compared)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
@@ -188,14 +191,14 @@ class Gain(Study):
         for line in boundaries(run):
             if line.arm != arm_of(*ARMS[0]):
                 continue
+            text, criterion = f"half of the trials of {label_of(line.activation)} converge where chi = 1", WITHIN
+            if not line.scales:
+                yield Statement("Schoenholz 2017", text, criterion, judged(None), "half of them converge nowhere")
+                continue
             low, high = (end / line.theory for end in line.interval)
-            near = judged(low >= 1 / NEAR and high <= NEAR if math.isfinite(line.at) else None)
-            told = (
-                f"half of the trials of {label_of(line.activation)} converge where chi = 1",
-                f"within a factor of {NEAR:g}",
-            )
             measured = f"a0 sigma_w = {line.at:.3g}, theory {line.theory:.3g}"
-            yield Statement("Schoenholz 2017", *told, near, measured, line.at / line.theory, (low, high))
+            near = judged(low >= 1 / NEAR and high <= NEAR)
+            yield Statement("Schoenholz 2017", text, criterion, near, measured, line.at / line.theory, (low, high))
         for one in collapses(run):
             if one.arm == arm_of(*ARMS[2]):
                 text = f"at rates eta/a0^2 only a0 sigma_w matters to {label_of(one.activation)}"
@@ -220,6 +223,7 @@ class Gain(Study):
             "boundaries": boundaries(run),
             "collapses": collapses(run),
             "learning": learnings(run),
+            "starts": starts(run),
         }
 
 
@@ -476,6 +480,48 @@ def learnings(run: Run) -> list[Learning]:
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The critical start beside that of [P], at weights of deviation 1/sqrt(fan_in).
+
+    Attributes:
+      activation: its name.
+      arm: see `arm_of`.
+      critical: share of the trials that converge from the cell nearest the critical gain.
+      published: the same from a0 = 1.5 / steepest slope.
+      interval: of the first minus the second on equal seeds, 95 %, bootstrap.
+    """
+
+    activation: str
+    arm: str
+    critical: float
+    published: float
+    interval: tuple[float, float]
+
+    @property
+    def difference(self) -> float:
+        """Critical minus published."""
+        return self.critical - self.published
+
+
+def starts(run: Run) -> list[Start]:
+    """Of every activation and arm with rates eta; none where the grid lacks one of the two starts, or they are one."""
+    found = []
+    gains, stds = run.records["gain"].values, run.records["weight_std"].values
+    for name in run.records["activation"].values.tolist() if 1 in stds else []:
+        wanted = np.array([critical_gain(name).gain / unit_of(catalogue.get(name)), INITIAL_STEEPEST_SLOPE])
+        off = abs(np.log(gains[:, None] / wanted))
+        critical, published = off.argmin(axis=0)
+        if critical == published or (off.min(axis=0) > math.log(RATIO) / 2).any():
+            continue
+        for arm in ARMS[:2]:
+            own = _of_arm(converged(run.records), name, arm).sel(weight_std=1.0)
+            first, second = (own.sel(gain=gains[i]).values.astype(np.float64) for i in (critical, published))
+            means = float(first.mean()), float(second.mean())
+            found.append(Start(name, arm_of(*arm), *means, _interval(_resampled(first - second))))
+    return found
+
+
 # -- tables and figures ------------------------------------------------------------------------------------------------
 
 
@@ -539,6 +585,26 @@ def learning_table(run: Run) -> Table:
         "fewer than half of the trials converge with a frozen, those in which half or more do with a learned. "
         "Interval: bootstrap over the seeds.",
         keys=3,
+        beside=["difference"],
+    )
+
+
+def starts_table(run: Run, compared: Sequence[Start]) -> Table:
+    """Is the critical start better than that of [P]?"""
+    rows: list[list[Any]] = [
+        [label_of(one.activation), one.arm, one.critical, one.published, one.difference, one.interval]
+        for one in compared
+    ]
+    return Table(
+        "The critical start and that of [P]: trials that converge",
+        [
+            *("activation", Column("arm", left=True), Column("critical", ".1%"), Column("1.5 / steepest slope", ".1%")),
+            *(Column("difference", "+.1%"), Column("95 % interval", "+.1%", key="difference")),
+        ],
+        rows,
+        f"{_conditions(run)} At weights of deviation 1/sqrt(fan_in), from the a0 of the grid nearest the critical gain "
+        "and nearest [P]'s. Interval: bootstrap over the seeds.",
+        keys=2,
         beside=["difference"],
     )
 

@@ -83,7 +83,7 @@ def gain(kept: Summaries) -> str:
     at = {x["activation"]: x for x in found["boundaries"] if x["arm"] == "a frozen, eta"}
     learned = {x["where"]: x for x in found["learning"] if x["activation"] == "ppns" and not x["compensated"]}
     near = [end / at[name]["theory"] for name in ("ppns", "parametric_tanh") for end in at[name]["interval"]]
-    _bear_out("theory has the boundary", 0.8 <= min(near) and max(near) <= 1.25)
+    _bear_out("theory has the boundary", min(near) >= 0.8 and max(near) <= 1.25)
     below, above = (100 * (learned[x]["learned"] - learned[x]["frozen"]) for x in ("ordered", "chaotic"))
     ppns, tanh = at["ppns"], at["parametric_tanh"]
     return (

@@ -16,6 +16,7 @@ from experiments.studies.gain import (
     collapses,
     half_at,
     learnings,
+    starts,
     theory_lines,
     training,
     unit_of,
@@ -181,6 +182,17 @@ def test_the_effect_of_learning_is_a_difference_on_equal_seeds():
     assert ordered.rescued == 0  # its cells reach 30 %
     assert 0 < found[True, "chaotic"].rescued < 1
     assert found[False, "best cell"].difference < 0.02  # nearly all converge there as it is
+
+
+def test_the_critical_start_beside_that_of_the_paper():
+    first, second = starts(run_of(of_product, learned=0.1))
+    assert (first.arm, second.arm) == ("a frozen, eta", "a learned, eta")
+    assert first.critical == pytest.approx(1 / (1 + 0.8**-6), abs=0.006)  # at products of 4 and 6
+    assert first.published == pytest.approx(1 / (1 + 1.2**-6), abs=0.006)
+    assert first.interval[0] < first.difference < first.interval[1] < 0
+    assert second.critical == pytest.approx(first.critical + 0.1, abs=0.006)
+    assert starts(run_of(of_product, weight_stds=(0.9,))) == []
+    assert starts(run_of(of_product, gains=(0.5, 0.9, 1.5))) == []
 
 
 def test_lines_of_theory():

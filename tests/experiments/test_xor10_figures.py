@@ -161,13 +161,8 @@ def test_the_trial_itself_decides(run, name):
     assert spread.verdict == ("true" if name == "learned_a" else "false")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        pytest.param(["--steps", "600"], marks=pytest.mark.slow),
-        ["--steps", "1600", "--seed", "NOT CONVERGED"],
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--steps", "600"], ["--steps", "1600", "--seed", "NOT CONVERGED"]])
 def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, arguments, tmp_path, capsys):
     converged = run.records["converged"].sel(activation="ppns")
     loser = str(int(converged["seed"][~converged.values][0]))

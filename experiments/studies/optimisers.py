@@ -58,8 +58,10 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.training import Classifier
     from paramact_jax.training import optimiser as rule_of
 
-OPTIMISERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
-"""The seven of [R], see `training.optimiser`."""
+SEVEN = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
+"""Those that [R] describes, as optax has them, see `training.optimiser`."""
+OPTIMISERS = (*SEVEN, "adagrad-printed", "rmsprop-printed")
+"""With two of them as [R] prints them."""
 PLAIN = "sgd"
 RESCUER, RESCUED = "ppns", "sigmoid"
 """Which activation, with plain descent, is set against which, with its best optimiser."""
@@ -80,7 +82,7 @@ class Comparison(Study):
     activations: Activations = ("sigmoid", "relu", "ppns")
     """Names of the activations."""
     optimisers: Annotated[tuple[str, ...], one_of(*OPTIMISERS), DISTINCT] = OPTIMISERS
-    """Names of the optimisers."""
+    """Names of the optimisers; -printed: with [R]'s formula, the others with optax's."""
     rates: Rates
     """Learning rates, of all parameters."""
     seeds: Annotated[Seeds, at_least(3)]
@@ -216,6 +218,7 @@ class OptimisersMnist(Comparison):
     command: ClassVar[str] = "optimisers mnist"
     heading: ClassVar[str] = "Optimiser or activation? MNIST"
 
+    optimisers: Annotated[tuple[str, ...], one_of(*OPTIMISERS), DISTINCT] = SEVEN
     rates: Rates = (0.0001, 0.001, 0.01, 0.1, 1.0)  # around 0.01, the rate of [P, Table 8]
     seeds: Annotated[Seeds, at_least(3)] = 7
     choosing: Count = 2
@@ -237,7 +240,7 @@ class OptimisersMnist(Comparison):
 
 @dataclasses.dataclass(frozen=True)
 class Optimisers:
-    """Does a better optimiser rescue the vanishing gradient, or does the activation? Seven optimisers of [R].
+    """Does a better optimiser rescue the vanishing gradient, or does the activation? The seven optimisers of [R].
 
     Each at every learning rate; its best is chosen on some of the seeds, and reported on the others.
     """

@@ -22,6 +22,8 @@ OPTIMISERS = {
     "rmsprop": "RMSProp",
     "adam": "Adam",
     "nadam": "Nadam",
+    "adagrad-printed": "AdaGrad as [R] prints it",
+    "rmsprop-printed": "RMSProp as [R] prints it",
 }
 LABELS = {row.activation: row.label for row in ko2021.TABLE_5}
 

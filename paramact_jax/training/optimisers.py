@@ -5,10 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
 from paramact_jax.layers import parameter_labels
+
+EPSILON = 1e-7
+"""Keeps [R]'s formulas from dividing by 0. [R] prints none; its textbook has this one, added to the root."""
+
+
+def adagrad_as_printed(learning_rate: ArrayLike) -> optax.GradientTransformation:
+    """AdaGrad as [R] prints it: h <- h + g^2 from h = 0, W <- W - learning_rate g / sqrt(h).
+
+    `optax.adagrad` starts h at 0.1 and adds its epsilon inside the root: small gradients make small steps there, and
+    steps of the learning rate here.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> rule = adagrad_as_printed(0.1)
+      >>> steps, _ = rule.update(jnp.array([1e-3, 2.0]), rule.init(jnp.zeros(2)))
+      >>> print(steps.round(3))
+      [-0.1 -0.1]
+    """
+
+    def update(gradient: Any, h: Any, params: Any = None) -> tuple[Any, Any]:
+        h = jax.tree.map(lambda h, g: h + g * g, h, gradient)
+        return jax.tree.map(lambda g, h: -(g * learning_rate) / (jnp.sqrt(h) + EPSILON), gradient, h), h
+
+    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
+
 
 MAKERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "sgd": optax.sgd,
@@ -18,8 +45,11 @@ MAKERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "rmsprop": optax.rmsprop,
     "adam": optax.adam,
     "nadam": optax.nadam,
+    "adagrad-printed": adagrad_as_printed,
+    "rmsprop-printed": lambda rate: optax.rmsprop(rate, eps=EPSILON, eps_in_sqrt=False),
 }
-"""Optimisers of optax by name, with its own settings beside the learning rate; the momentum is 0.9 [R]."""
+"""Optimisers of optax by name, with its own settings beside the learning rate and a momentum of 0.9; two as [R] prints
+them, with the epsilon outside the root."""
 
 
 def optimiser(

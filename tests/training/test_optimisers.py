@@ -12,6 +12,18 @@ from paramact_jax.networks import MLP, params_of
 from paramact_jax.training import optimiser
 from paramact_jax.training.optimisers import MAKERS
 
+
+def as_printed(rho):
+    """[R]: h <- h + g^2 (AdaGrad) or rho h + (1 - rho) g^2 (RMSProp), g / sqrt(h); 1e-7 keeps it from dividing by 0."""
+
+    def update(gradient, h, params=None):
+        kept, new = (1.0, 1.0) if rho is None else (rho, 1 - rho)
+        h = jax.tree.map(lambda h, g: kept * h + new * g**2, h, gradient)
+        return jax.tree.map(lambda g, h: g / (h**0.5 + 1e-7), gradient, h), h
+
+    return optax.GradientTransformation(lambda params: jax.tree.map(lambda x: 0 * x, params), update)
+
+
 OPTAX = {
     "sgd": optax.sgd,
     "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
@@ -20,6 +32,8 @@ OPTAX = {
     "rmsprop": optax.rmsprop,
     "adam": optax.adam,
     "nadam": optax.nadam,
+    "adagrad-printed": lambda rate: optax.chain(as_printed(None), optax.scale(-rate)),
+    "rmsprop-printed": lambda rate: optax.chain(as_printed(0.9), optax.scale(-rate)),
 }
 NAMES = sorted(OPTAX)
 TREE = {
@@ -143,5 +157,5 @@ def test_parameters_that_are_held_fixed_stay_where_the_tree_has_them(held):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"^expected an optimiser among sgd, .*, nadam, got 'lion'$"):
+    with pytest.raises(ValueError, match=r"^expected an optimiser among sgd, .*, nadam, .*, got 'lion'$"):
         optimiser("lion", TREE, 0.1)

@@ -155,19 +155,28 @@ def test_verdicts_turn_with_the_records():
         dying[seed, 1, : 4 + seed] = 0
     found = verdicts(hand_made([dying, alive], loss=[[3, 3.1, 3.3], [1, 1, 1]]))
     assert found["units of ReLU die in training"] == "true"
-    assert found["nothing changes in a dead unit any more"] == "true"
+    assert found["nothing changes in a dead unit of layer 1 any more"] == "true"
     assert found["no unit of Leaky ReLU dies"] == "true"
     assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] == "true"
     assert found["Leaky ReLU ends at a lower test loss than ReLU"] == "true"
     found = verdicts(hand_made([dying[:, ::-1], dying], loss=[[1, 1, 1], [3, 3.1, 3.3]]))
     assert found["units of ReLU die in training"] == "false"
-    assert found["nothing changes in a dead unit any more"] == "false"
+    assert found["nothing changes in a dead unit of layer 1 any more"] == "false"
     assert found["no unit of Leaky ReLU dies"] == "false"
     assert found["fewer units of Leaky ReLU than of ReLU are as good as dead at the end"] == "false"
     assert found["Leaky ReLU ends at a lower test loss than ReLU"] == "false"
     nothing = np.full((3, 2, 8), np.nan)
     assert set(verdicts(hand_made([nothing, nothing], loss=np.full((2, 3), np.nan))).values()) == {"undecided"}
-    assert verdicts(hand_made([alive, alive]))["nothing changes in a dead unit any more"] == "undecided"
+    assert verdicts(hand_made([alive, alive]))["nothing changes in a dead unit of layer 1 any more"] == "undecided"
+
+
+def test_layer_1_and_the_later_ones_are_judged_apart():
+    stays, returns = np.ones((2, 3, 8)), np.ones((2, 3, 8))
+    stays[:, 1:, :3] = returns[:, 1, :3] = 0
+    layers = [hand_made([x, x]).assign_coords(layer=[i]) for i, x in enumerate((stays, returns), 1)]
+    found = verdicts(xr.concat(layers, "layer", data_vars="minimal"))
+    assert found["nothing changes in a dead unit of layer 1 any more"] == "true"
+    assert found["nothing changes in a dead unit of a later layer any more"] == "false"
 
 
 def test_tables_of_records_with_trainings_that_diverged(tmp_path):

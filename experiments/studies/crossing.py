@@ -6,6 +6,9 @@ the weights, a is shared by a layer or the network, or its logarithm is learned,
 it stand ways to set the scale without an activation: orthogonal weights of the critical scale, weights scaled to a
 variance of 1 in each layer (LSUV), batch normalisation, residual connections.
 
+Result: gradient descent does not cross from half of the critical gain, whatever helps it. Adam does, if a is learned at
+10 times the rate of the weights: 94.5 % of the trials of PPNS converge from there, 45.3 % with a kept.
+
 References:
   Mishkin, Matas, All you need is a good init, 2016 (LSUV). Saxe, McClelland, Ganguli, Exact solutions to the nonlinear
   dynamics of learning in deep linear neural networks, 2014 (orthogonal weights).
@@ -89,7 +92,7 @@ class Crossing(Study):
     """Can learning cross the boundary? Networks on XOR(10) that start where their gradient vanishes.
 
     a starts below the critical gain, and is learned at up to 1,000 times the rate of the weights, per node, layer or
-    network, itself or its logarithm, by gradient descent or Adam; other ways to set the scale stand next to it. About 6
+    network, itself or its logarithm, by gradient descent or Adam; other ways to set the scale stand next to it. About 8
     minutes on 2 cores. Writes runs/crossing-DATE-TIME/: records, summary, report, tables, figures.
     Example: python -m experiments crossing --activations ppns --starts 0.5 --seeds 64
     """

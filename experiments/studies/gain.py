@@ -7,6 +7,10 @@ scales of the weights, with a and b frozen or learned, and with learning rates a
 a0^2 in the layers that a0 scales. Mean-field theory says where the gradient neither vanishes nor explodes: where chi,
 the factor of its mean square in a layer, is 1 (`activations.critical_gain`).
 
+Result: half of the trials of PPNS converge where a0 sigma_w is 3.59 (theory: 4), of Parametric Tanh where it is 0.92
+(theory: 1). At compensated rates the product a0 sigma_w alone decides. Learning a and b instead of keeping them changes
+the share of trials that converge by 1 to 3 points.
+
 References:
   Poole, Lahiri, Raghu, Sohl-Dickstein, Ganguli, Exponential expressivity in deep neural networks through transient
   chaos, 2016. Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, Deep information propagation, 2017.
@@ -95,7 +99,7 @@ class Gain(Study):
     """Which start value a0 does an activation need, and is the rest learning? A phase diagram of a0 and the weights.
 
     Trains networks on XOR(10) from 16 start values of a and 16 scales of the weights, a and b frozen or learned,
-    learning rates as they are or divided by a0^2 where a0 scales the weights. About 10 minutes on 2 cores. Writes
+    learning rates as they are or divided by a0^2 where a0 scales the weights. About 8 minutes on 2 cores. Writes
     runs/gain-DATE-TIME/: records, summary, report, tables, figures.
     Example: python -m experiments gain --activations ppns --seeds 64
     """

@@ -1,8 +1,8 @@
 """Do units of ReLU die, and do its relatives help? The claims of [B1], and some of ours, on MNIST.
 
 A unit is dead while its slope is 0 for all of a fixed set of training images: no gradient reaches its weights. Result:
-at every rate units of ReLU die, more at higher rates, but most that were dead at some look are alive at a later one.
-Leaky ReLU, PReLU and ELU have no dead units.
+at every rate units of ReLU die. In layer 1 they stay dead, as [B1] says; behind it most that were dead at some look are
+alive at a later one. Leaky ReLU, PReLU and ELU have no dead units.
 """
 
 from __future__ import annotations

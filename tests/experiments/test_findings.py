@@ -206,3 +206,58 @@ def test_a_run_that_cannot_stand_for_the_project_is_refused(tmp_path, capsys, ru
 def test_a_directory_without_a_run_is_refused(tmp_path, capsys):
     assert main(["findings", "--keep", str(tmp_path)]) == 2
     assert "expected the directory of a run" in capsys.readouterr().err
+
+
+def test_the_paragraph_on_the_gain_is_that_of_the_kept_run():
+    found, text = kept.Summaries()["gain"], " ".join(README.read_text().split())
+    at = {one["activation"]: one for one in found["boundaries"] if one["arm"] == "a frozen, eta"}
+    ppns, tanh = at["ppns"], at["parametric_tanh"]
+    alike = {one["arm"]: one for one in found["collapses"] if one["activation"] == "ppns"}
+    learned = {one["where"]: one for one in found["learning"] if one["activation"] == "ppns" and not one["compensated"]}
+    below, above = learned["ordered"], learned["chaotic"]
+    (start,) = (one for one in found["starts"] if one["activation"] == "ppns" and one["arm"] == "a frozen, eta")
+
+    def to(interval, form, scale=1):
+        return " to ".join(format(scale * end, form) for end in interval)
+
+    for words in (
+        f"{ppns['at']:.2f} (95 % interval {to(ppns['interval'], '.2f')})",
+        f"{tanh['at']:.2f} ({to(tanh['interval'], '.2f')})",
+        f"deviate by {alike['a frozen, eta/a0^2']['deviation']:.3f} for PPNS",
+        f"at rates eta by {alike['a frozen, eta']['deviation']:.3f}",
+        f"{100 * (below['learned'] - below['frozen']):.1f} points more",
+        f"({to(below['interval'], '.1f', 100)})",
+        f"{100 * (above['frozen'] - above['learned']):.1f} points fewer",
+        f"({to(above['interval'][::-1], '.1f', -100)})",
+        f"{100 * start['critical']:.1f} % converge, from [P]'s 6 {100 * start['published']:.1f} %",
+        f"(difference {to(start['interval'], '.1f', 100)} points",
+    ):
+        assert words in text
+
+
+def test_the_paragraph_on_crossing_is_that_of_the_kept_run():
+    found, text = kept.Summaries()["crossing"], " ".join(README.read_text().split())
+    share = {(one["activation"], one["start"], one["way"]): one for one in found["rescued"]}
+    other = {(one["activation"], one["way"]): f"{100 * one['share']:.1f} %" for one in found["otherwise"]}
+
+    def by_descent(activation, start):
+        return max(
+            one["learned"] for (a, s, way), one in share.items() if (a, s, way[-3:]) == (activation, start, "sgd")
+        )
+
+    best = {start: share["ppns", start, "best of all"] for start in (0.25, 0.5, 0.75)}
+    assert by_descent("ppns", 0.5) == by_descent("ppns", 0.25) == 0
+    assert all(" Adam, " in one["chosen"] and one["chosen"].endswith("10 times") for one in best.values())
+    for words in (
+        f"at most {100 * by_descent('parametric_tanh', 0.5):.1f} % of Parametric Tanh's",
+        f"from 3/4 {100 * by_descent('ppns', 0.75):.1f} and {100 * by_descent('parametric_tanh', 0.75):.1f} %",
+        f"from 1/4 {100 * best[0.25]['learned']:.1f} % of PPNS's trials converge ({100 * best[0.25]['frozen']:.1f} %",
+        f"from 1/2 {100 * best[0.5]['learned']:.1f} % ({100 * best[0.5]['frozen']:.1f} %)",
+        f"({100 * best[0.75]['frozen']:.1f} % with a kept)",
+        f"residual connections {other['ppns', 'residual sgd']} of the trials converge by descent and all by Adam",
+        f"critical scale {other['ppns', 'orthogonal sgd']} and {other['ppns', 'orthogonal adam']}",
+        f"(LSUV) {other['ppns', 'lsuv sgd']} and {other['ppns', 'lsuv adam']}",
+    ):
+        assert words in text
+    assert other["ppns", "residual adam"] == "100.0 %"
+    assert other["ppns", "norm sgd"] == other["ppns", "norm adam"] == "0.0 %"

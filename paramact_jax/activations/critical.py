@@ -34,6 +34,16 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _REACH = 10.0  # standard deviations; beyond lies a share of 1e-23
 _EDGES = _REACH * np.sinh(np.linspace(-8, 8, 65)) / math.sinh(8)  # dense at 0, where functions of a large q change
 _SMALLEST, _LARGEST = 1e-10, 1e8
+
+
+def _rule(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes u between the edges, and their weights for an expectation over a standard normal u."""
+    middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    u = (middle[:, None] + half[:, None] * _NODES).ravel()
+    return u, (half[:, None] * _WEIGHTS).ravel() * np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
+
+
+_U, _DENSITY = _rule(_EDGES)
 _FLAT = 1e-9
 
 
@@ -113,19 +123,23 @@ class _Moments:
         params = {name: {"a": 1.0, "b": 0.0}.get(name, value) for name, value in record.params.items()}
         self._name, self._params = record.name, params
         self._functions = record.fn, record.derivative
-        self._kinks = [kink.at for kink in record.kinks]
+        self._kinks = [kink.at for kink in record.kinks if kink.at != 0]  # 0 is an edge already
+
+    def of_all(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both at several q; of a function without kinks elsewhere than at 0 in one call."""
+        if self._kinks:
+            square, slope = np.array([self(x) for x in q]).T
+            return square, slope
+        f, slope = (self._values(function, np.sqrt(q)[:, None] * _U) for function in self._functions)
+        return f**2 @ _DENSITY, slope**2 @ _DENSITY
 
     def __call__(self, q: float) -> tuple[float, float]:
         """Both, in float64."""
         deviation = math.sqrt(q)
         own = [at / deviation for at in self._kinks if deviation and abs(at) < _REACH * deviation]
-        edges = np.unique([*_EDGES, *own])
-        middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
-        u = (middle[:, None] + half[:, None] * _NODES).ravel()
-        density = np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
-        weights = (half[:, None] * _WEIGHTS).ravel() * density
+        u, weights = _rule(np.unique([*_EDGES, *own])) if own else (_U, _DENSITY)
         f, slope = (self._values(function, deviation * u) for function in self._functions)
-        return float(weights @ f**2), float(weights @ slope**2)
+        return float(f**2 @ weights), float(slope**2 @ weights)
 
     def _values(self, function: Function, y: np.ndarray) -> np.ndarray:
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):  # the caller may be traced
@@ -149,7 +163,9 @@ def _at_the_fixed_point(moments: _Moments, weight_std: float, bias_std: float) -
         return 1 / (weight_std * math.sqrt(moments(q)[1]))
 
     grid = np.geomspace(_SMALLEST, _LARGEST, 73)
-    excesses = np.array([excess(q) for q in grid])
+    square, slope = moments.of_all(grid)
+    excesses = np.where(slope > 0, square / slope + bias_std**2 - grid, math.inf)
+    excesses = np.where(np.isfinite(excesses), excesses, math.inf)
     if np.all(np.abs(excesses - bias_std**2) < 1e-6 * grid):  # a homogeneous function, as ReLU: chi knows no q
         return gain(1.0), math.inf if bias_std else math.nan
     if abs(excesses[0]) < _FLAT * grid[0] and excess(0.0) > _FLAT:  # one that is homogeneous near 0, as ReLU6
@@ -196,7 +212,8 @@ def _depth_scale(moments: _Moments, weight_std: float, bias_std: float) -> float
     first = weight_std**2 + bias_std**2
     grows = change(first) > _FLAT * first
     path = np.geomspace(first, _LARGEST if grows else _SMALLEST, 60)
-    turned = next((i for i, q in enumerate(path) if i and (change(q) > 0) != grows), None)
+    rising = weight_std**2 * moments.of_all(path)[0] + bias_std**2 - path > 0
+    turned = next((i for i in range(1, len(path)) if rising[i] != grows), None)
     if abs(change(first)) <= _FLAT * first:
         q = first
     elif turned is None:

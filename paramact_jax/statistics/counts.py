@@ -107,7 +107,7 @@ def shares_not_told_apart(
     Examples:
       >>> low, high = shares_not_told_apart(744, 1000, 1000)
       >>> print(f"{low:.3f} {high:.3f}")
-      0.687 0.796
+      0.692 0.792
     """
     from scipy import stats
 

@@ -33,6 +33,7 @@ def lineup(digits, activation="ppns", least=CHECKED):
     return mnist.lineup(activation, PROTOCOL, digits, least)
 
 
+@pytest.mark.slow
 def test_the_command_measures_everything_and_writes_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("experiments.problems.digits._SYNTHETIC", (64 * CHECKED, 120))
     file = tmp_path / "bench.json"

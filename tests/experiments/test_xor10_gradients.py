@@ -56,6 +56,7 @@ def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when,
         np.testing.assert_allclose(seen["gradient_log_end_to_end"], spectra.log_end_to_end[:, 0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_trials_that_blow_up_are_reported_by_layer_and_trial(tmp_path, capsys):
     out = tmp_path / "run"
     wild = ["--protocol", "literal", "--learning-rate", "0.5", "--activations", "parametric_relu", "--trials", "80"]

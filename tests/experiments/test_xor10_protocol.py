@@ -228,6 +228,7 @@ def run_directory(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_real_search_finds_the_recovered_protocol_on_its_own(run_directory):
     """Trained in full, 10,000 iterations: among the literal protocol and two others."""
     ranked = json.loads((run_directory / "summary.json").read_text())["ranking"]
@@ -241,6 +242,7 @@ def test_a_real_search_finds_the_recovered_protocol_on_its_own(run_directory):
     assert literal["rows_matched"] < 6
 
 
+@pytest.mark.slow
 def test_records_and_tables_of_a_run(run_directory):
     run = runs.read(run_directory)
     data = run.records
@@ -262,6 +264,7 @@ def test_records_and_tables_of_a_run(run_directory):
     assert said["recovered"].measured == "rank 1 of 4; log likelihood 0.0 below the best; 7 rows matched"
 
 
+@pytest.mark.slow
 def test_margins_add_up(run_directory):
     rows = margins(runs.read(run_directory).records)
     for axis in AXES:

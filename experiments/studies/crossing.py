@@ -23,16 +23,24 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, PROTOCOLS, WIDTH, label_of
+from experiments.problems.xor10.protocol import (
+    DONE,
+    HIDDEN_LAYERS,
+    LOSS_SCALE,
+    PROTOCOLS,
+    STOP_EVERY,
+    WIDTH,
+    label_of,
+)
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
     NOT_NEGATIVE,
     POSITIVE,
-    Activations,
     Constraint,
     Count,
     Out,
+    ScaledActivations,
     Seeds,
     Steps,
     at_least,
@@ -56,10 +64,11 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.activations import Activation, catalogue, critical_gain
     from paramact_jax.datasets import xor
     from paramact_jax.figures import BandCurve, curves_in_panels
-    from paramact_jax.layers import ACTIVATION, parameter_labels
     from paramact_jax.networks import Params
     from paramact_jax.statistics import wilson_interval
     from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.training import Settings
+    from paramact_jax.training.gradient_descent import rates_of_groups
 
 HELPED = tuple(
     " ".join(way) for way in itertools.product(("node", "layer", "network"), ("a", "log-a"), ("sgd", "adam"))
@@ -79,8 +88,6 @@ TEXTS = {
     "norm": "batch normalisation",
     "residual": "residual connections",
 }
-STOP_EVERY, DONE = 500, 1e-6
-"""A trial ends early, at a multiple of so many steps, where its loss is below: a thousandth of the threshold."""
 EPSILON = 1e-5
 HALF = 0.5
 BEST = "best of all"
@@ -100,7 +107,7 @@ class Crossing(Study):
     name: ClassVar[str] = "crossing"
     heading: ClassVar[str] = "Can learning cross the boundary?"
 
-    activations: Activations = ("ppns", "parametric_tanh")
+    activations: ScaledActivations = ("ppns", "parametric_tanh")
     """Names of activations with a scale a."""
     starts: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.25, 0.5, 0.75, 1.0)
     """Start values of a, in units of the critical gain: 4 for PPNS, 1 for Parametric Tanh."""
@@ -121,10 +128,7 @@ class Crossing(Study):
     out: Out = None
 
     def check(self, data: Any) -> None:
-        """Every activation has a scale, and both optimisers have as many rates."""
-        has_scale = Constraint("activations with a parameter a", lambda name: "a" in catalogue.get(name).params)
-        for name in self.activations:
-            expect("activations", name, has_scale)
+        """Both optimisers have as many rates."""
         as_many = Constraint(
             f"{len(self.sgd_rates)} rates, as many as --sgd-rates", lambda x: len(x) == len(self.sgd_rates)
         )
@@ -167,9 +171,9 @@ class Crossing(Study):
     @classmethod
     def opening(cls, run: Run) -> str:
         """How far below the boundary learning reaches."""
-        found = []
+        found, best = [], [one for one in rescues(run) if one.way == BEST]
         for name in run.records["activation"].values.tolist():
-            own = [one for one in rescues(run) if one.activation == name and one.way == BEST]
+            own = [one for one in best if one.activation == name]
             saved = [one.start for one in own if one.interval[0] > HALF]
             which = f"from {min(saved):g} of the critical gain" if saved else "from none of the start values"
             found.append(
@@ -237,10 +241,8 @@ def training(activation: str, way: str, *, study: Crossing) -> Training:
         params = state["params"]
         loss, gradient = jax.value_and_grad(lambda params: loss_scale * error(params))(params)
         direction, of = transform.update(gradient, state["of"], params)
-        own = {ACTIVATION: multiple * together * rates[rate]}
-        learned = jax.tree.map(
-            lambda label, p, d: p - own.get(label, rates[rate]) * d, parameter_labels(params), params, direction
-        )
+        settings = Settings(rates[rate], multiple * together * rates[rate], loss_scale, DONE)
+        learned = jax.tree.map(lambda p, rate, d: p - rate * d, params, rates_of_groups(params, settings), direction)
         return {"params": learned, "of": of, "loss": loss / loss_scale}
 
     def summarise(state: dict[str, Any]) -> dict[str, Any]:

@@ -26,20 +26,18 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH, Protocol, label_of
+from experiments.problems.xor10.protocol import DONE, HIDDEN_LAYERS, PROTOCOLS, STOP_EVERY, WIDTH, Protocol, label_of
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
     POSITIVE,
-    Activations,
-    Constraint,
     Count,
     Out,
     Rate,
+    ScaledActivations,
     Seeds,
     Steps,
     at_least,
-    expect,
     seeds_of,
 )
 from experiments.study.statements import Statement, judged
@@ -68,8 +66,6 @@ if TYPE_CHECKING or at_once(__name__):
 RATIO = 1.5 ** (1 / 3)
 GRID = tuple(round(RATIO**i, 6) for i in range(-7, 9))
 """From 0.39 to 2.95: with 1, and with 1.5 as in [P]; neighbours have equal ratios, so that products repeat."""
-DONE, STOP_EVERY = 1e-6, 500
-"""A trial ends early, at a multiple of so many steps, where its loss is below: a thousandth of the threshold."""
 AT_ONCE = 8_192
 HALF = 0.5
 RESAMPLES = 1_000
@@ -107,7 +103,7 @@ class Gain(Study):
     name: ClassVar[str] = "gain"
     heading: ClassVar[str] = "Which gain? A phase diagram"
 
-    activations: Activations = ("ppns", "parametric_tanh", "parametric_sigmoid", "parametric_relu")
+    activations: ScaledActivations = ("ppns", "parametric_tanh", "parametric_sigmoid", "parametric_relu")
     """Names of activations with a scale a."""
     gains: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = GRID
     """Start values a0, in units of 1 / steepest slope of f: 1.5 is that of [P]."""
@@ -124,12 +120,6 @@ class Gain(Study):
     learning_rate: Rate = PROTOCOLS["recovered"].learning_rate
     """eta, of all parameters."""
     out: Out = None
-
-    def check(self, data: Any) -> None:
-        """Every activation has a scale."""
-        has_scale = Constraint("activations with a parameter a", lambda name: "a" in catalogue.get(name).params)
-        for name in self.activations:
-            expect("activations", name, has_scale)
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """One sweep over the cells and arms, a program for each activation."""

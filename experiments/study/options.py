@@ -73,6 +73,14 @@ POSITIVE = Constraint("a finite number > 0 that float32 can hold", lambda x: 0 <
 NOT_NEGATIVE = Constraint("a finite number >= 0 that float32 can hold", lambda x: 0 <= float32(x) < math.inf)
 FINITE = Constraint("a finite number", math.isfinite)
 DISTINCT = Constraint("at least one value, each once", _distinct, whole=True)
+
+
+def _has_scale(name: str) -> bool:
+    from paramact_jax.activations import catalogue
+
+    return "a" in catalogue.get(name).params
+
+
 ACTIVATION = Constraint("the name of an activation", _known)
 
 
@@ -88,6 +96,7 @@ Batch = Annotated[int, at_least(1), also("--batch-size")]
 Rate = Annotated[float, POSITIVE]
 Rates = Annotated[tuple[float, ...], POSITIVE, DISTINCT, also("--learning-rates")]
 Activations = Annotated[tuple[str, ...], ACTIVATION, DISTINCT]
+ScaledActivations = Annotated[tuple[str, ...], Constraint("activations with a parameter a", _has_scale), DISTINCT]
 Out = Annotated[
     Path | None,
     arg(

@@ -154,18 +154,19 @@ class _Moments:
 def _at_the_fixed_point(moments: _Moments, weight_std: float, bias_std: float) -> tuple[float, float]:
     """The smallest q that is a fixed point of the gain at which chi is 1 there."""
 
+    def of_all(q: np.ndarray) -> np.ndarray:
+        square, slope = moments.of_all(q)
+        found = np.where(slope > 0, square / slope + bias_std**2 - q, math.inf)
+        return np.where(np.isfinite(found), found, math.inf)
+
     def excess(q: float) -> float:
-        square, slope = moments(q)
-        found = square / slope + bias_std**2 - q if slope > 0 else math.inf
-        return found if math.isfinite(found) else math.inf
+        return float(of_all(np.array([q]))[0])
 
     def gain(q: float) -> float:
         return 1 / (weight_std * math.sqrt(moments(q)[1]))
 
     grid = np.geomspace(_SMALLEST, _LARGEST, 73)
-    square, slope = moments.of_all(grid)
-    excesses = np.where(slope > 0, square / slope + bias_std**2 - grid, math.inf)
-    excesses = np.where(np.isfinite(excesses), excesses, math.inf)
+    excesses = of_all(grid)
     if np.all(np.abs(excesses - bias_std**2) < 1e-6 * grid):  # a homogeneous function, as ReLU: chi knows no q
         return gain(1.0), math.inf if bias_std else math.nan
     if abs(excesses[0]) < _FLAT * grid[0] and excess(0.0) > _FLAT:  # one that is homogeneous near 0, as ReLU6

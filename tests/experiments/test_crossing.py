@@ -12,6 +12,7 @@ from experiments.problems.xor10.train import initial_params, settings_of
 from experiments.studies import gain
 from experiments.studies.crossing import BEST, HELPED, OTHERWISE, Crossing, network, others, rescues, scaled, training
 from experiments.study import report, run_directory
+from experiments.study.options import check_options
 from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
@@ -209,4 +210,4 @@ def test_rates_that_do_not_pair_are_refused():
     with pytest.raises(ValueError, match="--adam-rates: expected 2 rates, as many as --sgd-rates"):
         Crossing(adam_rates=(0.1,)).check(None)
     with pytest.raises(ValueError, match="--activations: expected activations with a parameter a, got relu"):
-        Crossing(activations=("relu",)).check(None)
+        check_options(Crossing(activations=("relu",)))

@@ -29,6 +29,9 @@ Loss = Literal["half-mse", "mse"]
 LOSS_SCALE: dict[Loss, float] = {"half-mse": 0.5, "mse": 1.0}
 """The gradient is that of this factor times the mean squared error."""
 
+STOP_EVERY, DONE = 500, 1e-6
+"""Where trials may end early, at a multiple of so many steps: below a thousandth of the recovered threshold."""
+
 HIDDEN_LAYERS = 10
 WIDTH = 2
 ACTIVATIONS = tuple(row.activation for row in ko2021.TABLE_5)

@@ -10,6 +10,7 @@ from experiments.studies.cnn_search import CnnSearch
 from experiments.studies.cnn_sharing import CnnSharing
 from experiments.studies.crossing import Crossing
 from experiments.studies.gain import Gain
+from experiments.studies.gain_mnist import GainMnist
 from experiments.studies.gradients import Gradients
 from experiments.studies.initial_scale import InitialScale
 from experiments.studies.mnist import Mnist
@@ -62,6 +63,14 @@ CONTENTS.update(
                 "gain",
                 Gain,
                 {"": "--activations ppns --gains 1 1.5 --weight-stds 1 1.5 --seeds 8 --steps 20 --out OUT"},
+            ),
+            Entry(
+                "gain-mnist",
+                GainMnist,
+                {
+                    "": f"{_IMAGES} --activations ppns --depths 2 3 --scales 0.5 1 2 --seeds 2 --width 8 --steps 4 "
+                    "--scored 50 --out OUT"
+                },
             ),
             Entry(
                 "crossing",

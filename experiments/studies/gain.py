@@ -615,7 +615,7 @@ def theory_lines(activation: str, depth: int, low: float, high: float) -> dict[s
     return {"chi = 1": [critical], f"depth = {TRAINABLE} depth scales": at}
 
 
-def _edges(values: np.ndarray) -> np.ndarray:
+def edges(values: np.ndarray) -> np.ndarray:
     """Of cells on a logarithmic axis."""
     logs = np.log(values)
     step = np.diff(logs) if len(logs) > 1 else np.array([math.log(RATIO)])
@@ -654,7 +654,7 @@ def _title(activation: str, arm: tuple[bool, bool]) -> str:
 def _map(axes: Axes, run: Run, activation: str, shares: xr.DataArray) -> Any:
     unit = unit_of(catalogue.get(activation))
     stds, gains = shares["weight_std"].values, unit * shares["gain"].values
-    x, y = _edges(stds), _edges(gains)
+    x, y = edges(stds), edges(gains)
     image = axes.pcolormesh(x, y, shares.values, vmin=0, vmax=1, cmap="cividis", rasterized=True)
     axes.set(xscale="log", yscale="log", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     lines = theory_lines(activation, run.manifest["config"]["depth"], x[0] * y[0], x[-1] * y[-1])

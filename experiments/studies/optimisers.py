@@ -404,7 +404,7 @@ def conclusion(records: xr.Dataset) -> str:
     return ""
 
 
-def _kinds(values: xr.DataArray) -> Iterator[dict[str, str]]:
+def _kinds(values: xr.DataArray) -> Iterator[dict[str, Any]]:
     for activation in map(str, values["activation"].values):
         for optimiser in map(str, values["optimiser"].values):
             yield {"activation": activation, "optimiser": optimiser}

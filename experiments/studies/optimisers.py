@@ -49,6 +49,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.xor10.train import CHUNK, initial_params
     from experiments.study.run_directory import Run
     from experiments.study.samples import holm_of, mean_and_interval, paired, sample
+    from experiments.study.tuning import chosen, reported
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits, xor
     from paramact_jax.figures import BandCurve, curves_over_rates
@@ -300,7 +301,7 @@ class Best:
 
     Attributes:
       activation, optimiser: names.
-      rate: the chosen learning rate; of equally good ones the smallest.
+      rate: the chosen learning rate, see `tuning.chosen`.
       at_end: whether it is the smallest or the largest that was tried, so that the best may lie beyond.
       score: what it was chosen by, the higher the better.
       values: of the reported seeds.
@@ -346,27 +347,20 @@ def outcome(records: xr.Dataset) -> xr.DataArray:
     return records["test_loss"].astype(np.float64)
 
 
-def scores(records: xr.Dataset) -> xr.DataArray:
-    """What is chosen by, of the seeds that choose, the higher the better: the share of trials that converge.
-
-    On MNIST it is the mean loss over the images held out, with its sign changed. A loss that is no number is the worst.
-    """
-    by = records["converged"] if "converged" in records else -records["held_out_loss"]
-    by = by.isel(seed=slice(0, records.attrs["choosing"])).astype(np.float64)
-    return by.where(np.isfinite(by), -np.inf).mean("seed")
-
-
 def best_cells(records: xr.Dataset) -> list[Best]:
-    """Every activation with every optimiser."""
-    values, chosen_by = outcome(records), scores(records)
-    rates, found = values["learning_rate"].values, []
-    for own in _kinds(values):
-        score = chosen_by.sel(own).values
-        best = int(score.argmax())
-        at_end = len(rates) > 1 and best in (int(rates.argmin()), int(rates.argmax()))
-        reported = values.sel(own).isel(learning_rate=best, seed=slice(records.attrs["choosing"], None)).values
-        found.append(Best(**own, rate=float(rates[best]), at_end=at_end, score=float(score[best]), values=reported))
-    return found
+    """Every activation with every optimiser, at the rate with the largest share of trials that converge.
+
+    On MNIST it is the rate with the smallest mean loss over the images held out.
+    """
+    choosing = records.attrs["choosing"]
+    best = chosen(records["converged"] if "converged" in records else -records["held_out_loss"], choosing)
+    values = reported(outcome(records), best["rate"], choosing)
+    return [
+        Best(
+            **own, **{str(name): x.item() for name, x in best.sel(own).data_vars.items()}, values=values.sel(own).values
+        )
+        for own in _kinds(values)
+    ]
 
 
 def best_cell(records: xr.Dataset, activation: str) -> Best:
@@ -410,7 +404,7 @@ def conclusion(records: xr.Dataset) -> str:
     return ""
 
 
-def _kinds(values: xr.DataArray) -> Iterator[dict[str, str]]:
+def _kinds(values: xr.DataArray) -> Iterator[dict[str, Any]]:
     for activation in map(str, values["activation"].values):
         for optimiser in map(str, values["optimiser"].values):
             yield {"activation": activation, "optimiser": optimiser}

@@ -43,6 +43,7 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.study.run_directory import Run
     from experiments.study.samples import Sample, holm_of, mean_and_interval, paired, sample
+    from experiments.study.tuning import chosen, reported
     from paramact_jax.activations import Activation, catalogue
     from paramact_jax.figures import BandCurve, curves_in_panels
     from paramact_jax.networks import MLP, forward, forward_with_values, params_of
@@ -288,12 +289,6 @@ def highest_rate(records: xr.Dataset, activations: Sequence[str]) -> float | Non
     return float(rates.max()) if len(rates) else None
 
 
-def best_rate(loss: xr.DataArray) -> float | None:
-    """The learning rate with the lowest mean loss of those at which every seed's loss is finite; None without one."""
-    means = loss.where(np.isfinite(loss)).mean("seed", skipna=False)
-    return float(means["learning_rate"][int(np.nanargmin(means.values))]) if means.notnull().any() else None
-
-
 def _share(records: xr.Dataset, which: xr.DataArray) -> xr.DataArray:
     return which.mean("node").where(_finite(records))
 
@@ -397,14 +392,11 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
     if "relu" not in names:
         return
     choosing = records.attrs["choosing"]
-    held_out = records["held_out_loss"].astype(np.float64).isel(seed=slice(0, choosing))
-    test = records["test_loss"].isel(test_step=-1, seed=slice(choosing, None)).astype(np.float64)
-    rates = {name: best_rate(held_out.sel(activation=name)) for name in names}
-    at_best = {n: test.sel(activation=n, learning_rate=rate).values for n, rate in rates.items() if rate is not None}
-    compared = {
-        name: paired(at_best[name], at_best["relu"], test["seed"].values) if {name, "relu"} <= set(at_best) else None
-        for name in names[1:]
-    }
+    best = chosen(-records["held_out_loss"], choosing)
+    test = reported(records["test_loss"].isel(test_step=-1), best["rate"], choosing)
+    test = test.where(np.isfinite(best["score"])).astype(np.float64)
+    at_best = {name: test.sel(activation=name).values for name in names}
+    compared = {name: paired(at_best[name], at_best["relu"], test["seed"].values) for name in names[1:]}
     criterion = (
         f"each at the learning rate that other seeds and images held out choose; p < {LEVEL:g} with Holm's correction"
     )
@@ -414,7 +406,9 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
             yield Statement("ours", text, criterion, "undecided", "fewer than 2 seeds are finite in both")
             continue
         own = {n: sample(at_best[n]) for n in (name, "relu")}
-        levels = ", ".join(f"{LABELS[n]} {number(x.mean)} at {rates[n]:g}{_left_out(x)}" for n, x in own.items())
+        levels = ", ".join(
+            f"{LABELS[n]} {number(x.mean)} at {best['rate'].sel(activation=n):g}{_left_out(x)}" for n, x in own.items()
+        )
         holds = found.difference < 0 and p < LEVEL
         measured = f"{levels}; p (Holm) {p:.2g}"
         yield Statement("ours", text, criterion, judged(holds), measured, found.difference, found.interval)

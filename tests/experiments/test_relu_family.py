@@ -195,14 +195,6 @@ def test_tables_of_records_with_trainings_that_diverged(tmp_path):
     assert relu_family.highest_rate(records, ("relu", "leaky_relu_tenth")) is None
 
 
-def test_the_best_rate_is_one_at_which_every_seed_is_finite():
-    loss = xr.DataArray(
-        [[3.0, 3.0], [1.0, np.nan], [2.0, 2.5]], dims=("learning_rate", "seed"), coords={"learning_rate": [1, 2, 3]}
-    )
-    assert relu_family.best_rate(loss) == 3
-    assert relu_family.best_rate(loss * np.nan) is None
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "family"

@@ -1,0 +1,50 @@
+"""A learning rate chosen on the first seeds, so that what is said of the others is no choice of their luck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+
+def chosen(values: xr.DataArray, choosing: int, dim: str = "learning_rate") -> xr.Dataset:
+    """Chooses the rate with the highest mean over the first `choosing` seeds, for each place along all other dims.
+
+    A value that is not finite is the worst: a rate at which one of these seeds has such a value is chosen only where
+    every rate has one. Of equally good rates the smallest is chosen.
+
+    Args:
+      values: with dims `dim`, "seed", and any others; the higher the better: of a loss, its negative.
+      choosing: number of seeds that choose.
+      dim: along which is chosen.
+
+    Returns:
+      rate: the chosen one. score: its mean; -inf where every rate has a value that is not finite. at_end: whether it
+      is the smallest or the largest of several rates, so that a better one may lie beyond.
+
+    Examples:
+      >>> losses = xr.DataArray(
+      ...     [[3.0, 3.0, 9.0], [np.nan, 1.0, 1.0], [2.0, 2.5, 0.0]],
+      ...     {"learning_rate": [0.01, 0.1, 1.0]}, ("learning_rate", "seed"),
+      ... )
+      >>> {str(name): value.item() for name, value in chosen(-losses, 2).items()}
+      {'rate': 1.0, 'score': -2.25, 'at_end': True}
+    """
+    by = values.isel(seed=slice(0, choosing)).astype(np.float64).sortby(dim)
+    means = by.where(np.isfinite(by), -np.inf).mean("seed")
+    best, rates = means.argmax(dim), by[dim]
+    at_end = (len(rates) > 1) & ((best == 0) | (best == len(rates) - 1))
+    return xr.Dataset({"rate": rates[best], "score": means.max(dim), "at_end": at_end}).drop_vars(dim, errors="ignore")
+
+
+def reported(values: xr.DataArray, rate: Any, choosing: int, dim: str = "learning_rate") -> xr.DataArray:
+    """Selects the values of the seeds that did not choose, each place at its chosen rate.
+
+    Args:
+      values: as in `chosen`.
+      rate: of each place, as `chosen` returns it, or one for all.
+      choosing: number of seeds that chose.
+      dim: along which was chosen.
+    """
+    return values.isel(seed=slice(choosing, None)).sel({dim: rate}).drop_vars(dim, errors="ignore")

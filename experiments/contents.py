@@ -17,6 +17,7 @@ from experiments.studies.mnist import Mnist
 from experiments.studies.optimisers import Optimisers
 from experiments.studies.relu_family import ReluFamily
 from experiments.studies.sigmoid_faults import SigmoidFaults
+from experiments.studies.starts import Starts
 from experiments.studies.xor10 import Xor10
 from experiments.studies.xor10_figures import Xor10Figures
 from experiments.studies.xor10_protocol import Xor10Protocol
@@ -70,6 +71,17 @@ CONTENTS.update(
                 {
                     "": f"{_IMAGES} --activations ppns --depths 2 3 --scales 0.5 1 2 --seeds 2 --width 8 --steps 4 "
                     "--scored 50 --out OUT"
+                },
+            ),
+            Entry(
+                "starts",
+                Starts,
+                {
+                    "xor10": "--activations ppns --rates 0.05 0.1 --seeds 8 --choosing 4 --steps 20 --out OUT",
+                    "mnist": f"{_IMAGES} --activations ppns --depths 2 --rates 0.05 --seeds 3 --choosing 1 --width 8 "
+                    "--steps 4 --out OUT",
+                    "cnn": f"{_CNN} --combinations relu/parametric_sigmoid --rates 0.3 --seeds 3 --choosing 1 "
+                    "--steps 4 --out OUT",
                 },
             ),
             Entry(

@@ -379,7 +379,7 @@ def half_at(shares: np.ndarray, gains: np.ndarray) -> np.ndarray:
     """
     logs, above = np.log(gains)[:, None], shares >= HALF
     crossing = above[..., 1:, :] & ~above[..., :-1, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between shares that are nearly equal
         part = (HALF - shares[..., :-1, :]) / (shares[..., 1:, :] - shares[..., :-1, :])
         at = np.exp(logs[:-1] + part * (logs[1:] - logs[:-1]))
     first = crossing.argmax(axis=-2)[..., None, :]

@@ -83,6 +83,11 @@ def training(
         steps=steps,
         scores=dict.fromkeys(scores),
     )
+    return with_learning(whole)
+
+
+def with_learning(whole: Classifier) -> Training:
+    """The same training with a setting `learned`, whether a and b are learned, at the rate of the weights."""
 
     def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
         own = learned * learning_rate

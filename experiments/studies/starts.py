@@ -1,0 +1,544 @@
+"""From which a should a network start? The critical gain against [P]'s 1.5 / steepest slope, each at its best rate.
+
+Networks start from a = 1 (the plain function), from [P]'s value, or from the critical gain
+(`activations.critical_gain`), at weights of deviation 1/sqrt(fan_in); a and b are kept or learned. Every start has its
+own learning rate: the first seeds choose it, on images that are held out, and the other seeds are compared. On XOR(10),
+on MNIST with 8 to 64 hidden layers, and with the convolutional network of [A].
+
+RESULT
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import tyro
+
+from experiments.problems.cnn.protocol import Combinations, Protocol
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.xor10.protocol import DONE, LOSS_SCALE, PROTOCOLS, STOP_EVERY, label_of
+from experiments.study.imports import at_once
+from experiments.study.options import (
+    DISTINCT,
+    Batch,
+    Count,
+    Out,
+    Rates,
+    ScaledActivations,
+    Seeds,
+    Steps,
+    at_least,
+    expect_within,
+    seeds_of,
+)
+from experiments.study.statements import Statement, judged
+from experiments.study.study import Study, Variable, Work, described
+from experiments.study.tables import Cell, Column, Table, number
+
+if TYPE_CHECKING or at_once(__name__):
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import xarray as xr
+
+    from experiments.problems.cnn import networks
+    from experiments.problems.cnn.train import classifier
+    from experiments.problems.mnist import deep
+    from experiments.studies import gain
+    from experiments.study.run_directory import Run
+    from experiments.study.samples import holm_of, paired, sample
+    from experiments.study.tuning import chosen, reported
+    from paramact_jax.activations import Activation, catalogue, critical_gain
+    from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
+    from paramact_jax.datasets import Digits
+    from paramact_jax.networks import Params
+    from paramact_jax.statistics import PairedComparison, wilson_interval
+    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.training import Settings
+
+PLACES = ("plain", "steepest", "critical")
+"""Where a starts: at 1, at 1.5 / steepest slope as in [P], at the critical gain."""
+STARTS = tuple(f"{place}, {what}" for place in PLACES for what in ("kept", "learned"))
+POINTS = [{"place": i, "learned": learned} for i in range(len(PLACES)) for learned in (False, True)]
+EFFECTS = {
+    "critical or steepest, kept": ("critical, kept", "steepest, kept"),
+    "critical or steepest, learned": ("critical, learned", "steepest, learned"),
+    "critical or plain, learned": ("critical, learned", "plain, learned"),
+    "learning from critical": ("critical, learned", "critical, kept"),
+}
+"""Each question as two starts: the first minus the second on equal seeds."""
+LEVEL = 0.05
+HELD_OUT = 2_000
+"""Training images that rates are chosen by."""
+SCORES = {
+    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after the last step"),
+    "test_accuracy": Variable("test.accuracy", "share of all test images whose digit has the largest output"),
+    "held_out_loss": Variable("held_out.loss", "mean cross-entropy over training images that are kept back, likewise"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Starts(Study):
+    """What the three problems share."""
+
+    rates: Rates
+    """Learning rates, of all that is learned."""
+    seeds: Annotated[Seeds, at_least(3)] = 7
+    """Networks of each start and rate, on the same seeds."""
+    choosing: Count = 2
+    """The first networks, which choose each start's learning rate; the others are compared."""
+    first_seed: int = 0
+    """Network i has seed first_seed + i."""
+    steps: Steps
+    """Updates by gradient descent."""
+    out: Out = None
+
+    def check(self, data: Any) -> None:
+        """Two seeds have to be left to compare."""
+        expect_within(self, "choosing", 1, self.seeds - 2)
+
+    def sweep(self, training: Callable[..., Training], work: Work, **options: Any) -> xr.Dataset:
+        """Trains all seeds from every start at every rate; `training` is called with the static axes."""
+        names = [", ".join(map(str, kind)) for kind in itertools.product(*options["static_axes"].values())]
+        found = long_sweep(
+            training,
+            seeds_of(self),
+            iterations=self.steps,
+            axes={"learning_rate": sorted(self.rates)},
+            points=POINTS,
+            directory=work.directory / "networks",
+            **work.shown(names, self.steps),
+            **options,
+        )
+        return found.drop_vars(POINTS[0]).rename(point="start").assign_coords(start=list(STARTS))
+
+    @classmethod
+    def opening(cls, run: Run) -> str:
+        """How often the critical start is better than [P]'s, and how often worse."""
+        question = "critical or steepest, learned"
+        found = [one.verdict for one in answers(run.records) if one.question == question]
+        return (
+            f"With a and b learned, the critical start is better than [P]'s in {found.count('better')} of {len(found)} "
+            f"networks, worse in {found.count('worse')}, not told apart in {found.count('not told apart')}."
+        )
+
+    @classmethod
+    def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
+        """Every start at its rate, and the comparisons."""
+        yield "starts", starts_table(run)
+        yield "comparisons", comparisons_table(run)
+
+    @classmethod
+    def statements(cls, run: Run) -> Iterator[Statement]:
+        """Whether the critical start is better, for each network."""
+        criterion = f"paired over the seeds that did not choose rates, p by Holm's correction at most {LEVEL:g}"
+        for one in answers(run.records):
+            if one.question.startswith("critical or steepest"):
+                told = f"the critical start is better than [P]'s: {one.name}, a and b {one.question.split()[-1]}"
+                verdict = judged({"better": True, "worse": False}.get(one.verdict))
+                pair = one.comparison
+                numbers = (None, None) if pair is None else (pair.difference, pair.interval)
+                yield Statement("ours", told, criterion, verdict, one.verdict, *numbers)
+
+    @classmethod
+    def summary(cls, run: Run) -> Mapping[str, Any]:
+        """The tables' numbers."""
+        return {"starts": levels(run.records), "answers": answers(run.records)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartsXor10(_Starts):
+    """On XOR(10): the share of trials that converge, by start, kept or learned.
+
+    About MINUTES minutes on 2 cores. Writes runs/starts-xor10-DATE-TIME/: records, summary, report, tables.
+    Example: python -m experiments starts xor10 --activations ppns
+    """
+
+    name: ClassVar[str] = "starts-xor10"
+    command: ClassVar[str] = "starts xor10"
+    heading: ClassVar[str] = "From which a? XOR(10)"
+
+    activations: ScaledActivations = ("ppns", "parametric_tanh", "parametric_sigmoid", "parametric_relu")
+    """Names of activations with a scale a."""
+    rates: Rates = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
+    seeds: Annotated[Seeds, at_least(3)] = 1_024
+    choosing: Count = 512
+    steps: Steps = 10_000
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """All trials in one sweep."""
+        threshold = PROTOCOLS["recovered"].threshold
+        loss = self.sweep(
+            xor10_training,
+            work,
+            static_axes={"activation": self.activations},
+            stop_every=min(STOP_EVERY, self.steps),
+        )["loss"]
+        final = loss.assign_attrs(description="mean squared error over the 4 points after the last update")
+        converged = (loss < threshold).assign_attrs(description=f"final_loss < {threshold:g}")
+        attributes = {"problem": "xor10", "choosing": self.choosing}
+        return xr.Dataset({"final_loss": final, "converged": converged}, attrs=attributes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartsMnist(_Starts):
+    """On MNIST with 8 to 64 hidden layers: the test loss by start, kept or learned.
+
+    About MINUTES minutes on 2 cores. Writes runs/starts-mnist-DATE-TIME/: records, summary, report, tables.
+    Example: python -m experiments starts mnist --depths 8 16
+    """
+
+    name: ClassVar[str] = "starts-mnist"
+    command: ClassVar[str] = "starts mnist"
+    heading: ClassVar[str] = "From which a? MNIST"
+
+    activations: ScaledActivations = ("ppns", "parametric_tanh")
+    """Names of activations with a scale a."""
+    depths: Annotated[tuple[int, ...], at_least(2), DISTINCT] = (8, 16, 32, 64)
+    """Numbers of hidden layers."""
+    rates: Rates = (0.0025, 0.01, 0.04, 0.16)
+    steps: Steps = 500
+    width: Count = 64
+    """Nodes in every hidden layer."""
+    batch: Batch = 32
+    """Images a step."""
+    data: Data = "auto"
+    data_dir: DataDir = None
+
+    def load(self) -> Any:
+        """The images; the last sixth of those to train with is held out, the first of these choose the rates."""
+        return hold_out(load(self.data, self.data_dir))
+
+    def check(self, data: Any) -> None:
+        """Numbers that depend on others."""
+        super().check(data)
+        expect_within(self, "batch", 1, len(data[0].train_labels), "the number of training images")
+
+    def config(self, data: Any) -> dict[str, Any]:
+        """With the source of the images."""
+        return super().config(data[0])
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """All networks in one sweep."""
+        digits, held_out = data
+        found = self.sweep(
+            functools.partial(mnist_training, study=self, digits=digits),
+            work,
+            static_axes={"activation": self.activations, "depth": self.depths},
+            data=images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()},
+        )
+        return described(found, SCORES, {}, {"problem": "mnist", **source_of(digits), "choosing": self.choosing})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartsCnn(_Starts):
+    """With the convolutional network of [A] on MNIST: the test loss by start, kept or learned.
+
+    About MINUTES minutes on 2 cores. Writes runs/starts-cnn-DATE-TIME/: records, summary, report, tables.
+    Example: python -m experiments starts cnn --combinations parametric_relu/parametric_relu
+    """
+
+    name: ClassVar[str] = "starts-cnn"
+    command: ClassVar[str] = "starts cnn"
+    heading: ClassVar[str] = "From which a? The convolutional network of [A]"
+
+    combinations: Combinations = ("parametric_sigmoid/parametric_sigmoid", "parametric_relu/parametric_relu")
+    """Activation of the convolutional layers / of the dense hidden layer."""
+    rates: Rates = (0.1, 0.3, 1.0)
+    seeds: Annotated[Seeds, at_least(3)] = 6
+    choosing: Count = 1
+    steps: Steps = 300
+    training_images: Count = 5_000
+    """Images to train with, the same number of each digit, as in [A]."""
+    batch: Batch = 100
+    """Images a step."""
+    data: Data = "auto"
+    data_dir: DataDir = None
+
+    def load(self) -> Any:
+        """The draw of images, and of those that are not drawn the ones that choose the rates."""
+        digits, held_out = hold_out(networks.load(self.data, self.data_dir, self.training_images))
+        return networks.for_training(digits, self.training_images, 0), held_out
+
+    def check(self, data: Any) -> None:
+        """Numbers that depend on others."""
+        super().check(data)
+        expect_within(self, "batch", 1, self.training_images, "the training images")
+
+    def config(self, data: Any) -> dict[str, Any]:
+        """With the source of the images."""
+        return super().config(data[0])
+
+    def train(self, data: Any, work: Work) -> xr.Dataset:
+        """All networks in one sweep."""
+        digits, held_out = data
+        found = self.sweep(
+            functools.partial(cnn_training, study=self),
+            work,
+            static_axes={"combination": self.combinations},
+            block=1,
+            data=images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()},
+        )
+        return described(found, SCORES, {}, {"problem": "cnn", **source_of(digits), "choosing": self.choosing})
+
+
+@dataclasses.dataclass(frozen=True)
+class Starts:
+    """From which a should a network start? The critical gain against [P]'s 1.5 / steepest slope and the plain a = 1.
+
+    a and b kept or learned; every start at its own learning rate, chosen on seeds and images that are held out.
+    """
+
+    what: (
+        Annotated[StartsXor10, tyro.conf.subcommand("xor10")]
+        | Annotated[StartsMnist, tyro.conf.subcommand("mnist")]
+        | Annotated[StartsCnn, tyro.conf.subcommand("cnn")]
+    )
+
+    def prepare(self) -> Callable[[], None]:
+        """As the command it was given."""
+        return self.what.prepare()
+
+
+# -- what is trained ---------------------------------------------------------------------------------------------------
+
+
+def start_values(record: Activation) -> tuple[float, ...]:
+    """The start values of a at `PLACES`, of an activation with a scale.
+
+    Examples:
+      >>> [round(value, 4) for value in start_values(catalogue.get("ppns"))]
+      [1.0, 6.0, 4.0]
+    """
+    return 1.0, gain.unit_of(record) * INITIAL_STEEPEST_SLOPE, critical_gain(record).gain
+
+
+def xor10_training(activation: str) -> Training:
+    """The training of one trial, at settings `place`, of `PLACES`, `learned` and `learning_rate`."""
+    record = catalogue.get(activation)
+    whole, values = gain.training(activation), jnp.asarray(start_values(record)) / gain.unit_of(record)
+    kept = {"compensated": jnp.asarray(False)}
+
+    def settings(learning_rate: jax.Array) -> Settings:
+        scale = LOSS_SCALE[PROTOCOLS["recovered"].loss]
+        return Settings(learning_rate, learning_rate, scale, PROTOCOLS["recovered"].threshold)
+
+    def init(key: jax.Array, place: jax.Array) -> Any:
+        return whole.init(key, values[place], jnp.asarray(1.0))
+
+    def step(state: Any, place: jax.Array, learned: jax.Array, learning_rate: jax.Array) -> Any:
+        return whole.step(state, gain=values[place], learned=learned, settings=settings(learning_rate), **kept)
+
+    def summarise(state: Any, place: Any, learned: Any, learning_rate: Any) -> dict[str, Any]:
+        settled = {"gain": values[place], "learned": learned, "settings": settings(learning_rate), **kept}
+        return {"loss": whole.summarise(state, **settled)["loss"]}
+
+    return Training(init, step, summarise, stop=lambda state: state.loss < DONE)
+
+
+def mnist_training(activation: str, depth: int, *, study: StartsMnist, digits: Digits) -> Training:
+    """The training of one deep perceptron, at the same settings and the images, `data`."""
+    values = jnp.asarray(start_values(catalogue.get(activation)))
+    conditions = {"width": study.width, "batch": study.batch, "steps": study.steps}
+    whole = deep.training(activation, depth, digits=digits, scores=("test", "held_out"), **conditions)
+
+    def init(key: jax.Array, data: Any, place: jax.Array) -> Any:
+        return whole.init(key, data, a0=values[place], weight_std=1.0, compensated=False)
+
+    return Training(init, whole.step, whole.summarise)
+
+
+def cnn_training(combination: str, *, study: StartsCnn) -> Training:
+    """The training of one convolutional network, likewise, each activation from its own start value."""
+    records = [catalogue.get(name) for name in combination.split("/")]
+    values = {
+        part: jnp.asarray(start_values(record))
+        for part, record in zip(("convolutional", "dense"), records, strict=True)
+        if "a" in record.params
+    }
+    protocol = Protocol(training_images=study.training_images, batch=study.batch, steps=study.steps)
+    whole = classifier(combination, protocol)
+
+    def initial(key: jax.Array, place: jax.Array) -> Params:
+        params = whole.initial(key, weight_scale=1.0, initial_a=jnp.nan)
+
+        def started(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
+            part, *_, name = (entry.key for entry in path)
+            is_scale = name == "a" and path[-2].key == "activation"
+            return jnp.full_like(x, values[part][place]) if is_scale else x
+
+        return jax.tree_util.tree_map_with_path(started, params)
+
+    scored = dict.fromkeys(("test", "held_out"))
+    return deep.with_learning(dataclasses.replace(whole, initial=initial, scores=scored))
+
+
+# -- what the records say ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """What a start reaches at its best rate, on the seeds that did not choose it.
+
+    Attributes:
+      name: of the network, see `name_of`.
+      start: one of `STARTS`.
+      rate: the chosen learning rate.
+      at_end: whether it is the smallest or largest that was tried.
+      mean: test loss, or share of trials that converge.
+      interval: of it, 95 %: t interval, or Wilson's; None with fewer than 2 finite values.
+      accuracy: mean test accuracy; None on XOR(10).
+    """
+
+    name: str
+    start: str
+    rate: float
+    at_end: bool
+    mean: float
+    interval: tuple[float, float] | None
+    accuracy: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One start against another on equal seeds.
+
+    Attributes:
+      name: of the network.
+      question: one of `EFFECTS`.
+      comparison: the first minus the second; None with fewer than 2 seeds whose values are finite under both.
+      p_value_holm: with Holm's correction over all answers.
+      verdict: of the first: "better", "worse" or "not told apart".
+    """
+
+    name: str
+    question: str
+    comparison: PairedComparison | None
+    p_value_holm: float | None
+    verdict: str
+
+
+def name_of(kind: Mapping[str, Any]) -> str:
+    """A network in words.
+
+    Examples:
+      >>> name_of({"activation": "ppns", "depth": 8})
+      'PPNS, 8 layers'
+    """
+    if "combination" in kind:
+        return str(kind["combination"])
+    return label_of(kind["activation"]) + (f", {kind['depth']} layers" if "depth" in kind else "")
+
+
+def outcome(records: xr.Dataset) -> xr.DataArray:
+    """One value of each network: whether a trial converges, as bool, or the test loss."""
+    return records["converged"].astype(bool) if "converged" in records else records["test_loss"].astype(np.float64)
+
+
+def best_rates(records: xr.Dataset) -> xr.Dataset:
+    """The rate of every start, see `tuning.chosen`."""
+    return chosen(
+        records["converged"] if "converged" in records else -records["held_out_loss"], records.attrs["choosing"]
+    )
+
+
+def _kinds(records: xr.Dataset) -> Iterator[dict[str, Any]]:
+    """The networks: every combination of the dims that are neither of a start nor of a trial."""
+    dims = [name for name in ("activation", "depth", "combination") if name in records.dims]
+    for place in np.ndindex(*(records.sizes[name] for name in dims)):
+        yield {name: records[name].values[i].item() for name, i in zip(dims, place, strict=True)}
+
+
+def levels(records: xr.Dataset) -> list[Level]:
+    """Every network from every start."""
+    best, choosing, found = best_rates(records), records.attrs["choosing"], []
+    values = reported(outcome(records), best["rate"], choosing)
+    accuracy = reported(records["test_accuracy"], best["rate"], choosing) if "test_accuracy" in records else None
+    for kind in _kinds(records):
+        for start in STARTS:
+            at = {**kind, "start": start}
+            own, chose = values.sel(at).values, best.sel(at)
+            about = sample(own)
+            interval = wilson_interval(int(own.sum()), len(own)) if own.dtype == bool else about.interval()
+            reached = None if accuracy is None else float(accuracy.sel(at).mean())
+            rate = float(chose["rate"]), bool(chose["at_end"])
+            found.append(Level(name_of(kind), start, *rate, about.mean, interval, reached))
+    return found
+
+
+def answers(records: xr.Dataset) -> list[Answer]:
+    """Every question about every network."""
+    choosing = records.attrs["choosing"]
+    values = reported(outcome(records), best_rates(records)["rate"], choosing)
+    asked = [(kind, question) for kind in _kinds(records) for question in EFFECTS]
+    compared = [
+        paired(*(values.sel({**kind, "start": start}).values for start in EFFECTS[question]), values["seed"].values)
+        for kind, question in asked
+    ]
+    found = []
+    for (kind, question), pair, p in zip(asked, compared, holm_of(compared), strict=True):
+        verdict = "not told apart"
+        if pair is not None and p is not None and p <= LEVEL:
+            verdict = "better" if (pair.difference > 0) == (values.dtype == bool) else "worse"
+        found.append(Answer(name_of(kind), question, pair, p, verdict))
+    return found
+
+
+def starts_table(run: Run) -> Table:
+    """Every start at its rate."""
+    counted = "converged" in run.records
+    rows: list[list[Any]] = []
+    for one in levels(run.records):
+        rate = Cell(one.rate, f"{one.rate:g}{'*' * one.at_end}")
+        rows.append([one.name, one.start, rate, one.mean, one.interval, *([] if counted else [one.accuracy])])
+    form = ".1%" if counted else ".4f"
+    return Table(
+        "Every start at its best learning rate: " + ("trials that converge" if counted else "test loss"),
+        [
+            *("network", Column("start of a", left=True), "rate"),
+            *(Column("mean", form), Column("95 % interval", form, key="mean")),
+            *([] if counted else [Column("accuracy", ".1%")]),
+        ],
+        rows,
+        f"{_conditions(run)} a starts at 1 (plain), at 1.5 / steepest slope as in [P], or at the critical gain. "
+        f"*: the smallest or largest rate that was tried.",
+        keys=2,
+        beside=["mean"],
+    )
+
+
+def comparisons_table(run: Run) -> Table:
+    """The answers."""
+    counted = "converged" in run.records
+    rows: list[list[Any]] = []
+    for one in answers(run.records):
+        pair = one.comparison
+        numbers = (None, None) if pair is None else (pair.difference, pair.interval)
+        rows.append([one.name, one.question, *numbers, one.p_value_holm, one.verdict])
+    form = "+.1%" if counted else "+.4f"
+    return Table(
+        "Which start is better?",
+        [
+            *("network", Column("question", left=True), Column("difference", form)),
+            *(Column("95 % interval", form, key="difference"), Column("p (Holm)", ".2g")),
+            Column("the first is", left=True),
+        ],
+        rows,
+        f"{_conditions(run)} Differences on equal seeds; "
+        + ("bootstrap interval, McNemar's exact test" if counted else "t interval, paired t test")
+        + f"; Holm's correction over the {len(rows)} rows.",
+        keys=2,
+        beside=["difference"],
+    )
+
+
+def _conditions(run: Run) -> str:
+    config, seeds = run.manifest["config"], run.records["seed"].values
+    return (
+        f"{config['steps']:,} steps; seeds {seeds.min()} to {seeds.max()}, of which the first {config['choosing']} "
+        f"choose among the rates {', '.join(map(number, config['rates']))}."
+    )

@@ -229,6 +229,7 @@ class StartsMnist(_Starts):
             functools.partial(mnist_training, study=self, digits=digits),
             work,
             static_axes={"activation": self.activations, "depth": self.depths},
+            block=1,
             data=images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()},
         )
         return described(found, SCORES, {}, {"problem": "mnist", **source_of(digits), "choosing": self.choosing})

@@ -164,7 +164,7 @@ class StartsXor10(_Starts):
 
     activations: ScaledActivations = ("ppns", "parametric_tanh", "parametric_sigmoid", "parametric_relu")
     """Names of activations with a scale a."""
-    rates: Rates = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
+    rates: Rates = (0.003125, 0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2)
     seeds: Annotated[Seeds, at_least(3)] = 1_024
     choosing: Count = 512
     steps: Steps = 10_000

@@ -29,6 +29,8 @@ MOST_PROGRAMS = 20_000  # of about 11 kB; the oldest go first
 SECONDS = KEPT / "seconds.json"
 """The seconds that each file of tests took in the last whole run, by the marks that were asked for."""
 MONTH = 30 * 24 * 3600
+MOST_MEMORY = 1.5e9
+"""Bytes of a process, above which JAX forgets what it compiled for one file before the next: else they grow to 14 GB."""
 
 
 def pytest_configure(config):
@@ -130,6 +132,16 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("cpu_devices"):
         if jax.default_backend() != "cpu" or len(jax.devices()) < mark.args[0]:
             pytest.skip(f"expected {mark.args[0]} CPU devices, got {jax.devices()}; set JAX_PLATFORMS=cpu")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Forgets compiled programs between two files, if this process has become large."""
+    if nextitem is None or nextitem.path != item.path:
+        with contextlib.suppress(OSError):  # systems that do not tell
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            if pages * os.sysconf("SC_PAGE_SIZE") > MOST_MEMORY:
+                jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -144,8 +144,8 @@ class _Ablation(Study):
         found = cls.outcomes(run.records)
         levels = {
             name: {
-                base: {condition: float(of_base.sel(condition=condition).mean()) for condition in CONDITIONS}
-                for base, of_base in zip(values["base"].values.tolist(), values.transpose("base", ...), strict=True)
+                base: {name: float(of_base.sel(condition=name)) for name in CONDITIONS}
+                for base, of_base in zip(values["base"].values.tolist(), values.mean("seed"), strict=True)
             }
             for name, values in found.items()
         }
@@ -276,17 +276,10 @@ class AblationMnist(_Ablation):
         """Of each function, by step: the test loss under the four conditions."""
         losses = run.records["test_loss"].astype(np.float64).transpose("base", "condition", "seed", "test_step")
         steps = losses["test_step"].values
+        options: dict[str, Any] = {"closeup": CLOSEUP if steps[-1] > CLOSEUP else None, "ylabel": "test loss"}
         for base, own in zip(losses["base"].values.tolist(), losses, strict=True):
-            yield (
-                base,
-                curves_with_bands(
-                    steps,
-                    [BandCurve(name, *mean_and_interval(own.sel(condition=name).values)) for name in CONDITIONS],
-                    closeup=CLOSEUP if steps[-1] > CLOSEUP else None,
-                    ylabel="test loss",
-                    title=f"{LABELS[base]}: a and b",
-                ),
-            )
+            curves = [BandCurve(name, *mean_and_interval(own.sel(condition=name).values)) for name in CONDITIONS]
+            yield base, curves_with_bands(steps, curves, title=f"{LABELS[base]}: a and b", **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -443,6 +436,4 @@ def _thousandths(form: str) -> Callable[[float], str]:
 
 
 def _conditions(run: Run) -> str:
-    seeds = run.records["seed"].values
-    images = f"; images: {run.records.attrs['source']}" if "source" in run.records.attrs else ""
-    return f"Protocol {run.manifest['config']['protocol']}, seeds {seeds.min()} to {seeds.max()}{images}."
+    return f"Protocol {run.manifest['config']['protocol']}, {run.seeds_and_images()}."

@@ -16,7 +16,7 @@ from experiments.study.imports import at_once
 from experiments.study.options import POSITIVE, Constraint, Count, Out, Seeds, Steps, expect, expect_within
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Column, Table
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -153,18 +153,12 @@ class Xor10Figures(Study):
         retraced = "bit for bit" if attributes["history_retraced"] else "NOT to the same bits: another trajectory"
         note = (
             f"Protocol {config['protocol']}. The statements below are checked on trial {attributes['history_seed']}: "
-            f"{attributes['history_choice']}; of seeds {config['first_seed']} to "
-            f"{config['first_seed'] + config['seeds'] - 1}, {converged} converged under PPNS. It was retrained with "
+            f"{attributes['history_choice']}; of {run.seeds_and_images()}, "
+            f"{converged} converged under PPNS. It was retrained with "
             f"Sigmoid and PPNS from the same weights, and ended as in the sweep, {retraced}."
         )
         title = "Of how many trials in which PPNS converged the statements of [P, section 4.1] are true"
-        columns: list[str | Column] = [
-            *KIND,
-            "true",
-            "of",
-            Column("share", ".1%"),
-            Column("95 % interval", ".1%", key="share"),
-        ]
+        columns: list[str | Column] = [*KIND, "true", "of", *with_interval("share", ".1%")]
         yield "converged_trials", Table(title, columns, rows, note, keys=3, beside=["share"])
 
     @classmethod

@@ -42,7 +42,6 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
     import xarray as xr
     from jax.typing import ArrayLike
-    from matplotlib.axes import Axes
     from matplotlib.colors import SymLogNorm
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -88,8 +87,6 @@ OUTCOMES = {
     "non_finite": "trials whose final loss is not",
 }
 """What is counted of trials of one kind, in this order."""
-FAR = 4.0
-"""Standard errors from the published count at which a colour of the figure is full."""
 
 
 def _is_scale(rule: str) -> bool:
@@ -252,8 +249,8 @@ class Xor10Protocol(Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The likelihood of all conditions, and the counts of the best cells."""
-        yield "ranking", _figure(ranking(run.records), run.records["total_log_likelihood"])
+        """The likelihood of all conditions."""
+        yield "ranking", _figure(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
@@ -524,7 +521,7 @@ def _ranking_table(run: Run) -> Table:
         f"c (y_out - t). log lik.: of all seven published counts, beta-binomial, less the best cell's "
         f"({ranked['total_log_likelihood'][0]:.2f}). "
         f"posterior: of the cells, equally likely before. matched: rows not rejected at 5 % with Holm's correction. "
-        f"In the figure, left: of the slopes of ReLU at 0 the likelier one; framed: protocols of xor10.",
+        f"In the figure: of the slopes of ReLU at 0 the likelier one; framed: protocols of xor10.",
         left=("weights", "update after"),
         keys=6,
         beside=["log lik."],
@@ -547,73 +544,31 @@ def _margins_table(run: Run) -> Table:
     )
 
 
-def _figure(ranked: xr.Dataset, total: xr.DataArray) -> Figure:
-    """How far each cell's log likelihood is below the best, of both kinks the better; and the best cells' counts.
-
-    The map's colour is logarithmic beyond 1. The counts are per 1,000, coloured by their deviation from the published
-    count: red above, blue below, full colour at `FAR` standard errors.
-    """
-    grid = total.max("kink").stack(row=("scale", "bias_std"), column=("batch", "gradient_scale"))
-    top = ranked.isel(cell=slice(0, SHOWN))
-    wide = 2.5 + 0.8 * grid.sizes["column"], 4.2 + 0.85 * len(ACTIVATIONS)
-    high = 1.6 + 0.42 * max(grid.sizes["row"], top.sizes["cell"] + 1)
-    figure = Figure(figsize=(sum(wide), high), dpi=130, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=wide)
-    _draw_map(left, grid.max() - grid, ranked)
-    _draw_counts(right, top)
-    return figure
-
-
-def _draw_map(axes: Axes, below: xr.DataArray, ranked: xr.Dataset) -> None:
+def _figure(run: Run) -> Figure:
+    """How far each cell's log likelihood is below the best, of both kinks the better; logarithmic beyond 1."""
+    total = run.records["total_log_likelihood"].max("kink")
+    below = (total.max() - total).stack(row=("scale", "bias_std"), column=("batch", "gradient_scale"))
+    rows, columns = (below.indexes[dim] for dim in below.dims)
+    figure = Figure(figsize=(3.5 + 0.8 * len(columns), 1.6 + 0.42 * len(rows)), dpi=150, layout="constrained")
+    axes = figure.subplots()
     norm = SymLogNorm(1.0, vmin=0.0, vmax=max(10.0, float(below.max())))
     image = axes.imshow(below.values, cmap="viridis_r", norm=norm, aspect="auto")
     centred: dict[str, Any] = {"ha": "center", "va": "center"}
     for (row, column), value in np.ndenumerate(below.values):
-        text = f"{value:.1f}" if value < 100 else f"{value:.0f}"
-        axes.text(column, row, text, **centred, fontsize=7, color="w" if norm(value) > 0.55 else "k")
+        text, dark = f"{value:.{int(value < 100)}f}", norm(value) > 0.55
+        axes.text(column, row, text, **centred, fontsize=7, color="w" if dark else "k")
+    ranked = ranking(run.records)
     for one in _each(ranked.isel(cell=(ranked["protocol"] != "").values)):
-        row, column = (
-            below.indexes[dim].get_loc(tuple(one[x].item() for x in below.indexes[dim].names)) for dim in below.dims
-        )
+        row, column = (index.get_loc(tuple(one[name].item() for name in index.names)) for index in (rows, columns))
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="C3", linewidth=2))
         label = axes.text(column, row - 0.33, one["protocol"].item(), **centred, fontsize=6, color="C3", weight="bold")
         label.set_bbox({"facecolor": "w", "edgecolor": "none", "pad": 0.8})
-    columns = [f"{BATCH[batch]}\n{c:g}" for batch, c in below["column"].values]
-    axes.set_xticks(range(len(columns)), columns, fontsize=7)
-    axes.set_yticks(
-        range(below.sizes["row"]), [f"{scale}, {bias:g}" for scale, bias in below["row"].values], fontsize=7
-    )
+    axes.set_xticks(range(len(columns)), [f"{BATCH[batch]}\n{c:g}" for batch, c in columns], fontsize=7)
+    axes.set_yticks(range(len(rows)), [f"{scale}, {bias:g}" for scale, bias in rows], fontsize=7)
     axes.set(xlabel="update after, c in dL/dy_out = c (y_out - t)", ylabel="initial weights, s.d. of the biases")
     axes.set_title("log likelihood below the best cell's", fontsize=9)
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
-
-
-def _draw_counts(axes: Axes, top: xr.Dataset) -> None:
-    def title(one: xr.Dataset) -> str:
-        rank, scale, bias_std, gradient_scale, batch, kink = (one[name].item() for name in ("cell", *AXES))
-        protocol = f" ({one['protocol'].item()})" if one["protocol"].item() else ""
-        return f"{rank}. {scale}, {bias_std:g}, {gradient_scale:g}, {BATCH[batch]}, {kink}{protocol}"
-
-    printed = np.array([[row.converged, row.trials] for row in ko2021.TABLE_5]).T
-    counts = [top[name].transpose("cell", "activation").values for name in ("converged", "trials")]
-    colours = np.vstack([np.zeros(len(ACTIVATIONS)), deviations(*counts, *printed)])
-    axes.imshow(colours, cmap="RdBu_r", vmin=-FAR, vmax=FAR, aspect="auto", alpha=0.8)
-    per_1000 = 1000 * np.vstack([printed[0] / printed[1], counts[0] / counts[1]])
-    for (row, column), value in np.ndenumerate(per_1000):
-        weight = "bold" if row == 0 else None
-        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, weight=weight)
-    axes.axhline(0.5, color="k", linewidth=1)
-    labels = [_short(row.label).replace(" ", "\n") for row in ko2021.TABLE_5]
-    axes.set_xticks(range(len(labels)), labels, fontsize=7)
-    axes.set_yticks(range(len(per_1000)), ["published", *map(title, _each(top))], fontsize=7)
-    axes.set_title("trials that reach loss 0, per 1,000 (colour: standard errors from published)", fontsize=9)
-
-
-def deviations(converged: np.ndarray, trials: np.ndarray, published: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Ours minus published, in standard errors of the difference under equal proportions; 0 where both are 0."""
-    pooled = (converged + published) / (trials + of)
-    error = np.sqrt(pooled * (1 - pooled) * (1 / trials + 1 / of))
-    return np.divide(converged / trials - published / of, error, out=np.zeros_like(error), where=error > 0)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
 
 
 def _short(label: str) -> str:

@@ -30,12 +30,13 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.problems.mnist import protocol as mnist_protocol
-    from experiments.problems.mnist.train import CLOSEUP, classifier, early_loss
+    from experiments.problems.mnist.train import CLOSEUP, classifier_of, early_loss
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
     from experiments.study.run_directory import Run
     from experiments.study.samples import holm_of, mean_and_interval, paired, plain, sample
     from paramact_jax.activations import catalogue
+    from paramact_jax.datasets import Digits
     from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
     from paramact_jax.papers import ko2021
     from paramact_jax.statistics import PairedComparison, wilson_interval
@@ -239,7 +240,7 @@ class AblationMnist(_Ablation):
             train_every=self.steps,
         )
         found = self.sweep(
-            functools.partial(mnist_training, protocol=protocol, images=len(data.train_labels)),
+            functools.partial(mnist_training, protocol=protocol, digits=data),
             work,
             static_argnames=("plain", "unit"),
             block=1,
@@ -314,10 +315,10 @@ def xor10_training(base: str, plain: bool) -> Training:
     return dataclasses.replace(whole, init=init, step=step)
 
 
-def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.Protocol, images: int) -> Training:
+def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.Protocol, digits: Digits) -> Training:
     """The training of one network, see `Classifier`, of a function at one of `POINTS`."""
     started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
-    whole = classifier(_trained(base, plain), started, images)
+    whole = classifier_of(_trained(base, plain), started, digits)
 
     def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
         own = learned * learning_rate

@@ -8,7 +8,7 @@ seeds show. With one a and b for each layer, 66 numbers and not 28,676, the test
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.cnn.protocol import Combinations, Conditions, Protocol, Sharing, combinations, in_words, label
@@ -19,7 +19,6 @@ from experiments.study.study import Study, Work
 from experiments.study.tables import Column, Table, number, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
-    import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import curves_in_panels
     from paramact_jax.sweeps import long_sweep
-    from paramact_jax.training import Classifier
 
 SHAREABLE = Constraint(
     "an activation with parameters, which can be shared, in the convolutional layers, as in parametric_relu/relu",
@@ -83,6 +81,7 @@ class CnnSharing(Conditions, Study):
 
     def train(self, data: Digits, work: Work) -> xr.Dataset:
         """All networks in one sweep, then the time of a step of each."""
+        settings = {"data": images_of(data), **conditions(self)}
         found = long_sweep(
             lambda sharing, combination: classifier(combination, self.protocol(sharing)),
             seeds_of(self),
@@ -90,15 +89,15 @@ class CnnSharing(Conditions, Study):
             static_axes={"sharing": self.sharing, "combination": self.combinations},
             block=1,
             directory=work.directory / "networks",
-            data=images_of(data),
-            **conditions(self),
+            **settings,
             **work.shown([f"{len(self.sharing) * len(self.combinations)} networks"], self.steps),
         )
         records = records_of(found, SCORES, self, data)
         trial = ("sharing", "combination")
         each = [[(name, self.protocol(sharing)) for name in self.combinations] for sharing in self.sharing]
         records["parameters_of_activations"] = trial, [[counts(*one)["activations"] for one in row] for row in each]
-        seconds = seconds_per_step([classifier(*one) for row in each for one in row], self, data)
+        networks = [classifier(*one) for row in each for one in row]
+        seconds = timing.seconds_per_step(networks, self.first_seed, settings, rounds=5, steps=20)
         records["seconds_per_step"] = (
             (*trial, "timing"),
             seconds.reshape(len(self.sharing), len(self.combinations), -1),
@@ -149,18 +148,6 @@ class CnnSharing(Conditions, Study):
         for (name, sharing), one in compared(run).items():
             rows.setdefault(name, {})[sharing] = one
         return {"combinations": rows}
-
-
-def seconds_per_step(
-    networks: Sequence[Classifier], protocol: Conditions, digits: Digits, *, rounds: int = 5, steps: int = 20
-) -> np.ndarray:
-    """Wall-clock seconds of one training step of one trial, without scores: (networks, rounds), measured in turns."""
-    rates = conditions(protocol)
-    start = {name: rates.pop(name) for name in ("weight_scale", "initial_a")}
-    data = images_of(digits)
-    return timing.seconds_per_step(
-        networks, protocol.first_seed, data, start=start, rates=rates, rounds=rounds, steps=steps
-    )
 
 
 def compared(run: Run) -> dict[tuple[str, str], dict[str, Any]]:

@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH
 from experiments.study.imports import at_once
@@ -87,6 +87,7 @@ OUTCOMES = {
     "non_finite": "trials whose final loss is not",
 }
 """What is counted of trials of one kind, in this order."""
+TRIALS = list(OUTCOMES).index("trials")
 
 
 def _is_scale(rule: str) -> bool:
@@ -188,14 +189,7 @@ class Xor10Protocol(Study):
     """Updates on all points, or passes over the points."""
     first_seed: int = 0
     """Trial i has seed first_seed + i."""
-    smoke: bool = False
-    """Only show that it runs: 8 trials of 20 steps a cell, 16 in 2 finalists; the ranking means nothing."""
     out: Out = None
-
-    def resolved(self) -> Self:
-        """What `smoke` stands for."""
-        tiny: dict[str, Any] = {"seeds": 8, "finalists": 2, "final_seeds": 16, "steps": 20}
-        return dataclasses.replace(self, **tiny) if self.smoke else self
 
     def check(self, data: Any) -> None:
         """The best cells get more trials, on seeds that there are."""
@@ -204,8 +198,7 @@ class Xor10Protocol(Study):
 
     def config(self, data: Any) -> dict[str, Any]:
         """With what is the same in all cells."""
-        own = {name: value for name, value in super().config(data).items() if name != "smoke"}
-        return own | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
+        return super().config(data) | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
 
     def distinct_scales(self) -> list[tuple[str, float, float]]:
         """See `Cell`: scale, weight_std, output_weight_std."""
@@ -364,7 +357,7 @@ def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], np.
     wanted, done, target = list(range(len(cells))), 0, study.seeds
     counts = np.zeros((len(cells), len(ACTIVATIONS), len(OUTCOMES)), np.int64)
     for _ in range(MOST_ROUNDS):
-        short = [(cell, i) for i in range(len(ACTIVATIONS)) for cell in wanted if counts[cell, i, 1] < target]
+        short = [(cell, i) for i in range(len(ACTIVATIONS)) for cell in wanted if counts[cell, i, TRIALS] < target]
         needed = list(dict.fromkeys(kinds[cell][i] for cell, i in short))
         outcomes = count(needed, range(study.first_seed + done, study.first_seed + target))
         for kind, outcome in zip(needed, outcomes, strict=True):
@@ -372,8 +365,8 @@ def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], np.
         counts = np.array([[found[kind] for kind in of_cell] for of_cell in kinds])
         done, target = study.seeds, study.final_seeds
         likelihood = log_likelihoods(counts, ko2021.TABLE_5).sum(axis=-1)
-        best = np.argsort(-likelihood, kind="stable")[: study.finalists]
-        wanted = [cell for cell in best if counts[cell, :, 1].min() < target]
+        best = np.argsort(-likelihood, kind="stable")[: study.finalists].tolist()
+        wanted = [cell for cell in best if counts[cell, :, TRIALS].min() < target]
         if not wanted:
             break
     return counts

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
 from scipy import stats
 
 from experiments.__main__ import INTERRUPTED, main
@@ -318,26 +317,16 @@ def test_a_search_goes_on_with_the_round_that_was_interrupted(tmp_path, capsys, 
         return np.array([one.loss_scale * (np.array(seeds) % 97) * 1e-4 for one in work])
 
     out = tmp_path / "out"
-    command = ["xor10-protocol", "--smoke", "--batches", "full", "--kinks", "0", "--out", str(out)]
+    short = ["--seeds", "8", "--finalists", "2", "--final-seeds", "16", "--steps", "20"]
+    command = ["xor10-protocol", *short, "--batches", "full", "--kinks", "0", "--out", str(out)]
     monkeypatch.setattr(study, "losses", functools.partial(quick, fatal=2))
     assert main(command) == INTERRUPTED
     assert main([*command, "--bias-stds", "0"]) == 2
     assert "--out: expected the bias_stds of the interrupted run" in capsys.readouterr().err
     monkeypatch.setattr(study, "losses", quick)
     assert main(command) == 0
+    assert "round 1: 2,016 trials of 20 steps" in capsys.readouterr().err
     assert calls[:2] == calls[2:4]
     directories = [directory for directory, _, _ in calls[2:]]
     assert len(set(directories)) == len(directories)
     assert runs.read(out).records["converged"].values.std() > 0
-
-
-@pytest.mark.slow
-def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
-    out = tmp_path / "smoke"
-    arguments = ["--smoke", "--batches", "point", "--kinks", "1", "--scales", "fan-in", "--bias-stds", "0.01"]
-    assert main(["xor10-protocol", *arguments, "--out", str(out)]) == 0
-    captured = capsys.readouterr()
-    assert "round 1: 224 trials of 20 steps" in captured.err
-    assert "4 cells, the same conditions for every row of a cell; 8 trials of each activation" in captured.out
-    with xr.open_dataset(out / "records.nc", engine="h5netcdf") as data:
-        assert data.sizes["activation"] == 7

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH
@@ -265,14 +265,14 @@ class Xor10Protocol(Study):
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
         """The whole ranking as plain data."""
-        own = (*AXES, "weight_std", "output_weight_std", "protocol", "log_likelihood", "table_4_log_likelihood")
-        own = (*own, "posterior", "rows_matched", "trials")
+        own = [*AXES, "weight_std", "output_weight_std", "protocol", "log_likelihood", "table_4_log_likelihood"]
+        own += ["posterior", "rows_matched", "trials"]
         ranked = ranking(run.records).drop_vars("log_likelihood").rename(total_log_likelihood="log_likelihood")
         ranked["trials"] = ranked["trials"].min("activation")
         return {
             "ranking": [
                 {"rank": one["cell"].item()}
-                | {name: one[name].item() if one[name].item() != "" else None for name in own}
+                | {name: None if (value := one[name].item()) == "" else value for name in own}
                 | {"converged": dict(zip(ACTIVATIONS, one["converged"].values.tolist(), strict=True))}
                 for one in _each(ranked)
             ]
@@ -397,7 +397,7 @@ def log_likelihoods(counts: np.ndarray, rows: Sequence[ConvergenceRow]) -> np.nd
     return stats.betabinom.logpmf(*published, converged + 0.5, trials - converged + 0.5)
 
 
-def rows_matched(converged: Sequence[int], trials: Sequence[int]) -> int:
+def rows_matched(converged: Iterable[int], trials: Iterable[int]) -> int:
     """Number of rows of [P, Table 5] that two-proportion tests with Holm's correction do not reject at 5 %.
 
     Args:

@@ -297,7 +297,7 @@ def test_records_and_tables_of_a_run(run_directory):
 
 @pytest.mark.slow
 def test_margins_add_up(run_directory):
-    rows = margins(runs.read(run_directory).records)
+    rows = list(margins(runs.read(run_directory).records))
     for axis in AXES:
         assert sum(mass for name, _, mass, _ in rows if name == axis) == pytest.approx(1)
         assert max(below for name, _, _, below in rows if name == axis) == 0

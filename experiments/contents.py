@@ -39,7 +39,12 @@ CONTENTS.update(
             Entry("xor10-figures", Xor10Figures, {"": "--seeds 16 --every 100 --steps 1000 --out OUT"}),
             Entry("mnist", Mnist, {"": f"{_SHORT} --train-every 2 --activations ppns --out OUT"}),
             Entry(
-                "xor10-protocol", Xor10Protocol, {"": "--smoke --scales fan-in --bias-stds 0 --batches full --out OUT"}
+                "xor10-protocol",
+                Xor10Protocol,
+                {
+                    "": "--scales fan-in --bias-stds 0 --batches full --seeds 8 --finalists 2 --final-seeds 16 "
+                    "--steps 20 --out OUT"
+                },
             ),
         ),
         "Reproduce [A], Kong, Ko & Ko 2020": (

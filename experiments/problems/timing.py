@@ -13,36 +13,28 @@ import numpy as np
 from jax import lax
 
 from paramact_jax.sweeps import trial_key
+from paramact_jax.sweeps.arguments import accepted
 from paramact_jax.training import Classifier
 
 _NEVER = 2**31 - 1
 
 
 def seconds_per_step(
-    networks: Iterable[Classifier],
-    seed: int,
-    data: Mapping[str, Any],
-    *,
-    start: Mapping[str, Any],
-    rates: Mapping[str, Any],
-    rounds: int,
-    steps: int,
+    networks: Iterable[Classifier], seed: int, settings: Mapping[str, Any], *, rounds: int, steps: int
 ) -> np.ndarray:
     """Wall-clock seconds of one training step of one trial, without scores, measured in turns.
 
     Args:
       networks: to be timed.
       seed: of the trial.
-      data: the images.
-      start: settings of the initial params.
-      rates: settings of a step besides the images.
+      settings: of the trainings, as of a sweep.
       rounds: measurements of each.
       steps: of one measurement.
 
     Returns:
       (networks, rounds).
     """
-    data, start, rates = jax.tree.map(jnp.asarray, (dict(data), dict(start), dict(rates)))
+    settings = jax.tree.map(jnp.asarray, dict(settings))
     prepared = []
     for network in networks:
         # scores are due before step 0 alone: it belongs to the warm-up
@@ -53,7 +45,7 @@ def seconds_per_step(
             return lax.fori_loop(begin, end, lambda i, state: timed.step(state, i, **given), state)
 
         compiled = jax.jit(advance)
-        state, given = timed.init(trial_key(seed), data, **start), {"data": data, **rates}
+        state, given = timed.init(trial_key(seed), **accepted(timed.init, settings)), accepted(timed.step, settings)
         prepared.append((compiled, given, jax.block_until_ready(compiled(state, given, 0, steps + 1))))
     seconds = np.empty((len(prepared), rounds))
     for i in range(rounds):

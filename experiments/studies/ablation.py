@@ -30,12 +30,13 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.problems.mnist import protocol as mnist_protocol
-    from experiments.problems.mnist.train import CLOSEUP, classifier, early_loss
+    from experiments.problems.mnist.train import CLOSEUP, classifier_of, early_loss
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
     from experiments.study.run_directory import Run
     from experiments.study.samples import holm_of, mean_and_interval, paired, plain, sample
     from paramact_jax.activations import catalogue
+    from paramact_jax.datasets import Digits
     from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
     from paramact_jax.papers import ko2021
     from paramact_jax.statistics import PairedComparison, wilson_interval
@@ -144,8 +145,8 @@ class _Ablation(Study):
         found = cls.outcomes(run.records)
         levels = {
             name: {
-                base: {condition: float(of_base.sel(condition=condition).mean()) for condition in CONDITIONS}
-                for base, of_base in zip(values["base"].values.tolist(), values.transpose("base", ...), strict=True)
+                base: {name: float(of_base.sel(condition=name)) for name in CONDITIONS}
+                for base, of_base in zip(values["base"].values.tolist(), values.mean("seed"), strict=True)
             }
             for name, values in found.items()
         }
@@ -239,7 +240,7 @@ class AblationMnist(_Ablation):
             train_every=self.steps,
         )
         found = self.sweep(
-            functools.partial(mnist_training, protocol=protocol, images=len(data.train_labels)),
+            functools.partial(mnist_training, protocol=protocol, digits=data),
             work,
             static_argnames=("plain", "unit"),
             block=1,
@@ -276,17 +277,10 @@ class AblationMnist(_Ablation):
         """Of each function, by step: the test loss under the four conditions."""
         losses = run.records["test_loss"].astype(np.float64).transpose("base", "condition", "seed", "test_step")
         steps = losses["test_step"].values
+        options: dict[str, Any] = {"closeup": CLOSEUP if steps[-1] > CLOSEUP else None, "ylabel": "test loss"}
         for base, own in zip(losses["base"].values.tolist(), losses, strict=True):
-            yield (
-                base,
-                curves_with_bands(
-                    steps,
-                    [BandCurve(name, *mean_and_interval(own.sel(condition=name).values)) for name in CONDITIONS],
-                    closeup=CLOSEUP if steps[-1] > CLOSEUP else None,
-                    ylabel="test loss",
-                    title=f"{LABELS[base]}: a and b",
-                ),
-            )
+            curves = [BandCurve(name, *mean_and_interval(own.sel(condition=name).values)) for name in CONDITIONS]
+            yield base, curves_with_bands(steps, curves, title=f"{LABELS[base]}: a and b", **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -321,10 +315,10 @@ def xor10_training(base: str, plain: bool) -> Training:
     return dataclasses.replace(whole, init=init, step=step)
 
 
-def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.Protocol, images: int) -> Training:
+def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.Protocol, digits: Digits) -> Training:
     """The training of one network, see `Classifier`, of a function at one of `POINTS`."""
     started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
-    whole = classifier(_trained(base, plain), started, images)
+    whole = classifier_of(_trained(base, plain), started, digits)
 
     def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
         own = learned * learning_rate
@@ -443,6 +437,4 @@ def _thousandths(form: str) -> Callable[[float], str]:
 
 
 def _conditions(run: Run) -> str:
-    seeds = run.records["seed"].values
-    images = f"; images: {run.records.attrs['source']}" if "source" in run.records.attrs else ""
-    return f"Protocol {run.manifest['config']['protocol']}, seeds {seeds.min()} to {seeds.max()}{images}."
+    return f"Protocol {run.manifest['config']['protocol']}, {run.seeds_and_images()}."

@@ -24,7 +24,7 @@ from experiments.problems.cnn.protocol import (
 )
 from experiments.problems.digits import Data, DataDir, images_of, source_of
 from experiments.study.imports import at_once
-from experiments.study.options import Batch, Constraint, Out, Seeds, also, at_least
+from experiments.study.options import Batch, Constraint, Out, Seeds, also, at_least, seeds_of
 from experiments.study.study import Study, Work
 from experiments.study.tables import Cell, Column, Table
 
@@ -128,7 +128,7 @@ class CnnSearch(Study):
                 "round": list(self.steps),
                 "cell": np.arange(1, len(grid) + 1),
                 "combination": list(self.combinations),
-                "seed": np.arange(self.seeds) + self.first_seed,
+                "seed": list(seeds_of(self)),
             },
             attrs=source_of(data),
         )
@@ -137,18 +137,15 @@ class CnnSearch(Study):
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
         """The ranking, and the losses of the best cell."""
         records, config = run.records, run.manifest["config"]
-        rounds, seeds = records["round"].values.tolist(), records.sizes["seed"]
-        own = Cell(None, "own")
-        rows = []
-        for number, cell in records.groupby("cell"):
-            values = [cell[name].item() for name in GRID]
-            values = [own if isinstance(x, float) and math.isnan(x) else x for x in values]
-            rows.append([number, *values, *cell["score"].values.ravel().tolist()])
+        seeds, own, rows = records.sizes["seed"], Cell(None, "own"), []
+        for rank, cell in enumerate(ranking(records), start=1):
+            values = [cell[name] for name in GRID]
+            rows.append([rank, *(own if x != x else x for x in values), *cell["scores"].values()])
         columns: list[str | Column] = [
             "rank",
             Column("pooling", left=True),
             *(Column(name.replace("_", " "), ".4g") for name in [*GRID][1:]),
-            *(Column(f"after {steps:,}", ".4f", key=f"after_{steps}") for steps in rounds),
+            *(Column(f"after {steps:,}", ".4f", key=f"after_{steps}") for steps in records["round"].values),
         ]
         note = (
             f"Smallest loss on held-out images of the training split within so many steps, mean over "
@@ -170,15 +167,18 @@ class CnnSearch(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The cells as plain data, best first; an initial a of None is 1.5 over the steepest slope."""
-        names = [f"{steps}" for steps in run.records["round"].values]
-        return {
-            "cells": [
-                {name: cell[name].item() for name in GRID}
-                | {"scores": dict(zip(names, cell["score"].values.ravel().tolist(), strict=True))}
-                for _, cell in run.records.groupby("cell")
-            ]
-        }
+        """The cells as plain data."""
+        return {"cells": ranking(run.records)}
+
+
+def ranking(records: xr.Dataset) -> list[dict[str, Any]]:
+    """The cells, best first: values by name, an initial a of NaN is 1.5 over the steepest slope; scores by round."""
+    rounds = [f"{steps}" for steps in records["round"].values]
+    return [
+        {name: cell[name].item() for name in GRID}
+        | {"scores": dict(zip(rounds, cell["score"].values.ravel().tolist(), strict=True))}
+        for _, cell in records.groupby("cell")
+    ]
 
 
 def cells(study: CnnSearch) -> list[Protocol]:
@@ -246,7 +246,7 @@ def smallest_losses(
     protocol = dataclasses.replace(protocols[0], steps=steps, test_every=math.ceil(steps / SCORES))
     found = long_sweep(
         lambda combination, pooling: classifier(combination, dataclasses.replace(protocol, pooling=pooling)),
-        range(study.first_seed, study.first_seed + study.seeds),
+        seeds_of(study),
         static_axes={"combination": study.combinations},
         points=[{"pooling": cell.pooling, **conditions(cell)} for cell in protocols],
         static_argnames="pooling",

@@ -8,7 +8,7 @@ seeds show. With one a and b for each layer, 66 numbers and not 28,676, the test
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.cnn.protocol import Combinations, Conditions, Protocol, Sharing, combinations, in_words, label
@@ -16,10 +16,9 @@ from experiments.problems.digits import Data, DataDir, images_of
 from experiments.study.imports import at_once
 from experiments.study.options import Constraint, Out, expect, seeds_of
 from experiments.study.study import Study, Work
-from experiments.study.tables import Column, Table, number
+from experiments.study.tables import Column, Table, number, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
-    import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
 
@@ -27,13 +26,11 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.cnn.networks import counts, for_training, load
     from experiments.problems.cnn.train import SCORES, band, classifier, conditions, records_of, remarks, shown
     from experiments.study.run_directory import Run
-    from experiments.study.samples import paired, sample
+    from experiments.study.samples import holm_of, paired, sample
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import curves_in_panels
-    from paramact_jax.statistics import PairedComparison, holm
     from paramact_jax.sweeps import long_sweep
-    from paramact_jax.training import Classifier
 
 SHAREABLE = Constraint(
     "an activation with parameters, which can be shared, in the convolutional layers, as in parametric_relu/relu",
@@ -84,6 +81,7 @@ class CnnSharing(Conditions, Study):
 
     def train(self, data: Digits, work: Work) -> xr.Dataset:
         """All networks in one sweep, then the time of a step of each."""
+        settings = {"data": images_of(data), **conditions(self)}
         found = long_sweep(
             lambda sharing, combination: classifier(combination, self.protocol(sharing)),
             seeds_of(self),
@@ -91,15 +89,15 @@ class CnnSharing(Conditions, Study):
             static_axes={"sharing": self.sharing, "combination": self.combinations},
             block=1,
             directory=work.directory / "networks",
-            data=images_of(data),
-            **conditions(self),
+            **settings,
             **work.shown([f"{len(self.sharing) * len(self.combinations)} networks"], self.steps),
         )
         records = records_of(found, SCORES, self, data)
         trial = ("sharing", "combination")
         each = [[(name, self.protocol(sharing)) for name in self.combinations] for sharing in self.sharing]
         records["parameters_of_activations"] = trial, [[counts(*one)["activations"] for one in row] for row in each]
-        seconds = seconds_per_step([classifier(*one) for row in each for one in row], self, data)
+        networks = [classifier(*one) for row in each for one in row]
+        seconds = timing.seconds_per_step(networks, self.first_seed, settings, rounds=5, steps=20)
         records["seconds_per_step"] = (
             (*trial, "timing"),
             seconds.reshape(len(self.sharing), len(self.combinations), -1),
@@ -110,24 +108,18 @@ class CnnSharing(Conditions, Study):
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
         """Loss, parameters and time."""
-        compared, (reference, *_) = differences(run), run.records["sharing"].values
         rows = []
-        for name, sharing, own in _networks(run):
-            loss = sample(own["best_loss"].values)
-            against, corrected = compared.get((name, sharing), (None, None))
-            rows.append(
-                [
-                    *(label(name), sharing, int(own["parameters_of_activations"]), loss.mean, loss.interval()),
-                    *([None] * 3 if against is None else [against.difference, against.interval, against.p_value]),
-                    *(corrected, sample(own["best_iteration"].values).mean),
-                    1000 * float(own["seconds_per_step"].median()),
-                ]
-            )
+        for (name, sharing), one in compared(run).items():
+            loss, found = one["best_loss"], one["difference"]
+            first = [label(name), sharing, one["parameters_of_activations"], loss["mean"], loss["interval"]]
+            against = [None] * 3 if found is None else [found.difference, found.interval, found.p_value]
+            cost = one["best_iteration"].mean, 1000 * one["seconds_per_step"]
+            rows.append([*first, *against, one["p_value_holm"], *cost])
+        reference = run.records["sharing"].values[0]
         columns: list[str | Column] = [
-            *("convolutional / dense", Column("own a and b", left=True), Column("a and b", ","), Column("loss", ".4f")),
-            Column("95 % interval", ".4f", key="loss"),
-            Column(f"loss - {reference}'s", "+.4f", key="difference"),
-            Column("95 % interval of it", "+.4f", key="difference"),
+            *("convolutional / dense", Column("own a and b", left=True), Column("a and b", ",")),
+            *with_interval("loss", ".4f"),
+            *with_interval(f"loss - {reference}'s", "+.4f", "difference", "95 % interval of it"),
             *(Column("p", ".2g"), Column("p (Holm)", ".2g"), Column("steps", number), Column("ms a step", ".2f")),
         ]
         note = (
@@ -141,9 +133,11 @@ class CnnSharing(Conditions, Study):
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
         """Test loss by step, a panel for each combination."""
-        panels: dict[str, list[Any]] = {label(name): [] for name in combinations(run)}
-        for name, sharing, own in _networks(run):
-            panels[label(name)].append(band(sharing, own["test_loss"]))
+        losses, kinds = run.records["test_loss"], run.records["sharing"].values
+        panels = {
+            label(name): [band(kind, losses.sel(combination=name, sharing=kind)) for kind in kinds]
+            for name in combinations(run)
+        }
         steps, title = run.records["test_step"].values, f"Own a and b: {shown(run)}"
         yield "loss", curves_in_panels(steps, panels, xlabel="step", ylabel="test loss", title=title)
 
@@ -151,51 +145,34 @@ class CnnSharing(Conditions, Study):
     def summary(cls, run: Run) -> Mapping[str, Any]:
         """The table as plain data, by combination and sharing."""
         rows: dict[str, Any] = {}
-        compared = differences(run)
-        for name, sharing, own in _networks(run):
-            loss = sample(own["best_loss"].values)
-            against, corrected = compared.get((name, sharing), (None, None))
-            rows.setdefault(name, {})[sharing] = {
-                "best_loss": dataclasses.asdict(loss) | {"interval": loss.interval()},
-                "best_iteration": sample(own["best_iteration"].values),
-                "difference": against,
-                "p_value_holm": corrected,
-                "parameters_of_activations": int(own["parameters_of_activations"]),
-                "seconds_per_step": float(own["seconds_per_step"].median()),
-            }
+        for (name, sharing), one in compared(run).items():
+            rows.setdefault(name, {})[sharing] = one
         return {"combinations": rows}
 
 
-def seconds_per_step(
-    networks: Sequence[Classifier], protocol: Conditions, digits: Digits, *, rounds: int = 5, steps: int = 20
-) -> np.ndarray:
-    """Wall-clock seconds of one training step of one trial, without scores: (networks, rounds), measured in turns."""
-    rates = conditions(protocol)
-    start = {name: rates.pop(name) for name in ("weight_scale", "initial_a")}
-    data = images_of(digits)
-    return timing.seconds_per_step(
-        networks, protocol.first_seed, data, start=start, rates=rates, rounds=rounds, steps=steps
-    )
-
-
-def differences(run: Run) -> dict[tuple[str, str], tuple[PairedComparison, float]]:
-    """Smallest test loss against the first sharing's, seed by seed, by combination and sharing.
+def compared(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the report says of every combination under every sharing.
 
     Returns:
-      The comparison, and its p value by Holm's correction over all of them. Nothing for the first sharing, nor where
-      fewer than 2 seeds have finite losses under both.
+      best_loss: the smallest test losses. best_iteration: the steps at which they were scored. difference: of the
+      losses, less the first sharing's, seed by seed; None for the first sharing, and where fewer than 2 seeds have
+      finite losses under both. p_value_holm: its p value by Holm's correction over all of them.
+      parameters_of_activations: their number. seconds_per_step: median.
     """
-    losses, found = run.records["best_loss"], {}
-    for name, sharing, own in _networks(run):
-        reference = losses.isel(sharing=0).sel(combination=name).values
-        against = paired(own["best_loss"].values, reference, losses["seed"].values)
-        if sharing != losses["sharing"][0] and against is not None:
-            found[name, sharing] = against
-    corrected = holm([against.p_value for against in found.values()])
-    return {key: (against, p_value) for (key, against), p_value in zip(found.items(), corrected, strict=True)}
-
-
-def _networks(run: Run) -> Iterator[tuple[str, str, xr.Dataset]]:
-    for name in combinations(run):
-        for sharing in run.records["sharing"].values.tolist():
-            yield name, sharing, run.records.sel(combination=name, sharing=sharing)
+    losses, (first, *_) = run.records["best_loss"], run.records["sharing"].values.tolist()
+    kinds = [(name, sharing) for name in combinations(run) for sharing in run.records["sharing"].values.tolist()]
+    by_kind = {(name, sharing): losses.sel(combination=name, sharing=sharing).values for name, sharing in kinds}
+    seeds = losses["seed"].values
+    found = [None if of == first else paired(by_kind[name, of], by_kind[name, first], seeds) for name, of in kinds]
+    rows = {}
+    for (name, sharing), difference, p_value in zip(kinds, found, holm_of(found), strict=True):
+        own, loss = run.records.sel(combination=name, sharing=sharing), sample(by_kind[name, sharing])
+        rows[name, sharing] = {
+            "best_loss": dataclasses.asdict(loss) | {"interval": loss.interval()},
+            "best_iteration": sample(own["best_iteration"].values),
+            "difference": difference,
+            "p_value_holm": p_value,
+            "parameters_of_activations": int(own["parameters_of_activations"]),
+            "seconds_per_step": float(own["seconds_per_step"].median()),
+        }
+    return rows

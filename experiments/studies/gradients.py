@@ -28,7 +28,7 @@ from experiments.study.options import (
     seeds_of,
 )
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Column, Table
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -244,24 +244,20 @@ def table(run: Run) -> Table:
     config = run.manifest["config"]
     deepest = int(run.records["depth"].max())
     types = {Cause.LINEAR: "1", Cause.ACTIVATION: "2", Cause.BOTH: "3", Cause.UNDEFINED: "-"}
+    others = ("root_mean_square", "predicted", "vanished", "non_finite")
     rows = []
     for name, gain, own in _kinds(run.records):
         at = {str(what): x.item() for what, x in own.isel(depth=-1).data_vars.items()}
-        decays = at["high"] < 0
-        why = types.get(Cause(int(cause(at["linear"], at["activation_part"]))), "none") if decays else "none"
-        mean = at["measured"]
-        parts = [mean, (at["low"], at["high"]), at["linear"], at["activation_part"], why, 10 ** (mean / deepest)]
-        rows.append(
-            [name, gain, *parts, *(at[what] for what in ("root_mean_square", "predicted", "vanished", "non_finite"))]
-        )
-    last = config["first_seed"] + config["seeds"] - 1
+        mean, parts = at["measured"], (at["linear"], at["activation_part"])
+        why = types.get(Cause(int(cause(*parts))), "none") if at["high"] < 0 else "none"
+        found = [mean, (at["low"], at["high"]), *parts, why, 10 ** (mean / deepest)]
+        rows.append([name, gain, *found, *(at[what] for what in others)])
     return Table(
         f"log10 of the gradient's norm at the first of {deepest} hidden layers, where it is 1 at the output",
         [
             "activation",
             Column("gain", ".4g"),
-            Column("mean", ".2f"),
-            Column("95 % interval", ".2f", key="mean"),
+            *with_interval("mean", ".2f"),
             Column("linear", ".2f"),
             Column("activation", ".2f", key="by_activation"),
             "type",
@@ -272,7 +268,7 @@ def table(run: Run) -> Table:
             "not finite",
         ],
         rows,
-        f"mean: of the logarithms over seeds {config['first_seed']} to {last}, with its t interval, and its two parts, "
+        f"mean: of the logarithms over {run.seeds_and_images()}, with its t interval, and its two parts, "
         f"by the linear factors and by the activations' (these add up); type: the cause of the decay [P, section 3.1], "
         f"none unless the interval is below 0; a layer: the factor per layer. mean field: of the root mean square in "
         f"infinitely wide networks; the mean logarithm lies below it, the more the seeds differ. zero, not finite: "

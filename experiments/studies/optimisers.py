@@ -52,7 +52,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.study.tuning import chosen, reported
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits, xor
-    from paramact_jax.figures import BandCurve, curves_over_rates
+    from paramact_jax.figures import BandCurve, curves_in_panels
     from paramact_jax.networks import Params, forward
     from paramact_jax.statistics import PairedComparison, wilson_interval
     from paramact_jax.sweeps import Training, long_sweep
@@ -145,12 +145,14 @@ class Comparison(Study):
             else:
                 band = mean_and_interval(by_seed)
             panels.setdefault(own["activation"], []).append(BandCurve(own["optimiser"], *band))
-        figure = curves_over_rates(
+        figure = curves_in_panels(
             values["learning_rate"].values,
             panels,
+            xlabel="learning rate",
             ylabel="share of trials that converge" if values.dtype == bool else _name(values),
             title=f"all {values.sizes['seed']} seeds, 95 % interval shaded",
-            log=values.dtype != bool,
+            shares=values.dtype == bool,
+            logarithmic=True,
         )
         yield "rates", figure
 

@@ -7,6 +7,7 @@ But that only the output layer's weights move under Sigmoid is true of 206 of th
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -14,49 +15,48 @@ from experiments.problems.xor10.protocol import LOSS_SCALE, PROTOCOLS, Protocol,
 from experiments.study.imports import at_once
 from experiments.study.options import POSITIVE, Constraint, Count, Out, Seeds, Steps, expect, expect_within
 from experiments.study.statements import Statement, judged
-from experiments.study.study import Study, Work
-from experiments.study.tables import Column, Table
+from experiments.study.study import Study, Variable, Work, described
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
     import jax.numpy as jnp
     import numpy as np
     import xarray as xr
-    from jax import lax
     from matplotlib.figure import Figure
 
-    from experiments.problems.xor10.records import params_of_trial, to_dataset
-    from experiments.problems.xor10.train import model, settings_of, train
+    from experiments.problems.xor10.records import to_dataset
+    from experiments.problems.xor10.train import CHUNK, model, settings_for, train, training
     from experiments.study.run_directory import Run
-    from paramact_jax.activations import Activation
+    from paramact_jax.activations import catalogue
     from paramact_jax.datasets import xor
     from paramact_jax.figures import FactorHistory, Moves, factor_panels, moves_per_layer, moves_together, trajectories
     from paramact_jax.gradients import layer_jacobians, parameter_gradients
-    from paramact_jax.networks import forward, with_params
+    from paramact_jax.networks import with_params
     from paramact_jax.papers import ko2021
     from paramact_jax.statistics import wilson_interval
-    from paramact_jax.sweeps import OverTrials
-    from paramact_jax.sweeps.forms import FORMS
-    from paramact_jax.training import Settings, State, gradient_descent, start
+    from paramact_jax.sweeps import Training, long_sweep
 
 LABELS = {"sigmoid": "Sigmoid", "ppns": "PPNS"}
 PLOTTED_UNTIL = 1_500
 """Right end of [P, Fig. 7]."""
-RECORDS_A_CALL = 1_000
 LARGER = 10.0
 """What the paper calls "relatively large" or "hardly moved" is taken as a factor of at least this."""
 START_A = 6.0
 FACTOR = 2.0
 """A length that the paper prints is met within this factor."""
 KIND: list[str | Column] = [Column(heading, left=True) for heading in ("source", "statement", "criterion")]
-HISTORY: dict[str, tuple[tuple[str, ...], str]] = {
-    "loss": ((), "mean squared error over the 4 points"),
-    "gradient_w11": ((), "dL/dw_11^(1) [P, eq. 13]"),
-    "slope": (("layer", "sample", "node"), "diagonal of dz^(layer+1)/dy^(layer) [P, eq. 14, 15]"),
-    "weight": (("layer", "from_node", "node"), "w_ij^(layer), transposed dy/dz [P, eq. 16]"),
-    "output_weight": (("node",), "w_i^(out)"),
-    "a": (("layer", "node"), "scale of the activation; NaN where it has none"),
-    "b": (("layer", "node"), "shift of the activation; NaN where it has none"),
+HISTORY = {
+    f"history_{name}": Variable(name, description, dims)
+    for name, dims, description in (
+        ("loss", (), "mean squared error over the 4 points"),
+        ("gradient_w11", (), "dL/dw_11^(1) [P, eq. 13]"),
+        ("slope", ("layer", "sample", "node"), "diagonal of dz^(layer+1)/dy^(layer) [P, eq. 14, 15]"),
+        ("weight", ("layer", "from_node", "node"), "w_ij^(layer), transposed dy/dz [P, eq. 16]"),
+        ("output_weight", ("node",), "w_i^(out)"),
+        ("a", ("layer", "node"), "scale of the activation; NaN where it has none"),
+        ("b", ("layer", "node"), "shift of the activation; NaN where it has none"),
+    )
 }
 
 
@@ -122,13 +122,16 @@ class Xor10Figures(Study):
             seed = choose_seed(records)
             choice = "the converged one whose first step below the threshold is nearest the median"
         with work.timed("history"):
-            found = retrain(protocol, records, seed, self.every)
-        sizes = {dim: records.sizes[dim] for dim in ("layer", "from_node", "node")} | {"sample": 4}
-        for name, (dims, description) in HISTORY.items():
-            blank = np.full((len(found["ppns"]["loss"]), *(sizes[dim] for dim in dims)), np.nan, np.float32)
-            values = np.stack([history.get(name, blank) for history in found.values()])
-            records[f"history_{name}"] = ("activation", "iteration", *dims), values, {"description": description}
-        records = records.assign_coords(iteration=np.arange(0, self.steps + 1, self.every), sample=np.arange(1, 5))
+            found = long_sweep(
+                functools.partial(history, protocol=protocol),
+                [seed],
+                iterations=self.steps,
+                static_axes={"activation": protocol.activations},
+                observe_every=self.every,
+                iterations_per_call=CHUNK,
+            )
+        coords = {dim: records[dim] for dim in ("layer", "from_node", "node")} | {"sample": np.arange(1, 5)}
+        records = records.merge(described(found.squeeze("seed", drop=True), HISTORY, coords, {}))
         at_end, trial = records.isel(iteration=-1), records.sel(seed=seed)
         same = [
             np.array_equal(at_end[f"history_{name}"], trial[f"learned_{name}"], equal_nan=True)
@@ -150,18 +153,12 @@ class Xor10Figures(Study):
         retraced = "bit for bit" if attributes["history_retraced"] else "NOT to the same bits: another trajectory"
         note = (
             f"Protocol {config['protocol']}. The statements below are checked on trial {attributes['history_seed']}: "
-            f"{attributes['history_choice']}; of seeds {config['first_seed']} to "
-            f"{config['first_seed'] + config['seeds'] - 1}, {converged} converged under PPNS. It was retrained with "
+            f"{attributes['history_choice']}; of {run.seeds_and_images()}, "
+            f"{converged} converged under PPNS. It was retrained with "
             f"Sigmoid and PPNS from the same weights, and ended as in the sweep, {retraced}."
         )
         title = "Of how many trials in which PPNS converged the statements of [P, section 4.1] are true"
-        columns: list[str | Column] = [
-            *KIND,
-            "true",
-            "of",
-            Column("share", ".1%"),
-            Column("95 % interval", ".1%", key="share"),
-        ]
+        columns: list[str | Column] = [*KIND, "true", "of", *with_interval("share", ".1%")]
         yield "converged_trials", Table(title, columns, rows, note, keys=3, beside=["share"])
 
     @classmethod
@@ -221,63 +218,32 @@ def choose_seed(records: xr.Dataset, activation: str = "ppns") -> int:
     return int(converged["seed"].values[np.abs(reached_at - np.median(reached_at)).argmin()])
 
 
-def observer(record: Activation, protocol: Protocol) -> Any:
-    """A function of one trial's state that notes what `HISTORY` names."""
-    template = model(record, 0)
-    inputs, targets = xor()
+def history(activation: str, protocol: Protocol) -> Training:
+    """The training of a trial as in the sweep, which notes what `HISTORY` names on the way."""
+    record, (inputs, targets) = catalogue.get(activation), xor()
+    template, whole, settings = model(record, 0), training(record), settings_for(protocol, record)
 
-    def observe(state: State) -> dict[str, jax.Array]:
-        dtype = state.loss.dtype
-        jacobians = layer_jacobians(with_params(template, state.params), jnp.asarray(inputs, dtype))
+    def observe(state: dict[str, Any]) -> dict[str, jax.Array]:
+        params, dtype = state["now"].params, state["now"].loss.dtype
+        jacobians = layer_jacobians(with_params(template, params), jnp.asarray(inputs, dtype))
         error = jacobians.output - jnp.asarray(targets, dtype)
         gradients = parameter_gradients(jacobians, 2 * LOSS_SCALE[protocol.loss] * error / error.size)
-        hidden = [state.params["hidden"][i] for i in range(protocol.depth)]
+        hidden = [params["hidden"][i] for i in range(protocol.depth)]
         own = {n: jnp.stack([x["activation"][n] for x in hidden]) for n in ("a", "b") if n in record.params}
         return {
             "loss": jnp.mean(error**2),
             "gradient_w11": gradients[0].kernel[:, 0, 0].sum(),
             "slope": jnp.stack(jacobians.slopes),
             "weight": jnp.stack([layer["linear"]["kernel"] for layer in hidden]),
-            "output_weight": state.params["out"]["kernel"][:, 0],
+            "output_weight": params["out"]["kernel"][:, 0],
         } | own
 
-    return observe
-
-
-def retrain(protocol: Protocol, records: xr.Dataset, seed: int, every: int) -> dict[str, dict[str, np.ndarray]]:
-    """The trial's history under every activation of the protocol: variable -> array with a leading axis of records.
-
-    Record i is of the state after i * every updates, i = 0 .. steps // every. The trial begins as it did in the sweep,
-    whose records are given.
-    """
-    settings = settings_of(protocol)
-    wanted = protocol.steps // every + 1
-    calls = -(-wanted // RECORDS_A_CALL)
-    histories = {}
-    for name, record in protocol.records().items():
-        run = OverTrials(_noting(record, protocol, every, -(-wanted // calls)), form=FORMS["trials last"])
-        initial = jax.tree.map(lambda x: np.asarray(x)[None], params_of_trial(records, name, seed, when="initial"))
-        state = run.place(jax.vmap(start)(initial))
-        parts = []
-        for _ in range(calls):
-            state, observed = run(state, settings)
-            parts.append(OverTrials.collect(observed, 1))
-        histories[name] = {key: np.concatenate([part[key][0] for part in parts])[:wanted] for key in parts[0]}
-    return histories
-
-
-def _noting(record: Activation, protocol: Protocol, every: int, records: int) -> Any:
-    """Makes so many records and updates of one trial, inside one compiled loop, so that only what is noted is kept."""
-    advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor())
-    observe = observer(record, protocol)
-
-    def noting(state: State, settings: Settings) -> Any:
-        def step(state: State, _: None) -> Any:
-            return advance(state, settings, jnp.int32(every)), observe(state)
-
-        return lax.scan(step, state, length=records)
-
-    return noting
+    return Training(
+        lambda key: whole.init(key, settings["std"], settings["starts"]),
+        lambda state: whole.step(state, settings["settings"]),
+        lambda state: {"reached_at": state["now"].reached_at},
+        observe,
+    )
 
 
 # -- statements --------------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH, ProtocolName
+from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
@@ -42,16 +42,18 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
     import xarray as xr
     from jax.typing import ArrayLike
+    from matplotlib.colors import SymLogNorm
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from scipy import stats
 
     from experiments.problems.xor10.train import CHUNK, initial_params, settings_of
     from experiments.study.run_directory import Run
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import xor
-    from paramact_jax.figures import GridMap, Ranking, likelihood_search
     from paramact_jax.networks import forward
     from paramact_jax.papers import ConvergenceRow, ko2021
-    from paramact_jax.statistics import holm, predictive_log_likelihood, two_proportion_p_value
+    from paramact_jax.statistics import holm, two_proportion_p_value
     from paramact_jax.sweeps import Progress, Training, long_sweep
     from paramact_jax.training import Settings, State, final, gradient_descent, start
 
@@ -79,6 +81,13 @@ NOT_TOLD_APART = math.log(20)
 AXES = ("scale", "bias_std", "gradient_scale", "batch", "kink")
 TITLES = dict(zip(AXES, ("weights", "biases, s.d.", "c", "update after", "ReLU'(0)"), strict=True))
 BATCH = {"full": "all points", "point": "each point"}
+OUTCOMES = {
+    "converged": "trials that reached loss 0",
+    "trials": "trials trained",
+    "non_finite": "trials whose final loss is not",
+}
+"""What is counted of trials of one kind, in this order."""
+TRIALS = list(OUTCOMES).index("trials")
 
 
 def _is_scale(rule: str) -> bool:
@@ -88,17 +97,35 @@ def _is_scale(rule: str) -> bool:
         return False
 
 
-@dataclasses.dataclass(frozen=True)
-class Conditions:
-    """One way to train, whatever the activation.
+class Trained(NamedTuple):
+    """What trials are of; also a point of the sweep.
 
     Attributes:
-      scale: rule for the initial weights; those that agree on this network are one, with all their names.
+      activation: name of the record trained.
+      batch: one update a step on all points, or one after each point of a pass.
       weight_std: standard deviation of the initial weights of the hidden layers, WIDTH -> WIDTH.
       output_weight_std: of the output layer's, WIDTH -> 1.
       bias_std: of the initial biases.
+      loss_scale: of `training.Settings`.
+    """
+
+    activation: str
+    batch: Batch
+    weight_std: float
+    output_weight_std: float
+    bias_std: float
+    loss_scale: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One way to train: all that decides the seven counts.
+
+    Attributes:
+      scale: rule for the initial weights; those that agree on this network are one, with all their names.
+      weight_std, output_weight_std, bias_std, batch: see `Trained`.
       gradient_scale: c in dL/dy_out = c (y_out - t) for every point.
-      batch: one update a step on all points, or one after each point of a pass.
+      kink: slope of plain ReLU at 0.
     """
 
     scale: str
@@ -107,39 +134,23 @@ class Conditions:
     bias_std: float
     gradient_scale: float
     batch: Batch
-
-    @property
-    def loss_scale(self) -> float:
-        """`training.Settings.loss_scale`: the mean squared error of n points has dL/dy_out = (2/n) (y_out - t)."""
-        return self.gradient_scale * (POINTS if self.batch == "full" else 1) / 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """Conditions and what plain ReLU's slope at its kink is: all that decides the seven counts."""
-
-    conditions: Conditions
     kink: int
 
-    def trained_as(self, activation: str) -> str:
-        """Name of the record that stands for an activation of [P, Table 5] in this cell."""
-        return RELU_AT_KINK[self.kink] if activation == "relu" else activation
+    def trained(self, activation: str) -> Trained:
+        """What is trained for an activation of [P, Table 5]."""
+        # the mean squared error of n points has dL/dy_out = (2/n) (y_out - t)
+        record = RELU_AT_KINK[self.kink] if activation == "relu" else activation
+        loss_scale = self.gradient_scale * (POINTS if self.batch == "full" else 1) / 2
+        return Trained(record, self.batch, self.weight_std, self.output_weight_std, self.bias_std, loss_scale)
 
     @property
-    def values(self) -> tuple[str, float, float, str, int]:
-        """Along the axes."""
-        own = self.conditions
-        return own.scale, own.bias_std, own.gradient_scale, own.batch, self.kink
-
-    @property
-    def protocol(self) -> ProtocolName | None:
-        """The name of the protocol of `xor10` that it is."""
-        own = self.conditions
-        found = (own.weight_std, own.output_weight_std, own.bias_std, own.loss_scale, own.batch, self.kink)
+    def protocol(self) -> str:
+        """The name of the protocol of `xor10` that it is, empty if it is none."""
         for name, known in PROTOCOLS.items():
-            if found == (known.weight_std, known.weight_std, known.bias_std, LOSS_SCALE[known.loss], "full", 0):
+            std = known.weight_std
+            if self.trained("relu") == ("relu", "full", std, std, known.bias_std, LOSS_SCALE[known.loss]):
                 return name
-        return None
+        return ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,14 +189,7 @@ class Xor10Protocol(Study):
     """Updates on all points, or passes over the points."""
     first_seed: int = 0
     """Trial i has seed first_seed + i."""
-    smoke: bool = False
-    """Only show that it runs: 8 trials of 20 steps a cell, 16 in 2 finalists; the ranking means nothing."""
     out: Out = None
-
-    def resolved(self) -> Self:
-        """What `smoke` stands for."""
-        tiny: dict[str, Any] = {"seeds": 8, "finalists": 2, "final_seeds": 16, "steps": 20}
-        return dataclasses.replace(self, **tiny) if self.smoke else self
 
     def check(self, data: Any) -> None:
         """The best cells get more trials, on seeds that there are."""
@@ -194,31 +198,29 @@ class Xor10Protocol(Study):
 
     def config(self, data: Any) -> dict[str, Any]:
         """With what is the same in all cells."""
-        own = {name: value for name, value in super().config(data).items() if name != "smoke"}
-        return own | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
+        return super().config(data) | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
 
     def distinct_scales(self) -> list[tuple[str, float, float]]:
-        """See `Conditions`: scale, weight_std, output_weight_std."""
+        """See `Cell`: scale, weight_std, output_weight_std."""
         names: dict[tuple[float, float], list[str]] = {}
         for name in self.scales:
             rule = RULES.get(name, lambda fan_in, fan_out, name=name: float(name))
             names.setdefault((rule(WIDTH, WIDTH), rule(WIDTH, 1)), []).append(name)
         return [(" = ".join(rules), *stds) for stds, rules in names.items()]
 
-    def conditions(self) -> list[Conditions]:
-        """All conditions, in the order of the axes."""
-        axes: tuple[Any, ...] = (self.distinct_scales(), self.bias_stds, self.gradient_scales, self.batches)
-        return [Conditions(*scale, *others) for scale, *others in itertools.product(*axes)]
+    def axes(self) -> list[Sequence[Any]]:
+        """The values along `AXES`."""
+        return [self.distinct_scales(), self.bias_stds, self.gradient_scales, self.batches, self.kinks]
 
     def cells(self) -> list[Cell]:
         """All cells, in the order of the axes."""
-        return [Cell(conditions, kink) for conditions in self.conditions() for kink in self.kinks]
+        return [Cell(*scale, *others) for scale, *others in itertools.product(*self.axes())]
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """The search, round by round."""
         rounds = itertools.count(1)
 
-        def count(wanted: Sequence[Trained], seeds: range) -> list[Tally]:
+        def count(wanted: Sequence[Trained], seeds: range) -> np.ndarray:
             name = f"round {next(rounds)}"
             work.say(f"{name}: {len(wanted) * len(seeds):,} trials of {self.steps:,} steps")
             found = losses(
@@ -240,66 +242,44 @@ class Xor10Protocol(Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The likelihood of all conditions, and the counts of the best cells."""
-        yield "ranking", _figure(run.records)
+        """The likelihood of all conditions."""
+        yield "ranking", _figure(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
         """Whether the protocols of `xor10` give the published counts."""
         ranked = ranking(run.records)
-        for r in (r for r in ranked if r.cell.protocol):
-            below = ranked[0].log_likelihood - r.log_likelihood
+        best = float(ranked["total_log_likelihood"][0])
+        for one in _each(ranked.isel(cell=(ranked["protocol"] != "").values)):
+            name, below = one["protocol"].item(), best - float(one["total_log_likelihood"])
             yield Statement(
-                "P, Table 3" if r.cell.protocol == "literal" else "ours",
-                f"the conditions of protocol {r.cell.protocol} give the published counts",
+                "P, Table 3" if name == "literal" else "ours",
+                f"the conditions of protocol {name} give the published counts",
                 "not told apart from the best cell: likelihood within a factor of 20",
                 judged(below < NOT_TOLD_APART),
-                f"rank {r.rank} of {len(ranked)}; log likelihood {below:.1f} below the best; {r.matched} rows matched",
+                f"rank {one['cell'].item()} of {ranked.sizes['cell']}; log likelihood {below:.1f} below the best; "
+                f"{one['rows_matched'].item()} rows matched",
                 below,
             )
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
         """The whole ranking as plain data."""
+        own = [*AXES, "weight_std", "output_weight_std", "protocol", "log_likelihood", "table_4_log_likelihood"]
+        own += ["posterior", "rows_matched", "trials"]
+        ranked = ranking(run.records).drop_vars("log_likelihood").rename(total_log_likelihood="log_likelihood")
+        ranked["trials"] = ranked["trials"].min("activation")
         return {
             "ranking": [
-                {
-                    "rank": r.rank,
-                    **dict(zip(AXES, r.cell.values, strict=True)),
-                    "weight_std": r.cell.conditions.weight_std,
-                    "output_weight_std": r.cell.conditions.output_weight_std,
-                    "protocol": r.cell.protocol,
-                    "log_likelihood": r.log_likelihood,
-                    "table_4_log_likelihood": r.table_4,
-                    "posterior": r.posterior,
-                    "rows_matched": r.matched,
-                    "trials": r.trials,
-                    "converged": {name: converged for name, (converged, _) in r.counts.items()},
-                }
-                for r in ranking(run.records)
+                {"rank": one["cell"].item()}
+                | {name: None if (value := one[name].item()) == "" else value for name in own}
+                | {"converged": dict(zip(ACTIVATIONS, one["converged"].values.tolist(), strict=True))}
+                for one in _each(ranked)
             ]
         }
 
 
 # -- what is trained ---------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Tally:
-    """How many trials were trained, converged, and ended with a loss that is not finite."""
-
-    trials: int = 0
-    converged: int = 0
-    non_finite: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        """Both together."""
-        return Tally(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
-
-
-Trained = tuple[Conditions, str]
-"""What trials are of: conditions, and the name of the record trained."""
-Tallies = dict[Trained, Tally]
 
 
 def init(
@@ -338,12 +318,10 @@ def losses(
 
     At most `at_once` trials are in one call on a CPU. On an accelerator a call costs its launches, not its trials.
     """
-    names = ("batch", "weight_std", "output_weight_std", "bias_std", "loss_scale")
-    points = [{"activation": name} | {field: getattr(own, field) for field in names} for own, name in wanted]
     found = long_sweep(
         Training(init, step, summarise),
         seeds,
-        points=points,
+        points=[one._asdict() for one in wanted],
         iterations=steps,
         iterations_per_call=CHUNK,
         chunk=at_once if jax.default_backend() == "cpu" else None,
@@ -354,185 +332,169 @@ def losses(
     return found["loss"].values
 
 
-def counts_of(losses: np.ndarray) -> list[Tally]:
-    """Outcomes of each row of losses."""
-    return [Tally(len(own), int((own < THRESHOLD).sum()), int((~np.isfinite(own)).sum())) for own in losses]
+def counts_of(losses: np.ndarray) -> np.ndarray:
+    """`OUTCOMES` of each row of losses, (rows, 3)."""
+    trials = np.full(len(losses), losses.shape[1])
+    return np.stack([(losses < THRESHOLD).sum(axis=1), trials, (~np.isfinite(losses)).sum(axis=1)], axis=1)
 
 
-def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], Sequence[Tally]]) -> Tallies:
-    """Coarse to fine: give every cell `seeds` trials, the best `finalists` cells `final_seeds`, and again.
+def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], np.ndarray]) -> np.ndarray:
+    """Coarse to fine: gives every cell `seeds` trials, the best `finalists` cells `final_seeds`, and again.
 
     A cell that falls behind with more trials makes room for another, which then gets its trials too, until all of the
     best have them or `MOST_ROUNDS` rounds are over. All trials of a cell count, those that made it a finalist too.
 
     Args:
       study: the cells, and how many trials go where.
-      count: trains each of some conditions and records on the same seeds and counts its outcomes.
-    """
-    tallies: Tallies = {}
-    wanted, done, target = study.cells(), 0, study.seeds
-    for _ in range(MOST_ROUNDS):
-        needed = dict.fromkeys((cell.conditions, cell.trained_as(name)) for name in ACTIVATIONS for cell in wanted)
-        short = [trained for trained in needed if tallies.get(trained, Tally()).trials < target]
-        outcomes = count(short, range(study.first_seed + done, study.first_seed + target))
-        for trained, outcome in zip(short, outcomes, strict=True):
-            tallies[trained] = tallies.get(trained, Tally()) + outcome
-        done, target = study.seeds, study.final_seeds
+      count: trains each of some kinds on the same seeds and counts its `OUTCOMES`, (kinds, 3).
 
-        likelihood = {x: np.sum(log_likelihoods(tallies_of(x, tallies), ko2021.TABLE_5)) for x in study.cells()}
-        best = sorted(likelihood, key=lambda cell: -likelihood[cell])[: study.finalists]
-        wanted = [cell for cell in best if min(tally.trials for tally in tallies_of(cell, tallies).values()) < target]
+    Returns:
+      The `OUTCOMES` of all cells, (cells, activations, 3).
+    """
+    cells = study.cells()
+    kinds = [[cell.trained(name) for name in ACTIVATIONS] for cell in cells]
+    found: dict[Trained, np.ndarray] = {}
+    wanted, done, target = list(range(len(cells))), 0, study.seeds
+    counts = np.zeros((len(cells), len(ACTIVATIONS), len(OUTCOMES)), np.int64)
+    for _ in range(MOST_ROUNDS):
+        short = [(cell, i) for i in range(len(ACTIVATIONS)) for cell in wanted if counts[cell, i, TRIALS] < target]
+        needed = list(dict.fromkeys(kinds[cell][i] for cell, i in short))
+        outcomes = count(needed, range(study.first_seed + done, study.first_seed + target))
+        for kind, outcome in zip(needed, outcomes, strict=True):
+            found[kind] = found.get(kind, 0) + outcome
+        counts = np.array([[found[kind] for kind in of_cell] for of_cell in kinds])
+        done, target = study.seeds, study.final_seeds
+        likelihood = log_likelihoods(counts, ko2021.TABLE_5).sum(axis=-1)
+        best = np.argsort(-likelihood, kind="stable")[: study.finalists].tolist()
+        wanted = [cell for cell in best if counts[cell, :, TRIALS].min() < target]
         if not wanted:
             break
-    return tallies
-
-
-def tallies_of(cell: Cell, tallies: Tallies) -> dict[str, Tally]:
-    """A cell's outcomes, by activation of [P, Table 5]."""
-    return {name: tallies[cell.conditions, cell.trained_as(name)] for name in ACTIVATIONS}
+    return counts
 
 
 # -- how well the counts of a cell agree with the published ones -------------------------------------------------------
 
 
-def log_likelihoods(tallies: Mapping[str, Tally], rows: Sequence[ConvergenceRow]) -> list[float]:
+def log_likelihoods(counts: np.ndarray, rows: Sequence[ConvergenceRow]) -> np.ndarray:
     """Log probability of every published count, predicted from a cell's own count of the same activation.
+
+    Both have one unknown proportion. Jeffreys' prior Beta(1/2, 1/2) becomes Beta(k + 1/2, n - k + 1/2) with our k of n,
+    and the published count of N has the beta-binomial probability. A binomial with the proportion k/n would call 1
+    impossible after 0 of 100; this knows how little 100 trials say. [Gelman et al., Bayesian Data Analysis, 2.4, 2013]
 
     Rows are taken to be independent given the cell: their sum is the cell's log likelihood. (Our rows share their
     seeds, and so some of their sampling error; that is neglected.)
+
+    Args:
+      counts: `OUTCOMES`, (.., activations, 3).
+      rows: published.
+
+    Returns:
+      (.., rows).
     """
-    each = [(tallies[row.activation], row) for row in rows]
-    return [predictive_log_likelihood(own.converged, own.trials, row.converged, row.trials) for own, row in each]
+    converged, trials = np.moveaxis(counts, -1, 0)[:2, ..., [ACTIVATIONS.index(row.activation) for row in rows]]
+    published = np.array([[row.converged, row.trials] for row in rows]).T
+    return stats.betabinom.logpmf(*published, converged + 0.5, trials - converged + 0.5)
 
 
-def rows_matched(counts: Mapping[str, tuple[int, int]]) -> int:
-    """Number of rows of [P, Table 5] that two-proportion tests with Holm's correction do not reject at 5 %."""
-    p_values = [two_proportion_p_value(*counts[row.activation], row.converged, row.trials) for row in ko2021.TABLE_5]
+def rows_matched(converged: Iterable[int], trials: Iterable[int]) -> int:
+    """Number of rows of [P, Table 5] that two-proportion tests with Holm's correction do not reject at 5 %.
+
+    Args:
+      converged: of each activation.
+      trials: of each activation.
+    """
+    each = zip(converged, trials, ko2021.TABLE_5, strict=True)
+    p_values = [two_proportion_p_value(k, n, row.converged, row.trials) for k, n, row in each]
     return sum(p > LEVEL for p in holm(p_values))
 
 
-def posterior(log_likelihood: np.ndarray) -> np.ndarray:
+def posterior(log_likelihood: Any) -> Any:
     """Probability of each cell, if one of them is right and all were equally likely before."""
     share = np.exp(log_likelihood - log_likelihood.max())
     return share / share.sum()
 
 
-def to_dataset(study: Xor10Protocol, tallies: Tallies) -> xr.Dataset:
-    """Counts and log likelihoods of every cell; dims are the grid's axes, and the activation."""
-    own, scales = [tallies_of(cell, tallies) for cell in study.cells()], study.distinct_scales()
-    axes = ([x[0] for x in scales], study.bias_stds, study.gradient_scales, study.batches, study.kinks)
-    coords: dict[str, Any] = {name: list(values) for name, values in zip(AXES, axes, strict=True)}
-    shape, each = [len(values) for values in axes], (*AXES, "activation")
+def to_dataset(study: Xor10Protocol, counts: np.ndarray) -> xr.Dataset:
+    """Counts and log likelihoods of every cell; dims are the grid's axes, and the activation.
 
-    def of_each(field: str) -> np.ndarray:
-        rows = [[getattr(tally, field) for tally in tallies.values()] for tallies in own]
-        return np.array(rows, np.int64).reshape(*shape, -1)
-
-    table_5, table_4 = (
-        np.array([log_likelihoods(tallies, rows) for tallies in own]).reshape(*shape, -1)
-        for rows in (ko2021.TABLE_5, ko2021.TABLE_4)
-    )
+    Args:
+      study: the cells.
+      counts: as `search` returns them.
+    """
+    scales, *others = study.axes()
+    names, stds, output_stds = map(list, zip(*scales, strict=True))
+    axes = dict(zip(AXES, (names, *map(list, others)), strict=True))
+    counts = counts.reshape(*map(len, axes.values()), len(ACTIVATIONS), len(OUTCOMES))
+    table_5, table_4 = (log_likelihoods(counts, rows) for rows in (ko2021.TABLE_5, ko2021.TABLE_4))
+    each = (*AXES, "activation")
+    described = {
+        "log_likelihood": (each, table_5, "of the published count of Table 5, beta-binomial"),
+        "total_log_likelihood": (AXES, table_5.sum(axis=-1), "sum over the activations"),
+        "table_4_log_likelihood": (AXES, table_4.sum(axis=-1), "of both counts of Table 4, not in the total"),
+    }
+    described = {name: (each, counts[..., i], text) for i, (name, text) in enumerate(OUTCOMES.items())} | described
     return xr.Dataset(
-        {
-            "converged": (each, of_each("converged"), {"description": "trials that reached loss 0"}),
-            "trials": (each, of_each("trials"), {"description": "trials trained"}),
-            "non_finite": (each, of_each("non_finite"), {"description": "trials whose final loss is not"}),
-            "log_likelihood": (each, table_5, {"description": "of the published count of Table 5, beta-binomial"}),
-            "total_log_likelihood": (AXES, table_5.sum(axis=-1), {"description": "sum over the activations"}),
-            "table_4_log_likelihood": (
-                *(AXES, table_4.sum(axis=-1)),
-                {"description": "of both counts of Table 4, not in the total"},
-            ),
-        },
-        coords=coords
+        {name: (dims, values, {"description": text}) for name, (dims, values, text) in described.items()},
+        coords=axes
         | {
             "activation": list(ACTIVATIONS),
-            "weight_std": ("scale", [x[1] for x in scales]),
-            "output_weight_std": ("scale", [x[2] for x in scales]),
+            "weight_std": ("scale", stds),
+            "output_weight_std": ("scale", output_stds),
         },
         attrs={"description": "Which training conditions give the counts of [P, Table 5]"},
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Ranked:
-    """One cell.
+def ranking(records: xr.Dataset) -> xr.Dataset:
+    """The records by falling log likelihood, along one dim "cell", whose coordinate is the rank, from 1.
 
-    Attributes:
-      rank: 1 is the best.
-      at: its place along every axis.
-      cell: the conditions.
-      counts: (converged, trials) of each activation.
-      log_likelihood: of [P, Table 5].
-      table_4: log likelihood of [P, Table 4].
-      posterior: see `posterior`.
-      matched: see `rows_matched`.
+    Returns:
+      With three variables more: protocol, of `xor10`, see `Cell`; posterior; and `rows_matched`.
     """
-
-    rank: int
-    at: Mapping[str, int]
-    cell: Cell
-    counts: dict[str, tuple[int, int]]
-    log_likelihood: float
-    table_4: float
-    posterior: float
-    matched: int
-
-    @property
-    def trials(self) -> int:
-        """Trials of each activation."""
-        return min(trials for _, trials in self.counts.values())
+    share = posterior(records["total_log_likelihood"].transpose(*AXES))
+    cells = records.assign(posterior=share).stack(cell=AXES)
+    cells = cells.isel(cell=np.argsort(-cells["total_log_likelihood"].values, kind="stable")).reset_index("cell")
+    names = [field.name for field in dataclasses.fields(Cell)]
+    protocols = [Cell(**{name: one[name].item() for name in names}).protocol for one in _each(cells)]
+    matched = [rows_matched(one["converged"].values, one["trials"].values) for one in _each(cells)]
+    cells = cells.assign(protocol=("cell", protocols), rows_matched=("cell", matched))
+    return cells.assign_coords(cell=np.arange(1, len(matched) + 1))
 
 
-def ranking(records: xr.Dataset) -> list[Ranked]:
-    """All cells by falling log likelihood."""
-    total = records["total_log_likelihood"].transpose(*AXES).values
-    share = posterior(total)
-    ranked = []
-    for i, place in enumerate(sorted(np.ndindex(total.shape), key=lambda place: -total[place])):
-        at = dict(zip(AXES, place, strict=True))
-        one = records.isel(at)
-        conditions = Conditions(**{field.name: one[field.name].item() for field in dataclasses.fields(Conditions)})
-        names, converged, trials = (one[name].values.tolist() for name in ("activation", "converged", "trials"))
-        counts = dict(zip(names, zip(converged, trials, strict=True), strict=True))
-        likelihoods = float(one["total_log_likelihood"]), float(one["table_4_log_likelihood"])
-        cell = Cell(conditions, int(one["kink"]))
-        ranked.append(Ranked(i + 1, at, cell, counts, *likelihoods, float(share[place]), rows_matched(counts)))
-    return ranked
-
-
-def margins(records: xr.Dataset) -> list[tuple[str, Any, float, float]]:
+def margins(records: xr.Dataset) -> Iterator[tuple[str, Any, float, float]]:
     """For every value of every axis: (axis, value, posterior, best log likelihood less the best of all)."""
     total = records["total_log_likelihood"]
-    share = total.copy(data=posterior(total.values))
-    rows = []
+    share = posterior(total)
     for axis in AXES:
         others = [name for name in AXES if name != axis]
-        masses, best = share.sum(others).values, (total.max(others) - total.max()).values
-        rows += [
-            (axis, value, float(mass), float(below))
-            for value, mass, below in zip(records[axis].values.tolist(), masses, best, strict=True)
-        ]
-    return rows
+        masses, best = share.sum(others), total.max(others) - total.max()
+        for each in zip(*(x.values.tolist() for x in (records[axis], masses, best)), strict=True):
+            yield axis, *each
+
+
+def _each(cells: xr.Dataset) -> Iterator[xr.Dataset]:
+    return (cells.isel(cell=i) for i in range(cells.sizes["cell"]))
 
 
 # -- tables and figure -------------------------------------------------------------------------------------------------
 
 
 def _ranking_table(run: Run) -> Table:
-    config, ranked = run.manifest["config"], ranking(run.records)
-    rows = [r for r in ranked if r.rank <= SHOWN or r.cell.protocol]
-    best, published = ranked[0].log_likelihood, ko2021.TABLE_5
-    finals = sum(r.trials >= config["final_seeds"] for r in ranked)
+    config, ranked, published = run.manifest["config"], ranking(run.records), ko2021.TABLE_5
+    ranked["trials_of_all"] = ranked["trials"].min("activation")
+    ranked["below"] = ranked["total_log_likelihood"] - ranked["total_log_likelihood"][0]
+    finals = int((ranked["trials_of_all"] >= config["final_seeds"]).sum())
 
-    def cells(r: Ranked) -> list[Any]:
-        scale, bias_std, gradient_scale, batch, kink = r.cell.values
-        per_1000 = (1000 * converged / trials for converged, trials in (r.counts[row.activation] for row in published))
-        scores = [r.matched, r.log_likelihood - best, r.posterior, r.trials]
-        return [r.cell.protocol, scale, bias_std, gradient_scale, BATCH[batch], kink, r.rank, *per_1000, *scores]
+    def cells(one: xr.Dataset) -> list[Any]:
+        per_1000 = 1000 * one["converged"].values / one["trials"].values
+        conditions = [BATCH.get(value, value) for value in (one[name].item() for name in ("protocol", *AXES, "cell"))]
+        scores = (one[name].item() for name in ("rows_matched", "below", "posterior", "trials_of_all"))
+        return [*conditions, *per_1000.tolist(), *scores]
 
     printed = [1000 * row.converged / row.trials for row in published]
     first = ["published", *[None] * (len(TITLES) + 1), *printed, None, None, None, published[0].trials]
+    shown = ranked.isel(cell=((ranked["cell"] <= SHOWN) | (ranked["protocol"] != "")).values)
     return Table(
         "Conditions by the likelihood of the published counts; trials that reach loss 0, per 1,000 [P, Table 5]",
         [
@@ -545,13 +507,14 @@ def _ranking_table(run: Run) -> Table:
             Column("posterior", lambda x: f"{x:.2g}" if x > 1e-4 else "0"),
             "trials",
         ],
-        [first, *map(cells, rows)],
-        f"{len(ranked)} cells, the same conditions for every row of a cell; {config['seeds']} trials of each "
+        [first, *map(cells, _each(shown))],
+        f"{ranked.sizes['cell']} cells, the same conditions for every row of a cell; {config['seeds']} trials of each "
         f"activation, {config['final_seeds']} in {finals} of the best; {config['steps']:,} steps, learning rate "
         f"{config['learning_rate']:g}; converged: mean squared error below {config['threshold']:g}. c: dL/dy_out = "
-        f"c (y_out - t). log lik.: of all seven published counts, beta-binomial, less the best cell's ({best:.2f}). "
+        f"c (y_out - t). log lik.: of all seven published counts, beta-binomial, less the best cell's "
+        f"({ranked['total_log_likelihood'][0]:.2f}). "
         f"posterior: of the cells, equally likely before. matched: rows not rejected at 5 % with Holm's correction. "
-        f"In the figure, left: of the slopes of ReLU at 0 the likelier one; framed: protocols of xor10.",
+        f"In the figure: of the slopes of ReLU at 0 the likelier one; framed: protocols of xor10.",
         left=("weights", "update after"),
         keys=6,
         beside=["log lik."],
@@ -559,8 +522,8 @@ def _ranking_table(run: Run) -> Table:
 
 
 def _margins_table(run: Run) -> Table:
-    ranked = ranking(run.records)
-    near = sum(ranked[0].log_likelihood - r.log_likelihood < NOT_TOLD_APART for r in ranked)
+    total = run.records["total_log_likelihood"]
+    near = int((total.max() - total < NOT_TOLD_APART).sum())
     return Table(
         "Posterior of each condition, whatever the others",
         ["condition", "value", Column("posterior", ".3f"), Column("best log lik.", ".1f")],
@@ -568,44 +531,37 @@ def _margins_table(run: Run) -> Table:
             [TITLES[axis], Shown(value, BATCH.get(value, str(value))), mass, below]
             for axis, value, mass, below in margins(run.records)
         ],
-        f"{near} of {len(ranked)} cells are not told apart from the best (likelihood within a factor of 20).",
+        f"{near} of {total.size} cells are not told apart from the best (likelihood within a factor of 20).",
         left=("value",),
         keys=2,
     )
 
 
-def _figure(records: xr.Dataset) -> Figure:
-    total = records["total_log_likelihood"].max("kink").transpose("scale", "bias_std", "batch", "gradient_scale")
-    scales, biases, batches, gradients = (records[name].values for name in total.dims)
-    ranked, marks = ranking(records), {}
-    for r in (r for r in ranked if r.cell.protocol):
-        row = r.at["scale"] * len(biases) + r.at["bias_std"]
-        marks[row, r.at["batch"] * len(gradients) + r.at["gradient_scale"]] = str(r.cell.protocol)
-    grid = GridMap(
-        log_likelihood=total.values.reshape(len(scales) * len(biases), -1),
-        rows=[f"{scale}, {bias:g}" for scale in scales for bias in biases],
-        columns=[f"{BATCH[batch]}\n{c:g}" for batch in batches for c in gradients],
-        row_title="initial weights, s.d. of the biases",
-        column_title="update after, c in dL/dy_out = c (y_out - t)",
-        marks=marks,
-    )
-    top, published = ranked[:SHOWN], ko2021.TABLE_5
-
-    def title(r: Ranked) -> str:
-        scale, bias_std, gradient_scale, batch, kink = r.cell.values
-        protocol = f" ({r.cell.protocol})" if r.cell.protocol else ""
-        return f"{r.rank}. {scale}, {bias_std:g}, {gradient_scale:g}, {BATCH[batch]}, {kink}{protocol}"
-
-    counts = np.array([[r.counts[row.activation] for row in published] for r in top])
-    best = Ranking(
-        cells=[title(r) for r in top],
-        counts=[_short(row.label) for row in published],
-        converged=counts[..., 0],
-        trials=counts[..., 1],
-        published=np.array([row.converged for row in published]),
-        published_trials=np.array([row.trials for row in published]),
-    )
-    return likelihood_search(grid, best)
+def _figure(run: Run) -> Figure:
+    """How far each cell's log likelihood is below the best, of both kinks the better; logarithmic beyond 1."""
+    total = run.records["total_log_likelihood"].max("kink")
+    below = (total.max() - total).stack(row=("scale", "bias_std"), column=("batch", "gradient_scale"))
+    rows, columns = (below.indexes[dim] for dim in below.dims)
+    figure = Figure(figsize=(3.5 + 0.8 * len(columns), 1.6 + 0.42 * len(rows)), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    norm = SymLogNorm(1.0, vmin=0.0, vmax=max(10.0, float(below.max())))
+    image = axes.imshow(below.values, cmap="viridis_r", norm=norm, aspect="auto")
+    centred: dict[str, Any] = {"ha": "center", "va": "center"}
+    for (row, column), value in np.ndenumerate(below.values):
+        text, dark = f"{value:.{int(value < 100)}f}", norm(value) > 0.55
+        axes.text(column, row, text, **centred, fontsize=7, color="w" if dark else "k")
+    ranked = ranking(run.records)
+    for one in _each(ranked.isel(cell=(ranked["protocol"] != "").values)):
+        row, column = (index.get_loc(tuple(one[name].item() for name in index.names)) for index in (rows, columns))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="C3", linewidth=2))
+        label = axes.text(column, row - 0.33, one["protocol"].item(), **centred, fontsize=6, color="C3", weight="bold")
+        label.set_bbox({"facecolor": "w", "edgecolor": "none", "pad": 0.8})
+    axes.set_xticks(range(len(columns)), [f"{BATCH[batch]}\n{c:g}" for batch, c in columns], fontsize=7)
+    axes.set_yticks(range(len(rows)), [f"{scale}, {bias:g}" for scale, bias in rows], fontsize=7)
+    axes.set(xlabel="update after, c in dL/dy_out = c (y_out - t)", ylabel="initial weights, s.d. of the biases")
+    axes.set_title("log likelihood below the best cell's", fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
 
 
 def _short(label: str) -> str:

@@ -58,6 +58,11 @@ class Run:
     records: xr.Dataset
     manifest: Mapping[str, Any]
 
+    def seeds_and_images(self) -> str:
+        """Which the records are of, in words."""
+        seeds, source = self.records["seed"].values, self.records.attrs.get("source")
+        return f"seeds {seeds.min()} to {seeds.max()}{f'; images: {source}' if source else ''}"
+
 
 def choose(out: Path | None, name: str) -> Path:
     """The directory a new run will be written to; refuses one that could not be written without loss.

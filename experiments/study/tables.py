@@ -53,6 +53,19 @@ class Column:
         return self.form(value) if callable(self.form) else format(value, self.form)
 
 
+def with_interval(heading: str, form: Form = "", key: str = "", ends: str = "95 % interval") -> list[Column]:
+    """The columns of a number and of its interval.
+
+    Args:
+      heading: of the number.
+      form: of the number, and of both ends.
+      key: name of both in the CSV file; by default made of the heading.
+      ends: heading of the interval.
+    """
+    number = Column(heading, form, key)
+    return [number, Column(ends, form, number.name())]
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A value that people read in another form than its column's.

@@ -19,8 +19,6 @@ from paramact_jax.figures.panels import curves_in_panels
 from paramact_jax.figures.paths import PathPanel, paths_in_the_plane
 from paramact_jax.figures.profile import gradient_profile
 from paramact_jax.figures.ranges import RangeHistory, range_panels
-from paramact_jax.figures.rates import curves_over_rates
-from paramact_jax.figures.search import GridMap, Ranking, likelihood_search
 from paramact_jax.figures.trajectories import trajectories
 
 __all__ = [
@@ -29,22 +27,18 @@ __all__ = [
     "CountBar",
     "DepthCurve",
     "FactorHistory",
-    "GridMap",
     "Moves",
     "PathPanel",
     "RangeHistory",
-    "Ranking",
     "convergence",
     "count_bars",
     "curves_in_panels",
-    "curves_over_rates",
     "curves_with_bands",
     "factor_panels",
     "gallery",
     "gradient_against_depth",
     "gradient_profile",
     "layer_histograms",
-    "likelihood_search",
     "moves_per_layer",
     "moves_together",
     "paths_in_the_plane",

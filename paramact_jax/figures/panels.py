@@ -21,6 +21,7 @@ def curves_in_panels(
     ylabel: str = "loss",
     title: str = "",
     shares: bool = False,
+    logarithmic: bool = False,
 ) -> Figure:
     """One panel per title, all with the same axes, the loss on a logarithmic scale, or shares in percent.
 
@@ -32,6 +33,7 @@ def curves_in_panels(
       ylabel: of the values.
       title: over the whole figure.
       shares: the values are shares, to be drawn on a linear scale from 0.
+      logarithmic: `steps` are drawn on a logarithmic scale, with a dot at each, as learning rates are.
 
     Raises:
       ValueError: if there are no panels, one has no curves, or a curve is not as long as `steps`.
@@ -56,7 +58,8 @@ def curves_in_panels(
             )
             k = labels.index(curve.label)
             axes.fill_between(steps, low, high, color=colour(k), alpha=0.15, linewidth=0)
-            (handles[curve.label],) = axes.plot(steps, middle, **style(k), linewidth=1.3)
+            look = style(k) | ({"marker": "o", "markersize": 3.5} if logarithmic else {})
+            (handles[curve.label],) = axes.plot(steps, middle, **look, linewidth=1.3)
             drawn.append(middle)
             if curve.published is not None:
                 axes.plot(steps[-1], curve.published, "D", color=colour(k), markersize=5, clip_on=False, zorder=5)
@@ -72,9 +75,12 @@ def curves_in_panels(
         all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     else:
         log_axis(all_axes[0], values, room=0.2)
-    count_axis(all_axes[0])
-    if len(steps) > 1:
-        all_axes[0].set_xlim(steps[0], steps[-1])
+    if logarithmic:
+        all_axes[0].set_xscale("log")
+    else:
+        count_axis(all_axes[0])
+        if len(steps) > 1:
+            all_axes[0].set_xlim(steps[0], steps[-1])
     for axes in all_axes[len(panels) :]:
         axes.set_axis_off()
     for axes in all_axes[len(panels) - columns : len(panels)]:  # the lowest of each column

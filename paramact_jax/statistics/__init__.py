@@ -6,7 +6,6 @@ NumPy and SciPy alone; nothing here knows what was measured.
 from paramact_jax.statistics.bootstrap import bootstrap_interval
 from paramact_jax.statistics.counts import (
     holm,
-    predictive_log_likelihood,
     shares_not_told_apart,
     two_proportion_p_value,
     wilson_interval,
@@ -20,7 +19,6 @@ __all__ = [
     "holm",
     "mcnemar_p_value",
     "paired_comparison",
-    "predictive_log_likelihood",
     "seeds_to_tell",
     "seeds_to_tell_means",
     "shares_not_told_apart",

@@ -140,42 +140,6 @@ def shares_not_told_apart(
     return edge(0.0), edge(1.0)
 
 
-def predictive_log_likelihood(successes: int, trials: int, other_successes: int, other_trials: int) -> float:
-    """Log probability of another sample's count, predicted from ours alone: both have one unknown proportion.
-
-    Jeffreys' prior Beta(1/2, 1/2) becomes Beta(k + 1/2, n - k + 1/2) with our k of n, and the other count K of N then
-    has the beta-binomial probability
-
-        log P(K | k, n) = log C(N, K) + log B(K + k + 1/2, N - K + n - k + 1/2) - log B(k + 1/2, n - k + 1/2).
-
-    A binomial with the proportion k/n would call K = 1 impossible after 0 of 100; this knows how little 100 trials say.
-
-    Args:
-      successes: our count k, 0 to `trials`.
-      trials: our number of trials n, at least 1.
-      other_successes: the other count K, 0 to `other_trials`.
-      other_trials: its number of trials N, at least 1.
-
-    Raises:
-      ValueError: if a count is no whole number within 0..trials.
-
-    References:
-      Jeffreys, Theory of Probability, 3.10, 1961. Gelman et al., Bayesian Data Analysis, 2.4 and 2.8, 2013.
-
-    Examples:
-      >>> print(f"{predictive_log_likelihood(765, 1000, 744, 1000):.2f}")
-      -4.49
-      >>> print(f"{predictive_log_likelihood(0, 100, 1, 100):.2f}")
-      -1.73
-    """
-    from scipy import stats
-
-    successes, trials = _count(successes, trials)
-    other_successes, other_trials = _count(other_successes, other_trials)
-    posterior = (successes + 0.5, trials - successes + 0.5)
-    return float(stats.betabinom.logpmf(other_successes, other_trials, *posterior))
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p values: reject those <= alpha and the family-wise error is at most alpha.
 

@@ -27,7 +27,7 @@ from experiments.studies.ablation import (
 from experiments.study import report, run_directory
 from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
-from paramact_jax.datasets import synthetic_mnist
+from paramact_jax.datasets import Digits
 from paramact_jax.statistics import mcnemar_p_value
 from paramact_jax.sweeps import long_sweep
 
@@ -81,10 +81,13 @@ def test_what_is_learned_on_xor10():
 
 
 def test_what_is_learned_on_mnist():
+    """Of images of another size and fewer classes too."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(size=(120, 9)).astype(np.float32), np.arange(120, dtype=np.int32) % 3
+    digits = Digits(images[:100], labels[:100], images[100:], labels[100:], "by hand", True)
+    protocol = dataclasses.replace(MNIST_PROTOCOLS["recovered"], steps=3)
     found = long_sweep(
-        functools.partial(
-            mnist_training, protocol=dataclasses.replace(MNIST_PROTOCOLS["recovered"], steps=3), images=100
-        ),
+        functools.partial(mnist_training, protocol=protocol, digits=digits),
         [0],
         iterations=3,
         static_axes={"base": ["parametric_tanh"]},
@@ -92,7 +95,7 @@ def test_what_is_learned_on_mnist():
         static_argnames=("plain", "unit"),
         block=1,
         learning_rate=0.01,
-        data=images_of(synthetic_mnist(100, 20)),
+        data=images_of(digits),
     )
     assert_learned(found, {"parametric_tanh": 1.5}, ["learned.a", "learned.b"])
 

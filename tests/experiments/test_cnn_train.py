@@ -19,8 +19,8 @@ from experiments.problems.cnn.networks import (
 from experiments.problems.cnn.protocol import LAYERS, Protocol
 from experiments.problems.cnn.train import classifier, conditions, dense_classifier
 from experiments.problems.digits import images_of
+from experiments.problems.timing import seconds_per_step
 from experiments.studies.cnn import DENSE_ONLY, LOOKED_AT, Cnn
-from experiments.studies.cnn_sharing import seconds_per_step
 from experiments.study.study import Work
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.networks import params_of
@@ -221,7 +221,9 @@ def test_the_dense_network_is_trained_with_both_rates_too(used):
 
 
 def test_the_time_of_a_step_is_measured_for_every_network(used):
-    seconds = seconds_per_step([dense_classifier(name, SMALL) for name in DENSE_ONLY], SMALL, used, rounds=3, steps=2)
+    settings = {"data": images_of(used), **conditions(SMALL)}
+    networks = [dense_classifier(name, SMALL) for name in DENSE_ONLY]
+    seconds = seconds_per_step(networks, SMALL.first_seed, settings, rounds=3, steps=2)
     assert seconds.shape == (2, 3)
     assert (seconds > 0).all()
     assert (seconds < 1).all()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
+from scipy import stats
 
 from experiments.__main__ import INTERRUPTED, main
 from experiments.problems.xor10 import train as xor10
@@ -18,8 +18,6 @@ from experiments.studies.xor10_protocol import (
     LEARNING_RATE,
     MOST_ROUNDS,
     Cell,
-    Conditions,
-    Tally,
     Xor10Protocol,
     log_likelihoods,
     margins,
@@ -27,7 +25,6 @@ from experiments.studies.xor10_protocol import (
     ranking,
     rows_matched,
     search,
-    tallies_of,
 )
 from experiments.study import run_directory as runs
 from paramact_jax.papers import ko2021
@@ -46,36 +43,35 @@ def test_the_declared_grid():
         ("normal = he", 1.0, 1.0),
         ("glorot", 1 / math.sqrt(2), 1 / math.sqrt(1.5)),
     ]
-    assert len(grid.conditions()) == 3 * 3 * 4 * 2
     assert len(grid.cells()) == len(set(grid.cells())) == 144
     for name in PROTOCOLS:
         (cell,) = [cell for cell in grid.cells() if cell.protocol == name]
         expected = ("fan-in", 1 / 4) if name == "recovered" else ("normal = he", 1 / 2)
-        assert (cell.conditions.scale, cell.conditions.gradient_scale) == expected
+        assert (cell.scale, cell.gradient_scale) == expected
     assert Xor10Protocol(scales=("0.5", "glorot")).distinct_scales()[0] == ("0.5", 0.5, 0.5)
 
 
 def test_the_kink_is_that_of_plain_relu_alone():
-    left, right = (Cell(Conditions(*NORMAL, 0.0, 0.5, "full"), kink) for kink in (0, 1))
-    assert left.trained_as("relu") == "relu"
-    assert right.trained_as("relu") == "relu_from_right"
-    assert {left.trained_as(name) == right.trained_as(name) for name in ACTIVATIONS if name != "relu"} == {True}
+    left, right = (Cell(*NORMAL, 0.0, 0.5, "full", kink) for kink in (0, 1))
+    assert left.trained("relu").activation == "relu"
+    assert right.trained("relu").activation == "relu_from_right"
+    assert all(left.trained(name) == right.trained(name) for name in ACTIVATIONS if name != "relu")
 
 
 def test_gradient_scales_are_those_of_the_losses():
-    assert Conditions(*NORMAL, 0.0, 1 / 4, "full").loss_scale == LOSS_SCALE["half-mse"]
-    assert Conditions(*NORMAL, 0.0, 1 / 2, "full").loss_scale == LOSS_SCALE["mse"]
+    assert Cell(*NORMAL, 0.0, 1 / 4, "full", 0).trained("tanh").loss_scale == LOSS_SCALE["half-mse"]
+    assert Cell(*NORMAL, 0.0, 1 / 2, "full", 0).trained("tanh").loss_scale == LOSS_SCALE["mse"]
 
 
 def test_a_trial_is_that_of_xor10_bit_for_bit():
     """Conditions mixed, more trials than a call takes; the training is chaotic."""
-    conditions = {
-        "recovered": Conditions(*FAN_IN, 0.0, 1 / 4, "full"),
-        "literal": Conditions(*NORMAL, 0.0, 1 / 2, "full"),
+    cells = {
+        "recovered": Cell(*FAN_IN, 0.0, 1 / 4, "full", 0),
+        "literal": Cell(*NORMAL, 0.0, 1 / 2, "full", 0),
     }
     name = "parametric_tanh"
-    found = study.losses([(one, name) for one in conditions.values()], range(40, 440), steps=300, at_once=512)
-    for protocol, own in zip(conditions, found, strict=True):
+    found = study.losses([one.trained(name) for one in cells.values()], range(40, 440), steps=300, at_once=512)
+    for protocol, own in zip(cells, found, strict=True):
         changes = {"seeds": 400, "first_seed": 40, "steps": 300, "activations": (name,)}
         np.testing.assert_array_equal(own, xor10.train(dataclasses.replace(PROTOCOLS[protocol], **changes))[name].loss)
     assert len(np.unique(found)) > 600
@@ -83,12 +79,12 @@ def test_a_trial_is_that_of_xor10_bit_for_bit():
 
 def test_the_gradient_scale_is_the_factor_of_the_error():
     """With weights of nearly 0 only the output's bias moves: b <- b - rate * c * (b - t), for the sum or each point."""
-    grid = Xor10Protocol(scales=("1e-9",), bias_stds=(0.0,), gradient_scales=(1 / 8, 1 / 4, 1.0))
-    found = study.losses([(conditions, "tanh") for conditions in grid.conditions()], range(3), steps=20)
-    for conditions, losses in zip(grid.conditions(), found, strict=True):
-        bias, factor = 0.0, LEARNING_RATE * conditions.gradient_scale
+    cells = Xor10Protocol(scales=("1e-9",), bias_stds=(0.0,), gradient_scales=(1 / 8, 1 / 4, 1.0), kinks=(0,)).cells()
+    found = study.losses([cell.trained("tanh") for cell in cells], range(3), steps=20)
+    for cell, losses in zip(cells, found, strict=True):
+        bias, factor = 0.0, LEARNING_RATE * cell.gradient_scale
         for _ in range(20):
-            if conditions.batch == "full":
+            if cell.batch == "full":
                 bias -= factor * sum(bias - t for t in (0, 1, 1, 0))
             else:
                 for t in (0, 1, 1, 0):
@@ -112,7 +108,8 @@ def test_initial_weights_have_their_layers_deviations():
 
 def test_counts():
     losses = np.array([[1e-4, 0.1, 9e-4], [1e-3, np.nan, np.inf]])
-    assert study.counts_of(losses) == [Tally(3, 2, 0), Tally(3, 0, 2)]
+    assert list(study.OUTCOMES) == ["converged", "trials", "non_finite"]
+    assert study.counts_of(losses).tolist() == [[2, 3, 0], [0, 3, 2]]
 
 
 class Oracle:
@@ -124,17 +121,18 @@ class Oracle:
     def __call__(self, work, seeds):
         self.calls.append((work, seeds))
         outcomes = []
-        for conditions, trained in work:
-            name = "relu" if trained == "relu_from_right" else trained
+        for one in work:
+            name = "relu" if one.activation == "relu_from_right" else one.activation
+            right = self.right.trained(name)
             k, n = PUBLISHED[name]
             p = k / n
-            for field in ("scale", "bias_std", "gradient_scale", "batch"):
-                if getattr(conditions, field) != getattr(self.right.conditions, field):
+            for pair in zip(one[1:], right[1:], strict=True):
+                if len(set(pair)) > 1:
                     p = 0.1 + 0.7 * p
-            if name == "relu" and trained != self.right.trained_as("relu"):
+            if name == "relu" and one.activation != right.activation:
                 p += 0.05
-            outcomes.append(Tally(len(seeds), int(self.rng.binomial(len(seeds), p))))
-        return outcomes
+            outcomes.append([self.rng.binomial(len(seeds), p), len(seeds), 0])
+        return np.array(outcomes)
 
 
 @pytest.fixture(scope="module")
@@ -146,22 +144,23 @@ def found():
 
 
 def test_the_search_finds_the_cell_that_the_counts_come_from(found):
-    grid, right, _, tallies = found
-    best = ranking(study.to_dataset(grid, tallies))
-    assert best[0].cell == right
-    assert (best[0].cell.protocol, best[0].matched, best[0].rank) == ("recovered", 7, 1)
-    assert best[0].posterior > 0.9
-    assert [r.log_likelihood for r in best] == sorted((r.log_likelihood for r in best), reverse=True)
-    assert sum(r.posterior for r in best) == pytest.approx(1)
+    grid, right, _, counts = found
+    ranked = ranking(study.to_dataset(grid, counts))
+    best = ranked.sel(cell=1)
+    for name, value in dataclasses.asdict(right).items():
+        assert best[name] == value
+    assert (best["protocol"].item(), int(best["rows_matched"])) == ("recovered", 7)
+    assert best["posterior"] > 0.9
+    assert (ranked["total_log_likelihood"].diff("cell") <= 0).all()
+    assert float(ranked["posterior"].sum()) == pytest.approx(1)
 
 
 def test_every_cell_is_tried_the_best_get_more_and_no_seed_twice(found):
-    grid, _, oracle, tallies = found
+    grid, _, oracle, counts = found
     assert len(oracle.calls[0][0]) == 72 * 8
     assert 2 <= len(oracle.calls) <= MOST_ROUNDS
     assert all(len(work) <= 6 * 7 for work, _ in oracle.calls[1:])
-    best = ranking(study.to_dataset(grid, tallies))[0]
-    assert {tally.trials for tally in tallies_of(best.cell, tallies).values()} == {400}
+    assert (ranking(study.to_dataset(grid, counts))["trials"].sel(cell=1) == 400).all()
     seeds = {}
     for work, own in oracle.calls:
         for trained in work:
@@ -177,7 +176,8 @@ class KilledError(Exception):
 
 def test_a_killed_training_goes_on_to_the_same_losses(tmp_path):
     """Of two programs the first is kept, and nothing of it runs again."""
-    work, seen = [(Conditions(*FAN_IN, 0.0, 1 / 4, batch), "parametric_tanh") for batch in ("full", "point")], []
+    work = [Cell(*FAN_IN, 0.0, 1 / 4, batch, 0).trained("parametric_tanh") for batch in ("full", "point")]
+    seen = []
     losses = functools.partial(study.losses, work, range(70), steps=300, at_once=70)
 
     def killed(progress):
@@ -197,7 +197,7 @@ def test_the_search_ends_where_no_cell_is_better():
 
     def zero(work, seeds):
         rounds.append(seeds)
-        return [Tally(len(seeds))] * len(work)
+        return np.array([[0, len(seeds), 0]] * len(work))
 
     search(Xor10Protocol(seeds=8, final_seeds=16, finalists=2), zero)
     assert len(rounds) == MOST_ROUNDS
@@ -205,18 +205,49 @@ def test_the_search_ends_where_no_cell_is_better():
 
 def test_scores():
     def likelihoods(counts, rows=ko2021.TABLE_5):
-        return log_likelihoods({name: Tally(trials, count) for name, (count, trials) in counts.items()}, rows)
+        return log_likelihoods(np.array([[*counts[name], 0] for name in ACTIVATIONS]), rows)
+
+    def matched(counts):
+        return rows_matched(*zip(*(counts[name] for name in ACTIVATIONS), strict=True))
 
     assert len(likelihoods(PUBLISHED)) == len(ACTIVATIONS)
     for name, moved in (("ppns", (193, 1000)), ("relu", (40, 1000)), ("sigmoid", (9, 1000))):
         change = np.subtract(likelihoods(PUBLISHED | {name: moved}), likelihoods(PUBLISHED))
         assert change.min() == change[ACTIVATIONS.index(name)] < -3
     assert sum(likelihoods(PUBLISHED, ko2021.TABLE_4)) > -5
-    assert rows_matched(PUBLISHED) == 7
-    assert rows_matched(PUBLISHED | {"ppns": (193, 1000), "tanh": (762, 1000)}) == 5
+    assert matched(PUBLISHED) == 7
+    assert matched(PUBLISHED | {"ppns": (193, 1000), "tanh": (762, 1000)}) == 5
     np.testing.assert_allclose(
         posterior(np.log([[0.2, 0.2], [0.1, 1e-300]]) - 5000), [[0.4, 0.4], [0.2, 0]], atol=1e-15
     )
+
+
+@pytest.mark.parametrize(("k", "n", "row"), [(0, 100, 1), (765, 1000, 2), (7, 7, 2)])
+def test_a_published_count_has_its_mean_probability_under_jeffreys_posterior(k, n, row):
+    counts = np.zeros((len(ACTIVATIONS), 3), int)
+    counts[:] = k, n, 0
+    p = (np.arange(200_000) + 0.5) / 200_000
+    # p^-1/2 (1 - p)^-1/2 dp is d(2 arcsin(sqrt(p))): the substitution p = sin^2 removes the poles at 0 and 1.
+    p = np.sin(p * math.pi / 2) ** 2
+    weight = stats.binom.pmf(k, n, p)
+    printed = ko2021.TABLE_5[row]
+    expected = (weight * stats.binom.pmf(printed.converged, printed.trials, p)).sum() / weight.sum()
+    found = log_likelihoods(counts, ko2021.TABLE_5)[row]
+    assert np.isfinite(found)
+    assert math.exp(found) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_figure_shows_what_the_records_say(found):
+    grid, _, _, counts = found
+    records = study.to_dataset(grid, counts)
+    ((_, figure),) = Xor10Protocol.figures(runs.Run(None, records, {}))
+    left, _ = figure.axes
+    total = records["total_log_likelihood"].max("kink").transpose("scale", "bias_std", "batch", "gradient_scale")
+    np.testing.assert_allclose(left.images[0].get_array(), float(total.max()) - total.values.reshape(9, 8))
+    assert [label.get_text() for label in left.get_yticklabels()][:2] == ["fan-in, 0", "fan-in, 0.01"]
+    assert [label.get_text() for label in left.get_xticklabels()][4:6] == ["each point\n0.125", "each point\n0.25"]
+    framed = {frame.get_xy(): text.get_text() for frame, text in zip(left.patches, left.texts[72:], strict=True)}
+    assert framed == {(0.5, -0.5): "recovered", (1.5, 2.5): "literal"}
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +297,7 @@ def test_records_and_tables_of_a_run(run_directory):
 
 @pytest.mark.slow
 def test_margins_add_up(run_directory):
-    rows = margins(runs.read(run_directory).records)
+    rows = list(margins(runs.read(run_directory).records))
     for axis in AXES:
         assert sum(mass for name, _, mass, _ in rows if name == axis) == pytest.approx(1)
         assert max(below for name, _, _, below in rows if name == axis) == 0
@@ -283,29 +314,19 @@ def test_a_search_goes_on_with_the_round_that_was_interrupted(tmp_path, capsys, 
             raise KeyboardInterrupt
         total = steps * len(work) * len(seeds)
         on_progress(Progress(total, total, 0.0))
-        return np.array([conditions.loss_scale * (np.array(seeds) % 97) * 1e-4 for conditions, _ in work])
+        return np.array([one.loss_scale * (np.array(seeds) % 97) * 1e-4 for one in work])
 
     out = tmp_path / "out"
-    command = ["xor10-protocol", "--smoke", "--batches", "full", "--kinks", "0", "--out", str(out)]
+    short = ["--seeds", "8", "--finalists", "2", "--final-seeds", "16", "--steps", "20"]
+    command = ["xor10-protocol", *short, "--batches", "full", "--kinks", "0", "--out", str(out)]
     monkeypatch.setattr(study, "losses", functools.partial(quick, fatal=2))
     assert main(command) == INTERRUPTED
     assert main([*command, "--bias-stds", "0"]) == 2
     assert "--out: expected the bias_stds of the interrupted run" in capsys.readouterr().err
     monkeypatch.setattr(study, "losses", quick)
     assert main(command) == 0
+    assert "round 1: 2,016 trials of 20 steps" in capsys.readouterr().err
     assert calls[:2] == calls[2:4]
     directories = [directory for directory, _, _ in calls[2:]]
     assert len(set(directories)) == len(directories)
     assert runs.read(out).records["converged"].values.std() > 0
-
-
-@pytest.mark.slow
-def test_smoke_is_short_and_says_where_it_is(tmp_path, capsys):
-    out = tmp_path / "smoke"
-    arguments = ["--smoke", "--batches", "point", "--kinks", "1", "--scales", "fan-in", "--bias-stds", "0.01"]
-    assert main(["xor10-protocol", *arguments, "--out", str(out)]) == 0
-    captured = capsys.readouterr()
-    assert "round 1: 224 trials of 20 steps" in captured.err
-    assert "4 cells, the same conditions for every row of a cell; 8 trials of each activation" in captured.out
-    with xr.open_dataset(out / "records.nc", engine="h5netcdf") as data:
-        assert data.sizes["activation"] == 7

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from paramact_jax.figures import BandCurve, curves_in_panels, curves_over_rates, curves_with_bands
+from paramact_jax.figures import BandCurve, curves_in_panels, curves_with_bands
 from paramact_jax.figures.colours import style
 
 TITLE = "mean of 3 seeds, without values that are not finite; 95 % interval shaded - SYNTHETIC IMAGES, NOT MNIST"
@@ -24,7 +24,7 @@ def test_no_two_curves_of_a_panel_look_alike():
     [
         lambda: curves_with_bands(AT, curves(8), title=TITLE),
         lambda: curves_in_panels(AT, {"ReLU": curves(8)}, title=TITLE),
-        lambda: curves_over_rates(AT, {"ReLU": curves(5)}, ylabel="loss", title=TITLE),
+        lambda: curves_in_panels(AT, {"ReLU": curves(5)}, title=TITLE, logarithmic=True),
     ],
     ids=["bands", "panels", "rates"],
 )

@@ -53,6 +53,17 @@ def test_values_that_are_not_finite_are_not_drawn():
     figure.canvas.draw()
 
 
+@pytest.mark.parametrize("shares", [False, True])
+def test_learning_rates_have_a_logarithmic_axis_and_a_dot_each(shares):
+    rates = np.array([0.01, 0.1, 1.0])
+    (axes,) = curves_in_panels(rates, {"one": [curve("x", 0.5)]}, shares=shares, logarithmic=True).axes
+    (line,) = shown(axes)
+    np.testing.assert_array_equal(line.get_xdata(), rates)
+    assert (axes.get_xscale(), axes.get_yscale(), line.get_marker()) == ("log", "linear" if shares else "log", "o")
+    low, high = axes.get_xlim()
+    assert low < rates[0] < rates[-1] < high
+
+
 @pytest.mark.parametrize(
     ("panels", "message"),
     [

@@ -8,7 +8,6 @@ from scipy import stats
 
 from paramact_jax.statistics import (
     holm,
-    predictive_log_likelihood,
     shares_not_told_apart,
     two_proportion_p_value,
     wilson_interval,
@@ -74,7 +73,6 @@ def test_counts_of_any_kind_of_number_are_the_same(kind):
     for counts in ((120, 127, 100, 127), (1, 100, 2, 90)):
         kinds = [kind(x) for x in counts]
         assert two_proportion_p_value(*kinds) == two_proportion_p_value(*counts)
-        assert predictive_log_likelihood(*kinds) == predictive_log_likelihood(*counts)
 
 
 @pytest.mark.parametrize("counts", [(744, 1000, 765, 1000), (76, 100, 744, 1000), (5, 10, 5, 10), (14, 25, 1, 30)])
@@ -146,31 +144,6 @@ def test_holm_refuses(wrong):
     with pytest.raises(ValueError, match="a list of p values within") as caught:
         holm(wrong)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("k", "n", "other_n"), [(0, 100, 40), (3, 7, 12), (7, 7, 12), (500, 1000, 30)])
-def test_predictions_are_probabilities_and_equal_an_integral(k, n, other_n):
-    """Summed over all other counts to 1; each the mean binomial probability under Jeffreys' posterior."""
-    logs = [predictive_log_likelihood(k, n, other, other_n) for other in range(other_n + 1)]
-    assert sum(map(math.exp, logs)) == pytest.approx(1, rel=1e-9)
-    p = (np.arange(200_000) + 0.5) / 200_000
-    # p^-1/2 (1 - p)^-1/2 dp is d(2 arcsin(sqrt(p))): the substitution p = sin^2 removes the poles at 0 and 1.
-    p = np.sin(p * math.pi / 2) ** 2
-    posterior = stats.binom.pmf(k, n, p)
-    for other in (0, 1, other_n // 2, other_n):
-        expected = (posterior * stats.binom.pmf(other, other_n, p)).sum() / posterior.sum()
-        assert math.exp(logs[other]) == pytest.approx(expected, rel=1e-6)
-
-
-def test_prediction_approaches_the_binomial_and_never_says_impossible():
-    exact = stats.binom.logpmf(744, 1000, 0.744)
-    assert predictive_log_likelihood(744_000_000, 10**9, 744, 1000) == pytest.approx(exact, abs=1e-4)
-    assert predictive_log_likelihood(744, 1000, 744, 1000) < exact
-    assert math.isfinite(predictive_log_likelihood(0, 1000, 1000, 1000))
-    with pytest.raises(ValueError, match="got 3 of 2"):
-        predictive_log_likelihood(1, 2, 3, 2)
-    with pytest.raises(ValueError, match="got 3 of 2"):
-        predictive_log_likelihood(3, 2, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -172,10 +172,8 @@ def seconds_per_step(
 ) -> np.ndarray:
     """Wall-clock seconds of one training step of one seed, without scores: (activations, rounds), measured in turns."""
     networks = [classifier_of(name, protocol, digits) for name in activations]
-    data, rates = images_of(digits), rates_of(protocol)
-    return timing.seconds_per_step(
-        networks, protocol.first_seed, data, start={}, rates=rates, rounds=rounds, steps=steps
-    )
+    settings = {"data": images_of(digits), **rates_of(protocol)}
+    return timing.seconds_per_step(networks, protocol.first_seed, settings, rounds=rounds, steps=steps)
 
 
 def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.ndarray:

@@ -87,16 +87,6 @@ class Protocol:
 
         return {name: catalogue.get(name) for name in self.activations}
 
-    @property
-    def trials(self) -> int:
-        """The older name of `seeds`, for studies that have it still."""
-        return self.seeds
-
-    @property
-    def iterations(self) -> int:
-        """The older name of `steps`, likewise."""
-        return self.steps
-
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {"recovered": Protocol(), "literal": Protocol(weight_std=1.0, loss="mse")}
 """`literal` is [P, Table 3] as printed. `recovered` reproduces [P, Tables 4 and 5]: weights scaled by

@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,6 @@ from paramact_jax.sweeps import Plan, Progress, Training, long_sweep, sweep, tri
 from paramact_jax.sweeps.devices import check_mesh
 from paramact_jax.sweeps.kernels import target_of
 from paramact_jax.training import Settings, final, gradient_descent, start
-
-if TYPE_CHECKING:
-    pass
 
 CHUNK = 1_000
 """Steps between two looks at the progress."""

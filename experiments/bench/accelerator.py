@@ -343,16 +343,11 @@ def pytorch(put: Put, small: bool) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     put(device=torch.cuda.get_device_name() if device == "cuda" else "cpu", torch=torch.__version__)
     torch.set_float32_matmul_precision("highest")
-    images = _digits(small)
-    own = _mnist(images, 1, small)
+    own = _mnist(_digits(small), 1, small)
     modes = {"eager": None, "torch.compile": "default", "torch.compile, reduce-overhead": "reduce-overhead"}
     for name, mode in modes.items():
         try:
-            model = contest.pytorch().perceptron("ppns", own.initial())
-            batches = own.batches()
-            rate(
-                put, name, contest.pytorch().on_batches(model, own.settings, images, batches, device=device, mode=mode)
-            )
+            rate(put, name, own.in_pytorch(device=device, mode=mode))
         except Exception as error:  # the other ways go on, whatever it was
             put(**{name: {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}})
 

@@ -50,6 +50,7 @@ class Lineup:
     """The training of a network on digits, to be compiled for any number of seeds.
 
     Attributes:
+      network: (params) -> the same network in PyTorch.
       classifier: the training, see `lineup`.
       settings: what that takes, by name: the images as `data`, the learning rates.
       first_seed: of the seeds.
@@ -57,6 +58,7 @@ class Lineup:
       steps: of a run.
     """
 
+    network: Callable[[Params], Any]
     classifier: Classifier
     settings: Mapping[str, Any]
     first_seed: int
@@ -111,6 +113,10 @@ class Lineup:
         numbers = self.first + jnp.arange(self.steps, dtype=jnp.int32)
         return np.asarray(lax.scan(self.classifier.batches.draw, self._start()[1], numbers)[1])
 
+    def in_pytorch(self, **how: Any) -> Contestant:
+        """The first seed, trained by PyTorch; for `how` see `pytorch.on_batches`."""
+        return contest.pytorch().on_batches(self.network(self.initial()), self.settings, self.batches(), **how)
+
     def scorer(self) -> Contestant:
         """Scores all test images with the initial params, which counts as an iteration; its losses are (1, 1)."""
         data = self.settings["data"]
@@ -127,34 +133,39 @@ class Lineup:
         return self.classifier.start(trial_key(self.first_seed), **accepted(self.classifier.initial, self.settings))
 
 
-def lineup(classifier: Classifier, settings: Mapping[str, Any], first_seed: int, steps: int) -> Lineup:
+def lineup(
+    network: Callable[[Params], Any], classifier: Classifier, settings: Mapping[str, Any], first_seed: int, steps: int
+) -> Lineup:
     """A training whose runs begin with the second epoch and never score: scores are due at step 0."""
     first, scores = classifier.batches.steps_per_epoch, dict.fromkeys(classifier.scores, 2**31 - 1)
     never = dataclasses.replace(classifier, steps=first + steps, scores=scores)
-    return Lineup(never, settings, first_seed, first, steps)
+    return Lineup(network, never, settings, first_seed, first, steps)
 
 
 def on_mnist(activation: str, protocol: Protocol, digits: Digits, least: int) -> Lineup:
     """The perceptron's training, at least that many steps a run: whole epochs, each with its shuffle."""
     epoch = len(digits.train_labels) // protocol.batch
-    settings = {"data": images_of(digits), **rates_of(protocol)}
-    return lineup(
-        classifier_of(activation, protocol, digits), settings, protocol.first_seed, -(-least // epoch) * epoch
-    )
+    training, settings = classifier_of(activation, protocol, digits), {"data": images_of(digits), **rates_of(protocol)}
+
+    def network(params: Params) -> Any:
+        return contest.pytorch().perceptron(activation, params)
+
+    return lineup(network, training, settings, protocol.first_seed, -(-least // epoch) * epoch)
 
 
-def differ(own: np.ndarray, others: np.ndarray, *, after: float = 1e-4, change: float = 1e-2) -> bool:
+def differ(own: np.ndarray, others: np.ndarray, *, after: float | None = None) -> bool:
     """Whether losses of the first seed before and after a few steps, (2, seeds), are those of another training.
 
     Args:
       own: of one contestant; (1, 1) where nothing is trained.
       others: of another.
-      after: relative difference up to which losses after the steps are the same; 1e-4 before them.
-      change: likewise of what the steps change a loss by, which with some activations is less than that.
+      after: relative difference up to which losses after the steps are the same. None: 1e-4, as before them, and what
+        the steps change a loss by, which with some activations is less than that, is the same up to 1e-2.
     """
     own, others = own[:, 0], others[:, 0]
-    same = abs(own - others) <= np.array([1e-4, after])[: len(own)] * abs(others)
-    return not (same.all() and np.isclose(np.diff(own), np.diff(others), rtol=change, atol=0).all())
+    same = abs(own - others) <= np.array([1e-4, after or 1e-4])[: len(own)] * abs(others)
+    changes = np.isclose(np.diff(own), np.diff(others), rtol=1e-2, atol=0)
+    return not (same.all() and (after is not None or changes.all()))
 
 
 class _OnDigits(Measurement):
@@ -165,42 +176,30 @@ class _OnDigits(Measurement):
 
     def held(
         self,
-        digits: Digits,
+        name: str,
         own: Lineup,
         unit: Unit,
-        name: str,
-        in_pytorch: Callable[[Params], Any],
         parameters: Mapping[str, Any],
         *,
         scores: Unit | None = None,
-        after: float = 1e-4,
+        after: float | None = None,
     ) -> tuple[dict[str, Any], list[Table]]:
         """One seed, seeds at once and PyTorch; then scores of all test images, if they have a unit.
 
-        `name` is that of the activations; `in_pytorch` makes the module with some params; `after`: see `differ`.
+        `name` is that of the activations; `after`: see `differ`.
         """
-        devices = jax.devices("cpu")
-        skipped = {
-            "one_seed_one_device": contest.only_one(devices),
-            "pytorch": contest.without_pytorch(name.split("/")),
-        }
+        devices, missing = jax.devices("cpu"), contest.without_pytorch(name.split("/"))
 
         def races() -> Iterator[Race]:
             contest.say("compiling")
-            trainers, scorers = own.contestants(self.seeds, devices), [own.scorer()] if scores else []
-            if not skipped["pytorch"]:
-                trainers.append(
-                    contest.pytorch().on_batches(in_pytorch(own.initial()), own.settings, digits, own.batches())
-                )
-                scorers.append(contest.pytorch().scorer(in_pytorch(own.initial()), digits))
-            yield name, unit, trainers
+            yield name, unit, own.contestants(self.seeds, devices) + ([] if missing else [own.in_pytorch()])
             if scores:
-                yield name, scores, scorers
+                theirs = [] if missing else [contest.pytorch().scorer(own.network(own.initial()), own.settings)]
+                yield name, scores, [own.scorer(), *theirs]
 
-        about = {"steps_a_run": own.steps, "data": digits.source, **parameters}
-        return contest.hold(
-            races(), self.rounds, differ=functools.partial(differ, after=after), skipped=skipped, parameters=about
-        )
+        skipped = {"one_seed_one_device": contest.only_one(devices), "pytorch": missing}
+        about, other = {"steps_a_run": own.steps, **parameters}, functools.partial(differ, after=after)
+        return contest.hold(races(), self.rounds, differ=other, skipped=skipped, parameters=about)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -246,12 +245,8 @@ class BenchMnist(_OnDigits):
         )
         title = "A score of all test images: milliseconds"
         scores = Unit("score_milliseconds", title, ["pytorch / project"], lambda x: x / 1e3, form=".1f")
-
-        def in_pytorch(params: Params) -> Any:
-            return contest.pytorch().perceptron(self.activation, params)
-
-        parameters = dataclasses.asdict(protocol)
-        return self.held(data, own, unit, self.activation, in_pytorch, parameters, scores=scores)
+        parameters = {"data": data.source, **dataclasses.asdict(protocol)}
+        return self.held(self.activation, own, unit, parameters, scores=scores)
 
     def _protocol(self) -> Protocol:
         return dataclasses.replace(PROTOCOLS["recovered"], seeds=self.seeds, activations=(self.activation,))
@@ -286,7 +281,12 @@ class BenchCnn(_OnDigits):
         count, protocol = len(data.train_labels), protocol or CnnProtocol()
         protocol = dataclasses.replace(protocol, seeds=self.seeds, training_images=count).resolved()
         settings = {"data": images_of(data), **conditions(protocol)}
-        own = lineup(classifier(self.combination, protocol), settings, protocol.first_seed, self.steps)
+        training = classifier(self.combination, protocol)
+
+        def network(params: Params) -> Any:
+            return contest.pytorch().convolutional(self.combination, params, protocol)
+
+        own = lineup(network, training, settings, protocol.first_seed, self.steps)
         one, several = "one_seed / pytorch", "seeds_at_once / pytorch"
         unit = Unit(
             "images_per_second",
@@ -299,10 +299,6 @@ class BenchCnn(_OnDigits):
             ],
             note=f"Steps of a run: {self.steps}; seeds at once: {self.seeds}, whose images are all counted. No scores.",
         )
-
-        def in_pytorch(params: Params) -> Any:
-            return contest.pytorch().convolutional(self.combination, params, protocol)
-
-        parameters = {"combination": self.combination, **dataclasses.asdict(protocol)}
+        parameters = {"data": data.source, "combination": self.combination, **dataclasses.asdict(protocol)}
         # where pixels tie for the largest, PyTorch gives the first of them the whole gradient
-        return self.held(data, own, unit, self.combination, in_pytorch, parameters, after=1e-2)
+        return self.held(self.combination, own, unit, parameters, after=1e-2)

@@ -20,7 +20,7 @@ from experiments.bench.contest import CHECKED, Contestant, seconds_of
 from experiments.problems.cnn.protocol import Protocol as CnnProtocol
 from experiments.problems.xor10.protocol import LOSS_SCALE, Protocol
 from paramact_jax.activations import Activation
-from paramact_jax.datasets import Digits, xor
+from paramact_jax.datasets import xor
 from paramact_jax.networks import Params
 
 TRIALS = 4
@@ -107,7 +107,6 @@ def on_xor(record: Activation, params: Params, protocol: Protocol) -> Contestant
 def on_batches(
     model: nn.Sequential,
     settings: Mapping[str, Any],
-    data: Digits,
     chosen: np.ndarray,
     *,
     device: str = "cpu",
@@ -117,13 +116,12 @@ def on_batches(
 
     Args:
       model: with its initial params.
-      settings: of a `Classifier` by plain descent: `learning_rate`, and `learning_rate_a` for a and b.
-      data: the images.
+      settings: of a `Classifier` by plain descent: `data`, `learning_rate`, and `learning_rate_a` for a and b.
       chosen: (steps, batch), the images of each step.
       device: "cpu" or "cuda".
       mode: of `torch.compile`, which the first training calls; None: eager.
     """
-    images, labels = _tensors(data.train_images, data.train_labels, device)
+    images, labels = _tensors(settings, "train", device)
     batches = torch.tensor(chosen, dtype=torch.int64, device=device)
     model = model.to(device)
     initial = copy.deepcopy(model.state_dict())
@@ -142,7 +140,7 @@ def on_batches(
         return time.perf_counter() - begin
 
     def losses() -> np.ndarray:
-        test, found = _tensors(data.test_images, data.test_labels, device), []
+        test, found = _tensors(settings, "test", device), []
         for steps in (0, CHECKED):
             trained(steps)
             found.append([_score(model, *test)[0]])
@@ -152,10 +150,9 @@ def on_batches(
     return Contestant("pytorch", what, lambda: trained(len(batches)), losses, 1, len(batches))
 
 
-def scorer(model: nn.Module, digits: Digits) -> Contestant:
+def scorer(model: nn.Module, settings: Mapping[str, Any]) -> Contestant:
     """Ready to score all test images once, which counts as an iteration; its losses are (1, 1)."""
-    test = _tensors(digits.test_images, digits.test_labels)
-    score = functools.partial(_score, model, *test)
+    score = functools.partial(_score, model, *_tensors(settings, "test"))
     return Contestant("pytorch", "", lambda: seconds_of(score), lambda: np.array([[score()[0]]]), 1, 1)
 
 
@@ -180,10 +177,11 @@ def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tupl
         return float(loss), float((outputs.argmax(1) == labels).float().mean())
 
 
-def _tensors(images: np.ndarray, labels: np.ndarray, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Images that are not flattened get their one channel first."""
-    channel_first = images[:, None] if images.ndim == 3 else images
-    return torch.tensor(channel_first, device=device), torch.tensor(labels, dtype=torch.int64, device=device)
+def _tensors(settings: Mapping[str, Any], part: str, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels; images that are not flattened get their one channel first."""
+    images, labels = (settings["data"][f"{part}_{which}"] for which in ("images", "labels"))
+    images = images[:, None] if images.ndim == 3 else images
+    return torch.tensor(images, device=device), torch.tensor(labels, dtype=torch.int64, device=device)
 
 
 def _dense(activation: str, layer: Params) -> list[nn.Module]:

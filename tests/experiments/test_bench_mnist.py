@@ -83,21 +83,19 @@ def test_pytorch_trains_the_same_network_unless_its_learning_rate_is_another(dig
     ours = own.contestant("one_seed", "", 1, jax.devices("cpu")[:1])
 
     def theirs(**rates):
-        model = contest.pytorch().perceptron(activation, own.initial())
-        return contest.pytorch().on_batches(model, {**own.settings, **rates}, digits, own.batches())
+        return dataclasses.replace(own, settings={**own.settings, **rates}).in_pytorch()
 
     contest.check_same(activation, [ours, theirs()], bench.differ)
-    for rate in ("learning_rate", "learning_rate_a") if activation == "ppns" else ("learning_rate",):
-        with pytest.raises(RuntimeError, match=f"{activation}: expected pytorch and one_seed to train the same"):
-            contest.check_same(activation, [ours, theirs(**{rate: 0.0105})], bench.differ)
+    with pytest.raises(RuntimeError, match=f"{activation}: expected pytorch and one_seed to train the same networks"):
+        contest.check_same(activation, [ours, theirs(learning_rate=0.0105, learning_rate_a=0.0105)], bench.differ)
 
 
 @needs_torch
 def test_pytorch_scores_the_same_images(digits):
     own = lineup(digits)
-    ours, model = own.scorer(), contest.pytorch().perceptron("ppns", own.initial())
-    contest.check_same("ppns", [ours, contest.pytorch().scorer(model, digits)], bench.differ)
-    fewer = dataclasses.replace(digits, test_images=digits.test_images[1:], test_labels=digits.test_labels[1:])
+    ours, model, data = own.scorer(), own.network(own.initial()), own.settings["data"]
+    contest.check_same("ppns", [ours, contest.pytorch().scorer(model, own.settings)], bench.differ)
+    fewer = {"data": {name: x[1:] for name, x in data.items()}}
     with pytest.raises(RuntimeError, match="cannot be compared"):
         contest.check_same("ppns", [ours, contest.pytorch().scorer(model, fewer)], bench.differ)
 

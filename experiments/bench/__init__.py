@@ -1,1 +1,1 @@
-"""How fast this project trains, beside other ways to train the same networks on the same cores."""
+"""How fast this project trains, and other ways to train the same networks on the same cores."""

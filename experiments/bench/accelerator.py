@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json as as_json
 import os
 import signal
@@ -20,9 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.bench import contest, mnist
+from experiments.bench import contest
 from experiments.bench import xor10 as on_xor10
-from experiments.bench.measurement import NewFile, machine_and_versions, say, seconds_of
+from experiments.bench.contest import NewFile, machine_and_versions, say, seconds_of
+from experiments.bench.digits import Lineup, on_mnist
 from experiments.problems.digits import load
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
 from experiments.problems.mnist.protocol import Protocol as MnistProtocol
@@ -80,7 +82,7 @@ _ENOUGH = Constraint(f"a number of seconds >= {LEAST}", lambda x: x >= LEAST)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchAccelerator:
-    """Measure XOR(10), digits and PyTorch on the GPU or TPU that is there, or on the CPU, beside the usual way in JAX.
+    """Measure XOR(10), digits and PyTorch on the GPU or TPU that is there, or on the CPU, and the usual way in JAX.
 
     Each part is a process with a time limit, so one that fails or hangs leaves the others alone. About 6 minutes on 2
     cores; writes nothing but the JSON asked for. Example: python -m experiments bench accelerator --parts info,xor10
@@ -103,11 +105,8 @@ class BenchAccelerator:
         """
         check_options(self)
 
-        def keep(result: dict[str, Any]) -> None:
-            if self.json is not None:
-                replace(self.json, as_json.dumps(result, indent=2).encode() + b"\n")
-
         def work() -> int:
+            keep = functools.partial(contest.write, self.json)
             result = measure(self.parts.split(","), total=self.total, small=self.small, on_part=keep)
             print(render(result))
             return int(not all(part.get("finished") for part in result["parts"].values()))
@@ -238,17 +237,14 @@ def info(put: Put, small: bool) -> None:
     add, calls = jax.jit(lambda x: x + 1), 200
 
     def counted() -> jax.Array:
-        reached = jnp.zeros(())
-        for _ in range(calls):
-            reached = add(reached)
-        return reached
+        return functools.reduce(lambda reached, _: add(reached), range(calls), jnp.zeros(()))
 
     counted()
     put(dispatch_microseconds=1e6 * seconds_of(counted) / calls)
 
 
 def xor10(put: Put, small: bool) -> None:
-    """The experiment as it is, twice, and its counts beside those published and those kept of a CPU; then one call."""
+    """The experiment as it is, twice; its counts, those published and those kept of a CPU; then one call."""
     protocol = _xor10_protocol(small)
     put(trials=protocol.seeds, iterations=protocol.steps)
     for which in ("cold", "warm"):
@@ -263,15 +259,17 @@ def xor10(put: Put, small: bool) -> None:
             put(rows=counts({name: x < protocol.threshold for name, x in losses.items()}))
             put(not_finite={name: int((~np.isfinite(x)).sum()) for name, x in losses.items()})
     train_one, settings = one_trial(protocol)
-    seconds: list[float] = []
-    for _ in range(1 + ROUNDS):  # from the seeds to the results on the host
+    axes, seeds = {"function": protocol.activations}, range(protocol.seeds)
+
+    def from_seeds_to_results_on_the_host() -> float:
         told: list[Progress] = []
-        axes = {"function": protocol.activations}
-        sweep(train_one, range(protocol.seeds), axes=axes, on_progress=told.append, **settings)
-        seconds.append(told[-1].seconds)
+        sweep(train_one, seeds, axes=axes, on_progress=told.append, **settings)
+        return told[-1].seconds
+
+    seconds = [from_seeds_to_results_on_the_host() for _ in range(1 + ROUNDS)]
     put(one_call={"seconds": statistics.median(seconds[1:]), "rounds": seconds[1:]})
     # the same call alone: from the seeds on the device to the results on the device
-    grid, numbers, mesh = make_grid(axes, range(protocol.seeds)), as_arrays(settings), trial_mesh()
+    grid, numbers, mesh = make_grid(axes, seeds), as_arrays(settings), trial_mesh()
     programs = programs_of(train_one, grid, numbers)
     platform, target = mesh.devices.flat[0].platform, target_of(mesh)
     call = together(programs, tuple(choose([program], platform, target=target) for program in programs), mesh)
@@ -306,7 +304,7 @@ def usual(put: Put, small: bool) -> None:
     compile_seconds: dict[str, float | None] = {}
     for name in protocol.activations:
         record = catalogue.get(name)
-        params = on_xor10.initial_params(record, whole, devices)
+        params = on_xor10.initial_params(record, whole)
         found = on_xor10.usual(record, params, whole, 20 if small else 500, devices)
         (times,) = contest.microseconds([found], ROUNDS).values()
         microseconds[name], compile_seconds[name] = protocol.seeds * statistics.median(times), found.compile_seconds
@@ -316,31 +314,22 @@ def usual(put: Put, small: bool) -> None:
 def digits(put: Put, small: bool) -> None:
     """Steps per second on digits, products in float32: the program alone, then the experiment with its scores."""
     jax.config.update("jax_default_matmul_precision", "highest")
-    images = _digits(small)
+    images, several = _digits(small), 2 if small else 8
     put(data=images.source)
-    names = {seeds: f"{seeds} seed{'s' if seeds > 1 else ''}" for seeds in (1, 2 if small else 8)}
+    names = {1: "1 seed", several: f"{several} seeds"}
     for seeds, name in names.items():
-        own = mnist.lineup("ppns", _mnist_protocol(seeds), images, 10 if small else 900)
-        rate(put, f"program without scores, {name}", own.contestant("project", "", seeds, jax.devices()))
+        own = _mnist(images, seeds, small).contestant("project", "", seeds, jax.devices())
+        rate(put, f"program without scores, {name}", own)
     for seeds, name in names.items():
         steps, every, train_every = (20, 10, 10) if small else (1_200, 50, 500)
-        protocol = _mnist_protocol(seeds)
-        protocol = dataclasses.replace(protocol, steps=steps, test_every=every, train_every=train_every)
+        protocol = dataclasses.replace(_mnist_protocol(seeds), steps=steps, test_every=every, train_every=train_every)
         walls, seconds = [], []
         for _ in range(2):  # the second time it finds its programs
             told: list[Progress] = []
-            begin = time.perf_counter()
-            train_digits("ppns", protocol, images, on_progress=told.append)
-            walls.append(time.perf_counter() - begin)
+            walls.append(seconds_of(lambda: train_digits("ppns", protocol, images, on_progress=told.append)))  # noqa: B023  # at once
             seconds.append(told[-1].seconds)
-        found = {
-            "steps_per_second": steps / seconds[-1],
-            "steps": steps,
-            "seeds": seeds,
-            "seconds": seconds,
-            "wall_seconds": walls,
-            "compile_seconds": walls[0] - seconds[0],
-        }
+        found: dict[str, Any] = {"steps_per_second": steps / seconds[-1], "steps": steps, "seeds": seeds}
+        found |= {"seconds": seconds, "wall_seconds": walls, "compile_seconds": walls[0] - seconds[0]}
         put(**{f"experiment with its scores, {name}": found})
 
 
@@ -354,23 +343,18 @@ def pytorch(put: Put, small: bool) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     put(device=torch.cuda.get_device_name() if device == "cuda" else "cpu", torch=torch.__version__)
     torch.set_float32_matmul_precision("highest")
-    images, protocol = _digits(small), _mnist_protocol(1)
-    own = mnist.lineup("ppns", protocol, images, 10 if small else 900)
-    params, chosen = own.initial(), own.batches()
+    own = _mnist(_digits(small), 1, small)
     modes = {"eager": None, "torch.compile": "default", "torch.compile, reduce-overhead": "reduce-overhead"}
     for name, mode in modes.items():
         try:
-            made = contest.pytorch().on_digits("ppns", params, protocol, images, chosen, device=device, mode=mode)
-            rate(put, name, made)
+            rate(put, name, own.in_pytorch(device=device, mode=mode))
         except Exception as error:  # the other ways go on, whatever it was
             put(**{name: {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}})
 
 
 def rate(put: Put, name: str, contestant: contest.Contestant) -> None:
     """Keeps a contestant's steps per second, and the first seed's losses before and after few steps."""
-    begin = time.perf_counter()
-    contestant.train()
-    first = time.perf_counter() - begin
+    first = seconds_of(contestant.train)
     (times,) = contest.microseconds([contestant], ROUNDS).values()
     times = [x * contestant.trials for x in times]  # of a step of all seeds
     compile_seconds = contestant.compile_seconds
@@ -396,6 +380,10 @@ def _mnist_protocol(seeds: int) -> MnistProtocol:
     return dataclasses.replace(MNIST_PROTOCOLS["recovered"], seeds=seeds, activations=("ppns",))
 
 
+def _mnist(images: Digits, seeds: int, small: bool) -> Lineup:
+    return on_mnist("ppns", _mnist_protocol(seeds), images, 10 if small else 900)
+
+
 def _digits(small: bool) -> Digits:
     """MNIST if its files are there, otherwise as many synthetic images."""
     if small:
@@ -411,19 +399,18 @@ def _digits(small: bool) -> Digits:
 
 def microseconds(parts: Parts) -> dict[str, Mapping[str, float]]:
     """Of an iteration of all XOR(10) trials, by activation: of `project` and `usual`, as far as they are measured."""
-    warm, iterations = parts.get("xor10", {}).get("warm", {}), parts.get("xor10", {}).get("iterations", 1)
-    project = {name: 1e6 * seconds / iterations for name, seconds in warm.get("train_seconds", {}).items()}
+    part = parts.get("xor10", {})
+    seconds = part.get("warm", {}).get("train_seconds", {})
+    project = {name: 1e6 * x / part["iterations"] for name, x in seconds.items()}
     return {"project": project, "usual": parts.get("usual", {}).get("microseconds", {})}
 
 
 def usual_to_project(parts: Parts) -> dict[str, float]:
     """How many times as long the usual way takes, by activation and in total; of those that both have trained."""
     project, usual = microseconds(parts).values()
-    both = [name for name in project if name in usual]
-    if not both:
-        return {}
-    total = sum(usual[name] for name in both) / sum(project[name] for name in both)
-    return {name: usual[name] / project[name] for name in both} | {"total": total}
+    found = {name: usual[name] / project[name] for name in project if name in usual}
+    total = {"total": sum(usual[x] for x in found) / sum(project[x] for x in found)} if found else {}
+    return found | total
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -485,19 +472,16 @@ def _xor10_table(parts: Parts, ratios: Mapping[str, float]) -> Table:
 
 
 def _digits_table(parts: Parts) -> Table:
-    found = {
-        f"{who}: {name}": row
-        for part, who in (("mnist", "this project"), ("torch", "PyTorch"))
-        for name, row in parts.get(part, {}).items()
-        if isinstance(row, dict)
-    }
-    rows = []
-    for name, row in found.items():
-        cells = ["failed", None, None, None]
-        if "failed" not in row:
-            steps, loss = row["steps_per_second"], row.get("losses", [None, None])[1]
-            cells = [steps, steps * row["seeds"], row["compile_seconds"], loss]
-        rows.append([name, *cells])
+    whose = {"mnist": "this project", "torch": "PyTorch"}
+    found = {(who, name): row for part, who in whose.items() for name, row in parts.get(part, {}).items()}
+    rows, failed = [], []
+    for (who, name), row in found.items():
+        if not isinstance(row, dict):
+            continue
+        steps = row.get("steps_per_second", "failed")
+        of_all = None if "failed" in row else steps * row["seeds"]
+        rows.append([f"{who}: {name}", steps, of_all, row.get("compile_seconds"), row.get("losses", [None] * 2)[1]])
+        failed += [f"{who}: {name} failed: {row['failed']}"] if "failed" in row else []
     return Table(
         "Digits, PPNS: training steps per second, products in float32",
         [
@@ -508,7 +492,7 @@ def _digits_table(parts: Parts) -> Table:
             Column("loss after 10 steps", ".6f"),
         ],
         rows,
-        "; ".join(f"{name} failed: {row['failed']}" for name, row in found.items() if "failed" in row),
+        "; ".join(failed),
     )
 
 

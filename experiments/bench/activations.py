@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.bench.measurement import Measurement, in_turns, ratios, say, seconds_of, target
+from experiments.bench.contest import Measurement, in_turns, ratios, say, seconds_of, target
 from experiments.study import imports
 from experiments.study.imports import at_once
 from experiments.study.options import ACTIVATION, Count
@@ -36,7 +36,7 @@ BASES = ("relu_from_right", "sigmoid", "pn_sigmoid", "tanh", "softsign", "arctan
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchActivations(Measurement):
-    """Time activation functions per element, relative to ReLU, and parametric ones beside their base functions.
+    """Time activation functions per element, relative to ReLU, and parametric ones relative to their bases.
 
     Forward, and forward with backward, on 64 x 128 and 4096 x 4096; and a gradient step of two models before and after
     `parametrise`. About a minute on 2 cores; writes nothing but the JSON asked for. Example: python -m experiments
@@ -46,7 +46,7 @@ class BenchActivations(Measurement):
     rounds: Count = 7
     """Measured runs of each function."""
     functions: Annotated[tuple[str, ...], ACTIVATION] = ()
-    """Names of functions, each measured beside its parametric form (default: eight of the catalogue)."""
+    """Names of functions, each measured with its parametric form (default: eight of the catalogue)."""
     small: bool = False
     """Whether to take the smaller arrays and one tiny model only, to see that everything runs."""
 
@@ -84,8 +84,6 @@ def measure(
         for label in LIMITS:
             on_progress(f"{shape[0]} x {shape[1]}, {label}")
             runs = {name: _run(record, shape, label != "forward") for name, record, _ in records}
-            for run in runs.values():
-                run()
             times = in_turns(runs, rounds, pause=0)
             medians = {name: statistics.median(values) for name, values in times.items()}
             for name, _, base_name in records:

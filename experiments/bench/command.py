@@ -10,8 +10,7 @@ import tyro
 
 from experiments.bench.accelerator import BenchAccelerator
 from experiments.bench.activations import BenchActivations
-from experiments.bench.cnn import BenchCnn
-from experiments.bench.mnist import BenchMnist
+from experiments.bench.digits import BenchCnn, BenchMnist
 from experiments.bench.sweeps import BenchSweeps
 from experiments.bench.xor10 import BenchXor10
 

@@ -1,24 +1,93 @@
-"""A contest: ways to train the same networks, timed in turns. A network's own file says how each trains it."""
+"""What all benches share: options, contestants, turns, ratios within a round, the machine, and how a result is shown.
+
+A network's own file says how each contestant trains it.
+"""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import importlib
 import importlib.util
+import json
+import os
+import statistics
+import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from experiments.bench.measurement import LABELS, in_turns, ratios, say, seconds_of, spread
+from experiments.study import imports
+from experiments.study.environment import environment, version
 from experiments.study.imports import at_once
+from experiments.study.options import Constraint, Count, check_options
+from experiments.study.run_directory import replace
 from experiments.study.tables import Column, Table
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
     import numpy as np
 
+    from paramact_jax.sweeps import use_all_cores
+    from paramact_jax.sweeps.compiler import has_avx512
+
+T = TypeVar("T")
 CHECKED = 10
 """Iterations after which the contestants' losses are compared."""
-ONE_DEVICE = "there is one CPU device"
+PAUSE = 0.02  # seconds; idle threads of the one before spin for some milliseconds on the cores the next one needs
+NewFile = Annotated[
+    Path | None,
+    Constraint("a new file in a directory that exists", lambda x: not x.exists() and x.absolute().parent.is_dir()),
+]
+LABELS = {
+    "yardstick": "yardstick",
+    "project": "this project",
+    "usual": "usual way",
+    "usual_sharded": "usual, sharded",
+    "one_seed": "one seed",
+    "one_seed_one_device": "one seed, one device",
+    "seeds_at_once": "seeds at once",
+    "pytorch": "PyTorch",
+}
+"""The contestants by their name in a result, in the order of a table."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement(abc.ABC):
+    """Base class of the benches; the fields are the options."""
+
+    rounds: Count = 5
+    """Measured runs of each contestant."""
+    json: NewFile = None
+    """File to write the result to, which must not exist."""
+
+    def load(self) -> Any:
+        """What is needed to measure; raises ValueError, in one line, if it is not there."""
+        return None
+
+    @abc.abstractmethod
+    def measure(self, data: Any) -> tuple[dict[str, Any], Iterable[Table]]:
+        """The result for JSON, see `shown`, and for people."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Checks everything that can be checked before compiling; returns the work.
+
+        Raises:
+          ValueError: in one line, for what cannot be done.
+        """
+        check_options(self)
+        imports.complete()
+        use_all_cores()
+        data = self.load()
+
+        def work() -> None:
+            measured, tables = self.measure(data)
+            result = machine_and_versions(len(jax.devices("cpu"))) | measured
+            print(shown(result, tables))
+            write(self.json, result)
+
+        return work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,47 +115,51 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What is measured of an iteration, and how it is shown.
+    """What is measured of an iteration, how it is shown, and what is to be reached.
 
     Attributes:
       name: in a result.
       title: of its table.
-      ratios: (of, to): contestants whose numbers within a round are compared.
+      ratios: pairs of contestants whose numbers within a round are compared, as "usual / project".
       of: the number that some microseconds are, those of an iteration of one network.
+      targets: each a text, ratios, and whether the least of those that are measured is as wanted.
       form: of the number.
       note: below the table.
     """
 
     name: str
     title: str
-    ratios: Sequence[tuple[str, str]]
+    ratios: Sequence[str]
     of: Callable[[float], float]
+    targets: Sequence[tuple[str, Sequence[str], Callable[[float], bool]]] = ()
     form: str = ",.0f"
     note: str = ""
 
 
+Race = tuple[str, Unit, list[Contestant]]
+"""An activation, a unit, and contestants that train the same networks with it."""
+
+
 def hold(
-    races: Iterable[tuple[str, Unit, list[Contestant]]],
+    races: Iterable[Race],
     rounds: int,
     *,
     differ: Callable[[np.ndarray, np.ndarray], bool],
-    targets: Callable[[Mapping[str, float]], Sequence[dict[str, Any]]],
     skipped: Mapping[str, str | None],
     parameters: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[Table]]:
     """Times contestants in turns, one race after the other, on the CPU.
 
     Args:
-      races: an activation, a unit, and contestants that train the same networks with it.
+      races: in their order; the totals and targets are those of the first one's unit.
       rounds: measured runs of each.
       differ: whether the losses of a contestant are not those of the first one.
-      targets: of the medians of the ratios over all races in the first unit, as "usual / project".
       skipped: why contestants are left out, by name; None where one is not.
       parameters: the conditions.
 
     Returns:
       `parameters`, `contestants`, `rows` (`activation`, by the unit's name the spread of the rounds by contestant,
-      their `ratios`, `compile_seconds`), `total` (of the rows in the first unit), `targets`; and the tables.
+      their `ratios`, `compile_seconds`), `total`, `targets`; and the tables.
 
     Raises:
       RuntimeError: if contestants do not train the same networks.
@@ -103,13 +176,11 @@ def hold(
             told = {x.name: {"what": x.what, "trials": x.trials, "iterations": x.iterations} for x in contestants}
             about = told | about
     whole = total(rows, next(iter(units.values())))
-    result = {
-        "parameters": {"rounds": rounds, **parameters},
-        "contestants": about,
-        "rows": rows,
-        "total": whole,
-        "targets": targets({pair: found["median"] for pair, found in whole["ratios"].items()}),
-    }
+    result = {"parameters": {"rounds": rounds, **parameters}, "contestants": about, "rows": rows, "total": whole}
+    result["targets"] = [
+        target(text, min((whole["ratios"][x]["median"] for x in pairs if x in whole["ratios"]), default=None), holds)
+        for text, pairs, holds in next(iter(units.values())).targets
+    ]
     return result, [table for unit in units.values() for table in _tables(result, unit)]
 
 
@@ -136,11 +207,11 @@ def compiled(
 ) -> Contestant:
     """A contestant that is compiled here and now.
 
-    `build` compiles the function that makes so many iterations from the initial params; it is given to `losses`.
+    `build` compiles the function that makes a number of iterations from the initial params; it is given to `losses`.
     """
-    found: list[Callable[[int], Any]] = []
-    seconds = seconds_of(lambda: found.append(build()))
-    (after,) = found
+    begin = time.perf_counter()
+    after = build()
+    seconds = time.perf_counter() - begin
 
     def train() -> float:
         return seconds_of(lambda: after(iterations))
@@ -150,8 +221,6 @@ def compiled(
 
 def microseconds(contestants: Sequence[Contestant], rounds: int) -> dict[str, list[float]]:
     """Microseconds of an iteration of one network, by contestant and round; see `in_turns`."""
-    for contestant in contestants:
-        contestant.train()
     seconds = in_turns({x.name: x.train for x in contestants}, rounds)
     return {x.name: [1e6 * s / x.iterations / x.trials for s in seconds[x.name]] for x in contestants}
 
@@ -170,18 +239,20 @@ def race(unit: Unit, contestants: Sequence[Contestant], rounds: int) -> dict[str
 def total(rows: Sequence[Mapping[str, Any]], unit: Unit) -> dict[str, Any]:
     """The sums over the rows of a unit: of the medians, and by round, whose ratios are paired."""
     rows = [row for row in rows if unit.name in row]
-    measured = {name: [row[unit.name][name] for row in rows] for name in rows[0][unit.name]}
-    medians = {name: sum(x["median"] for x in found) for name, found in measured.items()}
-    by_round = {
-        name: [sum(values) for values in zip(*(x["rounds"] for x in found), strict=True)]
-        for name, found in measured.items()
-    }
+    names = rows[0][unit.name]
+    medians = {name: sum(row[unit.name][name]["median"] for row in rows) for name in names}
+    by_round = {name: np.sum([row[unit.name][name]["rounds"] for row in rows], 0).tolist() for name in names}
     found = _ratios(by_round, unit)
     for pair in found:
         of, to = pair.split(" / ")
         found[pair]["of_sums"] = medians[of] / medians[to]
     seconds = {name: sum(row["compile_seconds"][name] for row in rows) for name in rows[0]["compile_seconds"]}
     return {unit.name: medians, "ratios": found, "compile_seconds": seconds}
+
+
+def only_one(devices: Sequence[Any]) -> str | None:
+    """Why contestants on several CPU devices, or on one of several, are left out; None if they are not."""
+    return None if len(devices) > 1 else "there is one CPU device"
 
 
 def without_pytorch(activations: Sequence[str] = (), *, asked_for: bool = True) -> str | None:
@@ -199,9 +270,90 @@ def pytorch() -> Any:
     return importlib.import_module("experiments.bench.pytorch")
 
 
+def say(line: str) -> None:
+    """Tells about the progress."""
+    print(line, file=sys.stderr)
+
+
+def write(path: Path | None, result: Mapping[str, Any]) -> None:
+    """Writes a result as JSON, if a file was asked for."""
+    if path is not None:
+        replace(path, json.dumps(result, indent=2).encode() + b"\n")
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """How long a call takes until its result is there."""
+    begin = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - begin
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], T]], rounds: int, *, pause: float = PAUSE, warm_up: bool = True
+) -> dict[str, list[T]]:
+    """What each of some functions returns in every round, after a first run that is not measured (`warm_up`).
+
+    A machine that slows down or is shared slows all of them; who begins changes from round to round. There are `pause`
+    seconds before each run.
+    """
+    for run in runs.values() if warm_up else ():
+        run()
+    found: dict[str, list[T]] = {name: [] for name in runs}
+    names = list(runs)
+    for i in range(rounds):
+        first = i % len(names)
+        for name in [*names[first:], *names[:first]]:
+            time.sleep(pause)
+            found[name].append(runs[name]())
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """What a result says of measured rounds."""
+    return {"min": min(values), "median": statistics.median(values), "max": max(values), "rounds": list(values)}
+
+
+def ratios(of: Sequence[float], to: Sequence[float]) -> dict[str, Any]:
+    """The spread of the ratios within a round, which a machine that drifts distorts least."""
+    return spread([x / y for x, y in zip(of, to, strict=True)])
+
+
+def target(text: str, value: float | None, holds: Callable[[float], bool], **more: str) -> dict[str, Any]:
+    """What is to be reached, the number measured (None without one), and whether it is reached."""
+    return {"target": text, "value": value, "met": None if value is None else bool(holds(value)), **more}
+
+
+def machine_and_versions(cores: int) -> dict[str, Any]:
+    """The entries `machine`, `versions` and `commit` of a result; `cores` is how many the contestants use."""
+    there = environment()
+    about = {"cpu": there["processor"], "cores_used": cores, "cores_there": os.cpu_count(), "avx512": has_avx512()}
+    packages = {name: there["packages"][name] for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
+    return {
+        "machine": {**about, "default_backend": jax.default_backend()},
+        "versions": {"python": there["python"], **packages, "torch": version("torch")},
+        "commit": there["commit"],
+    }
+
+
+def shown(result: Mapping[str, Any], tables: Iterable[Table]) -> str:
+    """A result for a terminal: the machine, the data, the tables, and if there are some, contestants and targets."""
+    machine, data = result["machine"], result.get("parameters", {}).get("data")
+    avx512 = "with AVX-512" if machine["avx512"] else "without AVX-512"
+    head = f"{machine['cpu']}, {machine['cores_used']} of {machine['cores_there']} cores, {avx512}"
+    packages = ", ".join(f"{name} {number}" for name, number in result["versions"].items() if number)
+    lines = [f"{head}; {data}" if data else head, f"{packages}\n", *(table.plain() for table in tables)]
+    for name, label in LABELS.items():
+        if about := result.get("contestants", {}).get(name):
+            lines.append(f"{label}: {about['what'] if 'what' in about else 'skipped, ' + about['skipped']}")
+    for x in result.get("targets", []):
+        value = "" if x["value"] is None else f" ({x['value']:.2f}{', ' + x['where'] if 'where' in x else ''})"
+        lines.append(f"{x['target']}: { ({True: 'met', False: 'NOT met', None: 'not measured'}[x['met']]) }{value}")
+    return "\n".join(lines)
+
+
 def _ratios(by_round: Mapping[str, Sequence[float]], unit: Unit) -> dict[str, dict[str, Any]]:
-    there = [(of, to) for of, to in unit.ratios if of in by_round and to in by_round]
-    return {f"{of} / {to}": ratios(by_round[of], by_round[to]) for of, to in there}
+    sides = {pair: pair.split(" / ") for pair in unit.ratios}
+    return {pair: ratios(*(by_round[x] for x in both)) for pair, both in sides.items() if set(both) <= set(by_round)}
 
 
 def _tables(result: Mapping[str, Any], unit: Unit) -> Iterable[Table]:

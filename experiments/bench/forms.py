@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench.measurement import in_turns, ratios, say, spread, target
+from experiments.bench.contest import in_turns, ratios, say, spread, target
 from experiments.bench.trainings import Training
 from experiments.study.tables import Column, Table
 from paramact_jax.sweeps import OverTrials, Plan, sweep, trial_key
@@ -32,37 +32,15 @@ FORKED = 1e-3
 Contestants = dict[str, Callable[[], Any]]
 
 
-class Default:
-    """A call of `sweep` as users make it, once compiled.
-
-    Attributes:
-      tracing: seconds and CPU seconds of the last call before anything ran. Every call traces the function anew, since
-        what it reads may have changed; the other contestants were traced once.
-      form: how the trials were carried out.
-    """
-
-    def __init__(self, training: Training) -> None:
-        self._training = training
-        self.tracing = (0.0, 0.0)
-        self.form = ""
-
-    def __call__(self) -> dict[str, Any]:
-        """Returns the results of all trials."""
-        begin, begin_cpu = time.perf_counter(), time.process_time()
-
-        def planned(plan: Plan) -> None:
-            self.tracing = time.perf_counter() - begin, time.process_time() - begin_cpu
-            self.form = plan.form
-
-        training = self._training
-        dataset = sweep(training.fn, range(training.trials), on_plan=planned, **training.settings)
-        return {str(name): variable.values for name, variable in dataset.items()}
-
-
-def contestants_of(training: Training) -> Contestants:
+def contestants_of(training: Training, told: dict[str, Any]) -> Contestants:
     """All ways to run the trials, as functions that return the results with a leading axis of trials.
 
-    The first call of each compiles.
+    The first call of each compiles. The default is a call of `sweep` as users make it, which traces the function anew,
+    since what it reads may have changed; the other contestants are traced once.
+
+    Args:
+      training: of each trial.
+      told: is given the `form` of the default's last call, and its `tracing`: seconds and CPU seconds before it ran.
     """
     seeds = np.arange(training.trials, dtype=np.uint32)
     settings = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(x)), dict(training.settings))
@@ -75,6 +53,16 @@ def contestants_of(training: Training) -> Contestants:
         placed, shared = over.place(seeds), over.share(settings)
         return lambda: over.collect(over(placed, shared, trials=training.trials), training.trials)
 
+    def default() -> dict[str, Any]:
+        begin, begin_cpu = time.perf_counter(), time.process_time()
+
+        def planned(plan: Plan) -> None:
+            tracing = time.perf_counter() - begin, time.process_time() - begin_cpu
+            told.update(form=plan.form, tracing=tracing)
+
+        dataset = sweep(training.fn, range(training.trials), on_plan=planned, **training.settings)
+        return {str(name): variable.values for name, variable in dataset.items()}
+
     on_device = jnp.asarray(seeds)
     vmapped = jax.jit(jax.vmap(one, in_axes=(0, None)))
     mapped = jax.jit(lambda seeds, settings: jax.lax.map(lambda seed: one(seed, settings), seeds))
@@ -82,7 +70,7 @@ def contestants_of(training: Training) -> Contestants:
         VMAP: lambda: jax.device_get(vmapped(on_device, settings)),
         LAX_MAP: lambda: jax.device_get(mapped(on_device, settings)),
         **{name: in_form(form) for name, form in FORMS.items()},
-        DEFAULT: Default(training),
+        DEFAULT: default,
     }
 
 
@@ -90,13 +78,14 @@ def measure(trainings: Iterable[Training], *, rounds: int) -> dict[str, Any]:
     """The seconds of every training by every contestant, in turns within a round, compilation not included."""
     rows = []
     for training in trainings:
-        rows.append(race(training, contestants_of(training), rounds))
+        told: dict[str, Any] = {}
+        rows.append(race(training, contestants_of(training, told), rounds, told))
         found = rows[-1]["contestants"].items()
         say(f"{training.name}: " + ", ".join(f"{name} {x['seconds']['median']:.2f} s" for name, x in found))
     return {"trainings": rows, "targets": targets(rows)}
 
 
-def race(training: Training, contestants: Contestants, rounds: int) -> dict[str, Any]:
+def race(training: Training, contestants: Contestants, rounds: int, told: Mapping[str, Any]) -> dict[str, Any]:
     """The row of one training: seconds, CPU seconds and compile seconds by contestant, and who was not measured.
 
     The first call of each compiles; what it takes beyond a later one are the compile seconds. A contestant whose
@@ -122,18 +111,15 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
         begin, begin_cpu = time.perf_counter(), time.process_time()
         contestants[name]()
         seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
-        tracing, tracing_cpu = getattr(contestants[name], "tracing", (0.0, 0.0))
+        tracing, tracing_cpu = told.get("tracing", (0.0, 0.0)) if name == DEFAULT else (0.0, 0.0)
         return seconds - tracing, cpu_seconds - tracing_cpu
 
-    taken = in_turns({name: functools.partial(timed, name) for name in results}, rounds)
+    taken = in_turns({name: functools.partial(timed, name) for name in results}, rounds, warm_up=False)
     wall, cpu = ({name: [both[i] for both in times] for name, times in taken.items()} for i in (0, 1))
+    best, best_cpu = (min(times.keys() - {DEFAULT}, key=lambda x: statistics.median(times[x])) for times in (wall, cpu))
 
-    def to(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, Any] | None:
-        there = DEFAULT in times and reference in times
-        return ratios(times[DEFAULT], times[reference]) if there else None
-
-    def best_of(times: Mapping[str, Sequence[float]]) -> str:
-        return min((name for name in times if name != DEFAULT), key=lambda name: statistics.median(times[name]))
+    def default_to(times: Mapping[str, Sequence[float]], reference: str) -> dict[str, Any] | None:
+        return ratios(times[DEFAULT], times[reference]) if {DEFAULT, reference} <= set(times) else None
 
     return {
         "training": training.name,
@@ -151,12 +137,12 @@ def race(training: Training, contestants: Contestants, rounds: int) -> dict[str,
             for name in results
         },
         "skipped": skipped,
-        "form": getattr(contestants.get(DEFAULT), "form", ""),
-        "tracing_seconds": getattr(contestants.get(DEFAULT), "tracing", (0.0, 0.0))[0],
-        "best": best_of(wall),
-        "default_to_best": to(wall, best_of(wall)),
-        "default_to_best_cpu": to(cpu, best_of(cpu)),
-        "default_to_vmap_cpu": to(cpu, VMAP),
+        "form": told.get("form", ""),
+        "tracing_seconds": told.get("tracing", (0.0, 0.0))[0],
+        "best": best,
+        "default_to_best": default_to(wall, best),
+        "default_to_best_cpu": default_to(cpu, best_cpu),
+        "default_to_vmap_cpu": default_to(cpu, VMAP),
     }
 
 

@@ -6,8 +6,9 @@ Of XOR(10) one trial is trained after the other, in all others one network.
 from __future__ import annotations
 
 import copy
+import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -15,21 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.bench.contest import CHECKED, Contestant
-from experiments.bench.measurement import seconds_of
-from experiments.problems.cnn.protocol import FILTERS
+from experiments.bench.contest import CHECKED, Contestant, seconds_of
 from experiments.problems.cnn.protocol import Protocol as CnnProtocol
-from experiments.problems.mnist.protocol import Protocol as MnistProtocol
-from experiments.problems.xor10.protocol import LOSS_SCALE
-from experiments.problems.xor10.protocol import Protocol as XorProtocol
+from experiments.problems.xor10.protocol import LOSS_SCALE, Protocol
 from paramact_jax.activations import Activation
-from paramact_jax.datasets import Digits, xor
+from paramact_jax.datasets import xor
 from paramact_jax.networks import Params
 
 TRIALS = 4
 """Trials of XOR(10) that are timed; the others are extrapolated."""
-ITERATIONS = 10
-"""Iterations of these that are timed."""
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 FUNCTIONS: dict[str, Function] = {
@@ -47,9 +42,9 @@ FUNCTIONS: dict[str, Function] = {
 class Node(nn.Module):
     """z = f(y), or a f(y - b) with trainable a and b of shape (features,)."""
 
-    def __init__(self, f: Function, learned: Params) -> None:
+    def __init__(self, activation: str, learned: Params) -> None:
         super().__init__()
-        self.f = f
+        self.f = FUNCTIONS[activation]
         self.learned = nn.ParameterDict({name: torch.tensor(value) for name, value in learned.items()})
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
@@ -67,10 +62,8 @@ class RowsFirst(nn.Module):
 
 def perceptron(activation: str, params: Params) -> nn.Sequential:
     """The multilayer perceptron with a copy of `params`: NumPy arrays of one network, as Flax has them."""
-    layers: list[nn.Module] = []
-    for i in range(len(params["hidden"])):
-        layers += _dense(activation, params["hidden"][i])
-    return nn.Sequential(*layers, _linear(**params["out"]))
+    hidden = [module for i in range(len(params["hidden"])) for module in _dense(activation, params["hidden"][i])]
+    return nn.Sequential(*hidden, _linear(**params["out"]))
 
 
 def convolutional(combination: str, params: Params, protocol: CnnProtocol) -> nn.Sequential:
@@ -78,135 +71,76 @@ def convolutional(combination: str, params: Params, protocol: CnnProtocol) -> nn
     conv, dense = combination.split("/")
     pool = nn.MaxPool2d if protocol.pooling == "max" else nn.AvgPool2d
     layers: list[nn.Module] = []
-    for i in range(len(FILTERS)):
+    for i in range(len(params["convolutional"])):
         layer = params["convolutional"][i]
-        learned = {name: _maps_first(value) for name, value in layer.get("activation", {}).items()}
-        kernel = layer["conv"]["kernel"]
-        module = nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[0], padding=protocol.padding)
+        kernel, learned = layer["conv"]["kernel"], layer.get("activation", {})
+        module = nn.Conv2d(*kernel.shape[2:], kernel.shape[0], padding=protocol.padding)
         filled = _filled(module, kernel.transpose(3, 2, 0, 1), layer["conv"]["bias"])
-        layers += [filled, Node(FUNCTIONS[conv], learned), pool(protocol.pool_size)]
+        node = Node(conv, {name: _maps_first(value) for name, value in learned.items()})
+        layers += [filled, node, pool(protocol.pool_size)]
     return nn.Sequential(*layers, RowsFirst(), *_dense(dense, params["dense"]), _linear(**params["out"]))
 
 
-def on_xor(record: Activation, params: Params, protocol: XorProtocol) -> Contestant:
+def on_xor(record: Activation, params: Params, protocol: Protocol) -> Contestant:
     """Ready to train the first few trials of `params`, which have a leading axis of trials."""
-    few = jax.tree.map(lambda x: np.array(x[:TRIALS]), params)
-    trials = len(few["out"]["bias"])
+    trials = min(TRIALS, len(params["out"]["bias"]))
     points, targets = map(torch.tensor, xor())
-    scale = LOSS_SCALE[protocol.loss]
+    rates = protocol.learning_rate, protocol.activation_learning_rate
 
-    def networks() -> list[nn.Sequential]:
-        return [perceptron(record.name, jax.tree.map(lambda x, i=i: x[i], few)) for i in range(trials)]
-
-    def mean_squared_error(model: nn.Module) -> torch.Tensor:
+    def error(model: nn.Module) -> torch.Tensor:
         return ((model(points) - targets) ** 2).mean()
 
-    def train_all(models: list[nn.Sequential], iterations: int) -> None:
+    def trained() -> tuple[float, list[nn.Sequential]]:
+        models = [perceptron(record.name, jax.tree.map(lambda x, i=i: np.array(x[i]), params)) for i in range(trials)]
+        scale, begin = LOSS_SCALE[protocol.loss], time.perf_counter()
         for model in models:
-            optimiser = _two_rates(model, protocol.learning_rate, protocol.activation_learning_rate)
-            _descend(optimiser, lambda _: scale * mean_squared_error(model), range(iterations))  # noqa: B023  # at once
-
-    def train() -> float:
-        models = networks()
-        return seconds_of(lambda: train_all(models, ITERATIONS))
+            _descend(model, lambda _: scale * error(model), range(CHECKED), *rates)  # noqa: B023  # at once
+        return time.perf_counter() - begin, models
 
     def losses() -> np.ndarray:
-        models = networks()
-        train_all(models, CHECKED)
-        with torch.no_grad():
-            return np.array([float(mean_squared_error(model)) for model in models])
+        return np.array([error(model).item() for model in trained()[1]])
 
-    of_all = f"extrapolated to {protocol.seeds:,} trials from {trials} trials x {ITERATIONS} iterations"
-    return Contestant("pytorch", f"loop over trials; {of_all}", train, losses, trials, ITERATIONS)
+    what = f"loop over trials; extrapolated to {protocol.seeds:,} trials from {trials} trials x {CHECKED} iterations"
+    return Contestant("pytorch", what, lambda: trained()[0], losses, trials, CHECKED)
 
 
-def on_digits(
-    activation: str,
-    params: Params,
-    protocol: MnistProtocol,
-    digits: Digits,
+def on_batches(
+    model: nn.Sequential,
+    settings: Mapping[str, Any],
     chosen: np.ndarray,
     *,
     device: str = "cpu",
     mode: str | None = None,
 ) -> Contestant:
-    """Ready to train one perceptron; its losses are those of all test images, before and after: (2, 1).
+    """Ready to train one network; its losses are those of all test images, before and after: (2, 1).
 
     Args:
-      activation: one of `FUNCTIONS`.
-      params: initial ones of one network, NumPy arrays.
-      protocol: plain gradient descent, with one learning rate for all params; others are refused.
-      digits: flattened images.
+      model: with its initial params.
+      settings: of a `Classifier` by plain descent: `data`, `learning_rate`, and `learning_rate_a` for a and b.
       chosen: (steps, batch), the images of each step.
       device: "cpu" or "cuda".
       mode: of `torch.compile`, which the first training calls; None: eager.
     """
-    rates = {protocol.learning_rate, protocol.learning_rate_a, protocol.learning_rate_b}
-    if protocol.optimiser != "sgd" or len(rates) > 1:
-        raise ValueError(f"expected sgd with one learning rate, got {protocol.optimiser} with {sorted(rates)}")
-
-    def optimiser(model: nn.Module) -> torch.optim.SGD:
-        return torch.optim.SGD(model.parameters(), lr=protocol.learning_rate)
-
-    return _on_batches(perceptron(activation, params), optimiser, digits, chosen, device=device, mode=mode)
-
-
-def on_images(
-    combination: str, params: Params, protocol: CnnProtocol, images: Digits, chosen: np.ndarray
-) -> Contestant:
-    """Ready to train one convolutional network, as `on_digits`."""
-    own_rate = protocol.resolved().activation_learning_rate
-
-    def optimiser(model: nn.Module) -> torch.optim.SGD:
-        return _two_rates(model, protocol.learning_rate, own_rate)
-
-    return _on_batches(convolutional(combination, params, protocol), optimiser, images, chosen)
-
-
-def digits_scorer(activation: str, params: Params, digits: Digits) -> Contestant:
-    """Ready to score all test images once, which counts as an iteration; its losses are (1, 1)."""
-    model, test = perceptron(activation, params), _tensors(digits.test_images, digits.test_labels)
-
-    def score() -> float:
-        return _score(model, *test)[0]
-
-    return Contestant("pytorch", "", lambda: seconds_of(score), lambda: np.array([[score()]]), 1, 1)
-
-
-def _on_batches(
-    model: nn.Module,
-    optimiser_of: Callable[[nn.Module], torch.optim.SGD],
-    data: Digits,
-    chosen: np.ndarray,
-    *,
-    device: str = "cpu",
-    mode: str | None = None,
-) -> Contestant:
-    images, labels = (x.to(device) for x in _tensors(data.train_images, data.train_labels))
+    images, labels = _tensors(settings, "train", device)
     batches = torch.tensor(chosen, dtype=torch.int64, device=device)
     model = model.to(device)
     initial = copy.deepcopy(model.state_dict())
     called = model if mode is None else torch.compile(model, mode=mode)
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def loss(batch: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(called(images[batch]), labels[batch])
 
-    def wait() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
     def trained(steps: int) -> float:
         model.load_state_dict(initial)
-        optimiser = optimiser_of(model)
         wait()
         begin = time.perf_counter()
-        _descend(optimiser, loss, batches[:steps])
+        _descend(model, loss, batches[:steps], settings["learning_rate"], settings["learning_rate_a"])
         wait()
         return time.perf_counter() - begin
 
     def losses() -> np.ndarray:
-        test = [x.to(device) for x in _tensors(data.test_images, data.test_labels)]
-        found = []
+        test, found = _tensors(settings, "test", device), []
         for steps in (0, CHECKED):
             trained(steps)
             found.append([_score(model, *test)[0]])
@@ -216,18 +150,23 @@ def _on_batches(
     return Contestant("pytorch", what, lambda: trained(len(batches)), losses, 1, len(batches))
 
 
-def _descend(optimiser: torch.optim.SGD, loss: Callable[[Any], torch.Tensor], batches: Iterable[Any]) -> None:
+def scorer(model: nn.Module, settings: Mapping[str, Any]) -> Contestant:
+    """Ready to score all test images once, which counts as an iteration; its losses are (1, 1)."""
+    score = functools.partial(_score, model, *_tensors(settings, "test"))
+    return Contestant("pytorch", "", lambda: seconds_of(score), lambda: np.array([[score()[0]]]), 1, 1)
+
+
+def _descend(
+    model: nn.Sequential, loss: Callable[[Any], torch.Tensor], batches: Iterable[Any], rate: float, own_rate: float
+) -> None:
+    """A step of plain descent for each batch; a and b have a rate of their own."""
+    own, weights = ([p for x in model if isinstance(x, Node) == is_node for p in x.parameters()] for is_node in (1, 0))
+    groups = [{"params": weights, "lr": rate}, {"params": own, "lr": own_rate}]
+    optimiser = torch.optim.SGD([group for group in groups if group["params"]])
     for batch in batches:
         optimiser.zero_grad()
         loss(batch).backward()
         optimiser.step()
-
-
-def _two_rates(model: nn.Module, rate: float, own_rate: float | None) -> torch.optim.SGD:
-    own = [p for layer in model.children() if isinstance(layer, Node) for p in layer.parameters()]
-    weights = [p for layer in model.children() if not isinstance(layer, Node) for p in layer.parameters()]
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": own, "lr": own_rate}]
-    return torch.optim.SGD([group for group in groups if group["params"]], lr=rate)
 
 
 def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
@@ -238,13 +177,15 @@ def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tupl
         return float(loss), float((outputs.argmax(1) == labels).float().mean())
 
 
-def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images that are not flattened get their one channel first."""
-    return torch.tensor(images[:, None] if images.ndim == 3 else images), torch.tensor(labels, dtype=torch.int64)
+def _tensors(settings: Mapping[str, Any], part: str, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels; images that are not flattened get their one channel first."""
+    images, labels = (settings["data"][f"{part}_{which}"] for which in ("images", "labels"))
+    images = images[:, None] if images.ndim == 3 else images
+    return torch.tensor(images, device=device), torch.tensor(labels, dtype=torch.int64, device=device)
 
 
 def _dense(activation: str, layer: Params) -> list[nn.Module]:
-    return [_linear(**layer["linear"]), Node(FUNCTIONS[activation], layer.get("activation", {}))]
+    return [_linear(**layer["linear"]), Node(activation, layer.get("activation", {}))]
 
 
 def _linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
@@ -259,5 +200,5 @@ def _filled(layer: Any, weight: np.ndarray, bias: np.ndarray) -> Any:
 
 
 def _maps_first(parameter: np.ndarray) -> np.ndarray:
-    """(height, width, filters), (filters,) or () -> the same with filters first, to stand beside (filters, h, w)."""
+    """(height, width, filters), (filters,) or () -> the same with filters first, to be added to (filters, h, w)."""
     return parameter.transpose(2, 0, 1) if parameter.ndim == 3 else parameter.reshape(-1, 1, 1)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from experiments.bench.measurement import Measurement, in_turns, say, seconds_of
+from experiments.bench.contest import Measurement, in_turns, say, seconds_of
 from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
 from experiments.study.imports import at_once
 from experiments.study.options import Constraint, Count
@@ -21,7 +21,7 @@ if TYPE_CHECKING or at_once(__name__):
     import xarray as xr
 
     from experiments.bench import forms
-    from experiments.bench.trainings import chosen, logistic_regression
+    from experiments.bench.trainings import TRAININGS, logistic_regression
     from experiments.problems.xor10.train import settings_for, training
     from paramact_jax.sweeps import Plan, Training, long_sweep, sweep
     from paramact_jax.sweeps.devices import trial_mesh
@@ -63,8 +63,15 @@ class BenchSweeps(Measurement):
     """Whether to run a few iterations of 8 trials of each training only, to see that all of them run."""
 
     def load(self) -> Any:
-        """The trainings."""
-        return [training.small() if self.small else training for training in chosen(self.trainings)]
+        """The trainings whose names have the parts asked for, each once; all if none is asked for."""
+        found = []
+        for part in self.trainings:
+            names = [name for name in TRAININGS if part.lower() in name.lower()]
+            if len(names) != 1:
+                raise ValueError(f"--trainings: expected a part of one of {', '.join(TRAININGS)}; got {part}")
+            found += names
+        chosen = [TRAININGS[name] for name in dict.fromkeys(found or TRAININGS)]
+        return [training.small() for training in chosen] if self.small else chosen
 
     def measure(self, data: Any) -> tuple[dict[str, Any], list[Table]]:
         """Each part in entries and a table of its own."""
@@ -102,7 +109,7 @@ def by_size(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
 
 
 def sizes_table(result: Mapping[str, Any]) -> Table:
-    """Each row beside the one before it of the same number of devices."""
+    """Each row, and how it compares with the one before it of the same number of devices."""
     rows, cells = result["rows"], []
     for i, row in enumerate(rows):
         before = rows[i - 1] if i and rows[i - 1]["devices"] == row["devices"] else None
@@ -149,10 +156,10 @@ def stopping(rounds: int, *, small: bool = False) -> dict[str, Any]:
             "whole": functools.partial(_swept, whole, protocol, settings),
             "stopped": functools.partial(_swept, dataclasses.replace(whole, stop=stop), protocol, stops),
         }
-        found = {way: run()[0] for way, run in ways.items()}
-        seconds = {way: statistics.median(x[1] for x in times) for way, times in in_turns(ways, rounds).items()}
-        converged = {way: int((x["loss"] < protocol.threshold).sum()) for way, x in found.items()}
-        made = float(found["stopped"]["iterations"].mean())
+        times = in_turns(ways, rounds)
+        seconds = {way: statistics.median(x[1] for x in found) for way, found in times.items()}
+        converged = {way: int((times[way][0][0]["loss"] < protocol.threshold).sum()) for way in ways}
+        made = float(times["stopped"][0][0]["iterations"].mean())
         rows.append({"activation": name, "converged": converged, "seconds": seconds, "iterations": made})
         say(f"{name}: {seconds['whole']:.2f} s, {seconds['stopped']:.2f} s with stops")
     return {"rows": rows, "trials": protocol.seeds, "iterations": protocol.steps, "every": every}

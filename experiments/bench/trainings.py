@@ -7,8 +7,9 @@ project's sweeps.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -33,9 +34,8 @@ class Training:
       make: makes the function of a number of iterations, or of epochs or episodes; says what it is.
       iterations: how many `fn` makes.
       trials: how many are timed together.
-      settings: what `fn` takes beside the key.
+      settings: what `fn` takes besides the key.
       result: a number in the results of `fn` that says how well it went.
-      fn: the function of one trial.
     """
 
     name: str
@@ -44,10 +44,11 @@ class Training:
     trials: int
     settings: Mapping[str, Any]
     result: str = "loss"
-    fn: TrainOne = dataclasses.field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fn", self.make(self.iterations))
+    @functools.cached_property
+    def fn(self) -> TrainOne:
+        """The function of one trial."""
+        return self.make(self.iterations)
 
     @property
     def what(self) -> str:
@@ -61,6 +62,23 @@ class Training:
     def of(self, *, iterations: int, trials: int) -> Training:
         """The same training with another number of iterations and trials."""
         return dataclasses.replace(self, iterations=iterations, trials=trials)
+
+
+def step_of(optimiser: optax.GradientTransformation, loss_of: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """Make the step of a scan: (params, moments) and a batch -> the same after it, and the loss before it.
+
+    Args:
+      optimiser: of optax.
+      loss_of: (params, *batch) -> a number.
+    """
+
+    def step(carry: Any, batch: Any) -> Any:
+        params, moments = carry
+        loss, gradient = jax.value_and_grad(loss_of)(params, *batch)
+        updates, moments = optimiser.update(gradient, moments, params)
+        return (optax.apply_updates(params, updates), moments), loss
+
+    return step
 
 
 def deep_narrow(iterations: int) -> TrainOne:
@@ -80,12 +98,8 @@ def deep_narrow(iterations: int) -> TrainOne:
         def loss_of(state: Any) -> jax.Array:
             return 0.5 * jnp.mean((nnx.merge(graphdef, state)(inputs) - targets) ** 2)
 
-        def update(_: jax.Array, carry: Any) -> Any:
-            state, moments = carry
-            updates, moments = optimiser.update(jax.grad(loss_of)(state), moments, state)
-            return optax.apply_updates(state, updates), moments
-
-        state, _ = lax.fori_loop(0, iterations, update, (state, optimiser.init(state)))
+        step, start = step_of(optimiser, loss_of), (state, optimiser.init(state))
+        state, _ = lax.fori_loop(0, iterations, lambda _, carry: step(carry, ())[0], start)
         return {"loss": 2 * loss_of(state), "outputs": nnx.merge(graphdef, state)(inputs)[:, 0]}
 
     return train_one
@@ -123,13 +137,8 @@ def adam_mlp(iterations: int) -> TrainOne:
         params = model.init(key, points)
         optimiser = optax.adam(learning_rate)
 
-        def update(carry: Any, _: None) -> Any:
-            params, moments = carry
-            loss, gradient = jax.value_and_grad(loss_of)(params)
-            updates, moments = optimiser.update(gradient, moments)
-            return (optax.apply_updates(params, updates), moments), loss
-
-        (params, _), losses = lax.scan(update, (params, optimiser.init(params)), length=iterations)
+        start = params, optimiser.init(params)
+        (params, _), losses = lax.scan(step_of(optimiser, loss_of), start, (), iterations)
         return {"loss": loss_of(params), "losses": losses}
 
     return train_one
@@ -154,15 +163,13 @@ def minibatches(iterations: int) -> TrainOne:
         }
         optimiser = optax.sgd(learning_rate, momentum=0.9)
 
-        def step(carry: Any, batch: jax.Array) -> Any:
-            params, moments = carry
+        def loss_of(params: Any, batch: jax.Array) -> jax.Array:
             xb, yb = jnp.asarray(x)[batch], jnp.asarray(y)[batch]
-            loss, gradient = jax.value_and_grad(lambda params: jnp.mean((predict(params, xb) - yb) ** 2))(params)
-            updates, moments = optimiser.update(gradient, moments)
-            return (optax.apply_updates(params, updates), moments), loss
+            return jnp.mean((predict(params, xb) - yb) ** 2)
 
         def epoch(carry: Any, key: jax.Array) -> Any:
-            carry, losses = lax.scan(step, carry, jax.random.permutation(key, 128).reshape(8, 16))
+            order = jax.random.permutation(key, 128).reshape(8, 16)
+            carry, losses = lax.scan(step_of(optimiser, loss_of), carry, (order,))
             return carry, losses.mean()
 
         carry = params, optimiser.init(params)
@@ -201,14 +208,8 @@ def small_cnn(iterations: int) -> TrainOne:
             logits = nnx.merge(graphdef, state)(x)
             return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-        def step(carry: Any, batch: Any) -> Any:
-            state, moments = carry
-            loss, gradient = jax.value_and_grad(loss_of)(state, *batch)
-            updates, moments = optimiser.update(gradient, moments, state)
-            return (optax.apply_updates(state, updates), moments), loss
-
         def epoch(carry: Any, _: None) -> Any:
-            carry, losses = lax.scan(step, carry, batches)
+            carry, losses = lax.scan(step_of(optimiser, loss_of), carry, batches)
             return carry, losses.mean()
 
         (state, _), losses = lax.scan(epoch, (state, optimiser.init(state)), length=iterations)
@@ -244,12 +245,8 @@ def recurrent(iterations: int) -> TrainOne:
             h, _ = lax.scan(lambda h, x: (cell(params, h, x), None), jnp.zeros((16, 8)), x.swapaxes(0, 1))
             return jnp.mean(((h @ params["out"]["w"] + params["out"]["b"])[:, 0] - targets) ** 2)
 
-        def update(_: jax.Array, carry: Any) -> Any:
-            params, moments = carry
-            updates, moments = optimiser.update(jax.grad(loss_of)(params), moments)
-            return optax.apply_updates(params, updates), moments
-
-        params, _ = lax.fori_loop(0, iterations, update, (params, optimiser.init(params)))
+        step, start = step_of(optimiser, loss_of), (params, optimiser.init(params))
+        params, _ = lax.fori_loop(0, iterations, lambda _, carry: step(carry, ())[0], start)
         return {"loss": loss_of(params), "w": params["out"]["w"][:, 0]}
 
     return train_one
@@ -279,14 +276,8 @@ def pinn(iterations: int) -> TrainOne:
             "w3": jax.random.normal(k3, (16,)) / 4,
         }
         optimiser = optax.adam(learning_rate)
-
-        def update(carry: Any, _: None) -> Any:
-            params, moments = carry
-            loss, gradient = jax.value_and_grad(loss_of)(params)
-            updates, moments = optimiser.update(gradient, moments)
-            return (optax.apply_updates(params, updates), moments), loss
-
-        (params, _), losses = lax.scan(update, (params, optimiser.init(params)), length=iterations)
+        start = params, optimiser.init(params)
+        (params, _), losses = lax.scan(step_of(optimiser, loss_of), start, (), iterations)
         return {"loss": losses[-1], "u": jax.vmap(u, (None, 0))(params, points)}
 
     return train_one
@@ -359,18 +350,3 @@ TRAININGS = {
     )
 }
 """By name."""
-
-
-def chosen(parts: Sequence[str]) -> list[Training]:
-    """The trainings whose names have these parts, each once; all if there are none.
-
-    Raises:
-      ValueError: in one line, for a part that is not in exactly one name.
-    """
-    found = {}
-    for part in parts:
-        names = [name for name in TRAININGS if part.lower() in name.lower()]
-        if len(names) != 1:
-            raise ValueError(f"--trainings: expected a part of one of {', '.join(TRAININGS)}; got {part}")
-        found[names[0]] = TRAININGS[names[0]]
-    return list((found or TRAININGS).values())

@@ -1,4 +1,4 @@
-"""`bench xor10`: this project beside an independent C program, the usual way in JAX, and PyTorch.
+"""`bench xor10`: this project, an independent C program, the usual way in JAX, and PyTorch.
 
 All train the same trials from the same initial params under the recovered protocol, on the same cores.
 """
@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from experiments.bench import contest
 from experiments.bench import yardstick as yardsticks
-from experiments.bench.contest import (
-    CHECKED,
-    ONE_DEVICE,
-    Contestant,
-    Unit,
-    compiled,
-    hold,
-    pytorch,
-    without_pytorch,
-)
-from experiments.bench.measurement import Measurement, say, target
+from experiments.bench.contest import CHECKED, Contestant, Measurement, Race, Unit
 from experiments.problems.xor10.protocol import ACTIVATIONS, HIDDEN_LAYERS, LOSS_SCALE, PROTOCOLS, WIDTH, Protocol
 from experiments.study.imports import at_once
-from experiments.study.options import DISTINCT, Seeds, Steps, one_of
+from experiments.study.options import DISTINCT, Seeds, Steps, one_of, seeds_of
 from experiments.study.tables import Table
 
 if TYPE_CHECKING or at_once(__name__):
@@ -54,15 +45,11 @@ FORKED = 0.1
 5 % differ; another learning rate, loss or number of iterations makes at least a third differ."""
 SHORTER = 5
 """The usual way, several times slower, runs this many times fewer iterations, so that its runs last about as long."""
-RATIO_TO_YARDSTICK = 1.0
-"""This project is to take at most this many times the yardstick's time."""
-USUAL_RATIO = 5.0
-"""The usual way is to take at least this many times this project's time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchXor10(Measurement):
-    """Time one iteration of 1,024 XOR(10) trials: this project beside other ways to train the same trials.
+    """Time one iteration of 1,024 XOR(10) trials: this project, and other ways to train the same trials.
 
     The usual way in JAX (vmap of a Flax model, optax, scan), a loop in PyTorch if it is installed, and the yardstick,
     an independent C program, if its path is given. About 2 minutes on 2 cores; writes nothing but the JSON asked
@@ -94,23 +81,30 @@ class BenchXor10(Measurement):
         devices = jax.devices("cpu")
         skipped = {
             "yardstick": None if self.yardstick else "not given (--yardstick)",
-            "usual_sharded": None if len(devices) > 1 else ONE_DEVICE,
-            "pytorch": without_pytorch(asked_for=self.pytorch),
+            "usual_sharded": contest.only_one(devices),
+            "pytorch": contest.without_pytorch(asked_for=self.pytorch),
         }
-        pairs = [("project", "yardstick"), *((x, "project") for x in ("usual", "usual_sharded", "pytorch"))]
-        title = f"XOR(10): microseconds for one iteration of {self.seeds:,} trials"
-        unit = Unit("microseconds", title, pairs, lambda x: x * self.seeds)
+        unit = Unit(
+            "microseconds",
+            f"XOR(10): microseconds for one iteration of {self.seeds:,} trials",
+            ["project / yardstick", "usual / project", "usual_sharded / project", "pytorch / project"],
+            lambda x: x * self.seeds,
+            [
+                ("ratio to the yardstick <= 1.0", ["project / yardstick"], lambda x: x <= 1),
+                ("usual way at least 5x slower", ["usual / project"], lambda x: x >= 5),
+            ],
+        )
 
-        def races() -> Iterator[tuple[str, Unit, list[Contestant]]]:
+        def races() -> Iterator[Race]:
             given = None if self.yardstick is None else yardsticks.load(self.yardstick, threads=len(devices))
             for name in self.activations:
-                say(f"compiling {name}")
+                contest.say(f"compiling {name}")
                 record, rows = catalogue.get(name), None
                 if given is None:
-                    params = initial_params(record, data, devices)
+                    params = initial_params(record, data)
                 else:
                     std = {"weight_std": data.weight_std, "bias_std": data.bias_std}
-                    rows = given.initial(name, data.seeds, seed=data.first_seed, **std)
+                    rows = given.module.initial(name, data.seeds, seed=data.first_seed, **std)
                     params = yardsticks.to_params(rows, parametric=bool(record.params))
                 found = [project(record, params, data, self.steps, devices)]
                 if given is not None and rows is not None:
@@ -118,16 +112,11 @@ class BenchXor10(Measurement):
                 for own in [devices] if len(devices) == 1 else [devices[:1], devices]:
                     found.append(usual(record, params, data, max(self.steps // SHORTER, CHECKED + 1), own))
                 if not skipped["pytorch"]:
-                    found.append(pytorch().on_xor(record, params, data))
+                    found.append(contest.pytorch().on_xor(record, params, data))
                 yield name, unit, found
 
-        def targets(medians: Mapping[str, float]) -> list[dict[str, Any]]:
-            beside = f"ratio to the yardstick <= {RATIO_TO_YARDSTICK}", medians.get("project / yardstick")
-            slower = f"usual way at least {USUAL_RATIO:g}x slower", medians["usual / project"]
-            return [target(*beside, lambda x: x <= RATIO_TO_YARDSTICK), target(*slower, lambda x: x >= USUAL_RATIO)]
-
         parameters = {"iterations_a_run": self.steps, **dataclasses.asdict(data)}
-        return hold(races(), self.rounds, differ=differ, targets=targets, skipped=skipped, parameters=parameters)
+        return contest.hold(races(), self.rounds, differ=differ, skipped=skipped, parameters=parameters)
 
 
 def differ(own: np.ndarray, others: np.ndarray) -> bool:
@@ -136,14 +125,11 @@ def differ(own: np.ndarray, others: np.ndarray) -> bool:
     return bool(apart.sum() > max(1, FORKED * len(own)))
 
 
-def initial_params(record: Activation, protocol: Protocol, devices: Sequence[jax.Device]) -> Params:
-    """Initial params of all trials under an activation."""
-    init = training(record).init
-    mesh = trial_mesh(list(devices))
-    over = OverTrials(lambda seed, given: init(trial_key(seed), **given)["now"].params, mesh=mesh)
-    seeds = np.arange(protocol.seeds, dtype=np.uint32) + np.uint32(protocol.first_seed)
-    given = {name: value for name, value in settings_for(protocol, record).items() if name != "settings"}
-    return OverTrials.collect(over(over.place(seeds), given), protocol.seeds)
+def initial_params(record: Activation, protocol: Protocol) -> Params:
+    """Initial params of all trials under an activation, NumPy arrays with a leading axis of trials."""
+    given, init = settings_for(protocol, record), training(record).init
+    draw = jax.vmap(lambda seed: init(trial_key(seed), given["std"], given["starts"])["now"].params)
+    return jax.device_get(jax.jit(draw)(np.asarray(seeds_of(protocol), np.uint32)))
 
 
 def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tuple[OverTrials, dict[str, Any]]:
@@ -180,7 +166,7 @@ def project(
         return OverTrials.collect(after(CHECKED + 1)["now"].loss, trials)  # an update records the loss it started from
 
     what = f"the sweep's program on {len(devices)} CPU devices, watching convergence"
-    return compiled("project", what, build, losses, trials, iterations)
+    return contest.compiled("project", what, build, losses, trials, iterations)
 
 
 def usual(
@@ -224,4 +210,4 @@ def usual(
     name, what = "usual", "jax.vmap of the Flax model, optax.sgd, jax.lax.scan, as it is usually written"
     if len(devices) > 1:
         name, what = "usual_sharded", f"the same with the trials sharded over {len(devices)} devices"
-    return compiled(name, what, build, losses, len(params["out"]["bias"]), iterations)
+    return contest.compiled(name, what, build, losses, len(params["out"]["bias"]), iterations)

@@ -1,4 +1,4 @@
-"""The yardstick: an independent C program for XOR(10), given by the user as xor10.py beside xor10.c.
+"""The yardstick: an independent C program for XOR(10), given by the user as xor10.py and xor10.c.
 
 Both train from the same initial params, so that it is a speed to measure against and an answer to compare with.
 """
@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import importlib.util
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
+import types
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from experiments.bench.contest import CHECKED, Contestant
+from experiments.bench.contest import CHECKED, Contestant, seconds_of
 from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from experiments.study.imports import at_once
 
@@ -28,18 +25,9 @@ if TYPE_CHECKING or at_once(__name__):
 
 LANES = 16
 """Its number of trials has to be a multiple of this."""
-
 _POINTS = 4
 _NODES = HIDDEN_LAYERS * WIDTH
 _ROWS = {"W": _NODES * WIDTH, "w0": _NODES, "a": _NODES, "b": _NODES, "W_out": WIDTH, "w0_out": 1}
-
-
-class YardstickRun(NamedTuple):
-    """Trained params (trials, rows), mean squared errors (trials,), and the seconds spent in C."""
-
-    params: np.ndarray
-    losses: np.ndarray
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,56 +35,45 @@ class Yardstick:
     """The program, built. Made by `load`.
 
     Attributes:
-      module: xor10.py.
+      module: xor10.py. Its `initial(kind, trials)` are params (trials, rows), its `KINDS` the activations.
       library: xor10.c.
-      kinds: the activations it knows.
     """
 
-    module: ModuleType
+    module: Any
     library: Any
-    kinds: tuple[str, ...]
 
-    def initial(self, kind: str, trials: int, *, seed: int = 0, **std: float) -> np.ndarray:
-        """Params (trials, rows) before training: weights N(0, 1/2) and zero biases, unless `std` says otherwise."""
-        return self.module.initial(kind, trials, seed=seed, **std)
+    def train(self, kind: str, params: np.ndarray, **conditions: Any) -> tuple[np.ndarray, float]:
+        """Trains params (trials, rows), which stay as they are, under the conditions that xor10.py names.
 
-    def train(self, kind: str, params: np.ndarray, **conditions: Any) -> YardstickRun:
-        """Train params (trials, rows), which stay as they are, for `iterations`; see xor10.py for the conditions."""
-        timed = _Timed(self.library)
-        learned, losses = self.module.train(timed, kind, params, **conditions)
-        return YardstickRun(learned, losses, timed.seconds)
+        Returns:
+          Mean squared errors (trials,), and the seconds of the C call alone: arrays are put in order outside of it.
+        """
+        seconds = []
 
+        def timed(*args: Any) -> None:
+            seconds.append(seconds_of(lambda: self.library.train(*args)))
 
-class _Timed:
-    """The library with a clock around the C call alone: arrays are put in order outside of it."""
-
-    def __init__(self, library: Any) -> None:
-        self.parameter_rows: Callable[[], int] = library.parameter_rows
-        self.seconds = 0.0
-        self._train = library.train
-
-    def train(self, *args: Any) -> None:
-        begin = time.perf_counter()
-        self._train(*args)
-        self.seconds += time.perf_counter() - begin
+        library = types.SimpleNamespace(parameter_rows=self.library.parameter_rows, train=timed)
+        _, losses = self.module.train(library, kind, params, **conditions)
+        return losses, sum(seconds)
 
 
 def check_yardstick(path: Path) -> Path:
     """The path of xor10.py, given that or its directory; raises ValueError if it, xor10.c or gcc is missing."""
-    script = path / "xor10.py" if path.is_dir() else path
-    for file in (script, script.with_name("xor10.c")):
-        if script.name != "xor10.py" or not file.is_file():
+    directory = path if path.is_dir() else path.parent
+    for name in ("xor10.py", "xor10.c"):
+        if not (directory / name).is_file():
             raise ValueError(
-                f"--yardstick: expected the directory of xor10.py and xor10.c, got {path}, where there is no "
-                f"{file.name if script.name == 'xor10.py' else 'xor10.py'}; pass the directory that holds both"
+                f"--yardstick: expected the directory of xor10.py and xor10.c, got {path}, where there is no {name}; "
+                f"pass the directory that holds both"
             )
     if shutil.which("gcc") is None:
-        raise ValueError(f"--yardstick: expected gcc to build {script.with_name('xor10.c')}, found none; install gcc")
-    return script
+        raise ValueError(f"--yardstick: expected gcc to build {directory / 'xor10.c'}, found none; install gcc")
+    return directory / "xor10.py"
 
 
 def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Yardstick:
-    """Build the program; raises as `check_yardstick`, and OSError if it cannot be built here.
+    """Builds the program; raises as `check_yardstick`, and OSError if it cannot be built here.
 
     Args:
       path: see `check_yardstick`.
@@ -104,11 +81,9 @@ def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Y
       fast_math: as xor10.py builds it, for speed; False: with IEEE arithmetic, to compare answers with.
     """
     script = check_yardstick(path)
-    spec = importlib.util.spec_from_file_location("paramact_jax_yardstick", script)
-    if spec is None or spec.loader is None:
-        raise RuntimeError(f"{script}: expected a Python file, got one that Python cannot load")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module: Any = types.ModuleType("paramact_jax_yardstick")
+    module.__file__ = str(script)
+    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), module.__dict__)  # a program of the user's own
     try:
         library = module.build() if fast_math else _build_ieee(script.with_name("xor10.c"))
     except (OSError, subprocess.CalledProcessError) as error:
@@ -116,7 +91,7 @@ def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Y
     if threads is not None:
         # OMP_NUM_THREADS is read once a process, by whoever loads OpenMP first; this holds in any case.
         library.omp_set_num_threads(threads)
-    return Yardstick(module, library, tuple(module.KINDS))
+    return Yardstick(module, library)
 
 
 def _build_ieee(source: Path) -> ctypes.CDLL:
@@ -134,38 +109,30 @@ def to_params(rows: np.ndarray, parametric: bool) -> Params:
     """
     if rows.ndim != 2 or rows.shape[1] != sum(_ROWS.values()):
         raise ValueError(f"expected params of shape (trials, {sum(_ROWS.values())}), got {rows.shape}")
-    trials = len(rows)
     ends = np.cumsum(list(_ROWS.values()))
     flat = dict(zip(_ROWS, np.split(rows, ends[:-1], axis=1), strict=True))
-    kernels = flat["W"].reshape(trials, HIDDEN_LAYERS, WIDTH, WIDTH).swapaxes(-1, -2)
-    by_node = {name: flat[name].reshape(trials, HIDDEN_LAYERS, WIDTH) for name in ("w0", "a", "b")}
+    kernels = flat["W"].reshape(-1, HIDDEN_LAYERS, WIDTH, WIDTH).swapaxes(-1, -2)
+    by_node = {name: flat[name].reshape(-1, HIDDEN_LAYERS, WIDTH) for name in ("w0", "a", "b")}
 
     def layer(i: int) -> Params:
         linear = {"kernel": kernels[:, i], "bias": by_node["w0"][:, i]}
         learned = {"a": by_node["a"][:, i], "b": by_node["b"][:, i]}
         return {"linear": linear} | ({"activation": learned} if parametric else {})
 
-    return {
-        "hidden": {i: layer(i) for i in range(HIDDEN_LAYERS)},
-        "out": {"kernel": flat["W_out"][:, :, None], "bias": flat["w0_out"]},
-    }
+    out = {"kernel": flat["W_out"][:, :, None], "bias": flat["w0_out"]}
+    return {"hidden": {i: layer(i) for i in range(HIDDEN_LAYERS)}, "out": out}
 
 
 def contestant(
     yardstick: Yardstick, kind: str, rows: np.ndarray, protocol: Protocol, iterations: int, *, threads: int
 ) -> Contestant:
     """The yardstick, ready to train `rows`."""
-    conditions = {
-        "rate": protocol.learning_rate,
-        "rate_ab": protocol.activation_learning_rate,
+
+    def train(iterations: int) -> tuple[np.ndarray, float]:
         # It scales the plain sum of errors; the derivative of scale * mean(e^2) is scale * 2 / points * e.
-        "gradient_scale": LOSS_SCALE[protocol.loss] * 2 / _POINTS,
-    }
-    return Contestant(
-        name="yardstick",
-        what=f"C program on {threads} threads, the C call alone timed",
-        train=lambda: yardstick.train(kind, rows, iterations=iterations, **conditions).seconds,
-        losses=lambda: yardstick.train(kind, rows, iterations=CHECKED, **conditions).losses,
-        trials=len(rows),
-        iterations=iterations,
-    )
+        scale, rate_ab = LOSS_SCALE[protocol.loss] * 2 / _POINTS, protocol.activation_learning_rate
+        rates = {"rate": protocol.learning_rate, "rate_ab": rate_ab}
+        return yardstick.train(kind, rows, iterations=iterations, gradient_scale=scale, **rates)
+
+    what = f"C program on {threads} threads, the C call alone timed"
+    return Contestant("yardstick", what, lambda: train(iterations)[1], lambda: train(CHECKED)[0], len(rows), iterations)

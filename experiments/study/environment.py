@@ -1,4 +1,4 @@
-"""What a result depends on beside its config: versions, processor, devices, JAX's settings, commit."""
+"""What a result depends on besides its config: versions, processor, devices, JAX's settings, commit."""
 
 from __future__ import annotations
 

@@ -48,52 +48,39 @@ FORMATS = ("png", "pdf", "svg")
 def make(study: Reported, runs: Sequence[Run]) -> None:
     """Prints the tables of a run, of several each table with the runs next to each other, and writes each report."""
     said = [list(study.statements(run)) for run in runs]
-    tables = [_tables(study, *one) for one in zip(runs, said, strict=True)]
+    tables = [tables_of(study, *one) for one in zip(runs, said, strict=True)]
     if len(runs) == 1:
         for table in tables[0].values():
             print(table.plain())
     else:
         _show_beside(runs, tables, said)
-    for one in zip(runs, tables, said, strict=True):
-        _write(study, *one)
+    for one in zip(runs, said, tables, strict=True):
+        write(study, *one)
 
 
-def tables_of(study: Reported, run: Run) -> dict[str, Table]:
+def tables_of(study: Reported, run: Run, said: Sequence[Statement] | None = None) -> dict[str, Table]:
     """The tables of the report by file name, that of the statements last.
+
+    Args:
+      study: whose report it is.
+      run: a finished one.
+      said: its statements, if they are judged already; so below.
 
     Raises:
       RuntimeError: if a study gives two tables one name.
     """
-    return _tables(study, run, list(study.statements(run)))
-
-
-def summary(study: Reported, run: Run) -> dict[str, Any]:
-    """The run as plain data: experiment, config, whether the images are real, statements, and the study's numbers."""
-    return _summary(study, run, list(study.statements(run)))
-
-
-def write(study: Reported, run: Run) -> list[Path]:
-    """Writes the report of a run, each file in one step: report.md, summary.json, tables and figures.
-
-    Returns:
-      The files.
-    """
-    said = list(study.statements(run))
-    return _write(study, run, _tables(study, run, said), said)
-
-
-def _tables(study: Reported, run: Run, said: Sequence[Statement]) -> dict[str, Table]:
-    found = list(study.tables(run))
+    said, found = list(study.statements(run)) if said is None else said, list(study.tables(run))
     return _by_name([*found, ("statements", statements_table(said))] if said else found)
 
 
-def _summary(study: Reported, run: Run, said: Sequence[Statement]) -> dict[str, Any]:
+def summary(study: Reported, run: Run, said: Sequence[Statement] | None = None) -> dict[str, Any]:
+    """The run as plain data: experiment, config, whether the images are real, statements, and the study's numbers."""
     return plain(
         {
             "experiment": run.manifest["experiment"],
             "config": run.manifest["config"],
             "synthetic": bool(run.records.attrs.get("synthetic", 0)),
-            "statements": list(said),
+            "statements": list(study.statements(run) if said is None else said),
             **study.summary(run),
         }
     )
@@ -115,10 +102,19 @@ def _show_beside(
     print(Table("Statements: verdict", ["statement", *names], rows).plain())
 
 
-def _write(study: Reported, run: Run, tables: Mapping[str, Table], said: Sequence[Statement]) -> list[Path]:
+def write(
+    study: Reported, run: Run, said: Sequence[Statement] | None = None, tables: Mapping[str, Table] | None = None
+) -> list[Path]:
+    """Writes the report of a run, each file in one step: report.md, summary.json, tables and figures.
+
+    Returns:
+      The files.
+    """
+    said = list(study.statements(run)) if said is None else said
+    tables = tables_of(study, run, said) if tables is None else tables
     mark = _mark(run)
     figures = _by_name(study.figures(run))
-    contents = {"summary.json": (json.dumps(_summary(study, run, said), indent=2, allow_nan=False) + "\n").encode()}
+    contents = {"summary.json": (json.dumps(summary(study, run, said), indent=2, allow_nan=False) + "\n").encode()}
     for name, table in tables.items():
         contents |= {f"{name}.csv": table.csv().encode(), f"{name}.tex": table.latex().encode()}
     for name, figure in figures.items():

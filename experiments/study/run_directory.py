@@ -89,7 +89,7 @@ def choose(out: Path | None, name: str) -> Path:
 
 
 def check_unfinished(out: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with what an interrupted run of another config left beside `out`; see `unfinished`.
+    """Refuse to go on with what an interrupted run of another config left next to `out`; see `unfinished`.
 
     Args:
       out: the directory that the run will be written to.
@@ -179,7 +179,7 @@ def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[s
 
 
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a directory with a temporary name beside `path`, then give it its name in one step.
+    """Let `fill` write into a directory with a temporary name next to `path`, then give it its name in one step.
 
     Raises:
       OSError: if it cannot be written, or `path` exists by now; what was written stays under the name in the message.

@@ -60,7 +60,7 @@ class Work:
         self._shown = contextlib.ExitStack()
 
     def progress(self, names: Sequence[str], steps: int, unit: str = "steps") -> SweepProgress:
-        """Shows, from now on, how far trainings of these names are, each of so many steps."""
+        """Shows, from now on, how far trainings of these names are, each of `steps` steps."""
         from experiments.study.progress import SweepProgress
 
         self.close()

@@ -89,7 +89,7 @@ class Table:
       rows: values, as many a row as there are columns: words, numbers, yes or no, (low, high), a `Cell`, or None.
       note: a line below the table.
       left: headings of columns that are flush left, besides the first and those that say so.
-      keys: so many first columns tell rows apart; by default those before the first of numbers.
+      keys: number of first columns that tell rows apart; by default those before the first of numbers.
       beside: headings of the columns that `side_by_side` puts next to each other; by default the first after the keys.
 
     Raises:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from experiments.study.tables import Table
+from experiments.study import run_directory
+from experiments.study.imports import at_once
+from experiments.study.tables import Table
+
+if TYPE_CHECKING or at_once(__name__):
+    from paramact_jax.activations import catalogue
+    from paramact_jax.figures import gallery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,25 +34,16 @@ class Activations:
         Raises:
           ValueError: if it cannot be a new directory.
         """
-        from experiments.study import run_directory
-
         out = run_directory.choose(self.out, "activations")
 
         def work() -> None:
-            import io
-
-            from paramact_jax.activations import catalogue
-            from paramact_jax.figures import gallery
-
-            table = properties()
-            image = io.BytesIO()
+            table, image = properties(), io.BytesIO()
             gallery([catalogue.get(name) for name in catalogue.names()]).savefig(image, format="png")
-            files = {"catalogue.md": table.markdown(), "catalogue.csv": table.csv(), "catalogue.tex": table.latex()}
 
             def fill(directory: Path) -> None:
                 (directory / "gallery.png").write_bytes(image.getvalue())
-                for name, text in files.items():
-                    (directory / name).write_text(text, encoding="utf-8")
+                for suffix, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
+                    (directory / f"catalogue.{suffix}").write_text(text, encoding="utf-8")
 
             run_directory.write_directory(out, fill)
             print(table.plain())
@@ -57,28 +54,18 @@ class Activations:
 
 def properties() -> Table:
     """The catalogue as a table, one row a record."""
-    from experiments.study.tables import Table
-    from paramact_jax.activations import catalogue
-
     rows = []
     for record in map(catalogue.get, catalogue.names()):
         low, high = record.range
-        rows.append(
-            [
-                record.name,
-                f"({low:.4g}, {high:.4g})",
-                f"{record.steepest_slope:.4g}",
-                "yes" if record.zero_centred else "no",
-                ", ".join(f"{kink.slope:.4g} at {kink.at:.4g}" for kink in record.kinks),
-                record.source,
-                record.formula,
-                ", ".join(f"{name} = {start:.4g}" for name, start in record.params.items()),
-            ]
-        )
+        ends, steepest = f"({low:.4g}, {high:.4g})", f"{record.steepest_slope:.4g}"
+        kinks = ", ".join(f"{kink.slope:.4g} at {kink.at:.4g}" for kink in record.kinks)
+        params = ", ".join(f"{name} = {start:.4g}" for name, start in record.params.items())
+        centred = "yes" if record.zero_centred else "no"
+        rows.append([record.name, ends, steepest, centred, kinks, record.source, record.formula, params])
     return Table(
-        title="Activation functions",
-        columns=["name", "range", "steepest", "centred", "slope at kinks", "source", "formula", "parameters"],
-        rows=rows,
-        note="Range, steepest slope and kinks at the start values of the parameters; centred: the range is, about 0.",
+        "Activation functions",
+        ["name", "range", "steepest", "centred", "slope at kinks", "source", "formula", "parameters"],
+        rows,
+        "Range, steepest slope and kinks at the start values of the parameters; centred: the range is, about 0.",
         left=("slope at kinks", "source", "formula", "parameters"),
     )

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.commands import CONTENTS, TOOLS, Leaf, leaves, parse, prepared
-from experiments.problems.digits import Data
+from experiments.problems.digits import Data, load
+from experiments.study import run_directory
+from experiments.study.startup import start
+from experiments.study.tables import Table
 
 _CONFIG = "all.json"
 _FAILED = "FAILED"
@@ -59,8 +62,6 @@ class All:
         Raises:
           ValueError: in one line, for what cannot be done.
         """
-        from experiments.problems.digits import load
-
         if self.smoke and (self.data != "auto" or self.data_dir is not None):
             raise ValueError("--smoke: expected no --data and no --data-dir with it; leave them out")
         config = {"smoke": self.smoke, "data": self.data}
@@ -79,38 +80,27 @@ class All:
         target = out / "-".join(leaf.path)
         if leaf.smoke is not None and self.smoke:
             runs = sorted(str(path.parent) for path in out.glob("*/run.json"))[:2]
-            options = [
-                path for word in leaf.smoke.split() for path in (runs if word == "RUNS" else [_put(word, target)])
+            words = [
+                word.replace("OUT", str(target)) if word.startswith("OUT") else word for word in leaf.smoke.split()
             ]
-        else:
-            fields = {field.name for field in dataclasses.fields(leaf.command)}  # type: ignore[arg-type]  # a dataclass
-            options = ["--out", str(target)]
-            if "data" in fields:
-                options += ["--data", self.data]
-            if "data_dir" in fields and self.data_dir is not None:
-                options += ["--data-dir", str(self.data_dir)]
+            return [*leaf.path, *(x for word in words for x in (runs if word == "RUNS" else [word]))]
+        fields = {field.name for field in dataclasses.fields(leaf.command)}  # type: ignore[arg-type]  # a dataclass
+        options = ["--out", str(target)]
+        if "data" in fields:
+            options += ["--data", self.data]
+        if "data_dir" in fields and self.data_dir is not None:
+            options += ["--data-dir", str(self.data_dir)]
         return [*leaf.path, *options]
 
 
 def chosen(smoke: bool) -> list[Leaf]:
     """What `all` runs: the experiments, or everything that has options to make it small."""
-    return [
-        leaf
-        for title, chapter in CONTENTS.items()
-        for entry in chapter
-        for leaf in leaves(entry)
-        if (leaf.smoke is not None if smoke else title != TOOLS)
-    ]
-
-
-def _put(word: str, target: Path) -> str:
-    return str(target) + word.removeprefix("OUT") if word.startswith("OUT") else word
+    found = [(title, leaf) for title, chapter in CONTENTS.items() for entry in chapter for leaf in leaves(entry)]
+    return [leaf for title, leaf in found if (leaf.smoke is not None if smoke else title != TOOLS)]
 
 
 def _directory(out: Path | None, config: dict[str, Any]) -> Path:
     """The directory to write, which is new or that of an earlier call of the same kind."""
-    from experiments.study import run_directory
-
     if out is None or not out.exists():
         return run_directory.choose(out, "all")
     try:
@@ -123,14 +113,15 @@ def _directory(out: Path | None, config: dict[str, Any]) -> Path:
 
 
 def _run(command: All, config: dict[str, Any], out: Path) -> int:
-    from experiments.study import run_directory
-    from experiments.study.tables import Table
+    import jax
 
     out.mkdir(parents=True, exist_ok=True)
     run_directory.replace(out / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
     todo = chosen(command.smoke)
+    start()
+    # of an accelerator the first of several processes takes all or most of the memory
+    apart = command.smoke and jax.default_backend() == "cpu"
     try:
-        apart = command.smoke and _on_cpu()
         done = (_side_by_side if apart else _one_after_another)(command, todo, out)
     except KeyboardInterrupt:
         print(f"interrupted; the same command with --out {out} goes on where it was", file=sys.stderr)
@@ -140,21 +131,8 @@ def _run(command: All, config: dict[str, Any], out: Path) -> int:
     return int(any(one.outcome.startswith(_FAILED) for one in done.values()))
 
 
-def _on_cpu() -> bool:
-    """Whether several processes can share the devices: of an accelerator the first takes all or most of the memory."""
-    import jax
-
-    from experiments.study.startup import start
-
-    start()
-    return jax.default_backend() == "cpu"
-
-
 def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
     """Each on all devices, in this process."""
-    from experiments.study.startup import start
-
-    start()
     done = {}
     for i, leaf in enumerate(todo):
         print(f"{i + 1} of {len(todo)}: {' '.join(leaf.path)}", file=sys.stderr)
@@ -191,8 +169,6 @@ def _apart(command: All, leaf: Leaf, out: Path) -> _Done:
     """As `_one`, in a process for several of them; compiled without optimisation where compilation takes longest."""
     import jax
 
-    from experiments.study.startup import start
-
     start()
     jax.config.update("jax_disable_most_optimizations", leaf.path not in _LONG)
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
@@ -225,8 +201,6 @@ def _left(command: All, leaf: Leaf, out: Path) -> list[str] | None:
     Raises:
       ValueError: if what stands there is a damaged run.
     """
-    from experiments.study import run_directory
-
     target = out / "-".join(leaf.path)
     if (target / run_directory.MANIFEST).exists():
         run_directory.read(target)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from experiments.commands import all_leaves
+from experiments.study import run_directory
 from experiments.study.study import Study
-
-if TYPE_CHECKING:
-    from experiments.study.run_directory import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,28 +30,20 @@ class Report:
         Raises:
           ValueError: in one line, if a run cannot be read.
         """
-        from experiments.study import run_directory
-
         if not self.directories:
             raise ValueError("expected at least one directory of a run, got none")
-        studies = {study.name: study for study in _studies()}
-        runs = [run_directory.read(path) for path in self.directories]
-        for run in runs:
+        commands: list[Any] = [leaf.command for leaf in all_leaves()]
+        studies: dict[str, type[Study]] = {x.name: x for x in commands if issubclass(x, Study)}
+        runs: dict[str, list[run_directory.Run]] = {}
+        for run in map(run_directory.read, self.directories):
             if (kind := run.manifest["experiment"]) not in studies:
                 raise ValueError(f"expected a run of {', '.join(studies)} in {run.directory}, got one of {kind}")
+            runs.setdefault(kind, []).append(run)
 
         def work() -> None:
-            for kind in dict.fromkeys(run.manifest["experiment"] for run in runs):
-                _report(studies[kind], [run for run in runs if run.manifest["experiment"] == kind])
+            from experiments.study import report
+
+            for kind, found in runs.items():
+                report.make(studies[kind], [studies[kind].up_to_date(run) for run in found])
 
         return work
-
-
-def _studies() -> list[type[Study]]:
-    return [leaf.command for leaf in all_leaves() if isinstance(leaf.command, type) and issubclass(leaf.command, Study)]
-
-
-def _report(study: type[Study], runs: list[Run]) -> None:
-    from experiments.study import report
-
-    report.make(study, [study.up_to_date(run) for run in runs])

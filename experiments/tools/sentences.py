@@ -1,6 +1,6 @@
 """The sentences: each a function of the kept summaries, so that no number in them is typed by hand.
 
-Where the words say more than the numbers beside them, the kept verdict is asked: a run that says otherwise is refused.
+Where the words say more than their numbers, the kept verdict is asked: a run that says otherwise is refused.
 """
 
 from __future__ import annotations

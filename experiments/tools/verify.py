@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from experiments.study.tables import Table
-    from paramact_jax.activations import Activation
-    from paramact_jax.activations.errata import Erratum
-    from paramact_jax.activations.verification import Accuracy, Check
+from experiments.study.imports import at_once
+from experiments.study.tables import Column, Table
+
+if TYPE_CHECKING or at_once(__name__):
+    from paramact_jax.activations import Activation, edges, errata, verification
+    from paramact_jax.activations.verification import DTYPES, Accuracy, Check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,125 +42,82 @@ class Verify:
 
 
 def _verify(records: Sequence[Activation]) -> int:
-    import sys
-
-    from paramact_jax.activations import edges, errata, verification
-
     checks: list[Check] = []
     accuracies: list[Accuracy] = []
     for i, record in enumerate(records):
         print(f"{record.name} ({i + 1} of {len(records)})", file=sys.stderr)
-        for dtype in verification.DTYPES:
+        for dtype in DTYPES:
             checks += verification.check_against_autodiff(record, dtype)
             checks += edges.check_edges(record, dtype)
         checks += edges.check_whole_numbers(record)
         checks += verification.check_against_float64(record)
-        accuracies += [verification.ulp_error(record, dtype) for dtype in verification.DTYPES if dtype != "float64"]
-    findings = [erratum.check().confirmed for erratum in errata.ERRATA]
+        accuracies += [verification.ulp_error(record, dtype) for dtype in DTYPES if dtype != "float64"]
+    confirmed = [erratum.check().confirmed for erratum in errata.ERRATA]
     for table in (closed_forms(records, checks), accuracy(records, accuracies), errata_table()):
         print(table.plain())
-    failed = [check for check in checks if not check.passed]
-    for check in failed:
+    failed, worse = [x for x in checks if not x.passed], [a for a in accuracies if not a.passed]
+    for x in failed:
         print(
-            f"FAILED: {check.activation} {check.quantity} against {check.against} in {check.dtype}: "
-            f"error {check.error:.3g} > {check.tolerance:.3g} at y = {check.at:g}"
+            f"FAILED: {x.activation} {x.quantity} against {x.against} in {x.dtype}: "
+            f"error {x.error:.3g} > {x.tolerance:.3g} at y = {x.at:g}"
         )
-    worse = [a for a in accuracies if not a.passed]
     for a in worse:
         print(f"FAILED: {a.activation} in {a.dtype}: {a.error:.2f} ulp at y = {a.at:g}, jax.nn {a.jax_nn_error}")
     print(
         f"{len(checks) - len(failed)} of {len(checks)} checks passed, "
         f"{len(accuracies) - len(worse)} of {len(accuracies)} no worse than jax.nn, "
-        f"{sum(findings)} of {len(findings)} errata confirmed"
+        f"{sum(confirmed)} of {len(confirmed)} errata confirmed"
     )
-    return 0 if not failed and not worse and all(findings) else 1
+    return 0 if not failed and not worse and all(confirmed) else 1
 
 
 def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Table:
     """The largest error of every record by what it was compared with, in eps of the dtype."""
-    from experiments.study.tables import Table
-    from paramact_jax.activations.verification import DTYPES
-
-    def worst(record: Activation, **fields: str) -> str:
-        errors = [
-            check.error
-            for check in checks
-            if check.activation == record.name and all(getattr(check, k) == v for k, v in fields.items())
-        ]
-        return f"{max(errors):.3g}" if errors else ""
-
-    def autodiff(record: Activation, dtype: str) -> str:
-        ways = {c.against for c in checks if c.activation == record.name} & {"forward", "grad", "jit", "vmap"}
-        errors = [worst(record, dtype=dtype, against=way) for way in sorted(ways)]
-        return max(errors, key=float)
-
-    def row(record: Activation) -> list[str]:
+    ways = {"NumPy": "numpy", "differences": "differences"} | {x: x for x in ("infinity", "NaN", "whole numbers")}
+    rows = []
+    for record in records:
         mine = [check for check in checks if check.activation == record.name]
-        return [
-            record.name,
-            str(len(mine)),
-            *(autodiff(record, dtype) for dtype in DTYPES),
-            worst(record, against="numpy"),
-            worst(record, against="differences"),
-            *(worst(record, against=edge) for edge in ("infinity", "NaN", "whole numbers")),
-            "passed" if all(check.passed for check in mine) else "FAILED",
-        ]
 
+        def worst(*against: str, dtype: str | None = None, mine: Sequence[Check] = mine) -> float | None:
+            found = [x.error for x in mine if x.against in against and dtype in (None, x.dtype)]
+            return max(found, default=None)
+
+        autodiff = [worst("forward", "grad", "jit", "vmap", dtype=dtype) for dtype in DTYPES]
+        verdict = "passed" if all(check.passed for check in mine) else "FAILED"
+        rows.append([record.name, len(mine), *autodiff, *(worst(way) for way in ways.values()), verdict])
     return Table(
-        title="Closed forms: largest error in eps x max(1, |value|)",
-        columns=[
-            *("activation", "checks", *(f"autodiff {d}" for d in DTYPES), "NumPy", "differences"),
-            *("infinity", "NaN", "whole numbers", "verdict"),
-        ],
-        rows=[row(record) for record in records],
-        note=(
-            "Autodiff: dz/dy and every partial, forward, reverse, jit, vmap, grad. NumPy, differences: float64. "
-            "Infinity, NaN: all dtypes, under strict promotion; whole numbers: beside float32."
-        ),
+        "Closed forms: largest error in eps x max(1, |value|)",
+        ["activation", "checks", *(Column(x, ".3g") for x in (*(f"autodiff {d}" for d in DTYPES), *ways)), "verdict"],
+        rows,
+        "Autodiff: dz/dy and every partial, forward, reverse, jit, vmap, grad. NumPy, differences: float64. "
+        "Infinity, NaN: all dtypes, under strict promotion; whole numbers: beside float32.",
     )
 
 
 def accuracy(records: Sequence[Activation], accuracies: Sequence[Accuracy]) -> Table:
     """The largest error of every value in units in the last place, and that of jax.nn's function."""
-    from experiments.study.tables import Table
-
-    dtypes = list(dict.fromkeys(a.dtype for a in accuracies))
-    by_record = {(a.activation, a.dtype): a for a in accuracies}
-
-    def cells(a: Accuracy) -> list[str]:
-        return [f"{a.error:.2f}", "" if a.jax_nn_error is None else f"{a.jax_nn_error:.2f}"]
-
+    dtypes = list(dict.fromkeys(x.dtype for x in accuracies))
+    errors = {(x.activation, x.dtype): [x.error, x.jax_nn_error] for x in accuracies}
     return Table(
-        title="Values: largest error in units in the last place",
-        columns=["activation", *(f"{dtype}{who}" for dtype in dtypes for who in ("", ", jax.nn"))],
-        rows=[
-            [record.name, *(cell for dtype in dtypes for cell in cells(by_record[record.name, dtype]))]
-            for record in records
-        ],
+        "Values: largest error in units in the last place",
+        ["activation", *(Column(f"{dtype}{who}", ".2f") for dtype in dtypes for who in ("", ", jax.nn"))],
+        [[record.name, *(x for dtype in dtypes for x in errors[record.name, dtype])] for record in records],
     )
 
 
 def errata_table() -> Table:
     """Every formula printed wrong, with a point where it fails."""
-    from experiments.study.tables import Table
-    from paramact_jax.activations import errata
-
+    rows = []
+    for erratum in errata.ERRATA:
+        example = erratum.check()
+        what = [erratum.where, f"{erratum.activation.name} {erratum.quantity}"]
+        at = ", ".join(f"{name} = {value:g}" for name, value in erratum.point.items())
+        values = [example.printed, example.right, example.true]
+        rows.append([*what, erratum.printed_formula, erratum.right_formula, at, *values])
+    values_of = (Column(x, ".6g") for x in ("printed gives", "right gives", "true"))
     return Table(
-        title="Errata: formulas that fail the check as printed",
-        columns=["where", "quantity", "printed", "right", "at", "printed gives", "right gives", "true"],
-        rows=[_erratum(erratum) for erratum in errata.ERRATA],
-        left=("quantity", "printed", "right", "at"),
-        note="True: by automatic differentiation, or the value of the function that the text describes.",
+        "Errata: formulas that fail the check as printed",
+        ["where", *(Column(x, left=True) for x in ("quantity", "printed", "right", "at")), *values_of],
+        rows,
+        "True: by automatic differentiation, or the value of the function that the text describes.",
     )
-
-
-def _erratum(erratum: Erratum) -> list[str]:
-    example = erratum.check()
-    return [
-        erratum.where,
-        f"{erratum.activation.name} {erratum.quantity}",
-        erratum.printed_formula,
-        erratum.right_formula,
-        ", ".join(f"{name} = {value:g}" for name, value in erratum.point.items()),
-        *(f"{value:.6g}" for value in (example.printed, example.right, example.true)),
-    ]

@@ -15,9 +15,9 @@ TRIALS, ITERATIONS = 64, (10, 300)
 if __name__ == "__main__":
     program = yardstick.load(Path(sys.argv[1]), fast_math=False)
     arrays = {}
-    for kind in program.kinds:
-        rows = program.initial(kind, TRIALS)
+    for kind in program.module.KINDS:
+        rows = program.module.initial(kind, TRIALS)
         arrays[f"{kind}_initial"] = rows
         for iterations in ITERATIONS:
-            arrays[f"{kind}_losses_{iterations}"] = program.train(kind, rows, iterations=iterations).losses
+            arrays[f"{kind}_losses_{iterations}"] = program.train(kind, rows, iterations=iterations)[0]
     np.savez_compressed(Path(__file__).with_name("xor10_yardstick.npz"), **arrays)

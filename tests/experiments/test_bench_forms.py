@@ -70,7 +70,7 @@ def test_one_that_cannot_run_is_named_below_the_table():
         raise RuntimeError("no such kernel\nand more")
 
     good = {"loss": np.ones(8)}
-    row = forms.race(training(), {forms.VMAP: lambda: good, "fused": fails, forms.DEFAULT: lambda: good}, rounds=2)
+    row = forms.race(training(), {forms.VMAP: lambda: good, "fused": fails, forms.DEFAULT: lambda: good}, 2, {})
     assert row["skipped"] == {"fused": "no such kernel"}
     shown = forms.table({"trainings": [row], "rounds": 2}).plain()
     assert "-: logistic regression, fused: no such kernel\n" in shown
@@ -79,7 +79,7 @@ def test_one_that_cannot_run_is_named_below_the_table():
 def test_others_results_are_no_contest():
     wrong = {forms.VMAP: lambda: {"loss": np.ones(8)}, forms.DEFAULT: lambda: {"loss": np.full(8, 2)}}
     with pytest.raises(RuntimeError, match=r"expected pa\.sweep and jit\(vmap\) to train the same"):
-        forms.race(training(), wrong, rounds=1)
+        forms.race(training(), wrong, 1, {})
 
 
 def test_targets_are_met_or_not():

@@ -6,7 +6,8 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.problems.cnn.protocol import Protocol
-from experiments.tools import kept, sentences
+from experiments.tools import findings as kept
+from experiments.tools import sentences
 from paramact_jax.papers import ko2021, kong2020
 
 README = Path(__file__).parents[2] / "README.md"
@@ -15,7 +16,7 @@ README = Path(__file__).parents[2] / "README.md"
 def test_readme_opens_with_the_sentences_that_the_kept_runs_give():
     stands = re.search(r"<!-- python -m experiments findings -->\n(.*?)\n<!-- end -->", README.read_text(), re.DOTALL)
     assert stands is not None
-    assert stands[1] == sentences.lines(kept.Summaries())
+    assert stands[1] == sentences.lines(kept.summaries())
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_readme_opens_with_the_sentences_that_the_kept_runs_give():
     ],
 )
 def test_words_that_a_run_does_not_bear_out_are_refused(sentence, run, change):
-    summaries = dict(kept.Summaries())
+    summaries = kept.summaries()
     assert sentence(summaries)
     change(summaries[run])
     with pytest.raises(ValueError, match="expected kept runs that bear out"):
@@ -68,7 +69,7 @@ def mean_and_interval(found, form):
 
 
 def test_the_table_of_the_convolutional_networks_is_that_of_the_kept_run():
-    run, expected = kept.Summaries()["cnn"]["combinations"], []
+    run, expected = kept.summaries()["cnn"]["combinations"], []
     for row in kong2020.TABLE_1:
         found = run[f"{row.conv}/{row.dense}"]
         names = f"{kong2020.LABELS[row.conv]} / {kong2020.LABELS[row.dense]}"
@@ -79,7 +80,7 @@ def test_the_table_of_the_convolutional_networks_is_that_of_the_kept_run():
 
 
 def test_the_table_of_mnist_is_that_of_the_kept_run():
-    run, expected = kept.Summaries()["mnist"]["activations"], []
+    run, expected = kept.summaries()["mnist"]["activations"], []
     losses = {row.activation: f"{row.loss:.3f}" for row in ko2021.MNIST_FINAL_LOSS}
     slopes = {row.activation: f"{row.count:,}" for row in ko2021.FIG_14}
     for name, found in run.items():
@@ -106,14 +107,14 @@ def test_the_table_of_mnist_is_that_of_the_kept_run():
     ],
 )
 def test_statements_are_counted_by_whose_they_are(run, source, says):
-    verdicts = [one["verdict"] == "true" for one in kept.Summaries()[run]["statements"] if one["source"] == source]
+    verdicts = [one["verdict"] == "true" for one in kept.summaries()[run]["statements"] if one["source"] == source]
     assert None not in verdicts
     assert says.format(sum(verdicts), len(verdicts)) in " ".join(README.read_text().split())
 
 
 @pytest.mark.parametrize("cell", ["sigmoid, nadam", "ppns, sgd", "ppns, adagrad", "relu, sgd", "relu, nadam"])
 def test_losses_by_optimiser_are_those_of_the_kept_run(cell):
-    run = kept.Summaries()["optimisers-mnist"]
+    run = kept.summaries()["optimisers-mnist"]
     names = {f"{one['activation']}, {one['optimiser']}": one for one in run["cells"]}
     prose = README.read_text().partition("On MNIST with 8 hidden layers, 1,000 updates")[2].partition("\n\n")[0]
     assert f"{float(names[cell]['level']):.3f}" in prose
@@ -122,7 +123,7 @@ def test_losses_by_optimiser_are_those_of_the_kept_run(cell):
 
 
 def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search():
-    best, *_ = kept.Summaries()["cnn-search"]["cells"]
+    best, *_ = kept.summaries()["cnn-search"]["cells"]
     protocol = Protocol()
     assert {name: getattr(protocol, name) for name in best if name != "scores"} == {
         name: value for name, value in best.items() if name != "scores"
@@ -130,7 +131,7 @@ def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search(
 
 
 def test_the_counts_of_xor10_are_those_of_the_kept_run():
-    rows = kept.Summaries()["xor10"]["activations"].values()
+    rows = kept.summaries()["xor10"]["activations"].values()
     stands = re.findall(r"^(?:\w+ )+ +(\d+) +([\d.]+) to ([\d.]+) +(\d+) ", README.read_text(), re.MULTILINE)
     expected = [
         (f"{row['converged']}", *(f"{1000 * x:.1f}" for x in row["interval"]), f"{row['published']}") for row in rows
@@ -167,7 +168,7 @@ def test_a_run_is_kept_without_what_is_only_of_its_machine(tmp_path):
     path = kept.keep(name, text, tmp_path)
     assert path == tmp_path / "xor10-literal.json"
     assert "somebody" not in path.read_text()
-    assert dict(kept.Summaries(tmp_path)) == {"xor10-literal": {"numbers": [1], "protocol": "literal"}}
+    assert kept.summaries(tmp_path) == {"xor10-literal": {"numbers": [1], "protocol": "literal"}}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path, capsys):
 
 
 def test_the_paragraph_on_the_gain_is_that_of_the_kept_run():
-    found, text = kept.Summaries()["gain"], " ".join(README.read_text().split())
+    found, text = kept.summaries()["gain"], " ".join(README.read_text().split())
     at = {one["activation"]: one for one in found["boundaries"] if one["arm"] == "a frozen, eta"}
     ppns, tanh = at["ppns"], at["parametric_tanh"]
     alike = {one["arm"]: one for one in found["collapses"] if one["activation"] == "ppns"}
@@ -236,7 +237,7 @@ def test_the_paragraph_on_the_gain_is_that_of_the_kept_run():
 
 
 def test_the_paragraph_on_crossing_is_that_of_the_kept_run():
-    found, text = kept.Summaries()["crossing"], " ".join(README.read_text().split())
+    found, text = kept.summaries()["crossing"], " ".join(README.read_text().split())
     share = {(one["activation"], one["start"], one["way"]): one for one in found["rescued"]}
     other = {(one["activation"], one["way"]): f"{100 * one['share']:.1f} %" for one in found["otherwise"]}
 

@@ -30,7 +30,7 @@ SECONDS = KEPT / "seconds.json"
 """The seconds that each file of tests took in the last whole run, by the marks that were asked for."""
 MONTH = 30 * 24 * 3600
 MOST_MEMORY = 1.5e9
-"""Bytes of a process, above which JAX forgets what it compiled for one file before the next: else they grow to 14 GB."""
+"""Bytes of a process above which JAX forgets, before the next file, what it compiled: else it grows to 14 GB."""
 
 
 def pytest_configure(config):

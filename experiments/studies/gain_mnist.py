@@ -127,6 +127,7 @@ class GainMnist(Study):
             static_axes={"activation": self.activations, "depth": self.depths},
             axes={"scale": sorted(self.scales), "weight_std": self.weight_stds},
             points=[{"compensated": compensated, "learned": learned} for compensated, learned in TRAINED],
+            chunk=len(self.scales) * self.seeds,
             block=1,
             directory=work.directory / "cells",
             learning_rate=self.learning_rate,

@@ -110,6 +110,7 @@ class _Starts(Study):
             iterations=self.steps,
             axes={"learning_rate": sorted(self.rates)},
             points=POINTS,
+            chunk=len(self.rates) * self.seeds,
             directory=work.directory / "networks",
             **work.shown(names, self.steps),
             **options,

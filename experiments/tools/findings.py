@@ -9,32 +9,46 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """Print what was found, in the sentences that README opens with, from the runs in experiments/results.
+    """Print what was found, in the sentences of the front page, from the runs in experiments/results.
 
-    About a second on 2 cores; trains nothing. Writes nothing without --keep, which takes the conditions and summaries
-    of finished runs over into experiments/results/. Example: python -m experiments findings --keep runs/my-xor10
+    About a second on 2 cores; trains nothing. Writes nothing without --keep or --write.
+    Example: python -m experiments findings --keep runs/my-xor10 --write
     """
 
     keep: tuple[Path, ...] = ()
-    """Directories of runs, on real images and made by a commit, that take the place of those kept before."""
+    """Directories of finished runs, on real images and made by a commit. Their conditions and summaries take the place
+    of those in experiments/results."""
+    show: tuple[str, ...] = ()
+    """Names of other tables and sentences to print, as in the markers of the pages; of a wrong name the right ones are
+    listed."""
+    write: bool = False
+    """Put all generated tables and sentences into the pages of the repository."""
 
     def prepare(self) -> Callable[[], None]:
         """Returns the work.
 
         Raises:
-          ValueError: in one line, for a directory that is no run, or one that cannot stand for the project's results.
+          ValueError: in one line, for a directory that is no run, for one that cannot stand for the project's results,
+            and for a name that is no block.
         """
-        from experiments.tools import kept
+        from experiments.tools import kept, pages
 
+        if unknown := [name for name in self.show if name not in pages.BLOCKS]:
+            raise ValueError(f"--show: expected names among {', '.join(pages.BLOCKS)}, got {', '.join(unknown)}")
         entries = [(*kept.entry(directory), directory) for directory in self.keep]
-        return lambda: _run(entries)
+        return lambda: self._run(entries)
 
+    def _run(self, entries: list[tuple[str, str, Path]]) -> None:
+        from experiments.tools import kept, pages
 
-def _run(entries: list[tuple[str, str, Path]]) -> None:
-    from experiments.tools import kept
-    from experiments.tools.sentences import lines
-
-    for name, text, directory in entries:
-        print(f"kept: {kept.keep(name, text)}")
-        kept.keep_picture(name, directory)
-    print(lines(kept.Summaries()))
+        for name, text, directory in entries:
+            print(f"kept: {kept.keep(name, text)}")
+            kept.keep_picture(name, directory)
+        found = kept.Summaries()
+        if self.write:
+            for page in pages.pages():
+                text = page.read_text(encoding="utf-8")
+                if (now := pages.updated(text, found)) != text:
+                    page.write_text(now, encoding="utf-8")
+                    print(f"written: {page.relative_to(pages.ROOT)}")
+        print("\n\n".join(pages.BLOCKS[name](found) for name in self.show or (pages.FRONT,)))

@@ -1,4 +1,4 @@
-"""The runs that README speaks of: their conditions and summaries, kept in the repository as JSON."""
+"""The runs that the pages speak of: their conditions and summaries, kept in the repository as JSON."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def keep(name: str, text: str, results: Path = RESULTS) -> Path:
 
 
 def keep_picture(name: str, directory: Path, results: Path = RESULTS) -> Path | None:
-    """Copy the figure that README shows of a run, if it shows one; returns the file."""
+    """Copy the figure that a page shows of a run, if one does; returns the file."""
     if name not in PICTURES:
         return None
     ours, kept = PICTURES[name]

@@ -1,0 +1,166 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/YOUR_ACCOUNT/paramact_jax/blob/main/notebooks/which_gain.ipynb)
+#
+# # Which start value of a?
+#
+# You will compute the critical gain of an activation: the start value of $a$ at which the gradient of a deep network
+# keeps its size. Then you will train networks from smaller and larger values, and see where they begin to learn.
+# Put your own activation into `ACTIVATIONS`. It takes less than a minute on two cores.
+
+# %% [markdown]
+# The first cell installs the package where it, or what it needs, is missing, on Colab for instance: from a clone in the
+# working folder if there is one. The runtime's own jax, which knows its GPU or TPU, stays as it is.
+
+# %%
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # float32 products are float32 on a GPU or TPU too
+NEEDS = ["PIL", "flax", "jax", "matplotlib", "numpy", "optax", "paramact_jax", "scipy", "tensorflow_datasets", "xarray"]
+
+
+def missing():
+    """What cannot be imported. A folder of the right name, such as a clone of the repository, is not a package."""
+    specs = {name: importlib.util.find_spec(name) for name in NEEDS}
+    return [name for name, spec in specs.items() if spec is None or spec.origin is None]
+
+
+if missing():
+    files = ("pyproject.toml", "paramact_jax/__init__.py")
+    clones = [folder for folder in (Path("paramact_jax"), Path()) if all((folder / file).exists() for file in files)]
+    source = clones[0].resolve().as_uri() if clones else "git+https://github.com/YOUR_ACCOUNT/paramact_jax"
+    present = {distribution.name for distribution in importlib.metadata.distributions()}
+    own = sorted(name for name in present if re.match(r"jax(lib|[-_].*)?$|libtpu", name))
+    kept = [f"{name}=={importlib.metadata.version(name)}" for name in own]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", f"paramact_jax[experiments] @ {source}", *kept]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    if done.returncode:
+        beside, said = " ".join(kept) or "no jax", " ".join((done.stderr or done.stdout).split())
+        raise RuntimeError(f"paramact_jax cannot be installed beside {beside} from {source}; mend this: {said}")
+    importlib.invalidate_caches()
+    if missing():
+        raise RuntimeError(f"expected {', '.join(missing())} to be installed now, got none; restart the runtime")
+
+# %%
+# %matplotlib inline
+
+import jax
+import numpy as np
+from flax import nnx
+
+import paramact_jax as pa
+from paramact_jax.figures import BandCurve, curves_in_panels
+
+ACTIVATIONS = ("ppns", "parametric_tanh")
+GAINS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of a, in units of the critical gain
+STDS = (0.7, 1.0, 1.4)  # of the weights, in units of 1/sqrt(fan-in)
+TRIALS = 64
+ITERATIONS = 10_000
+THRESHOLD = 1e-3
+
+pa.sweeps.use_all_cores()
+
+# %% [markdown]
+# ## What theory says
+#
+# In a wide random network, a layer multiplies the mean square of the gradient by a factor $\chi$. It depends on the
+# product of $a$ and the scale $\sigma_w$ of the weights. Below the critical gain $\chi < 1$: the gradient vanishes with
+# the depth. Above it the gradient grows. `critical_gain` computes the value of $a$ where $\chi = 1$, for $\sigma_w = 1$.
+
+# %%
+critical = {name: pa.activations.critical_gain(name).gain for name in ACTIVATIONS}
+print(", ".join(f"{name}: {gain:.2f}" for name, gain in critical.items()))
+
+# %% [markdown]
+# ## What networks do
+#
+# The exclusive or with ten hidden layers of two nodes, as in `seed_sweep`. Each trial starts with an $a$ and a scale of
+# the weights. Both are traced settings, so one program trains all cells of an activation. $a$ and $b$ are held at their
+# start values: their learning rate is 0.
+
+# %%
+inputs, targets = pa.datasets.xor()
+settings = pa.training.Settings(learning_rate=0.05, activation_learning_rate=0.0, loss_scale=0.5, threshold=THRESHOLD)
+
+
+def trial_of(name):
+    """The training of one trial with this activation."""
+    record = pa.activations.get(name)
+    advance = pa.training.gradient_descent(
+        lambda params, inputs: pa.networks.forward(params, inputs, record), inputs, targets
+    )
+
+    def train_one(key, gain, weight_std, settings):
+        """The final loss."""
+        model = pa.networks.MLP(2, [2] * 10, 1, record, initial={"a": gain * critical[name]}, rngs=nnx.Rngs(params=key))
+        params = pa.networks.params_of(model)
+        params = jax.tree_util.tree_map_with_path(
+            lambda path, value: value * weight_std if path[-1].key == "kernel" else value, params
+        )
+        state = advance(pa.training.start(params), settings, ITERATIONS + 1)  # one more measures the last loss
+        return {"loss": state.loss}
+
+    return train_one
+
+
+axes = {"gain": GAINS, "weight_std": STDS}
+found = {name: pa.sweep(trial_of(name), seeds=range(TRIALS), axes=axes, settings=settings) for name in ACTIVATIONS}
+converged = {name: results["loss"] < THRESHOLD for name, results in found.items()}
+
+# %% [markdown]
+# The phase diagram, as the share of the trials that converge in percent. Rows are values of $a$ in units of the critical
+# gain, columns are scales of the weights.
+
+# %%
+shares = {name: 100 * values.mean("seed") for name, values in converged.items()}
+shares["ppns"].to_pandas().round(0)
+
+# %%
+shares["parametric_tanh"].to_pandas().round(0)
+
+# %% [markdown]
+# ## Only the product counts
+#
+# The same numbers against the product $a \sigma_w$, in percent of its critical value. Bands are 95 % intervals.
+
+# %%
+products = sorted({round(100 * gain * std) for gain in GAINS for std in STDS})
+
+
+def curve(name, std):
+    """Share of the trials that converge, by product; NaN at the products of other scales."""
+    middle, low, high = np.full((3, len(products)), np.nan)
+    for gain in GAINS:
+        cell = converged[name].sel(gain=gain, weight_std=std).values
+        i = products.index(round(100 * gain * std))
+        middle[i] = cell.mean()
+        low[i], high[i] = pa.statistics.wilson_interval(int(cell.sum()), TRIALS)
+    known = np.isfinite(middle)
+    fill = [np.interp(products, np.array(products)[known], x[known], left=np.nan, right=np.nan) for x in (middle, low, high)]
+    return BandCurve(f"$\sigma_w$ = {std:g}", *fill)
+
+
+curves_in_panels(
+    np.array(products),
+    {name: [curve(name, std) for std in STDS] for name in ACTIVATIONS},
+    xlabel=r"$a\,\sigma_w$, % of the critical value",
+    ylabel="trials that converge",
+    shares=True,
+)

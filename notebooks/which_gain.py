@@ -153,7 +153,9 @@ def curve(name, std):
         middle[i] = cell.mean()
         low[i], high[i] = pa.statistics.wilson_interval(int(cell.sum()), TRIALS)
     known = np.isfinite(middle)
-    fill = [np.interp(products, np.array(products)[known], x[known], left=np.nan, right=np.nan) for x in (middle, low, high)]
+    fill = [
+        np.interp(products, np.array(products)[known], x[known], left=np.nan, right=np.nan) for x in (middle, low, high)
+    ]
     return BandCurve(f"$\sigma_w$ = {std:g}", *fill)
 
 

@@ -69,8 +69,8 @@ import paramact_jax as pa
 from paramact_jax.figures import BandCurve, curves_in_panels
 
 ACTIVATIONS = ("ppns", "parametric_tanh")
-GAINS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # of a, in units of the critical gain
-STDS = (0.7, 1.0, 1.4)  # of the weights, in units of 1/sqrt(fan-in)
+GAINS = [2 ** (k / 2) for k in range(-3, 3)]  # of a, in units of the critical gain
+STDS = [2 ** (k / 2) for k in range(-1, 2)]  # of the weights, in units of 1/sqrt(fan-in)
 TRIALS = 64
 ITERATIONS = 10_000
 THRESHOLD = 1e-3
@@ -82,7 +82,7 @@ pa.sweeps.use_all_cores()
 #
 # In a wide random network, a layer multiplies the mean square of the gradient by a factor $\chi$. It depends on the
 # product of $a$ and the scale $\sigma_w$ of the weights. Below the critical gain $\chi < 1$: the gradient vanishes with
-# the depth. Above it the gradient grows. `critical_gain` computes the value of $a$ where $\chi = 1$, for $\sigma_w = 1$.
+# the depth. Above it the gradient grows. `critical_gain` computes the value of $a$ where $\chi = 1$ if $\sigma_w = 1$.
 
 # %%
 critical = {name: pa.activations.critical_gain(name).gain for name in ACTIVATIONS}
@@ -125,44 +125,55 @@ found = {name: pa.sweep(trial_of(name), seeds=range(TRIALS), axes=axes, settings
 converged = {name: results["loss"] < THRESHOLD for name, results in found.items()}
 
 # %% [markdown]
-# The phase diagram, as the share of the trials that converge in percent. Rows are values of $a$ in units of the critical
+# The phase diagram: the share of the trials that converge in percent. Rows are values of $a$ in units of the critical
 # gain, columns are scales of the weights.
 
-# %%
-shares = {name: 100 * values.mean("seed") for name, values in converged.items()}
-shares["ppns"].to_pandas().round(0)
 
 # %%
-shares["parametric_tanh"].to_pandas().round(0)
+def diagram(name):
+    """A table of the shares."""
+    shares = 100 * converged[name].mean("seed").to_pandas()
+    return shares.round(0).astype(int).rename(index="{:.2f}".format, columns="{:.2f}".format)
+
+
+diagram("ppns")
+
+# %%
+diagram("parametric_tanh")
 
 # %% [markdown]
 # ## Only the product counts
 #
-# The same numbers against the product $a \sigma_w$, in percent of its critical value. Bands are 95 % intervals.
+# The same shares against the product $a \sigma_w$, in percent of its critical value. Bands are 95 % intervals.
 
 # %%
-products = sorted({round(100 * gain * std) for gain in GAINS for std in STDS})
+products = np.array(sorted({round(100 * gain * std) for gain in GAINS for std in STDS}))
 
 
 def curve(name, std):
-    """Share of the trials that converge, by product; NaN at the products of other scales."""
-    middle, low, high = np.full((3, len(products)), np.nan)
-    for gain in GAINS:
-        cell = converged[name].sel(gain=gain, weight_std=std).values
-        i = products.index(round(100 * gain * std))
-        middle[i] = cell.mean()
-        low[i], high[i] = pa.statistics.wilson_interval(int(cell.sum()), TRIALS)
-    known = np.isfinite(middle)
-    fill = [
-        np.interp(products, np.array(products)[known], x[known], left=np.nan, right=np.nan) for x in (middle, low, high)
-    ]
-    return BandCurve(f"$\sigma_w$ = {std:g}", *fill)
+    """The share of the trials that converge, by product; NaN at the products of other scales."""
+    counts = {round(100 * gain * std): int(converged[name].sel(gain=gain, weight_std=std).sum()) for gain in GAINS}
+    shares = {product: [n / TRIALS, *pa.statistics.wilson_interval(n, TRIALS)] for product, n in counts.items()}
+    return BandCurve(rf"$\sigma_w$ = {std:.2f}", *np.array([shares.get(x, [np.nan] * 3) for x in products.tolist()]).T)
 
 
+curves = {name: [curve(name, std) for std in STDS] for name in ACTIVATIONS}
 curves_in_panels(
-    np.array(products),
-    {name: [curve(name, std) for std in STDS] for name in ACTIVATIONS},
-    xlabel=r"$a\,\sigma_w$, % of the critical value",
+    products,
+    curves,
+    xlabel=r"$a\,\sigma_w$, % of its critical value",
     ylabel="trials that converge",
     shares=True,
 )
+
+
+# %%
+def boundary(name):
+    """The product at which half of the trials converge, in percent of its critical value."""
+    means = np.nanmean([one.middle for one in curves[name]], axis=0)
+    i = int(np.argmax(means >= 0.5))  # the first
+    return float(np.interp(0.5, means[i - 1 : i + 1], products[i - 1 : i + 1]))
+
+
+boundaries = {name: boundary(name) for name in ACTIVATIONS}
+print(", ".join(f"{name}: {value:.0f} %" for name, value in boundaries.items()))

@@ -21,7 +21,7 @@ def counts(kept: Summaries) -> str:
     matched, ppns = sum(row["matched"] for row in rows.values()), rows["ppns"]
     return (
         f"{matched} of {len(rows)} counts of [P, Table 5] are reproduced: PPNS trains {ppns['converged']} of "
-        f"{ppns['trials']:,} networks, Sigmoid {rows['sigmoid']['converged']}."
+        f"{ppns['trials']:,} networks (published: {ppns['published']}), Sigmoid {rows['sigmoid']['converged']}."
     )
 
 

@@ -163,3 +163,12 @@ def test_the_front_page_is_short_and_its_badges_say_what_the_project_needs():
 def test_the_front_page_names_every_notebook():
     front = text_of(ROOT / "README.md").partition("[Notebooks]")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", front)) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_the_front_page_says_how_fast_sweeps_are():
+    speed = text_of(ROOT / "experiments" / "bench" / "README.md")
+    rows = re.findall(r"^\| [^|]+, [\d,]+ \| ([\d.]+) \|.*\| ([\d.]+) \|$", speed, re.MULTILINE)
+    times = [float(vmap) / float(ours) for vmap, ours in rows]
+    assert len(times) == 8
+    front = " ".join(prose(ROOT / "README.md").split())
+    assert f"eight typical trainings run {min(times):.1f} to {max(times):.0f} times" in front

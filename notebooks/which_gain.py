@@ -179,7 +179,7 @@ boundaries = {name: boundary(name) for name in ACTIVATIONS}
 print(", ".join(f"{name}: {value:.0f} %" for name, value in boundaries.items()))
 
 # %% [markdown]
-# For both activations, half of the trials converge at about 90 % of the critical value. Theory speaks of wide networks,
+# For both activations, half of the trials converge at about 95 % of the critical value. Theory speaks of wide networks,
 # and these layers have only two nodes. At 50 % no trial converges. The best start values are above the critical one.
 # [P] starts at 1.5 times the critical value, where the steepest slope is 1.5. The curves of the three scales lie close
 # to each other: the product of $a$ and $\sigma_w$ counts.

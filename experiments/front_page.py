@@ -72,7 +72,11 @@ def page(width: int | None = None) -> str:
                 lines.append(_item(entry.name, facts(entry.command).gist, width))
             lines += [_leaf(leaf, width) for leaf in found]
         blocks.append("\n".join(lines))
-    blocks.append(textwrap.fill("Times: of the defaults, on 2 cores. [P], [A], [R], [B1], [B2]: see README.md.", width))
+    blocks.append(
+        textwrap.fill(
+            "Times: of the defaults, on 2 cores. [P], [A], [R], [B1], [B2]: paramact_jax/papers/README.md.", width
+        )
+    )
     return "\n\n".join(blocks) + "\n"
 
 

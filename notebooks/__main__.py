@@ -1,6 +1,6 @@
 """Execute the notebooks and store them with what they show: `python -m notebooks [NAME ...]`.
 
-Each NAME.py is made into NAME.ipynb, from top to bottom in a fresh kernel; all six take about three minutes on 2 cores.
+Each NAME.py is made into NAME.ipynb, from top to bottom in a fresh kernel; all take about four minutes on 2 cores.
 What differs from one execution to the next, times and identifiers, is not stored: an .ipynb changes when its results
 do. `mnist` is to be stored as executed on the real images: PARAMACT_DATA or the network has to provide them.
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:  # the libraries take seconds to import, and the tests collect
     from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parent
-NAMES = ("quickstart", "seed_sweep", "where_gradients_vanish", "mnist", "your_own_activation", "any_model")
+NAMES = (
+    "quickstart",
+    "seed_sweep",
+    "where_gradients_vanish",
+    "mnist",
+    "which_gain",
+    "your_own_activation",
+    "any_model",
+)
 REPOSITORY = "https://github.com/YOUR_ACCOUNT/paramact_jax"
 """Where Colab finds the notebooks, and their first cell the package. A name with an underscore is no account of
 GitHub's, so nobody else can own it: replace YOUR_ACCOUNT in all files of this folder once there is one."""

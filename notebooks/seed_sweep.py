@@ -82,8 +82,8 @@ pa.sweeps.use_all_cores()
 # at rate 0.05 [P, Table 3], of weights, $a$ and $b$ alike.
 #
 # Two conditions are not those that the paper prints, because the printed ones do not give its table: initial weights
-# are $N(0, 1)/\sqrt{\text{fan-in}}$ instead of $N(0, 1)$, and the gradient is that of half the mean squared error. The
-# repository's README says how they were found.
+# are $N(0, 1)/\sqrt{\text{fan-in}}$ instead of $N(0, 1)$, and the gradient is that of half the mean squared error.
+# `experiments/studies/xor10.md` in the repository says how they were found.
 #
 # A trial is a pure function of a random key and of settings. Settings are traced, so other values do not compile again.
 

@@ -6,7 +6,7 @@ package (mathematics, Flax layers, sweeps) only loads what it stands on.
 Docstrings name their sources by a key in brackets: [P] is Ko & Ko 2021, [A] is Kong, Ko & Ko 2020, [B1] a blog post on
 the vanishing gradient and the ReLU family, [B2] one on the three faults of the sigmoid, [R] a student report on
 activation functions, optimisers and initial scale. `paramact_jax.papers` has published numbers of [P], [A] and [R];
-README.md lists the sources with their titles.
+the page next to it, papers/README.md, has the titles of all sources.
 """
 
 from __future__ import annotations

@@ -54,3 +54,11 @@ def test_docstrings_and_annotations_are_shown_as_they_are_meant(pages):
     everything = "".join(pages.values())
     assert "jax.jaxlib" not in everything
     assert "Alias for field number" not in everything
+
+
+def test_pages_of_the_packages_stand_before_their_names(pages):
+    front = pages["paramact_jax"]
+    assert "An existing model" in front
+    assert 'href="paramact_jax/sweeps.html"' in front
+    assert "Trials that failed" in pages["paramact_jax.sweeps"]
+    assert not re.search(r"href=\"[^\"]*README", front + pages["paramact_jax.sweeps"])

@@ -1,4 +1,4 @@
-"""The README's index: nothing between its ranges is missing, and everything it names is there."""
+"""The index of the papers: nothing between its ranges is missing, and everything it names is there."""
 
 import itertools
 import pkgutil
@@ -11,7 +11,7 @@ import paramact_jax as pa
 from experiments.__main__ import parse
 from paramact_jax.activations import errata
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "paramact_jax" / "papers" / "README.md").read_text(encoding="utf-8")
 RANGES = {
     ("P", "eq."): range(4, 18),
     ("P", "Table"): range(1, 9),
@@ -24,7 +24,7 @@ DRAWINGS = {("P", "Fig.", 6), ("P", "Fig.", 11), ("A", "Fig.", 10)}
 
 
 def rows():
-    index = README.partition("\n## Index\n")[2].partition("\n## ")[0]
+    index = PAGE.partition("\n## Index\n")[2].partition("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in index.splitlines() if line[:1] == "|"]
     assert cells[:2] == [["item", "what it is", "here"], ["---", "---", "---"]]
     return cells[2:]
@@ -84,7 +84,7 @@ def test_a_name_or_command_that_is_gone_would_be_seen():
 
 
 def test_the_table_is_folded_away():
-    index = README.partition("\n## Index\n")[2].partition("\n## ")[0].split("\n")
+    index = PAGE.partition("\n## Index\n")[2].partition("\n## ")[0].split("\n")
     positions = [index.index("<details>"), next(i for i, line in enumerate(index) if line[:1] == "|")]
     positions.append(index.index("</details>"))
     assert all(first < second for first, second in itertools.pairwise(positions))

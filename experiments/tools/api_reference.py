@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def build(directory: Path) -> None:
         setattr(paramact_jax, name, getattr(paramact_jax, name))
     jax.Array.__qualname__ = "Array"  # which JAX calls jax.jaxlib._jax.Array
     for module in public_modules():
+        module.__doc__ = f"{module.__doc__}\n\n{_page(module)}"
         _document_imported_values(module)
         for value in vars(module).values():
             if inspect.isclass(value):
@@ -45,6 +47,15 @@ def public_modules() -> Iterator[ModuleType]:
     """The package, then the subpackages and modules among its public names."""
     yield paramact_jax
     yield from filter(inspect.ismodule, (getattr(paramact_jax, name) for name in paramact_jax.__all__))
+
+
+def _page(module: ModuleType) -> str:
+    """The page next to a package, "" if it has none; links to other packages lead to their reference."""
+    page = Path(str(module.__file__)).with_name("README.md")
+    if not hasattr(module, "__path__") or not page.exists():
+        return ""
+    text = re.sub(r"\[([^]]+)\]\(\.\./[^)]*\)", r"\1", page.read_text(encoding="utf-8"))  # what is outside
+    return re.sub(r"\((\w+)/README\.md\)", r"(paramact_jax/\1.html)", text)
 
 
 def _document_imported_values(module: ModuleType) -> None:

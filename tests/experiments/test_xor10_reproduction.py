@@ -1,4 +1,4 @@
-"""The claim of the README, at full size: 7 activations x 1,000 trials x 10,000 iterations, seeds from 0."""
+"""The claim of the front page, at full size: 7 activations x 1,000 trials x 10,000 iterations, seeds from 0."""
 
 import pytest
 

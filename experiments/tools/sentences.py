@@ -5,6 +5,7 @@ Where the words say more than the numbers beside them, the kept verdict is asked
 
 from __future__ import annotations
 
+import collections
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -198,19 +199,21 @@ def student_report(kept: Summaries) -> str:
     _bear_out("one candidate alone fits", len(fits) == 1)
     names = f"{LABELS[fits[0]['candidate']]} at a rate of {fits[0]['rate']:g}"
     return (
-        f"**[R] states neither activation nor learning rate**: of {len(found['he'])} candidates {names} alone fits its "
-        f"run from He's scale, which learns; {which} fit the one from a standard deviation of 0.01, where every image "
-        f"gets one label."
+        f"**[R] states neither activation, width nor learning rate**: of {len(found['he'])} candidates with "
+        f"{found['config']['width']} nodes a layer {names} alone fits its run from He's scale, which learns; {which} "
+        f"fit the one from a standard deviation of 0.01, where every image gets one label."
     )
 
 
 def errata(kept: Summaries) -> str:
-    """Formulas that the papers print wrong; they come from the package itself."""
+    """Formulas that the sources print wrong; they come from the package itself."""
     from paramact_jax.activations.errata import ERRATA
 
+    counts = collections.Counter(erratum.source for erratum in ERRATA)
+    by_source = ", ".join(f"{count} of [{source}]" for source, count in counts.items())
     return (
-        f"**{len(ERRATA)} printed formulas are wrong**, each shown by a counter-example (`python -m experiments "
-        f"verify`); the corrected ones agree with automatic differentiation."
+        f"**At least {len(ERRATA)} printed formulas are wrong** ({by_source}), each shown by a counter-example "
+        f"(`python -m experiments verify`), where the corrected one is right."
     )
 
 

@@ -156,7 +156,7 @@ def _erratum(erratum: Erratum) -> list[str]:
     example = erratum.check()
     return [
         erratum.where,
-        f"{erratum.activation.name} {erratum.quantity}",
+        f"{erratum.activation.name} {erratum.quantity}" if erratum.activation else erratum.quantity,
         erratum.printed_formula,
         erratum.right_formula,
         ", ".join(f"{name} = {value:g}" for name, value in erratum.point.items()),

@@ -8,7 +8,8 @@ intervals. The published iterations rank as our steps do (Spearman's rho 0.94), 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.problems.cnn.protocol import (
@@ -25,7 +26,7 @@ from experiments.problems.cnn.protocol import (
 from experiments.problems.digits import Data, DataDir, images_of, is_mnist
 from experiments.study.imports import at_once
 from experiments.study.options import Out, seeds_of
-from experiments.study.statements import Statement, judged
+from experiments.study.statements import Statement, all_hold, judged
 from experiments.study.study import Study, Variable, Work
 from experiments.study.tables import Column, Table, number
 from paramact_jax.papers import kong2020
@@ -167,13 +168,15 @@ class Cnn(Protocol, Study):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [A, section 4] says and its Table 1 shows, as far as the run has the networks."""
+        """What [A] says and its Table 1 shows, each sentence once, as far as the run has the networks."""
         yield from _about_dense_only(run.records)
+        yield from _about_every_step(run.records)
         found = quantities(run.records)
         caps = {"best_iteration": float(run.records["test_step"][-1])}
-        for claim in claims():
-            if set(claim.names()) <= set(run.records["combination"].values.tolist()):
-                yield _judge(claim, found[claim.quantity], caps.get(claim.quantity, np.inf))
+        for _, parts in itertools.groupby(claims(), key=lambda claim: claim.text):
+            own = [part for part in parts if set(part.names()) <= set(run.records["combination"].values.tolist())]
+            if own:
+                yield _all_of([_judge(x, found[x.quantity], caps.get(x.quantity, np.inf)) for x in own])
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
@@ -348,16 +351,19 @@ class Claim:
 
 
 def claims() -> Iterator[Claim]:
-    """The statements of [A, section 4] about its combinations, and two that Table 1 shows."""
-    within, over_all = "smallest test loss of the twelve, within the steps of the run", "smallest mean over all steps"
+    """The statements of [A, section 4] about its combinations, and two that Table 1 shows.
+
+    Claims with the same text are parts of one sentence.
+    """
+    within = "smallest test loss of the twelve, within the steps of the run"
     may_end = "undecided where a loss may have become smaller after the last step"
     others = tuple(name for name in COMBINATIONS if name != BEST)
-    yield Claim("A, section 4", kong2020.CLAIM_BEST, within, "best_loss", (((BEST,), others),))
-    yield Claim("A, section 4", f"{kong2020.CLAIM_BEST} (mean loss)", over_all, "mean_loss", (((BEST,), others),))
+    over_all = "smallest mean test loss over all steps: [A] says of another one that its loss is the lowest"
+    yield Claim("A, section 4", kong2020.CLAIM_BEST, over_all, "mean_loss", (((BEST,), others),))
     others = tuple(name for name in COMBINATIONS if name != LOWEST)
     yield Claim("A, section 4", kong2020.CLAIM_LOWEST, within, "best_loss", (((LOWEST,), others),))
     latest = f"at the latest step of the twelve; {may_end}"
-    yield Claim("A, section 4", f"{kong2020.CLAIM_LOWEST} (its step)", latest, "best_iteration", ((others, (LOWEST,)),))
+    yield Claim("A, section 4", kong2020.CLAIM_LOWEST, latest, "best_iteration", ((others, (LOWEST,)),))
     quick = tuple(name for name in COMBINATIONS if "relu" in name.split("/")[0])
     slow = tuple(name for name in COMBINATIONS if name not in quick)
     yield Claim(
@@ -408,6 +414,39 @@ def _judge(claim: Claim, quantity: xr.DataArray, cap: float) -> Statement:
     measured = f"{label(first)} - {label(second)}; in {in_seeds} of {len(finite)} seeds alone{bears_out}"
     verdict = judged(holds(least.mean(axis=1), most.mean(axis=1)))
     return _compared(Statement(*said, verdict, measured), own[first], own[second])
+
+
+def _all_of(parts: Sequence[Statement]) -> Statement:
+    """One sentence that says several things: true if all of them are. Its effect is that of the one that decides."""
+    verdict = judged(all_hold({"true": True, "false": False, "undecided": None}[part.verdict] for part in parts))
+    decisive = next(part for part in parts if part.verdict == verdict)
+    criterion, measured = (
+        " and: ".join(texts) for texts in zip(*((x.criterion, x.measured) for x in parts), strict=True)
+    )
+    return dataclasses.replace(decisive, criterion=criterion, measured=measured)
+
+
+def _about_every_step(records: xr.Dataset) -> Iterator[Statement]:
+    """Fig. 9, by the scores that there are."""
+    names = [name for name in records["combination"].values.tolist() if name.count("parametric") == 2]
+    losses = records["test_loss"].sel(combination=names).astype(np.float64)
+    change = losses.transpose("combination", "seed", "test_step").diff("test_step").values
+    change = change[np.isfinite(change).all(axis=2)]
+    if not change.size:
+        return
+    rises, apart = change >= 0, int(records["test_step"].diff("test_step").max())
+    share = sample(rises.mean(axis=1))
+    yield Statement(
+        "A, Fig. 9",
+        kong2020.CLAIM_FALLS,
+        f"test loss, which stands for the loss of training since that is not scored, below the score before it in "
+        f"every training with agile activations in both places; scores {apart} steps apart can refute, not bear out",
+        judged(False if rises.any() else True if apart == 1 else None),
+        f"not below at {rises.sum()} of {rises.size} scores, in {rises.any(axis=1).sum()} of {len(rises)} trainings; "
+        f"share of a training's scores, mean over the trainings",
+        share.mean,
+        share.interval(share=True),
+    )
 
 
 def _about_dense_only(records: xr.Dataset) -> Iterator[Statement]:

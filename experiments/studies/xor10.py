@@ -16,6 +16,7 @@ from experiments.problems.xor10.protocol import HIDDEN_LAYERS, PROTOCOLS, WIDTH,
 from experiments.study.imports import at_once
 from experiments.study.options import NOT_NEGATIVE, Constraint, Out, expect, expect_within, one_of
 from experiments.study.startup import Processes
+from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Work
 from experiments.study.tables import Column, Table
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.xor10.records import EDGES, HISTOGRAMS, look_at, to_dataset
     from experiments.problems.xor10.train import model, train
     from experiments.study.run_directory import Run
+    from experiments.study.samples import holm_of, inside, paired
     from paramact_jax.figures import ConvergenceCurve, DepthCurve, convergence, gradient_against_depth, layer_histograms
     from paramact_jax.gradients import Cause
     from paramact_jax.networks import params_of
@@ -37,6 +39,13 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.training import start
 
 LEVEL = 0.05
+COMPARED = (
+    ("parametric_sigmoid", "sigmoid"),
+    ("ppns", "sigmoid"),
+    ("parametric_tanh", "tanh"),
+    ("relu", "parametric_relu"),
+)
+"""The comparisons that [P, section 4.1] makes in words: the first converges more often."""
 TABLE_4_SEEDS = range(100)
 
 
@@ -136,6 +145,11 @@ class Xor10(Protocol, Study):
         yield "convergence", convergence(curves, iterations=config["steps"], threshold=config["threshold"])
         if "look" in records.dims:
             yield from _gradient_figures(records)
+
+    @classmethod
+    def statements(cls, run: Run) -> Iterator[Statement]:
+        """What [P, section 4.1] says of two activations each, judged on equal seeds."""
+        yield from compared(run.records)
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
@@ -243,6 +257,29 @@ def compare(records: xr.Dataset, published: Sequence[ConvergenceRow]) -> list[Ro
 def table_5(records: xr.Dataset) -> list[Row]:
     """Our Table 5: all trials of all activations."""
     return compare(records, ko2021.TABLE_5)
+
+
+def compared(records: xr.Dataset) -> Iterator[Statement]:
+    """Whether the first of two activations converges in more trials, as far as the run has both and [P]'s networks."""
+    printed = {row.activation: row.published for row in table_5(records) if row.published}
+    pairs = [pair for pair in COMPARED if set(pair) <= set(printed)]
+    converged = {name: records["converged"].sel(activation=name).values.astype(bool) for name in printed}
+    found = [paired(converged[more], converged[fewer], records["seed"].values) for more, fewer in pairs]
+    for (more, fewer), one, p in zip(pairs, found, holm_of(found), strict=True):
+        if one is None or p is None:
+            continue
+        published = (printed[more].converged - printed[fewer].converged) / printed[more].trials
+        where = "inside" if inside(published, one.interval) else "outside"
+        yield Statement(
+            "P, section 4.1",
+            f"{label_of(more)} converges more often than {label_of(fewer)}, by {1000 * published:.0f} of 1,000 trials",
+            f"more often on equal seeds; McNemar's exact test, p < {LEVEL:g} with Holm's correction; else undecided",
+            judged(one.difference > 0 if p < LEVEL else None),
+            f"{converged[more].sum()} against {converged[fewer].sum()} of {one.pairs:,}; p (Holm) {p:.2g}; difference "
+            f"of the shares; the published {published:.3f} is {where} its interval",
+            one.difference,
+            one.interval,
+        )
 
 
 def table_4(records: xr.Dataset) -> list[Row]:

@@ -46,11 +46,14 @@ START_A = 6.0
 FACTOR = 2.0
 """A length that the paper prints is met within this factor."""
 KIND: list[str | Column] = [Column(heading, left=True) for heading in ("source", "statement", "criterion")]
+FIRST = ("w_11", "w_12", "w_21", "w_22", "w_01", "w_02")
+"""Weights, from a node to a node, and biases of hidden layer 1."""
 HISTORY = {
     f"history_{name}": Variable(name, description, dims)
     for name, dims, description in (
         ("loss", (), "mean squared error over the 4 points"),
         ("gradient_w11", (), "dL/dw_11^(1) [P, eq. 13]"),
+        ("gradient_first", ("parameter",), "dL/d of each weight and bias of hidden layer 1"),
         ("slope", ("layer", "sample", "node"), "diagonal of dz^(layer+1)/dy^(layer) [P, eq. 14, 15]"),
         ("weight", ("layer", "from_node", "node"), "w_ij^(layer), transposed dy/dz [P, eq. 16]"),
         ("output_weight", ("node",), "w_i^(out)"),
@@ -131,6 +134,7 @@ class Xor10Figures(Study):
                 iterations_per_call=CHUNK,
             )
         coords = {dim: records[dim] for dim in ("layer", "from_node", "node")} | {"sample": np.arange(1, 5)}
+        coords |= {"parameter": list(FIRST)}
         records = records.merge(described(found.squeeze("seed", drop=True), HISTORY, coords, {}))
         at_end, trial = records.isel(iteration=-1), records.sel(seed=seed)
         same = [
@@ -233,6 +237,7 @@ def history(activation: str, protocol: Protocol) -> Training:
         return {
             "loss": jnp.mean(error**2),
             "gradient_w11": gradients[0].kernel[:, 0, 0].sum(),
+            "gradient_first": jnp.concatenate([gradients[0].kernel.sum(0).ravel(), gradients[0].bias.sum(0)]),
             "slope": jnp.stack(jacobians.slopes),
             "weight": jnp.stack([layer["linear"]["kernel"] for layer in hidden]),
             "output_weight": params["out"]["kernel"][:, 0],
@@ -309,6 +314,21 @@ def _losses(records: xr.Dataset, trials: xr.Dataset) -> Iterator[Checked]:
         f"sigmoid: {float(gradient.sel(activation='sigmoid').isel(iteration=0)):.2g} at the first step, at most "
         f"{largest['sigmoid']:.2g}; ppns: up to {largest['ppns']:.2g}",
     )
+    if "history_gradient_first" in records:  # older runs have w_11 alone
+        others = abs(records["history_gradient_first"].sel(parameter=list(FIRST[1:]))).max("iteration")
+        of_sigmoid, of_ppns = (others.sel(activation=name) for name in ("sigmoid", "ppns"))
+        alike = (of_ppns <= LARGER * largest["ppns"]) & (of_ppns >= largest["ppns"] / LARGER)
+        yield _checked(
+            "7(b)",
+            "the other weights and biases of hidden layer 1 look like w_11",
+            f"of each the largest |dL/dw| under Sigmoid is at most PPNS's / {LARGER:g}, and that under PPNS within a "
+            f"factor of {LARGER:g} of w_11's",
+            ((of_sigmoid * LARGER <= of_ppns) & alike).all(),
+            "; ".join(
+                f"{name}: {float(of_sigmoid.sel(parameter=name)):.2g} and {float(of_ppns.sel(parameter=name)):.2g}"
+                for name in FIRST[1:]
+            ),
+        )
 
 
 def _factors(records: xr.Dataset) -> Iterator[Checked]:

@@ -111,6 +111,27 @@ def inside(value: float | None, interval: tuple[float, float] | None) -> bool | 
     return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
 
 
+def first_below(steps: np.ndarray, losses: np.ndarray, threshold: float) -> float:
+    """The step at which a loss first comes down to a threshold; NaN if it never does.
+
+    Between two steps at which it was scored the logarithm of the loss is taken as linear in the step. Where the score
+    before is not finite, it is the step after.
+
+    Args:
+      steps: at which the loss was scored, in rising order.
+      losses: as many.
+      threshold: > 0.
+    """
+    below = np.flatnonzero(losses <= threshold)
+    if not len(below):
+        return math.nan
+    i = int(below[0])
+    if i == 0 or not np.isfinite(losses[i - 1]) or losses[i] <= 0:
+        return float(steps[i])
+    before, after = math.log(losses[i - 1]), math.log(losses[i])
+    return float(steps[i - 1] + (before - math.log(threshold)) / (before - after) * (steps[i] - steps[i - 1]))
+
+
 @dataclasses.dataclass(frozen=True)
 class Shuffled:
     """How many values lie in their intervals, and how many would if they were dealt to the intervals at random.

@@ -6,6 +6,7 @@ These stand in experiments/README.md; `headlines` has shorter ones for README.md
 
 from __future__ import annotations
 
+import collections
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -192,19 +193,22 @@ def student_report(kept: Summaries) -> str:
     bear_out("one candidate alone fits", len(fits) == 1)
     names = f"{LABELS[fits[0]['candidate']]} at a rate of {fits[0]['rate']:g}"
     return (
-        f"**[R] does not say which activation and learning rate it used.** We tried {len(found['he'])} pairs. Only "
-        f"{names} fits its run from He's scale. {which} fit its run from a standard deviation of 0.01. That run learns "
-        f"nothing: it gives every image the same label."
+        f"**[R] does not say which activation and learning rate it used.** We tried {len(found['he'])} pairs, with "
+        f"{found['config']['width']} nodes a layer. Only {names} fits its run from He's "
+        f"scale. {which} fit its run from a standard deviation of 0.01. That run learns nothing: it gives every image "
+        f"the same label."
     )
 
 
 def errata(kept: Summaries) -> str:
-    """Formulas that the papers print wrong; they come from the package itself."""
+    """Formulas that the sources print wrong; they come from the package itself."""
     from paramact_jax.activations.errata import ERRATA
 
+    counts = collections.Counter(erratum.source for erratum in ERRATA)
+    by_source = ", ".join(f"{count} of [{source}]" for source, count in counts.items())
     return (
-        f"**{len(ERRATA)} printed formulas are wrong.** `python -m experiments verify` shows a counter-example for "
-        f"each. The corrected formulas agree with automatic differentiation."
+        f"**At least {len(ERRATA)} printed formulas are wrong** ({by_source}). `python -m experiments "
+        f"verify` shows a counter-example for each. The corrected formulas agree with automatic differentiation."
     )
 
 

@@ -110,7 +110,8 @@ def errata_table() -> Table:
     rows = []
     for erratum in errata.ERRATA:
         example = erratum.check()
-        what = [erratum.where, f"{erratum.activation.name} {erratum.quantity}"]
+        of = f"{erratum.activation.name} " if erratum.activation else ""
+        what = [erratum.where, of + erratum.quantity]
         at = ", ".join(f"{name} = {value:g}" for name, value in erratum.point.items())
         values = [example.printed, example.right, example.true]
         rows.append([*what, erratum.printed_formula, erratum.right_formula, at, *values])

@@ -1,7 +1,8 @@
 """The formulas that the sources print wrong, each with the right one and a point where the printed one fails.
 
 A printed derivative is wrong if automatic differentiation says so; a printed value, if the function it gives is not
-the one the text around it describes. Each erratum can be checked: `erratum.check()`.
+the one the text around it describes. Each erratum can be checked: `erratum.check()`. These are those that were found:
+there may be more.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 from paramact_jax.activations.hexpo import hexpo, parametric_hexpo
 from paramact_jax.activations.parametric import parametric_sigmoid, ppns
 from paramact_jax.activations.record import Activation
-from paramact_jax.activations.zoo import bent_identity
+from paramact_jax.activations.shaped import prelu
+from paramact_jax.activations.zoo import bent_identity, sigmoid
 
 Formula = Callable[..., ArrayLike]
 
@@ -29,7 +33,7 @@ class Counterexample:
     Attributes:
       printed: value of the printed formula.
       right: value of the right formula.
-      true: what they should give: the derivative by autodiff, or the value of the record.
+      true: what they should give: the derivative by autodiff, the value of the record, or that of `Erratum.truth`.
     """
 
     printed: float
@@ -50,18 +54,19 @@ class Erratum:
 
     Attributes:
       where: the places it is printed at, with the source's citation key.
-      activation: the record it belongs to.
-      quantity: what it should give: "z", "dz/dy", or "dz/d" and the name of a parameter.
+      activation: the record it belongs to; None if it is of no activation.
+      quantity: what it should give: "z", "dz/dy", or "dz/d" and the name of a parameter; with `truth` any words.
       printed_formula: the printed formula in plain text; y is the input, z the output, s = sigmoid(y - b).
       right_formula: the right one.
-      printed: the printed formula, as a function of y, z and, by keyword, the parameters.
+      printed: the printed formula, as a function of y, z and, by keyword, the parameters; with `truth`, of the point.
       right: the right one, likewise.
       point: y and the parameters where the two differ.
       why: what went wrong.
+      truth: what both should give, where that is neither the record's value nor one of its derivatives.
     """
 
     where: str
-    activation: Activation
+    activation: Activation | None
     quantity: str
     printed_formula: str
     right_formula: str
@@ -69,6 +74,17 @@ class Erratum:
     right: Formula
     point: Mapping[str, float]
     why: str
+    truth: Formula | None = None
+
+    @property
+    def source(self) -> str:
+        """The citation key of the document.
+
+        Examples:
+          >>> ERRATA[0].source
+          'P'
+        """
+        return self.where[1:].partition(",")[0]
 
     def check(self) -> Counterexample:
         """Both formulas at the point, beside the truth.
@@ -79,12 +95,18 @@ class Erratum:
           (0.0, 1.5, 1.5, True)
         """
         point = {name: jnp.float32(value) for name, value in self.point.items()}
+        if self.truth is not None:
+            printed, right, true = (formula(**point) for formula in (self.printed, self.right, self.truth))
+            return Counterexample(*(float(jnp.asarray(value)) for value in (printed, right, true)))
+        if self.activation is None:
+            raise ValueError(f"{self.where}: expected an activation or a truth, got neither; give one")
         params = {name: value for name, value in point.items() if name != "y"}
         z = self.activation(point["y"], **params)
         if self.quantity == "z":
             true = z
         else:
-            true = jax.grad(lambda args: self.activation(**args))(point)[self.quantity.removeprefix("dz/d")]
+            record = self.activation
+            true = jax.grad(lambda args: record(**args))(point)[self.quantity.removeprefix("dz/d")]
         printed, right = (formula(point["y"], z, **params) for formula in (self.printed, self.right))
         return Counterexample(printed=float(jnp.asarray(printed)), right=float(jnp.asarray(right)), true=float(true))
 
@@ -97,6 +119,29 @@ def _hexpo_split_at_0(y: jax.Array, z: jax.Array, b: jax.Array, **shape: jax.Arr
     right = -shape["positive_height"] * jnp.expm1(-(y - b) / shape["positive_width"])
     left = shape["negative_height"] * jnp.expm1((y - b) / shape["negative_width"])
     return jnp.where(y >= 0, right, left)
+
+
+def _signs_of_the_slope(fn: Formula, y: jax.Array) -> jax.Array:
+    """How many signs dz/dy has between -y and y."""
+    signs = jnp.sign(jax.vmap(jax.grad(fn))(jnp.linspace(-y, y, 101)))
+    return jnp.any(signs > 0) + jnp.any(signs < 0)
+
+
+_IMAGE = np.arange(25, dtype=np.float32).reshape(5, 5) ** 2
+"""An image with rows and columns -2..2, and below a filter with -1..1 [A, eq. 3]."""
+_FILTER = np.arange(1, 10, dtype=np.float32).reshape(3, 3)
+
+
+def _convolved(i: ArrayLike, j: ArrayLike) -> jax.Array:
+    """XLA's own convolution of the two at (i, j)."""
+    image, kernel = (jnp.asarray(x)[None, None] for x in (_IMAGE, _FILTER))
+    whole = lax.conv(image, kernel, (1, 1), "VALID")[0, 0]
+    return whole[jnp.int32(i) + 1, jnp.int32(j) + 1]
+
+
+def _sum_over_the_filter(i: ArrayLike, j: ArrayLike) -> jax.Array:
+    """The filter's entries times the image's around (i, j)."""
+    return jnp.sum(_FILTER * lax.dynamic_slice(_IMAGE, (jnp.int32(i) + 1, jnp.int32(j) + 1), (3, 3)))
 
 
 _AT = {"y": 1.0, "a": 6.0, "b": 0.25}
@@ -134,6 +179,18 @@ ERRATA: tuple[Erratum, ...] = (
         right=lambda y, z, b, **shape: hexpo(y - b, **shape),
         point={"y": 0.25, "b": 0.5} | dict(hexpo.params),
         why="jumps at y = 0 as soon as h is not 0, and is not Hexpo shifted by h",
+    ),
+    Erratum(
+        where="[A, eq. 3], convolution",
+        activation=None,
+        quantity="M at (i, j)",
+        printed_formula="sum over i, j of P[i, j] F[1 + f // 2 + i, 1 + f // 2 + j]",
+        right_formula="sum over u, v of P[i + u, j + v] F[1 + f // 2 + u, 1 + f // 2 + v]",
+        printed=lambda i, j: _sum_over_the_filter(0, 0),
+        right=_sum_over_the_filter,
+        truth=_convolved,
+        point={"i": 1.0, "j": 0.0},
+        why="sums over i and j, which stand free on the left: every entry of M would be the same number",
     ),
     Erratum(
         where="[A, eq. 10, 18], Agile Sigmoid",
@@ -201,5 +258,40 @@ ERRATA: tuple[Erratum, ...] = (
         point={"y": 1.0},
         why="the bracket: as printed the value at 0 is 1/2, and the slope far left 0",
     ),
+    Erratum(
+        where="[B1, section 2], PReLU",
+        activation=prelu,
+        quantity="z",
+        printed_formula="max(alpha y, y)",
+        right_formula="y if y > 0 else alpha y",
+        printed=lambda y, z, negative_slope: jnp.maximum(negative_slope * y, y),
+        right=lambda y, z, negative_slope: jnp.where(y > 0, y, negative_slope * y),
+        point={"y": 1.0, "negative_slope": 2.0},
+        why="holds for alpha <= 1 alone, and alpha is learned",
+    ),
+    Erratum(
+        where="[B2, (2)], sigmoid",
+        activation=sigmoid,
+        quantity="signs of dz/dy",
+        printed_formula="2: (1 - L) L is positive and negative",
+        right_formula="1: (1 - L) L > 0",
+        printed=lambda y: 2,
+        right=lambda y: 1,
+        truth=lambda y: _signs_of_the_slope(sigmoid.fn, y),
+        point={"y": 3.0},
+        why="L is between 0 and 1; both signs come with dLoss/dL",
+    ),
+    Erratum(
+        where="[B2, (2)], sigmoid of a neuron",
+        activation=sigmoid,
+        quantity="L(w x + b)",
+        printed_formula="1 / (1 + exp(-w x + b))",
+        right_formula="1 / (1 + exp(-(w x + b)))",
+        printed=lambda wx, b: 1 / (1 + jnp.exp(-wx + b)),
+        right=lambda wx, b: 1 / (1 + jnp.exp(-(wx + b))),
+        truth=lambda wx, b: sigmoid(wx + b),
+        point={"wx": 1.0, "b": 0.5},
+        why="the bracket: as printed b has the other sign",
+    ),
 )
-"""Every erratum known, in the order P, A, R."""
+"""Every erratum known, in the order P, A, R, B1, B2."""

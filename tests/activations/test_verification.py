@@ -164,11 +164,20 @@ def test_other_dtypes_are_refused(check):
 @pytest.mark.parametrize("erratum", ERRATA, ids=lambda erratum: erratum.where)
 def test_printed_formulas_fail_and_the_right_ones_hold(erratum):
     assert erratum.check().confirmed
-    assert set(erratum.point) == {"y", *erratum.activation.params}
+    if erratum.truth is None:
+        assert set(erratum.point) == {"y", *erratum.activation.params}
 
 
 def test_the_right_formula_is_right_everywhere():
     for erratum in ERRATA:
-        for y in (-2.0, -0.5, 0.0, 0.75, 3.0):
-            example = dataclasses.replace(erratum, point={**erratum.point, "y": y}).check()
+        name = "y" if "y" in erratum.point else next(iter(erratum.point))
+        for value in (-1.0, 0.0, 1.0) if name == "i" else (-2.0, -0.5, 0.0, 0.75, 3.0):
+            example = dataclasses.replace(erratum, point={**erratum.point, name: value}).check()
             assert example.right == pytest.approx(example.true, rel=1e-4, abs=1e-6)
+
+
+def test_errata_are_of_every_source_and_one_that_is_none_is_not_confirmed():
+    assert list(dict.fromkeys(erratum.source for erratum in ERRATA)) == ["P", "A", "R", "B1", "B2"]
+    assert not dataclasses.replace(ERRATA[-1], printed=ERRATA[-1].right).check().confirmed
+    with pytest.raises(ValueError, match="expected an activation or a truth, got neither"):
+        dataclasses.replace(ERRATA[-1], activation=None, truth=None).check()

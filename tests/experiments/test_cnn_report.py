@@ -25,7 +25,7 @@ LOWEST = "sigmoid/parametric_sigmoid"
 LOSS = {name: row.loss for name, row in PUBLISHED.items()}
 ITERATIONS = {name: row.iterations for name, row in PUBLISHED.items()}
 SMALL = (100, 200, 300)
-WITHIN = "smallest test loss of the twelve, within the steps of the run"
+SLOWLY = "smallest test loss of the twelve, within the steps of the run and: at the latest step of the twelve"
 STEPS = [0, 1_000, 5_000, 10_000]
 LAYERS = ["convolutional 1", "convolutional 2", "convolutional 3", "dense"]
 
@@ -34,6 +34,7 @@ def dataset(loss=LOSS, at=ITERATIONS, seeds=3, synthetic=0, dense=(0.9, 0.5)):
     """Records with these smallest losses, at these iterations; seed k has k times 0.0001 more, k iterations more."""
     names, each = list(loss), np.arange(seeds)
     losses = np.array([[[2.3, loss[n] + 0.1, loss[n] + 1e-4 * k, loss[n] + 0.2] for k in each] for n in names])
+    losses[[name == LOWEST for name in names], :, 1] += 0.5  # slow: the lowest in the end, and not on average
     ranges = np.full((len(names), seeds, 3, len(LAYERS)), np.nan)
     for i, name in enumerate(names):
         conv, dense_name = name.split("/")
@@ -92,27 +93,37 @@ def columns(table):
     return [column if isinstance(column, str) else column.heading for column in table.columns]
 
 
-def test_the_published_numbers_bear_out_all_but_the_best_one():
-    assert verdicts(dataset()) == [True, False, False, True, True, True, True]
+def test_the_published_numbers_bear_out_all_of_table_1():
+    assert verdicts(dataset()) == [True, False, True, True, True, True]
     bear_out = [re.findall(r"published: (\w+)", one.measured) for one in said(dataset())]
-    assert bear_out == [[], ["false"], [], ["true"], ["true"], ["true"], ["true"]]
-    texts = [one.text for one in said(dataset())]
-    assert {text.partition(" (")[0] for text in texts} == {*kong2020.CLAIMS, *kong2020.READINGS}
-    assert len(set(texts)) == len(texts)
+    assert bear_out == [[], [], [], ["true"] * 2, ["true"], ["true"]]
+    assert [one.text for one in said(dataset())] == [*kong2020.CLAIMS, *kong2020.READINGS]
 
 
 @pytest.mark.parametrize(
     ("loss", "at", "dense", "verdict"),
     [
-        ({BEST: 0.14}, {}, (0.9, 0.5), [True, True, True, False, True, True, True]),
-        ({}, {LOWEST: 5_000}, (0.9, 0.5), [True, False, False, True, False, True, True]),
-        ({}, {"relu/relu": 4_318}, (0.9, 0.5), [True, False, False, True, True, False, True]),
-        ({"relu/relu": 0.15}, {}, (0.9, 0.5), [True, False, False, True, True, True, False]),
-        ({}, {}, (0.5, 0.5), [False, False, False, True, True, True, True]),
+        ({BEST: 0.14}, {}, (0.9, 0.5), [True, False, True, False, True, True]),
+        ({BEST: 0.19}, {}, (0.9, 0.5), [True, False, False, True, True, False]),
+        ({}, {LOWEST: 5_000}, (0.9, 0.5), [True, False, True, False, True, True]),
+        ({}, {"relu/relu": 4_318}, (0.9, 0.5), [True, False, True, True, False, True]),
+        ({"relu/relu": 0.15}, {}, (0.9, 0.5), [True, False, False, True, True, False]),
+        ({}, {}, (0.5, 0.5), [False, False, True, True, True, True]),
     ],
 )
 def test_each_statement_can_be_false(loss, at, dense, verdict):
     assert verdicts(dataset(LOSS | loss, ITERATIONS | at, dense=dense)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("steps", "falls", "verdict"), [([0, 1, 2, 3], 4, "true"), (STEPS, 4, "undecided"), ([0, 1, 2, 3], 3, "false")]
+)
+def test_scores_that_lie_apart_cannot_bear_out_that_the_loss_falls_at_every_step(steps, falls, verdict):
+    records = dataset().assign_coords(test_step=steps)
+    records["test_loss"][:] = np.array([4.0, 3.0, 2.0, 1.0 if falls == 4 else 2.0])
+    (one,) = [one for one in said(records) if one.source == "A, Fig. 9"]
+    assert one.verdict == verdict
+    assert one.effect == pytest.approx(0 if falls == 4 else 1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +144,7 @@ def test_an_iteration_that_is_the_last_may_be_a_later_one(at, verdict, seeds_tru
     records = records.assign_coords(test_step=[0, 1_000, 2_000, last])
     records["best_iteration"] = records["best_iteration"].clip(max=last)
     statement = [
-        found(records)[f"{kong2020.CLAIM_LOWEST} (its step)", "at the latest step of the twelve"],
+        found(records)[kong2020.CLAIM_LOWEST, SLOWLY],
         found(records)[
             kong2020.READING_FEWER_ITERATIONS, "step of the smallest test loss below, in every pair of rows"
         ],
@@ -145,9 +156,9 @@ def test_an_iteration_that_is_the_last_may_be_a_later_one(at, verdict, seeds_tru
 
 
 def test_the_difference_is_of_the_two_that_come_closest():
-    one = found(dataset())[kong2020.CLAIM_BEST, WITHIN]
-    assert one.measured.startswith("Agile ReLU / Agile Sigmoid - Sigmoid / Agile Sigmoid; in 0 of 3 seeds alone; ")
-    assert one.effect == pytest.approx(LOSS[BEST] - LOSS[LOWEST])
+    one = found(dataset())[kong2020.CLAIM_LOWEST, SLOWLY]
+    assert one.measured.startswith("Sigmoid / Agile Sigmoid - Agile ReLU / Agile Sigmoid; in 3 of 3 seeds alone; ")
+    assert one.effect == pytest.approx(LOSS[LOWEST] - LOSS[BEST])
     assert one.interval == pytest.approx((one.effect, one.effect))
     (reading,) = [one for (text, _), one in found(dataset()).items() if text == kong2020.READING_DENSE_AGILE_SIGMOID]
     assert reading.measured.startswith("Agile Sigmoid / Agile Sigmoid - Agile Sigmoid / ReLU; ")
@@ -172,12 +183,12 @@ def test_a_seed_that_is_not_finite_is_left_out_and_counted():
     records = dataset()
     records["best_loss"].loc[{"combination": BEST, "seed": 2}] = np.nan
     records["test_loss"].loc[{"combination": BEST, "seed": 2}] = np.inf
-    one = found(records)[kong2020.CLAIM_LOWEST, WITHIN]
+    one = found(records)[kong2020.CLAIM_LOWEST, SLOWLY]
     assert one.verdict == "true"
     assert "in 2 of 3 seeds alone" in one.measured
     assert "left out where they are: 1 of 3 of Agile ReLU / Agile Sigmoid." in tables(records)["table_1"].note
     records["best_loss"].loc[{"combination": BEST}] = np.nan
-    assert found(records)[kong2020.CLAIM_LOWEST, WITHIN].verdict == "undecided"
+    assert found(records)[kong2020.CLAIM_LOWEST, SLOWLY].verdict == "undecided"
     assert best_first(run(records))[-1] == BEST
 
 

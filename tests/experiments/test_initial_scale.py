@@ -190,8 +190,11 @@ def test_the_conditions_that_fit_both_runs_are_named(run):
         share = float(records[f"{split}_share"].max())
         records[f"again_{split}_accuracy"].loc[{"printed_scale": SMALL}] = share
     records["again_train_accuracy"].loc[{"printed_scale": SMALL, "learning_rate": 0.1}] = 0.9
-    assert initial_scale.conclusion(records).endswith("fit both runs of [R]: tanh at 0.01.")
-    assert initial_scale.conclusion(run.records) == ""
+    for width in (50, 100):
+        said = initial_scale.conclusion(Run(run.directory, records, {"config": {"width": width}}))
+        assert f"with {width} nodes a layer" in said
+        assert said.endswith(": tanh at 0.01.")
+    assert initial_scale.conclusion(run) == ""
 
 
 def test_nothing_is_judged_by_other_steps_or_images(run):

@@ -23,7 +23,7 @@ from experiments.studies.optimisers import OPTIMISERS, OptimisersMnist, answers,
 from experiments.study import report, run_directory
 from paramact_jax.datasets import synthetic_mnist, xor
 from paramact_jax.networks import forward, params_of
-from paramact_jax.sweeps import long_sweep
+from paramact_jax.sweeps import long_sweep, trial_key
 from paramact_jax.training.optimisers import MAKERS
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -73,6 +73,61 @@ def test_a_network_among_many_is_optax_alone(run, name, rate):
 
     own = run.records["final_loss"].sel(activation="ppns", optimiser=name, learning_rate=rate, seed=65)
     np.testing.assert_allclose(own, error(trained(params)), rtol=1e-3)
+
+
+def test_the_way_of_a_trial_is_that_of_a_plain_loop(run):
+    functions, std = optimisers.xor10_training("ppns", "sgd"), {"weight": XOR10["recovered"].weight_std, "bias": 0.0}
+    state, before = functions.init(trial_key(3), std), None
+    step = jax.jit(functions.step)
+    reversals, rises, sizes = [], [], []
+    for _ in range(STEPS):
+        new = step(state, 0.2)
+        rises.append(functions.summarise(new)["loss"] > functions.summarise(state)["loss"])
+        update = np.concatenate([np.ravel(x - y) for x, y in zip(*map(jax.tree.leaves, (new, state)), strict=True)])
+        reversals.append(before is not None and update @ before < 0)
+        sizes.append(np.linalg.norm(update))
+        state, before = new, update
+    own = run.records.sel(watched="sgd", learning_rate=0.2, watched_seed=3)
+    assert float(own["way_reversed"]) == pytest.approx(np.mean(reversals[1:]))
+    assert float(own["way_raised"]) == pytest.approx(np.mean(rises[1:]))
+    assert float(own["way_faded"]) == pytest.approx(np.log10(sizes[-1] / max(sizes)), abs=0.01)
+
+
+def ways(**changes):
+    """Records of the ways of two rates, in which all that [R] says is true; what=(optimiser, value) is changed."""
+    levels = {"reversed": [0.3, 0.1, 0.1], "raised": [0.1, 0.3, 0.2], "faded": [-1, -1, -1], "loss": [0.2, 0.1, 0.1]}
+    own = {"reversed": [0.1, 0.9], "raised": [0.1, 0.3], "faded": [-4, -1], "loss": [0.1, 0.1]}
+    jitter = 0.01 * np.array([[-1, 0, 1, 2], [0, 0, -1, 1]])
+    data = {}
+    for name in optimisers.WAYS:
+        values = np.array([*levels[name], *own[name]], float)
+        for optimiser, value in changes.get(name, {}).items():
+            values[optimisers.WATCHED.index(optimiser)] = value
+        data[f"way_{name}"] = ("watched", "learning_rate", "watched_seed"), values[:, None, None] * (1 + jitter)[None]
+    coords = {"watched": list(optimisers.WATCHED), "learning_rate": [0.1, 1.0], "watched_seed": range(4)}
+    return xr.Dataset(data, coords=coords, attrs={"threshold": 1e-3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdicts"),
+    [
+        ({}, ["true"] * 5),
+        ({"reversed": {"momentum": 0.5}}, ["false", *["true"] * 4]),
+        ({"reversed": {"sgd": 0.05}}, ["undecided", "undecided", *["true"] * 3]),
+        ({"loss": {"momentum": 0.3}}, ["true", "false", *["true"] * 3]),
+        ({"raised": {"nesterov": 0.4}}, ["true", "true", "false", "true", "true"]),
+        ({"raised": {"momentum": 0.05}}, ["true", "true", "undecided", "true", "true"]),
+        ({"faded": {"adagrad-printed": -2}}, [*["true"] * 4, "false"]),
+        ({"faded": {"rmsprop-printed": -6}}, [*["true"] * 3, "false", "true"]),
+        ({"loss": {"adagrad-printed": 0.0, "rmsprop-printed": 0.0}}, [*["true"] * 3, "undecided", "undecided"]),
+    ],
+)
+def test_what_the_report_says_of_ways_is_judged(changes, verdicts):
+    found = list(optimisers.OptimisersXor10.statements(run_directory.Run(None, ways(**changes), {})))
+    assert [one.verdict for one in found] == verdicts
+    assert {one.source for one in found} == {"R, section 1"}
+    alone = ways().sel(watched=["sgd"])
+    assert list(optimisers.OptimisersXor10.statements(run_directory.Run(None, alone, {}))) == []
 
 
 def test_the_training_on_mnist_is_that_of_the_experiment():
@@ -237,7 +292,8 @@ def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
 
 
 def test_records_and_report_of_a_run(run):
-    assert dict(run.records.sizes) == {"activation": 1, "optimiser": 2, "learning_rate": 2, "seed": 70}
+    sizes = {"activation": 1, "optimiser": 2, "learning_rate": 2, "seed": 70, "watched": 1, "watched_seed": 64}
+    assert dict(run.records.sizes) == sizes
     assert run.records["learning_rate"].values.tolist() == [0.05, 0.2]
     assert np.isfinite(run.records["final_loss"]).all()
     assert {"report.md", "best.csv", "rates.tex", "comparisons.csv", "rates.png"} <= {

@@ -9,14 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from flax import nnx
 
 from experiments.__main__ import main
+from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
+from experiments.problems.xor10.train import model as xor10_model
 from experiments.studies import relu_family
 from experiments.studies.relu_family import ReluFamily, look, model
 from experiments.study import report, run_directory
 from experiments.study.run_directory import Run
 from experiments.study.tables import Column
 from paramact_jax.activations import catalogue
+from paramact_jax.datasets import xor
 from paramact_jax.gradients import layer_jacobians
 from paramact_jax.gradients.units import dead_share
 from paramact_jax.networks import params_of
@@ -170,6 +174,48 @@ def test_verdicts_turn_with_the_records():
     assert verdicts(hand_made([alive, alive]))["nothing changes in a dead unit of layer 1 any more"] == "undecided"
 
 
+def at_speed(relu, tanh, arrives=(0, 0, 0.5)):
+    """Records of ReLU and Tanh: test losses after 100 and 200 steps, 1 before, of 4 seeds."""
+    of_both = [hand_made(np.ones((1, 4, 1, 2))).isel(test_step=[0, 1, 1]).assign_coords(activation=[n]) for n in "rt"]
+    records = xr.concat(of_both, "activation").assign_coords(activation=["relu", "tanh"], test_step=[0, 100, 200])
+    records["test_loss"][:, :, :, 1:] = np.array([relu, tanh])[:, None, None]
+    return records.assign(xor_arrives=("xor_seed", np.array(arrives, float)))
+
+
+@pytest.mark.parametrize(
+    ("tanh", "ratio", "verdict"), [((0.9, 0.29), 7.5, "true"), ((0.29, 0.1), 4, "false"), ((0.5, 0.27), 6, "undecided")]
+)
+def test_six_times_as_fast_as_tanh(tanh, ratio, verdict):
+    records = at_speed((0.01, 0.01), tanh)
+    if verdict == "undecided":
+        records["test_loss"].loc[{"activation": "tanh", "seed": 3, "test_step": 100}] = 0.29
+    (found,) = [one for one in said_of(records) if "as fast as Tanh" in one.text]
+    assert found.verdict == verdict
+    assert found.effect == pytest.approx(ratio, rel=0.2)
+
+
+@pytest.mark.parametrize(("vanished", "verdict"), [(924, "false"), (30, "true")])
+def test_a_gradient_that_does_not_arrive_refutes_that_none_vanishes(vanished, verdict):
+    records = at_speed((0.1, 0.1), (0.1, 0.1), np.where(np.arange(1_000) < vanished, 0.009, 0.5))
+    (found,) = [one for one in said_of(records) if one.text.startswith("no gradient vanishes")]
+    assert (found.verdict, found.effect) == (verdict, vanished / 1_000)
+    assert f"less in {vanished} of 1,000, exactly 0 in 0" in found.measured
+
+
+def test_nothing_arrives_where_autodiff_has_a_gradient_of_0():
+    inputs, targets = map(jnp.asarray, xor())
+
+    @jax.jit
+    def both(key):
+        network = xor10_model("relu", key, weight_std=XOR10["recovered"].weight_std)
+        gradient = nnx.grad(lambda network: jnp.mean((network(inputs) - targets) ** 2))(network)
+        return relu_family.arriving(key)["arrives"], jnp.abs(gradient.hidden[0].linear.kernel[...]).max()
+
+    arrives, gradient = np.array([both(jax.random.key(seed)) for seed in range(60)]).T
+    np.testing.assert_array_equal(arrives == 0, gradient == 0)
+    assert 0.8 < (arrives == 0).mean() < 1
+
+
 def test_layer_1_and_the_later_ones_are_judged_apart():
     stays, returns = np.ones((2, 3, 8)), np.ones((2, 3, 8))
     stays[:, 1:, :3] = returns[:, 1, :3] = 0
@@ -205,6 +251,7 @@ def run(tmp_path_factory):
 def test_records_of_a_run(run):
     records = run.records
     sizes = {"activation": 1, "learning_rate": 2, "seed": 3, "look": 3, "layer": 2, "node": 8, "test_step": 3}
+    sizes["xor_seed"] = 1_000
     assert dict(records.sizes) == sizes
     assert records["look"].values.tolist() == [0, 4, 6]
     first = records["steepest"].isel(look=0)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 from experiments.__main__ import main
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
@@ -117,15 +118,42 @@ def verdict(records, start):
     return found.verdict
 
 
+@pytest.mark.parametrize(
+    ("gains", "saturated", "decades", "verdicts"),
+    [
+        ([1.0, 8.0], [0.0, 0.4], [0.63, 0.9], ["true", "true"]),
+        ([1.0, 8.0], [0.0, 0.05], [0.63, 0.9], ["true", "false"]),
+        ([1.0, 8.0], [0.2, 0.4], [0.63, 0.5], ["false", "false"]),  # less than a slope of 1/4 alone takes
+        ([1.0, 8.0], [0.0, 0.4], [1.3, 1.5], ["false", "true"]),  # most of it is not the slope of 1/4
+        ([1.0, 4.0], [0.0, 0.08], [0.63, 0.7], ["true", "undecided"]),  # no gain at which values are large
+    ],
+)
+def test_saturation_is_judged_where_values_are_large(gains, saturated, decades, verdicts):
+    records = hand_made().assign_coords(gain=gains)
+    for gain, share, lost in zip(gains, saturated, decades, strict=True):
+        records["saturated"].loc[{"activation": "sigmoid", "gain": gain}] = share
+        records["log_activation"].loc[{"activation": "sigmoid", "gain": gain}] = -lost * np.log(10)
+    starts = "Sigmoid's gradient vanishes without", "where values are large"
+    assert [verdict(records, start) for start in starts] == verdicts
+
+
+def test_a_usual_value_is_beyond_the_saturated_slope_at_a_large_gain(x64):
+    network = functools.partial(random_network, activation="sigmoid", width=100, depth=4, samples=64)
+    saturated = jax.jit(network)(jax.random.key(0), sigmoid_faults.LARGE)["saturated"]
+    assert (saturated > stats.norm.sf(1) * 2).all(), "a standard deviation of y is at least 4.6"
+    assert float(jax.grad(jax.nn.sigmoid)(4.6)) == pytest.approx(sigmoid_faults.SATURATED_BELOW, rel=0.02)
+
+
 def test_verdicts_turn_with_the_records():
     records = hand_made()
+    records["log_activation"][:] = -2.0
 
     def holds(start):
         return verdict(records, start) == "true"
 
     for value in (0.05, 0.95):
         records["saturated"].loc[{"activation": "sigmoid"}] = value
-        assert holds("Sigmoid's gradient vanishes by") == (value > 0.1)
+        assert holds("where values are large") == (value > 0.1)
         assert holds("fewer of ReLU's units") == (value > 0.9)
         records["one_sign"].loc[{"activation": "sigmoid"}] = value
         assert holds("they still have when added") == (value > 0.5)

@@ -67,9 +67,12 @@ def test_gradient_and_slopes_are_those_of_the_flax_model(run, activation, when):
     def loss(model):
         return 0.5 * jnp.mean((model(x.astype("float32")) - t) ** 2)
 
-    gradient = nnx.to_pure_dict(nnx.grad(loss)(own))["hidden"][0]["linear"]["kernel"][0, 0]
+    first = nnx.to_pure_dict(nnx.grad(loss)(own))["hidden"][0]["linear"]
+    gradient = first["kernel"][0, 0]
     noted = run.records.sel(activation=activation).isel(iteration=0 if when == "initial" else -1)
     assert float(noted["history_gradient_w11"]) == pytest.approx(float(gradient), rel=1e-3, abs=1e-9)
+    of_layer = np.concatenate([first["kernel"].ravel(), first["bias"]])
+    np.testing.assert_allclose(noted["history_gradient_first"], of_layer, rtol=1e-3, atol=1e-9)
 
     def second_layer_input(y):
         return own.hidden[0].activation(y)
@@ -91,7 +94,7 @@ def test_figures(run):
 
 def test_every_statement_has_a_verdict_and_a_number(run):
     found = said(run.records)
-    figures = [*["7(a)"] * 3, "7(b)", *["8"] * 4, "9(a)", "9(b)", *["10"] * 3]
+    figures = [*["7(a)"] * 3, *["7(b)"] * 2, *["8"] * 4, "9(a)", "9(b)", *["10"] * 3]
     assert [one.source for one in found] == [f"P, Fig. {figure}" for figure in figures]
     assert all(any(c.isdigit() for c in one.measured) for one in found)
     verdicts = {one.text: one.verdict for one in found}
@@ -126,6 +129,8 @@ def of(name, value):
         ("7(a)", "PPNS's loss reaches 0", {"history_loss": of("ppns", 0.1)}),
         ("7(a)", "Sigmoid's loss has not", {"history_loss": of("sigmoid", 0.0)}),
         ("7(b)", "near 0 from the first", {"history_gradient_w11": of("sigmoid", 1.0)}),
+        ("7(b)", "look like w_11", {"history_gradient_first": of("sigmoid", 1.0)}),
+        ("7(b)", "look like w_11", {"history_gradient_first": of("ppns", 1e3)}),
         ("8", "never above 0.25", {"history_slope": of("sigmoid", 0.2501)}),
         ("8", "reach about 1.5", {"history_slope": of("ppns", 1.3)}),
         ("9(a)", "only the output layer", {"learned_weight": of("sigmoid", 9.0)}),
@@ -170,7 +175,7 @@ def test_short_runs_and_trials_that_do_not_converge_are_reported_too(run, argume
     out = tmp_path / "run"
     assert main(["xor10-figures", "--seeds", "48", "--every", "20", *arguments, "--out", str(out)]) == 0
     rows = json.loads((out / "summary.json").read_text())["statements"]
-    assert len(rows) == 13
+    assert len(rows) == 14
     if "--seed" in arguments:
         assert rows[0]["verdict"] == "false"
         assert f"checked on trial {loser}" in capsys.readouterr().out

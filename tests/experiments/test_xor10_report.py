@@ -48,6 +48,41 @@ def test_an_unpublished_activation_has_no_verdict():
     assert (row.published, row.p_value, row.matched) == (None, None, None)
 
 
+def pairs(one, other, only_one, only_other, trials=1000):
+    """Records in which the second converges in 600 trials, and so many have converged under one of them alone."""
+    records = dataset({one: 600, other: 600}, trials)
+    records["converged"].loc[{"activation": one, "seed": slice(0, only_other - 1)}] = False
+    records["converged"].loc[{"activation": one, "seed": slice(600, 600 + only_one - 1)}] = True
+    return records
+
+
+@pytest.mark.parametrize(
+    ("only_one", "only_other", "verdict", "where"),
+    [
+        (150, 78, "true", "inside"),
+        (260, 100, "true", "outside"),
+        (78, 150, "false", "outside"),
+        (150, 120, "undecided", "outside"),
+        (100, 99, "undecided", "outside"),
+    ],
+)
+def test_tanh_and_parametric_tanh_are_compared_on_equal_seeds(only_one, only_other, verdict, where):
+    (found,) = xor10.compared(pairs("parametric_tanh", "tanh", only_one, only_other))
+    assert found.text == "Parametric Tanh converges more often than Tanh, by 72 of 1,000 trials"
+    assert (found.verdict, found.effect) == (verdict, pytest.approx((only_one - only_other) / 1000))
+    low, high = found.interval
+    assert f"the published 0.072 is {where}" in found.measured
+    assert (low <= 0.072 <= high) == (where == "inside")
+
+
+def test_comparisons_are_of_the_papers_networks_and_corrected():
+    counts = xor10.compared(dataset(PUBLISHED))
+    assert [one.verdict for one in counts] == ["true", "true", "true", "undecided"]
+    other = dataset(PUBLISHED).assign_coords(layer=range(3), node=range(2))
+    assert list(xor10.compared(other)) == []
+    assert list(xor10.compared(dataset({"tanh": 600, "ppns": 700}))) == []
+
+
 def test_table_4_needs_seeds_0_to_99_of_both():
     assert [row.trials for row in xor10.table_4(dataset(PUBLISHED))] == [100, 100]
     assert xor10.table_4(dataset({"ppns": 50}, trials=200)) == []

@@ -477,10 +477,10 @@ def answers(records: xr.Dataset) -> list[Answer]:
     choosing = records.attrs["choosing"]
     values = reported(outcome(records), best_rates(records)["rate"], choosing)
     asked = [(kind, question) for kind in _kinds(records) for question in EFFECTS]
-    compared = [
-        paired(*(values.sel({**kind, "start": start}).values for start in EFFECTS[question]), values["seed"].values)
-        for kind, question in asked
-    ]
+    compared = []
+    for kind, question in asked:
+        first, second = (values.sel({**kind, "start": start}).values for start in EFFECTS[question])
+        compared.append(paired(first, second, values["seed"].values))
     found = []
     for (kind, question), pair, p in zip(asked, compared, holm_of(compared), strict=True):
         verdict = "not told apart"

@@ -133,7 +133,9 @@ class Xor10Figures(Study):
                 observe_every=self.every,
                 iterations_per_call=CHUNK,
             )
-        coords = {dim: records[dim] for dim in ("layer", "from_node", "node")} | {"sample": np.arange(1, 5)}
+        coords: dict[str, Any] = {dim: records[dim] for dim in ("layer", "from_node", "node")} | {
+            "sample": np.arange(1, 5)
+        }
         coords |= {"parameter": list(FIRST)}
         records = records.merge(described(found.squeeze("seed", drop=True), HISTORY, coords, {}))
         at_end, trial = records.isel(iteration=-1), records.sel(seed=seed)

@@ -13,7 +13,11 @@ from experiments.study import run_directory
 RESULTS = Path(__file__).parents[1] / "results"
 """One file for each run, named after its experiment; XOR(10) under the printed conditions is xor10-literal."""
 
-PICTURES = {"xor10": ("convergence.png", "table_5.png"), "gain": ("phase_diagram.png", "phase_diagram.png")}
+PICTURES = {
+    "xor10": ("convergence.png", "table_5.png"),
+    "gain": ("phase_diagram.png", "phase_diagram.png"),
+    "gain-mnist": ("phases.png", "depth_diagram.png"),
+}
 """Figures that are kept with a run: its own name, and that in RESULTS."""
 
 _OF_THE_MACHINE = {"source", "data", "out", "data_dir", "seconds"}

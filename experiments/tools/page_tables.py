@@ -232,6 +232,21 @@ def crossing(kept: Summaries) -> str:
     return f"{first}\n\n{markdown(['other help, a = 1 held', *headings], others)}"
 
 
+def starts(kept: Summaries, run: str) -> str:
+    """What each start reaches at its best rate, and which is better."""
+    found = kept[run]
+    level = {(one["name"], one["start"]): one for one in found["starts"]}
+    names, places = (list(dict.fromkeys(key[i] for key in level)) for i in (0, 1))
+    verdict = {(one["name"], one["question"]): one["verdict"] for one in found["answers"]}
+    rows = []
+    for name in names:
+        means = [level[name, place] for place in places]
+        shown = [f"{100 * x['mean']:.1f} %" if x["accuracy"] is None else f"{x['mean']:.3f}" for x in means]
+        rows.append([name, *shown, *(verdict[name, f"critical or steepest, {what}"] for what in ("kept", "learned"))])
+    columns = [Column("network", left=True), *places, "critical or steepest, kept", "learned"]
+    return markdown(columns, rows)
+
+
 def gradients(kept: Summaries) -> str:
     """Decades behind the deepest network, at gain 1."""
     rows = kept["gradients"]["rows"]

@@ -71,12 +71,13 @@ BLOCKS: dict[str, Callable[[Summaries], str]] = {
     "cnn-sharing": page_tables.sharing,
     "gain": page_tables.gain,
     "crossing": page_tables.crossing,
+    **{run: functools.partial(page_tables.starts, run=run) for run in ("starts-xor10", "starts-mnist", "starts-cnn")},
     "gradients": page_tables.gradients,
     "student-runs": page_tables.student_runs,
     **{run: functools.partial(page_tables.optimisers, run=run) for run in ("optimisers-xor10", "optimisers-mnist")},
     **{
         f"{run}-statements": functools.partial(page_tables.statements, run=run)
-        for run in ("cnn", "initial-scale", "sigmoid-faults", "relu-family")
+        for run in ("cnn", "gain-mnist", "initial-scale", "sigmoid-faults", "relu-family")
     },
 }
 """By the name in the marker."""

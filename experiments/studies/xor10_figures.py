@@ -1,6 +1,6 @@
 """One trial of XOR(10) looked into: what [P, section 4.1] says about Figs. 7 to 10, checked on our records.
 
-Result: all thirteen statements are true of our trial, in which PPNS reaches loss 0 at step 457 and Sigmoid never does.
+Result: all fourteen statements are true of our trial, in which PPNS reaches loss 0 at step 457 and Sigmoid never does.
 But that only the output layer's weights move under Sigmoid is true of 206 of the 765 trials that converge.
 """
 
@@ -198,8 +198,11 @@ class Xor10Figures(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The trial, and how it was found."""
-        return {name: run.records.attrs[f"history_{name}"] for name in ("seed", "choice", "retraced")}
+        """The trial, how it was found, and of how many of the converged trials a statement is true."""
+        others = [(one.text, found) for one, found in checked(run.records) if found is not None]
+        elsewhere = {text: {"true": int(found.sum()), "of": found.size} for text, found in others}
+        trial = {name: run.records.attrs[f"history_{name}"] for name in ("seed", "choice", "retraced")}
+        return {**trial, "elsewhere": elsewhere}
 
 
 # -- the history of one trial ------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -78,13 +77,13 @@ def protocol(kept: Summaries) -> str:
 
 def figures(kept: Summaries) -> str:
     """What [P] says of Figs. 7 to 10, in the trial that is drawn and in the others."""
-    rows = kept["xor10-figures"]["rows"]
-    counted = [(*map(int, re.findall(r"\d+", one["elsewhere"])[:2]), one["text"]) for one in rows if one["elsewhere"]]
-    fewest, of, text = min(counted)
-    bear_out("the least typical is true of fewer than half of the trials", fewest < of / 2)
+    found = kept["xor10-figures"]
+    rows, elsewhere = found["statements"], found["elsewhere"]
+    text, fewest = min(elsewhere.items(), key=lambda one: one[1]["true"])
+    bear_out("the least typical is true of fewer than half of the trials", 2 * fewest["true"] < fewest["of"])
     return textwrap.fill(
-        f"{sum(one['holds'] for one in rows)} of {len(rows)} statements hold for this trial. Not all are typical: "
-        f'"{text}" holds for only {fewest} of the {of} trials that converge under PPNS.',
+        f"{sum(one['verdict'] == 'true' for one in rows)} of {len(rows)} statements hold for this trial. Not all are "
+        f'typical: "{text}" holds for only {fewest["true"]} of the {fewest["of"]} trials that converge under PPNS.',
         WIDTH,
     )
 

@@ -114,8 +114,8 @@ def gain_mnist(kept: Summaries) -> str:
     return (
         f"**In deep networks the start value has to be near the critical one, as theory says.** With {depths[0]} "
         f"hidden layers PPNS learns from {shallow[0]:.2f} of the critical value on, Parametric Tanh from "
-        f"{shallow[1]:.2f}. With {depths[-1]} layers it is {deep[0]:.2f} and {deep[1]:.2f}. Mean-field theory is met within "
-        f"{100 * off:.0f} % at every depth. Learning a and b makes no difference that {pairs} seeds show."
+        f"{shallow[1]:.2f}. With {depths[-1]} layers it is {deep[0]:.2f} and {deep[1]:.2f}. Mean-field theory is met "
+        f"within {100 * off:.0f} % at every depth. Learning a and b makes no difference that {pairs} seeds show."
     )
 
 

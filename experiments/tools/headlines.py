@@ -38,8 +38,8 @@ def start_value(kept: Summaries) -> str:
     """The ablation in a line."""
     trials, _ = ablation_counts(kept)
     return (
-        f"The start value of a helps, not its learning: {trials['gain, frozen']} train with a = 6 held, "
-        f"{trials['gain, learned']} with a learned, {trials['unit, learned']} from a = 1."
+        f"At [P]'s rates a start value of 6 is enough: {trials['gain, frozen']} train with a held there, "
+        f"{trials['gain, learned']} with a learned, {trials['unit, learned']} if it learns from 1."
     )
 
 

@@ -202,9 +202,9 @@ def gain(kept: Summaries) -> str:
         f"more of PPNS's trials converge below the boundary ({to(below['interval'], '.1f', 100)}), and "
         f"{100 * (above['frozen'] - above['learned']):.1f} points fewer above it "
         f"({to(above['interval'][::-1], '.1f', -100)}).",
-        f"**The start value of [P] is better than the critical one.** From a0 = {at['ppns']['theory']:g}, "
-        f"{100 * start['critical']:.1f} % of PPNS's trials converge, from the 6 of [P], {100 * start['published']:.1f} "
-        f"% (difference {to(start['interval'], '.1f', 100)} points, a held fixed).",
+        f"**At the learning rate of [P] its start value is better than the critical one** (see [starts](starts.md)). "
+        f"From a0 = {at['ppns']['theory']:g}, {100 * start['critical']:.1f} % of PPNS's trials converge, from the 6 of "
+        f"[P], {100 * start['published']:.1f} % (difference {to(start['interval'], '.1f', 100)} points, a held fixed).",
     ]
     return listed(shown)
 

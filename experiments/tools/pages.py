@@ -77,7 +77,7 @@ BLOCKS: dict[str, Callable[[Summaries], str]] = {
     **{run: functools.partial(page_tables.optimisers, run=run) for run in ("optimisers-xor10", "optimisers-mnist")},
     **{
         f"{run}-statements": functools.partial(page_tables.statements, run=run)
-        for run in ("xor10", "cnn", "gain-mnist", "initial-scale", "sigmoid-faults", "relu-family")
+        for run in ("xor10", "cnn", "gain-mnist", "initial-scale", "sigmoid-faults", "relu-family", "optimisers-xor10")
     },
 }
 """By the name in the marker."""

@@ -64,9 +64,9 @@ def ablation_xor10(kept: Summaries) -> str:
     """Learning or initial gain, XOR(10)."""
     counts, trials = ablation_counts(kept)
     return (
-        f"**The start value of a helps, not its learning.** On XOR(10), PPNS converges in {counts['gain, frozen']} of "
-        f"{trials:,} trials if a is held at 6. It converges in {counts['gain, learned']} if a and b are learned from "
-        f"there, and in {counts['unit, learned']} if they are learned from a = 1."
+        f"**At the rates of [P] the start value of a is enough; learning from 1 is not.** On XOR(10), PPNS converges in "
+        f"{counts['gain, frozen']} of {trials:,} trials if a is held at 6. It converges in {counts['gain, learned']} if "
+        f"a and b are learned from there, and in {counts['unit, learned']} if they are learned from a = 1."
     )
 
 

@@ -64,9 +64,10 @@ def ablation_xor10(kept: Summaries) -> str:
     """Learning or initial gain, XOR(10)."""
     counts, trials = ablation_counts(kept)
     return (
-        f"**At the rates of [P] the start value of a is enough; learning from 1 is not.** On XOR(10), PPNS converges in "
-        f"{counts['gain, frozen']} of {trials:,} trials if a is held at 6. It converges in {counts['gain, learned']} if "
-        f"a and b are learned from there, and in {counts['unit, learned']} if they are learned from a = 1."
+        f"**At the rates of [P] the start value of a is enough; learning from 1 is not.** On XOR(10), PPNS converges "
+        f"in {counts['gain, frozen']} of {trials:,} trials if a is held at 6. It converges in "
+        f"{counts['gain, learned']} if a and b are learned from there, and in {counts['unit, learned']} if they are "
+        f"learned from a = 1."
     )
 
 

@@ -1,9 +1,9 @@
 """Is it the learning of a and b, or only the initial gain? Neither paper asks. On XOR(10) and on MNIST.
 
-PPNS, Parametric Tanh and Parametric ReLU are trained four ways on equal seeds, see `CONDITIONS`. Result: at
-the rates of [P] the gain is enough, and learning from 1 is not. On XOR(10) 829 of 1,000 trials of PPNS converge with a and b kept at their start values, 765 where they are
-learned as in [P], and none from a = 1. On MNIST the test loss of PPNS is 0.083 with the gain, learned or not, and 2.301
-without it.
+PPNS, Parametric Tanh and Parametric ReLU are trained four ways on equal seeds, see `CONDITIONS`. Result: at the rates
+of [P] the gain is enough, and learning from 1 is not. On XOR(10) 829 of 1,000 trials of PPNS converge with a and b kept
+at their start values, 765 where they are learned as in [P], and none from a = 1. On MNIST the test loss of PPNS is
+0.083 with the gain, learned or not, and 2.301 without it.
 """
 
 from __future__ import annotations

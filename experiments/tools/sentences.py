@@ -126,11 +126,8 @@ def starts(kept: Summaries, run: str) -> str:
     better, worse = ([one["name"] for one in asked if one["verdict"] == word] for word in ("better", "worse"))
     told = [f"{word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
     rest = len(asked) - len(better) - len(worse)
-    told += [f"not told apart in {'all' if rest == len(asked) else rest} of {len(asked)} networks"] if rest else []
-    return (
-        f"**If each start has its own learning rate, the critical start is {'; '.join(told)}** (compared with that of "
-        f"[P], a and b learned)."
-    )
+    told += [f"{rest} of {len(asked)} networks show no difference"] if rest else []
+    return f"**The critical start against that of [P], each at its own learning rate, a and b learned:** {'; '.join(told)}."
 
 
 def crossing(kept: Summaries) -> str:

@@ -127,7 +127,8 @@ def starts(kept: Summaries, run: str) -> str:
     told = [f"{word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
     rest = len(asked) - len(better) - len(worse)
     told += [f"{rest} of {len(asked)} networks show no difference"] if rest else []
-    return f"**The critical start against that of [P], each at its own learning rate, a and b learned:** {'; '.join(told)}."
+    asked_of = "The critical start against that of [P], each at its own learning rate, a and b learned"
+    return f"**{asked_of}:** {'; '.join(told)}."
 
 
 def crossing(kept: Summaries) -> str:

@@ -301,12 +301,8 @@ def statements(kept: Summaries, run: str) -> str:
     """All statements that a run decides, with their verdicts."""
     rows = []
     for one in kept[run]["statements"]:
-        if "activation" in one:  # of a run that was kept when `initial-scale` had statements of its own form
-            source, said, measured = "R", f"{LABELS[one['activation']]}: {one['text']}", f"{one['value']:.3g}"
-        else:
-            source, said, measured = one["source"], one["text"], one.get("measured", "")
         criterion = f" ({one['criterion']})" if one.get("criterion") else ""
-        rows.append([source, said + criterion, one["verdict"], measured])
+        rows.append([one["source"], one["text"] + criterion, one["verdict"], one.get("measured", "")])
     words = [Column(name, left=True) for name in ("statement (criterion)", "verdict", "measured")]
     return markdown(["source", *words], rows)
 

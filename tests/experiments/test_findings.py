@@ -185,7 +185,7 @@ def test_what_the_page_says_of_the_published_losses_is_true_of_the_kept_run():
 def test_the_table_of_statements_has_every_verdict_of_the_kept_run(run):
     study = run.replace("-", "_")
     shown = [(row[0], row[2]) for row in table(study, "| source | statement")]
-    assert shown == [(one.get("source", "R"), one["verdict"]) for one in kept.Summaries()[run]["statements"]]
+    assert shown == [(one["source"], one["verdict"]) for one in kept.Summaries()[run]["statements"]]
 
 
 @pytest.mark.parametrize("run", ["optimisers-xor10", "optimisers-mnist"])

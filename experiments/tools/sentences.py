@@ -126,7 +126,7 @@ def starts(kept: Summaries, run: str) -> str:
     better, worse = ([one["name"] for one in asked if one["verdict"] == word] for word in ("better", "worse"))
     told = [f"{word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
     rest = len(asked) - len(better) - len(worse)
-    told += [f"{rest} of {len(asked)} networks show no difference"] if rest else []
+    told += [f"not told apart in {rest} of {len(asked)} networks"] if rest else []
     asked_of = "The critical start against that of [P], each at its own learning rate, a and b learned"
     return f"**{asked_of}:** {'; '.join(told)}."
 

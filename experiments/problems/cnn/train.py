@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,11 @@ from experiments.study.samples import mean_and_interval
 from experiments.study.study import Variable, described
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import Digits
-from paramact_jax.figures import BandCurve
 from paramact_jax.networks import Params, forward, params_of
 from paramact_jax.training import Classifier, Minibatches, cross_entropy, marks
+
+if TYPE_CHECKING:
+    from paramact_jax.figures import BandCurve
 
 SCORED_AT_ONCE = 100
 """Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
@@ -167,6 +169,8 @@ def remarks(run: Run) -> str:
 
 def band(name: str, losses: xr.DataArray, published: float | None = None) -> BandCurve:
     """Mean over the seeds with its interval."""
+    from paramact_jax.figures import BandCurve  # needs matplotlib, which machines that only train may lack
+
     values = losses.transpose("seed", "test_step").values.astype(np.float64)
     return BandCurve(name, *mean_and_interval(values), published)
 

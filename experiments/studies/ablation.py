@@ -30,11 +30,11 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.problems.mnist import protocol as mnist_protocol
-    from experiments.problems.mnist.train import CLOSEUP, classifier_of, early_loss
+    from experiments.problems.mnist.train import CLOSEUP, classifier_of, early_loss, with_learning
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
     from experiments.study.run_directory import Run
-    from experiments.study.samples import holm_of, mean_and_interval, paired, plain, sample
+    from experiments.study.samples import first_is_better, holm_of, mean_and_interval, paired, plain, sample
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
@@ -319,12 +319,7 @@ def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.
     """The training of one network, see `Classifier`, of a function at one of `POINTS`."""
     started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
     whole = classifier_of(_trained(base, plain), started, digits)
-
-    def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
-        own = learned * learning_rate
-        return whole.step(state, iteration, data, learning_rate, learning_rate_a=own, learning_rate_b=own)
-
-    return Training(whole.init, step, whole.summarise)
+    return with_learning(whole)
 
 
 def _trained(base: str, plain: bool) -> str:
@@ -363,9 +358,8 @@ def answers(values: xr.DataArray) -> list[Answer]:
         compared.append(paired(first, second, values["seed"].values))
     result = []
     for (base, effect), found, p in zip(asked, compared, holm_of(compared), strict=True):
-        verdict = "not told apart"
-        if found is not None and p is not None and p <= LEVEL:
-            verdict = "helps" if (found.difference > 0) == (values.dtype == bool) else "harms"
+        better = first_is_better(found, p, LEVEL, more_is_better=values.dtype == bool)
+        verdict = {None: "not told apart", True: "helps", False: "harms"}[better]
         result.append(Answer(base, effect, found, p, verdict))
     return result
 

@@ -49,7 +49,7 @@ from experiments.study.options import (
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Column, Table
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -415,7 +415,7 @@ def rescued_table(run: Run) -> Table:
         "What learning rescues: trials that converge",
         [
             *("activation", Column("start", ".2f"), Column("learned", left=True)),
-            *(Column("frozen", ".1%"), Column("trials", ".1%"), Column("95 % interval", ".1%", key="trials")),
+            *(Column("frozen", ".1%"), *with_interval("trials", ".1%")),
             *(Column("at", left=True), Column("end", ".2f")),
         ],
         rows,
@@ -435,8 +435,10 @@ def otherwise_table(run: Run) -> Table:
     return Table(
         "The scale set otherwise, a = 1 and b = 0 kept: trials that converge",
         [
-            *("activation", Column("network", left=True), Column("trials", ".1%")),
-            *(Column("95 % interval", ".1%", key="trials"), Column("rate", "g")),
+            "activation",
+            Column("network", left=True),
+            *with_interval("trials", ".1%"),
+            Column("rate", "g"),
         ],
         rows,
         f"{_conditions(run)} rate: the best on the first half of the seeds; shares are those of the second half.",
@@ -469,8 +471,8 @@ def _multiples(run: Run) -> Figure:
 
 
 def _conditions(run: Run) -> str:
-    config, seeds = run.manifest["config"], run.records["seed"].values
+    config = run.manifest["config"]
     return (
         f"XOR(10) with {config['depth']} hidden layers, {config['steps']:,} steps, weights of deviation "
-        f"1/sqrt(fan_in), seeds {seeds.min()} to {seeds.max()}."
+        f"1/sqrt(fan_in), {run.seeds_and_images()}."
     )

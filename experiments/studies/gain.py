@@ -42,7 +42,7 @@ from experiments.study.options import (
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Column, Table
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -529,7 +529,7 @@ def boundary_table(run: Run) -> Table:
         "The boundary: a0 sigma_w at which half of the trials converge",
         [
             *("activation", Column("arm", left=True)),
-            *(Column("a0 sigma_w", ".2f", key="at"), Column("95 % interval", ".2f", key="at")),
+            *with_interval("a0 sigma_w", ".2f", "at"),
             *(Column("over sigma_w", ".2f", key="range"), "scales", Column("chi = 1", ".2f", key="theory")),
         ],
         rows,
@@ -570,8 +570,8 @@ def learning_table(run: Run) -> Table:
         "What learning a and b adds to the share of trials that converge",
         [
             *("activation", Column("rates", left=True), Column("where", left=True), "cells"),
-            *(Column("frozen", ".1%"), Column("learned", ".1%"), Column("difference", "+.1%")),
-            *(Column("95 % interval", "+.1%", key="difference"), Column("rescued", ".0%")),
+            *(Column("frozen", ".1%"), Column("learned", ".1%"), *with_interval("difference", "+.1%")),
+            Column("rescued", ".0%"),
         ],
         rows,
         f"{_conditions(run)} ordered: chi < 1, the gradient vanishes with depth; chaotic: chi >= 1. best cell: each "
@@ -593,7 +593,7 @@ def starts_table(run: Run, compared: Sequence[Start]) -> Table:
         "The critical start and that of [P]: trials that converge",
         [
             *("activation", Column("arm", left=True), Column("critical", ".1%"), Column("1.5 / steepest slope", ".1%")),
-            *(Column("difference", "+.1%"), Column("95 % interval", "+.1%", key="difference")),
+            *with_interval("difference", "+.1%"),
         ],
         rows,
         f"{_conditions(run)} At weights of deviation 1/sqrt(fan_in), from the a0 of the grid nearest the critical gain "
@@ -700,8 +700,8 @@ def _collapse(run: Run) -> Figure:
 
 
 def _conditions(run: Run) -> str:
-    config, seeds = run.manifest["config"], run.records["seed"].values
+    config = run.manifest["config"]
     return (
         f"XOR(10) with {config['depth']} hidden layers, {config['steps']:,} steps, eta = {config['learning_rate']:g}, "
-        f"seeds {seeds.min()} to {seeds.max()}."
+        f"{run.seeds_and_images()}."
     )

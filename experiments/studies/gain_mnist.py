@@ -42,7 +42,7 @@ from experiments.study.options import (
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Column, Table
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -353,7 +353,8 @@ def windows_table(run: Run) -> Table:
         "The window: a0 sigma_w / critical at which the test accuracy crosses 1/2",
         [
             *("activation", "layers", Column("arm", left=True), Column("edge", left=True)),
-            *(Column("at", ".2f"), Column("95 % interval", ".2f", key="at"), "networks"),
+            *with_interval("at", ".2f"),
+            "networks",
             Column("theory", ".2f"),
         ],
         rows,
@@ -389,7 +390,7 @@ def learning_table(run: Run) -> Table:
         "What learning a and b adds to the test accuracy",
         [
             *("activation", "layers", Column("frozen", ".1%"), Column("learned", ".1%")),
-            *(Column("difference", "+.1%"), Column("95 % interval", "+.1%", key="difference")),
+            *with_interval("difference", "+.1%"),
         ],
         rows,
         f"{_conditions(run)} Mean accuracy over all scales and sigma_w, at rates eta; t interval over the seeds.",

@@ -52,8 +52,8 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist.train import classifier_of
     from experiments.problems.xor10.train import CHUNK, initial_params
     from experiments.study.run_directory import Run
-    from experiments.study.samples import holm_of, mean_and_interval, paired, sample
-    from experiments.study.tuning import chosen, reported
+    from experiments.study.samples import first_is_better, holm_of, mean_and_interval, paired, sample
+    from experiments.study.tuning import chosen, places, reported
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits, xor
     from paramact_jax.figures import BandCurve, curves_in_panels
@@ -167,7 +167,7 @@ class Comparison(Study):
         """The outcome by learning rate, a panel for each activation."""
         values = outcome(run.records)
         panels: dict[str, list[BandCurve]] = {}
-        for own in _kinds(values):
+        for own in places(values, ("activation", "optimiser")):
             by_seed = values.sel(own).transpose("seed", "learning_rate").values
             if values.dtype == bool:
                 ends = np.array([wilson_interval(int(count), len(by_seed)) for count in by_seed.sum(axis=0)])
@@ -436,7 +436,7 @@ def best_cells(records: xr.Dataset) -> list[Best]:
         Best(
             **own, **{str(name): x.item() for name, x in best.sel(own).data_vars.items()}, values=values.sel(own).values
         )
-        for own in _kinds(values)
+        for own in places(values, ("activation", "optimiser"))
     ]
 
 
@@ -459,10 +459,8 @@ def answers(records: xr.Dataset) -> list[Answer]:
     compared = [paired(first.values, second.values, seeds) for _, first, second in asked]
     result = []
     for (question, first, second), found, p in zip(asked, compared, holm_of(compared), strict=True):
-        verdict = "not told apart"
-        if found is not None and p is not None and p <= LEVEL:
-            more_is_better = first.values.dtype == bool
-            verdict = "first" if (found.difference > 0) == more_is_better else "second"
+        better = first_is_better(found, p, LEVEL, more_is_better=first.values.dtype == bool)
+        verdict = {None: "not told apart", True: "first", False: "second"}[better]
         result.append(Answer(question, first, second, found, p, verdict))
     return result
 
@@ -479,12 +477,6 @@ def conclusion(records: xr.Dataset) -> str:
                 "not told apart": f"{one} and {other}, are not told apart.",
             }[answer.verdict]
     return ""
-
-
-def _kinds(values: xr.DataArray) -> Iterator[dict[str, Any]]:
-    for activation in map(str, values["activation"].values):
-        for optimiser in map(str, values["optimiser"].values):
-            yield {"activation": activation, "optimiser": optimiser}
 
 
 # -- statements --------------------------------------------------------------------------------------------------------
@@ -576,7 +568,7 @@ def rates_table(run: Run) -> Table:
         ],
         [
             [*own.values(), *(_level(x)[0] for x in values.sel(own).transpose("learning_rate", "seed").values)]
-            for own in _kinds(values)
+            for own in places(values, ("activation", "optimiser"))
         ],
         f"{_conditions(run)} All seeds{'' if counted else '; means of those that are finite'}.",
         keys=2,

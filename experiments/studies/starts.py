@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from experiments.problems.cnn.protocol import Combinations, Protocol
+from experiments.problems.cnn.protocol import Combinations, Protocol, TrainingImages
 from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
 from experiments.problems.xor10.protocol import DONE, LOSS_SCALE, PROTOCOLS, STOP_EVERY, label_of
 from experiments.study.imports import at_once
@@ -40,7 +40,7 @@ from experiments.study.options import (
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Cell, Column, Table, number
+from experiments.study.tables import Cell, Column, Table, number, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -51,10 +51,11 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.cnn import networks
     from experiments.problems.cnn.train import classifier
     from experiments.problems.mnist import deep
+    from experiments.problems.mnist.train import with_learning
     from experiments.studies import gain
     from experiments.study.run_directory import Run
-    from experiments.study.samples import holm_of, paired, sample
-    from experiments.study.tuning import chosen, reported
+    from experiments.study.samples import first_is_better, holm_of, paired, sample
+    from experiments.study.tuning import chosen, places, reported
     from paramact_jax.activations import Activation, catalogue, critical_gain
     from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
     from paramact_jax.datasets import Digits
@@ -189,7 +190,33 @@ class StartsXor10(_Starts):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StartsMnist(_Starts):
+class _OnImages(_Starts):
+    """What the two problems with images share."""
+
+    batch: Batch
+    """Images a step."""
+    data: Data = "auto"
+    data_dir: DataDir = None
+
+    def check(self, data: Any) -> None:
+        """Numbers that depend on others."""
+        super().check(data)
+        expect_within(self, "batch", 1, len(data[0].train_labels), "the number of training images")
+
+    def config(self, data: Any) -> dict[str, Any]:
+        """With the source of the images."""
+        return super().config(data[0])
+
+    def scores(self, problem: str, data: Any, training: Callable[..., Training], work: Work, **axes: Any) -> xr.Dataset:
+        """The scores of all networks, in one sweep over the static axes."""
+        digits, held_out = data
+        images = images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()}
+        found = self.sweep(training, work, static_axes=axes, block=1, data=images)
+        return described(found, SCORES, {}, {"problem": problem, **source_of(digits), "choosing": self.choosing})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartsMnist(_OnImages):
     """On MNIST with 8 to 64 hidden layers: the test loss by start, kept or learned.
 
     About 9 minutes on 2 cores. Writes runs/starts-mnist-DATE-TIME/: records, summary, report, tables.
@@ -209,38 +236,19 @@ class StartsMnist(_Starts):
     width: Count = 64
     """Nodes in every hidden layer."""
     batch: Batch = 32
-    """Images a step."""
-    data: Data = "auto"
-    data_dir: DataDir = None
 
     def load(self) -> Any:
         """The images; the last sixth of those to train with is held out, the first of these choose the rates."""
         return hold_out(load(self.data, self.data_dir))
 
-    def check(self, data: Any) -> None:
-        """Numbers that depend on others."""
-        super().check(data)
-        expect_within(self, "batch", 1, len(data[0].train_labels), "the number of training images")
-
-    def config(self, data: Any) -> dict[str, Any]:
-        """With the source of the images."""
-        return super().config(data[0])
-
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """All networks in one sweep."""
-        digits, held_out = data
-        found = self.sweep(
-            functools.partial(mnist_training, study=self, digits=digits),
-            work,
-            static_axes={"activation": self.activations, "depth": self.depths},
-            block=1,
-            data=images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()},
-        )
-        return described(found, SCORES, {}, {"problem": "mnist", **source_of(digits), "choosing": self.choosing})
+        training = functools.partial(mnist_training, study=self, digits=data[0])
+        return self.scores("mnist", data, training, work, activation=self.activations, depth=self.depths)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StartsCnn(_Starts):
+class StartsCnn(_OnImages):
     """With the convolutional network of [A] on MNIST: the test loss by start, kept or learned.
 
     About 10 minutes on 2 cores. Writes runs/starts-cnn-DATE-TIME/: records, summary, report, tables.
@@ -257,38 +265,19 @@ class StartsCnn(_Starts):
     seeds: Annotated[Seeds, at_least(3)] = 6
     choosing: Count = 1
     steps: Steps = 300
-    training_images: Count = 5_000
+    training_images: TrainingImages = 5_000
     """Images to train with, the same number of each digit, as in [A]."""
     batch: Batch = 100
-    """Images a step."""
-    data: Data = "auto"
-    data_dir: DataDir = None
 
     def load(self) -> Any:
         """The draw of images, and of those that are not drawn the ones that choose the rates."""
         digits, held_out = hold_out(networks.load(self.data, self.data_dir, self.training_images))
         return networks.for_training(digits, self.training_images, 0), held_out
 
-    def check(self, data: Any) -> None:
-        """Numbers that depend on others."""
-        super().check(data)
-        expect_within(self, "batch", 1, self.training_images, "the training images")
-
-    def config(self, data: Any) -> dict[str, Any]:
-        """With the source of the images."""
-        return super().config(data[0])
-
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """All networks in one sweep."""
-        digits, held_out = data
-        found = self.sweep(
-            functools.partial(cnn_training, study=self),
-            work,
-            static_axes={"combination": self.combinations},
-            block=1,
-            data=images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()},
-        )
-        return described(found, SCORES, {}, {"problem": "cnn", **source_of(digits), "choosing": self.choosing})
+        training = functools.partial(cnn_training, study=self)
+        return self.scores("cnn", data, training, work, combination=self.combinations)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,7 +368,7 @@ def cnn_training(combination: str, *, study: StartsCnn) -> Training:
         return jax.tree_util.tree_map_with_path(started, params)
 
     scored = dict.fromkeys(("test", "held_out"))
-    return deep.with_learning(dataclasses.replace(whole, initial=initial, scores=scored))
+    return with_learning(dataclasses.replace(whole, initial=initial, scores=scored))
 
 
 # -- what the records say ----------------------------------------------------------------------------------------------
@@ -454,8 +443,7 @@ def best_rates(records: xr.Dataset) -> xr.Dataset:
 def _kinds(records: xr.Dataset) -> Iterator[dict[str, Any]]:
     """The networks: every combination of the dims that are neither of a start nor of a trial."""
     dims = [name for name in ("activation", "depth", "combination") if name in records.dims]
-    for place in np.ndindex(*(records.sizes[name] for name in dims)):
-        yield {name: records[name].values[i].item() for name, i in zip(dims, place, strict=True)}
+    return places(records, dims)
 
 
 def levels(records: xr.Dataset) -> list[Level]:
@@ -486,9 +474,8 @@ def answers(records: xr.Dataset) -> list[Answer]:
         compared.append(paired(first, second, values["seed"].values))
     found = []
     for (kind, question), pair, p in zip(asked, compared, holm_of(compared), strict=True):
-        verdict = "not told apart"
-        if pair is not None and p is not None and p <= LEVEL:
-            verdict = "better" if (pair.difference > 0) == (values.dtype == bool) else "worse"
+        better = first_is_better(pair, p, LEVEL, more_is_better=values.dtype == bool)
+        verdict = {None: "not told apart", True: "better", False: "worse"}[better]
         found.append(Answer(name_of(kind), question, pair, p, verdict))
     return found
 
@@ -505,7 +492,7 @@ def starts_table(run: Run) -> Table:
         "Every start at its best learning rate: " + ("trials that converge" if counted else "test loss"),
         [
             *("network", Column("start of a", left=True), "rate"),
-            *(Column("mean", form), Column("95 % interval", form, key="mean")),
+            *with_interval("mean", form),
             *([] if counted else [Column("accuracy", ".1%")]),
         ],
         rows,
@@ -528,9 +515,10 @@ def comparisons_table(run: Run) -> Table:
     return Table(
         "Which start is better?",
         [
-            *("network", Column("question", left=True), Column("difference", form)),
-            *(Column("95 % interval", form, key="difference"), Column("p (Holm)", ".2g")),
-            Column("the first is", left=True),
+            "network",
+            Column("question", left=True),
+            *with_interval("difference", form),
+            *(Column("p (Holm)", ".2g"), Column("the first is", left=True)),
         ],
         rows,
         f"{_conditions(run)} Differences on equal seeds; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,17 @@ def chosen(values: xr.DataArray, choosing: int, dim: str = "learning_rate") -> x
     best, rates = means.argmax(dim), by[dim]
     at_end = (len(rates) > 1) & ((best == 0) | (best == len(rates) - 1))
     return xr.Dataset({"rate": rates[best], "score": means.max(dim), "at_end": at_end}).drop_vars(dim, errors="ignore")
+
+
+def places(values: xr.DataArray | xr.Dataset, dims: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every combination of the labels of some dims, as `sel` takes them.
+
+    Examples:
+      >>> list(places(xr.DataArray([[0, 1]], {"depth": [8], "kind": ["a", "b"]}, ("depth", "kind")), ("depth", "kind")))
+      [{'depth': 8, 'kind': 'a'}, {'depth': 8, 'kind': 'b'}]
+    """
+    for labels in itertools.product(*(values[dim].values.tolist() for dim in dims)):
+        yield dict(zip(dims, labels, strict=True))
 
 
 def reported(values: xr.DataArray, rate: Any, choosing: int, dim: str = "learning_rate") -> xr.DataArray:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from experiments.problems.mnist.train import with_learning
 from paramact_jax.activations import Activation, catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.networks.pure import Params, affine
@@ -84,13 +85,3 @@ def training(
         scores=dict.fromkeys(scores),
     )
     return with_learning(whole)
-
-
-def with_learning(whole: Classifier) -> Training:
-    """The same training with a setting `learned`, whether a and b are learned, at the rate of the weights."""
-
-    def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
-        own = learned * learning_rate
-        return whole.step(state, iteration, data, learning_rate, learning_rate_a=own, learning_rate_b=own)
-
-    return Training(whole.init, step, whole.summarise)

@@ -21,7 +21,7 @@ from experiments.study.options import seeds_of
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import MLP, Params, forward, forward_with_values, params_of
-from paramact_jax.sweeps import Progress, long_sweep, sweep
+from paramact_jax.sweeps import Progress, Training, long_sweep, sweep
 from paramact_jax.training import Classifier, Minibatches, cross_entropy
 
 CLOSEUP = 650
@@ -144,6 +144,16 @@ def train(
         data=images_of(digits),
         **rates_of(protocol),
     )
+
+
+def with_learning(whole: Classifier) -> Training:
+    """The same training with a setting `learned`, whether a and b are learned, at the rate of the weights."""
+
+    def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
+        own = learned * learning_rate
+        return whole.step(state, iteration, data, learning_rate, learning_rate_a=own, learning_rate_b=own)
+
+    return Training(whole.init, step, whole.summarise)
 
 
 def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndarray:

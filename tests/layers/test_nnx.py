@@ -130,7 +130,7 @@ def test_functions_are_not_kept_for_ever(monkeypatch):
 
 
 def test_modules_are_refused():
-    with pytest.raises(TypeError, match="got the Flax module PReLU, whose parameters would be frozen"):
+    with pytest.raises(TypeError, match="got the Flax module PReLU, and its parameters would be frozen"):
         Parametric(nnx.PReLU(), 3)
 
 

@@ -28,7 +28,7 @@ def test_starts():
     assert a["gelu"] == pytest.approx(2, rel=1e-6)
     assert a["elu"] == pytest.approx(1, rel=1e-6)
     assert a["softplus"] == 1
-    assert "a starts at 1: at no gain is there a fixed point of the variance at which chi is 1" in str(critical)
+    assert "a starts at 1: no gain has a fixed point of the variance with chi = 1" in str(critical)
     assert "a starts at 1: a critical gain is found for functions of the catalogue" in str(critical)
     given = retrofitted(case, start={"a": 2.0, "b": 0.5})
     assert all(

@@ -169,7 +169,7 @@ def test_leading_axes_share_the_parameters(shape):
     [
         (lambda: Parametric("tahn", 3), ValueError, "did you mean tanh"),
         (lambda: Parametric(1.5, 3), TypeError, "elementwise function of one array, got float"),
-        (lambda: Parametric("tanh", 3, initial={"c": 1.0}), ValueError, r"start values for a, b, got one for \['c'\]"),
+        (lambda: Parametric("tanh", 3, initial={"c": 1.0}), ValueError, r"start values for a, b, got \['c'\]"),
         (lambda: Parametric("tanh", 3, initial={"a": jnp.ones(4)}), ValueError, r"\(\) or \(3,\) for a, got \(4,\)"),
         (lambda: Parametric("tanh", 3, initial={"b": jnp.ones((1, 3))}), ValueError, r"for b, got \(1, 3\)"),
         (lambda: Parametric("tanh", 3)(jnp.ones((3, 4))), ValueError, r"size 3, got shape \(3, 4\).* features=4"),

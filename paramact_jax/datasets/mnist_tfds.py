@@ -119,7 +119,7 @@ def _builder(tfds_dir: Path, pixels: Pixels | None) -> tfds.core.DatasetBuilder:
     from tensorflow_datasets.core import registered
     from tensorflow_datasets.image_classification import mnist
 
-    with registered.skip_registration():  # else the name of TFDS's builder would be taken
+    with registered.skip_registration():  # so the name still means TFDS's own builder
 
         class WithoutTensorFlow(mnist.MNIST):
             name = "mnist"

@@ -210,7 +210,7 @@ def _warn(paths: list[Path]) -> None:
     if paths:
         places = ", ".join("/".join(path) or "the root" for path in paths)
         warnings.warn(
-            f"parameters a and b at {places} are labelled as weights, since it is no name of an activation layer; if "
+            f"parameters a and b at {places} are labelled as weights, since this is not an activation layer's name; if "
             f"they belong to an activation, pass where=, a function of the path",
             UserWarning,
             stacklevel=4,

@@ -77,7 +77,7 @@ LABEL_SHARES = {1: _LABEL_1, 7: _LABEL_7}
 """Label -> its share of the training and of the test images; all lines of `SMALL` have these values."""
 
 STEPS_A_LINE = 600
-"""Steps from one line to the next, as we read it. [R] uses a book (Saitoh, "Deep Learning from Scratch", ch. 5). Its
-script has batches of 100 out of 60,000 images and 10,000 iterations, and prints both accuracies at iterations 0, 600,
-... 9,600: 17 lines, as in `HE`. [R] does not print its widths, the activation, or the learning rate (0.1 in the book).
-"""
+"""Steps from one line to the next, as we read it. [R] works with a book (Saitoh, "Deep Learning from Scratch", ch. 5).
+The book's script has batches of 100 out of 60,000 images and 10,000 iterations. It prints both accuracies at iterations
+0, 600, ... 9,600: 17 lines, as in `HE`. [R] does not print its widths, the activation, or the learning rate, which is
+0.1 in the book."""

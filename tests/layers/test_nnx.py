@@ -112,7 +112,7 @@ def test_a_layer_of_a_traced_value_needs_a_start_value():
     def use(t, **settings):
         return Parametric(lambda y: jnp.tanh(t * y), 3, **settings)(jnp.ones(3)).sum()
 
-    with pytest.raises(ValueError, match=r"not known; pass a start value, a=... or initial="):
+    with pytest.raises(ValueError, match=r"not known; pass a start value, a=... or a layer's initial="):
         jax.jit(use)(2.0)
     with jax.checking_leaks():
         assert jax.jit(functools.partial(use, initial={"a": 2.0}))(2.0) == pytest.approx(6 * np.tanh(2.0))

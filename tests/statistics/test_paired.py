@@ -117,7 +117,10 @@ def test_small_whole_numbers_do_not_overflow():
         (([1, 2j], [1, 2], [0, 1], [0, 1]), "that are numbers"),
         (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1, 3]), r"same seeds .* got 2 that only one of them has \(2 for"),
         (([1, 2, 3], [1, 2], [0, 1, 2], [0, 1]), "same seeds"),
-        (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1]), r"one seed for each trial under the second condition, got shapes \(3,\)"),
+        (
+            ([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1]),
+            r"one seed for each trial under the second condition, got shapes \(3,\)",
+        ),
         (([1, 2, 3], [1, 2, 3], [0, 1, 1], [0, 1, 1]), "each seed once under the first condition, got 1 2 times"),
         (([1, math.nan], [1, 2], [0, 1], [0, 1]), "expected finite numbers under the first condition, got 1 of 2"),
         (([True, False], [1.0, 0.0], [0, 1], [0, 1]), "numbers or outcomes"),

@@ -190,7 +190,7 @@ ERRATA: tuple[Erratum, ...] = (
         right=_sum_over_the_filter,
         truth=_convolved,
         point={"i": 1.0, "j": 0.0},
-        why="sums over i and j, which stand free on the left: every entry of M would be the same number",
+        why="sums over i and j, the free indices of the left side: every entry of M would be the same number",
     ),
     Erratum(
         where="[A, eq. 10, 18], Agile Sigmoid",
@@ -267,7 +267,7 @@ ERRATA: tuple[Erratum, ...] = (
         printed=lambda y, z, negative_slope: jnp.maximum(negative_slope * y, y),
         right=lambda y, z, negative_slope: jnp.where(y > 0, y, negative_slope * y),
         point={"y": 1.0, "negative_slope": 2.0},
-        why="holds for alpha <= 1 alone, and alpha is learned",
+        why="holds only for alpha <= 1, and alpha is learned",
     ),
     Erratum(
         where="[B2, (2)], sigmoid",

@@ -126,7 +126,7 @@ class Options:
             return dict(_STARTS), ""
         if self.start == "critical":
             if site.function not in catalogue.names():
-                return dict(_STARTS), "a starts at 1: a critical gain is found for functions of the catalogue"
+                return dict(_STARTS), "a starts at 1: the critical gain is known only for functions of the catalogue"
             try:
                 return {**_STARTS, "a": critical_gain(site.function).gain}, ""
             except ValueError as error:

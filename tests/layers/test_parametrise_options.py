@@ -29,7 +29,7 @@ def test_starts():
     assert a["elu"] == pytest.approx(1, rel=1e-6)
     assert a["softplus"] == 1
     assert "a starts at 1: no gain has a fixed point of the variance with chi = 1" in str(critical)
-    assert "a starts at 1: a critical gain is found for functions of the catalogue" in str(critical)
+    assert "a starts at 1: the critical gain is known only for functions of the catalogue" in str(critical)
     given = retrofitted(case, start={"a": 2.0, "b": 0.5})
     assert all(
         float(p["a"].mean()) == 2 and float(p["b"].mean()) == 0.5 for p in given.variables["activations"].values()

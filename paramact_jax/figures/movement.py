@@ -60,7 +60,7 @@ def moves_per_layer(networks: Mapping[str, Sequence[Moves]], *, names: tuple[str
             axes.grid(color="0.93")
         for axes in panels[len(layers) :]:
             axes.set_axis_off()
-    figure.supxlabel(f"{names[0]}   (open: before, filled: after; the number is the longest way)", fontsize=8)
+    figure.supxlabel(f"{names[0]}   (open: before, filled: after; the number is the longest move)", fontsize=8)
     figure.supylabel(names[1], fontsize=8)
     return figure
 

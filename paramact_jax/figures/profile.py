@@ -213,7 +213,7 @@ def _marks(attributions: Iterable[Attribution]) -> Iterator[Artist]:
         yield Line2D([], [], color="black", linewidth=1.4, marker="o", markersize=3, label="median")
         yield Patch(color="black", alpha=0.2, linewidth=0, label="quartiles")
     if any(not point.on_all_paths for own in owns for point in own.points):
-        yield Line2D([], [], color="black", linewidth=1.4, marker="o", markersize=3, label="what all paths pass")
+        yield Line2D([], [], color="black", linewidth=1.4, marker="o", markersize=3, label="points on all paths")
         yield Line2D([], [], color="black", linewidth=0.7, label="states of a scan")
     if any(np.isneginf(own).any() for own in values):
         yield Line2D([], [], color="black", marker="X", linestyle="", markeredgewidth=0, label=f"exactly 0{some}")

@@ -53,10 +53,11 @@ class Critical:
 
     Attributes:
       gain: a0, the scale a at which chi is 1.
-      variance: q*, the fixed point of y's variance at that gain. It is NaN if every variance is a fixed point, as for
-        ReLU without biases, and inf if there is none. With `depth` it is the variance of y in the last layer.
+      variance: q*, the fixed point of y's variance at that gain. Without biases it is NaN if every variance is a fixed
+        point, as for ReLU, or every small one, as for ReLU6. With biases it is inf for functions such as ReLU, which
+        have no fixed point then. With `depth` it is the variance of y in the last layer.
       depth_scale: 1 / |log chi| of f itself (a = 1): the number of layers over which the mean square of the gradient
-        changes by a factor e. It is 0 where the variance grows until chi has no bound.
+        changes by a factor e. It is inf if chi is 1, and 0 where the variance grows until chi has no bound.
     """
 
     gain: float

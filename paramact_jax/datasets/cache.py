@@ -27,7 +27,7 @@ def cache_directory() -> Path:
 
 
 def write_directory(directory: Path, files: dict[str, bytes]) -> None:
-    """Writes a directory of files under another name, then renames it, so no process reads an incomplete one.
+    """Writes a directory of files under another name, then renames it, so a failure leaves no incomplete one.
 
     Args:
       directory: The directory to write; an existing one is replaced.

@@ -41,7 +41,7 @@ def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshol
       ValueError: if there are no curves, or a curve has no trials.
     """
     if not curves or any(len(curve.converged_at) == 0 for curve in curves):
-        raise ValueError("expected at least one curve, each of at least one trial")
+        raise ValueError("expected at least one curve, each with at least one trial, got none; leave empty curves out")
     figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     at = np.unique(np.linspace(0, iterations, 501).round())

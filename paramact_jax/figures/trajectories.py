@@ -18,7 +18,8 @@ def trajectories(
 
     Args:
       iterations: the iteration of every value.
-      panels: quantity -> network -> values, one for each iteration. Lines go by order: use the same in all.
+      panels: quantity -> network -> values, one for each iteration. All panels need the same networks in the same
+        order, which sets their lines.
       until: right end of the axes; by default the last iteration.
 
     Raises:

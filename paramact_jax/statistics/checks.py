@@ -16,7 +16,7 @@ def finite_numbers(values: ArrayLike, name: str) -> np.ndarray[Any, np.dtype[np.
             raise TypeError("complex numbers")
         x = given.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"expected {name} as numbers, in rows of equal length, got {values!r:.80}") from error
+        raise ValueError(f"expected {name} to be real numbers in rows of equal length, got {values!r:.80}") from error
     bad = int(np.count_nonzero(~np.isfinite(x)))
     if bad:
         raise ValueError(

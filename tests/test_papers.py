@@ -38,8 +38,8 @@ def test_rows_name_records_and_have_start_values_where_those_have_parameters(row
         ({"converged": 1001}, r"within 0\.\.1000 trials, got 1001"),
         ({"converged": -1}, r"within 0\.\.1000 trials, got -1"),
         ({"converged": 0, "trials": 0}, r"within 0\.\.0 trials"),
-        ({"initial_b": None}, "both of a and b"),
-        ({"initial_a": None}, "both of a and b"),
+        ({"initial_b": None}, "both a and b"),
+        ({"initial_a": None}, "both a and b"),
     ],
     ids=str,
 )

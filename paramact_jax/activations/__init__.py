@@ -1,8 +1,8 @@
-"""The mathematics: activation functions as records of pure functions, JAX only.
+"""The mathematics: activation functions as records of pure functions, with JAX only.
 
-`catalogue.get(name)` finds a record by name; `parametric(f)` adds the trainable scale and shift of [P] to any f.
-`verification` measures whether a record's closed forms are right and how exact it is, `edges` what it gives at NaN and
-infinity; `errata` lists the formulas that the sources print wrong.
+`catalogue.get(name)` finds a record by name. `parametric(f)` adds the trainable scale and shift of [P] to any f.
+`verification` measures whether a record's closed forms are right and how exact they are. `edges` checks a record at NaN
+and infinity. `errata` lists the formulas that the sources print wrong.
 """
 
 from paramact_jax.activations.catalogue import get, names, register

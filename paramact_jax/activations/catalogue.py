@@ -1,4 +1,4 @@
-"""Every activation record by name: the package's own, those that a user registers, and functions in a user's files."""
+"""Finds activation records by name: the package's own, those that a user registers, and functions in a user's files."""
 
 from __future__ import annotations
 
@@ -69,19 +69,20 @@ _PARAMETRIC = "parametric"
 
 
 def names() -> tuple[str, ...]:
-    """The names that `get` knows, those registered last."""
+    """Returns the names that `get` knows: the package's own first, then the registered ones."""
     return (*_BY_NAME, *_REGISTERED)
 
 
 def get(name: str) -> Activation:
-    """The record of a name.
+    """Returns the record of a name.
 
-    A name with a colon is that of a function or a record elsewhere: "package.module:gate" in a module that can be
-    imported, "files/mine.py:gate" in a file. "parametric:gelu" or "parametric:files/mine.py:gate" is `parametric` of
-    the one after the first colon. Each is made once, so that equal names are one record.
+    A name with a colon finds a function or a record outside the catalogue: "package.module:gate" in a module that can
+    be imported, "files/mine.py:gate" in a file. "parametric:gelu" or "parametric:files/mine.py:gate" is `parametric` of
+    the function after the first colon. Each record is made once, so equal names give the same record.
 
     Raises:
-      ValueError: if there is none; the message says the nearest names, then all; or why a file cannot be read.
+      ValueError: if the name is unknown (the message lists the nearest names, then all names), or if a module or a file
+        cannot be imported (the message says why).
 
     Examples:
       >>> get("ppns").params["a"]
@@ -105,14 +106,15 @@ def register(own: Activation | Callable[..., jax.Array], name: str | None = None
     """Adds a record, or the record of an elementwise function, to the catalogue of this process.
 
     Args:
-      own: a record, or what `activation` takes.
-      name: to find it by; by default its own.
+      own: a record, or a function that `activation` accepts.
+      name: the name that finds it; by default its own name.
 
     Returns:
       The record.
 
     Raises:
-      ValueError: if another record has the name, or it has a colon; and as `activation` raises.
+      ValueError: if another record has the name, or the name has a colon.
+      TypeError, ValueError: as `activation` raises them.
 
     Examples:
       >>> register(lambda y: y * jax.nn.sigmoid(1.702 * y), name="quick_gelu").name
@@ -132,12 +134,12 @@ def register(own: Activation | Callable[..., jax.Array], name: str | None = None
 
 
 def is_own(record: Activation) -> bool:
-    """Whether a record is one of the package's catalogue, which every process has."""
+    """Returns whether a record belongs to the package's own catalogue, which every process has."""
     return _BY_NAME.get(record.name) is record
 
 
 def resolve(activation: str | Activation) -> Activation:
-    """The record itself, or the one of that name; raises ValueError as `get` does."""
+    """Returns the record itself, or the record of that name; raises ValueError as `get` does."""
     return get(activation) if isinstance(activation, str) else activation
 
 
@@ -154,12 +156,12 @@ def _elsewhere(name: str) -> Activation:
         raise ValueError(f"activation {name!r}: expected a function or a record called {attribute!r} there, got {got}")
     try:
         return activation(found)
-    except TypeError as error:  # in a name on a command line it is a value, not a type
+    except TypeError as error:  # the user gave a name, which is a wrong value and not a wrong type
         raise ValueError(f"activation {name!r}: {error}") from error
 
 
 def _module(place: str, name: str) -> Any:
-    """The module of this name, or the file."""
+    """Imports and returns the module of this name or file."""
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)

@@ -1,11 +1,12 @@
-"""What a record gives where others give NaN or fail: at infinity and at NaN, for whole numbers, under strict promotion.
+"""Checks a record where functions often fail: at infinity and NaN, for whole numbers, under strict promotion.
 
-Two pure functions, for the tests and for a report alike, that give rows like those of `verification`:
+Two pure functions return rows like those of `verification`, for the tests and for a report:
 
-- `check_edges(record, dtype)`: at +-inf value, slope and partials are their limits, and autodiff has that slope too; at
-  NaN the value is NaN, and so is the slope of a function that is not made of straight lines; closed form and autodiff
-  agree. All of it under JAX's strict promotion; a record that mixes dtypes has one row, "strict promotion".
-- `check_whole_numbers(record)`: integers give what the floats give.
+- `check_edges(record, dtype)`: at +-inf the value, the slope and the partials are their limits, and autodiff has the
+  same slope. At NaN the value is NaN, and so is the slope unless the function is made of straight lines; closed form
+  and autodiff agree. All this is checked under JAX's strict promotion. A record that mixes dtypes gets one row only,
+  "strict promotion".
+- `check_whole_numbers(record)`: integers give the same results as floats.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from paramact_jax.activations.verification import DTYPES, TOLERANCES, Check, dty
 
 _EDGES = (np.inf, -np.inf, np.nan)
 _FAR = np.array([1e30, 1e60, -1e30, -1e60])
-_VANISHED = 1e-20  # what is smaller far out has the limit 0
+_VANISHED = 1e-20  # a value below this at |y| = 1e60 has the limit 0
 _WHOLE = np.arange(-8, 9)
 _MOST_SLOPES_OF_LINES = 3
 
@@ -34,12 +35,12 @@ Forms = Mapping[str, Callable[[Any, Mapping[str, Any]], jax.Array]]
 
 @float32_products()
 def check_edges(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check, ...]:
-    """The record at +-inf and NaN, at the start values of its parameters, under strict promotion.
+    """Checks the record at +-inf and NaN, at the start values of its parameters, under strict promotion.
 
-    Limits are those of the record in 64 bits at |y| = 1e30 and 1e60.
+    The expected limits come from the record's values in 64 bits at |y| = 1e30 and 1e60.
 
     Raises:
-      ValueError: if the dtype is none of `DTYPES`.
+      ValueError: if the dtype is not one of `DTYPES`.
 
     Examples:
       >>> from paramact_jax.activations import silu
@@ -74,7 +75,7 @@ def check_edges(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check
 
 @float32_products()
 def check_whole_numbers(record: Activation) -> tuple[Check, ...]:
-    """The record's value, slope and partials at -8 to 8, as integers and as floats of JAX's default dtype.
+    """Compares the record's value, slope and partials at the integers -8 to 8 with those at the same floats.
 
     Examples:
       >>> from paramact_jax.activations import leaky_relu
@@ -125,7 +126,7 @@ def _forms(record: Activation) -> Forms:
 
 def _at(forms: Forms, y: npt.NDArray[np.float64], record: Activation, dtype: str) -> dict[str, npt.NDArray[np.float64]]:
     params = {p: jnp.full(y.shape, start, dtype) for p, start in record.params.items()}
-    # Compiled as a whole: operation by operation takes JAX longer.
+    # Compiled as a whole, since JAX needs longer operation by operation.
     found = jax.jit(lambda y, params: {quantity: form(y, params) for quantity, form in forms.items()})(
         jnp.asarray(y, dtype), params
     )

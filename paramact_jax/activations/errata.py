@@ -1,8 +1,8 @@
 """The formulas that the sources print wrong, each with the right one and a point where the printed one fails.
 
-A printed derivative is wrong if automatic differentiation says so; a printed value, if the function it gives is not
-the one the text around it describes. Each erratum can be checked: `erratum.check()`. These are those that were found:
-there may be more.
+A printed derivative is wrong if automatic differentiation gives another one. A printed value is wrong if it is not the
+function that the text around it describes. Each erratum can be checked: `erratum.check()`. The list holds the errata
+found so far; there may be more.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Formula = Callable[..., ArrayLike]
 
 @dataclasses.dataclass(frozen=True)
 class Counterexample:
-    """What an erratum's two formulas give at its point.
+    """The values of an erratum's two formulas at its point.
 
     Attributes:
       printed: value of the printed formula.
       right: value of the right formula.
-      true: what they should give: the derivative by autodiff, the value of the record, or that of `Erratum.truth`.
+      true: the true value: the derivative by autodiff, the value of the record, or the value of `Erratum.truth`.
     """
 
     printed: float
@@ -42,7 +42,7 @@ class Counterexample:
 
     @property
     def confirmed(self) -> bool:
-        """Whether the printed formula fails here and the right one does not."""
+        """Whether the printed formula is wrong at the point and the right one is not."""
         return math.isclose(self.right, self.true, rel_tol=1e-5) and not math.isclose(
             self.printed, self.true, rel_tol=1e-2
         )
@@ -53,16 +53,16 @@ class Erratum:
     """One formula that is printed wrong.
 
     Attributes:
-      where: the places it is printed at, with the source's citation key.
-      activation: the record it belongs to; None if it is of no activation.
-      quantity: what it should give: "z", "dz/dy", or "dz/d" and the name of a parameter; with `truth` any words.
+      where: the places where it is printed, with the source's citation key.
+      activation: the record that it belongs to; None if it belongs to none.
+      quantity: what it should give: "z", "dz/dy", or "dz/d" and the name of a parameter; with `truth`, any text.
       printed_formula: the printed formula in plain text; y is the input, z the output, s = sigmoid(y - b).
       right_formula: the right one.
       printed: the printed formula, as a function of y, z and, by keyword, the parameters; with `truth`, of the point.
-      right: the right one, likewise.
-      point: y and the parameters where the two differ.
-      why: what went wrong.
-      truth: what both should give, where that is neither the record's value nor one of its derivatives.
+      right: the right one, with the same arguments.
+      point: y and the parameters at which the two differ.
+      why: what is wrong with the printed formula.
+      truth: what both should give, if it is neither the record's value nor one of its derivatives.
     """
 
     where: str
@@ -87,7 +87,7 @@ class Erratum:
         return self.where[1:].partition(",")[0]
 
     def check(self) -> Counterexample:
-        """Both formulas at the point, beside the truth.
+        """Computes both formulas and the true value at the point.
 
         Examples:
           >>> example = ERRATA[0].check()
@@ -122,25 +122,25 @@ def _hexpo_split_at_0(y: jax.Array, z: jax.Array, b: jax.Array, **shape: jax.Arr
 
 
 def _signs_of_the_slope(fn: Formula, y: jax.Array) -> jax.Array:
-    """How many signs dz/dy has between -y and y."""
+    """Returns how many different signs dz/dy has between -y and y."""
     signs = jnp.sign(jax.vmap(jax.grad(fn))(jnp.linspace(-y, y, 101)))
     return jnp.any(signs > 0) + jnp.any(signs < 0)
 
 
 _IMAGE = np.arange(25, dtype=np.float32).reshape(5, 5) ** 2
-"""An image with rows and columns -2..2, and below a filter with -1..1 [A, eq. 3]."""
+"""An image with rows and columns -2..2; the filter below has rows and columns -1..1 [A, eq. 3]."""
 _FILTER = np.arange(1, 10, dtype=np.float32).reshape(3, 3)
 
 
 def _convolved(i: ArrayLike, j: ArrayLike) -> jax.Array:
-    """XLA's own convolution of the two at (i, j)."""
+    """Returns XLA's own convolution of the two at (i, j)."""
     image, kernel = (jnp.asarray(x)[None, None] for x in (_IMAGE, _FILTER))
     whole = lax.conv(image, kernel, (1, 1), "VALID")[0, 0]
     return whole[jnp.int32(i) + 1, jnp.int32(j) + 1]
 
 
 def _sum_over_the_filter(i: ArrayLike, j: ArrayLike) -> jax.Array:
-    """The filter's entries times the image's around (i, j)."""
+    """Returns the sum of the filter's entries times the image's entries around (i, j)."""
     return jnp.sum(_FILTER * lax.dynamic_slice(_IMAGE, (jnp.int32(i) + 1, jnp.int32(j) + 1), (3, 3)))
 
 
@@ -190,7 +190,7 @@ ERRATA: tuple[Erratum, ...] = (
         right=_sum_over_the_filter,
         truth=_convolved,
         point={"i": 1.0, "j": 0.0},
-        why="sums over i and j, which stand free on the left: every entry of M would be the same number",
+        why="sums over i and j, the free indices of the left side: every entry of M would be the same number",
     ),
     Erratum(
         where="[A, eq. 10, 18], Agile Sigmoid",
@@ -267,7 +267,7 @@ ERRATA: tuple[Erratum, ...] = (
         printed=lambda y, z, negative_slope: jnp.maximum(negative_slope * y, y),
         right=lambda y, z, negative_slope: jnp.where(y > 0, y, negative_slope * y),
         point={"y": 1.0, "negative_slope": 2.0},
-        why="holds for alpha <= 1 alone, and alpha is learned",
+        why="holds only for alpha <= 1, and alpha is learned",
     ),
     Erratum(
         where="[B2, (2)], sigmoid",
@@ -294,4 +294,4 @@ ERRATA: tuple[Erratum, ...] = (
         why="the bracket: as printed b has the other sign",
     ),
 )
-"""Every erratum known, in the order P, A, R, B1, B2."""
+"""Every known erratum, in the order P, A, R, B1, B2."""

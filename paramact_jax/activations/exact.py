@@ -1,4 +1,4 @@
-"""Operations whose values are limits at infinity and whose slopes keep their digits in the tails."""
+"""Operations that give the limit at infinity and slopes that keep their digits in the tails."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 
 @jax.custom_jvp
 def expm1(x: ArrayLike) -> jax.Array:
-    """Returns exp(x) less 1, with the slope exp(x).
+    """Returns exp(x) - 1, with the slope exp(x) in autodiff.
 
-    Autodiff of `jnp.expm1` has the slope expm1(x) + 1, which is 0 from x = -17 on in float32.
+    Autodiff of `jnp.expm1` has the slope expm1(x) + 1, which rounds to 0 below about x = -17 in float32.
 
     Examples:
       >>> float(jax.grad(expm1)(-20.0)) > 2e-9
@@ -27,10 +27,10 @@ expm1.defjvps(lambda tangent, _, x: tangent * jnp.exp(x))
 
 
 def vanishing(factor: ArrayLike, y: ArrayLike) -> jax.Array:
-    """Returns factor times y, and 0 wherever the factor is 0, at an infinite y too.
+    """Returns factor times y, but 0 wherever the factor is 0, even if y is infinite.
 
-    It is the limit of products like y sigmoid(y), whose factor falls faster than y grows. A zero has the sign of the
-    product.
+    0 is the limit of products such as y sigmoid(y), where the factor falls faster than y grows. The zero has the sign
+    of the product.
 
     Examples:
       >>> vanishing(jnp.array([0.0, 0.5]), jnp.array([-jnp.inf, 4.0])).tolist()
@@ -42,7 +42,7 @@ def vanishing(factor: ArrayLike, y: ArrayLike) -> jax.Array:
 def with_slope(
     fn: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Array], jax.Array]
 ) -> Callable[[ArrayLike], jax.Array]:
-    """Returns fn with the slope that autodiff uses, in both modes and every order; the values stay fn's.
+    """Returns fn with `slope` as its derivative in autodiff, in both modes and every order; its values do not change.
 
     Examples:
       >>> float(jax.grad(with_slope(jnp.sign, jnp.exp))(0.0))
@@ -58,7 +58,7 @@ def with_slope(
 
 
 def zero_at_the_left(fn: Callable[[ArrayLike], jax.Array], y: ArrayLike) -> jax.Array:
-    """Returns fn(y), and 0 at minus infinity: the limit, where the product that fn is made of gives NaN.
+    """Returns fn(y), but 0 at minus infinity: 0 is the limit there, and the product inside fn gives NaN.
 
     Examples:
       >>> float(jax.nn.silu(-jnp.inf)), float(zero_at_the_left(jax.nn.silu, -jnp.inf))
@@ -68,7 +68,7 @@ def zero_at_the_left(fn: Callable[[ArrayLike], jax.Array], y: ArrayLike) -> jax.
 
 
 def finite(y: ArrayLike) -> jax.Array:
-    """Returns y with the largest number of its dtype in place of infinity, NaN as it is.
+    """Returns y with +-inf replaced by the largest numbers of its dtype; NaN stays NaN.
 
     Examples:
       >>> finite(jnp.array([1.0, jnp.inf], "float16")).tolist()
@@ -80,7 +80,7 @@ def finite(y: ArrayLike) -> jax.Array:
 
 
 def hypotenuse(y: ArrayLike, c: float) -> jax.Array:
-    """Returns sqrt(y^2 + c^2) for c > 0, of the dtype of y: where y^2 would drown c^2 or overflow, it is |y|.
+    """Returns sqrt(y^2 + c^2) for c > 0 in the dtype of y; it is |y| where c^2 would round away or y^2 overflow.
 
     Examples:
       >>> float(hypotenuse(3.0, 4.0)), float(hypotenuse(jnp.float16(1e4), 1.0))
@@ -93,7 +93,7 @@ def hypotenuse(y: ArrayLike, c: float) -> jax.Array:
 
 
 def as_float(y: ArrayLike) -> Any:
-    """Returns y, whole numbers and bools as floats of JAX's default dtype.
+    """Returns y; whole numbers and bools become floats of JAX's default dtype.
 
     Examples:
       >>> as_float(2), as_float(jnp.arange(2)).dtype, as_float(jnp.ones(2, "bfloat16")).dtype

@@ -1,4 +1,4 @@
-"""Hexpo, with the start values of [P, Table 7] for every hidden layer, and [P]'s Parametric Hexpo."""
+"""Hexpo with the start values of [P, Table 7] for every hidden layer, and the Parametric Hexpo of [P]."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from paramact_jax.activations.exact import expm1, vanishing
 from paramact_jax.activations.parametric import parametric
 from paramact_jax.activations.record import Activation
 
-# In every function below, u is |y| measured in the width of its own side, so the exponential of the branch that is
-# not taken is never formed.
+# In every function below, u is |y| divided by the width of y's own side. So the exponential of the branch that is not
+# taken is never computed.
 
 
 def _sides(
@@ -63,23 +63,23 @@ def _by_negative_width(y: ArrayLike, **shape: ArrayLike) -> jax.Array:
 
 
 def hexpo_of_layer(layer: int, name: str | None = None) -> Activation:
-    """Hexpo with the start values that [P, Table 7] gives it in a hidden layer.
+    """Returns Hexpo with the start values that [P, Table 7] gives for a hidden layer.
 
     f(y) = -a (exp(-y / b) - 1) for y >= 0, c (exp(y / d) - 1) for y < 0, with a = c = layer / 2 + 1 and
     b = d = layer / 8 + 1. Its parameters are spelled out, since a and b are the scale and the shift of `parametric`:
     a is `positive_height`, b `positive_width`, c `negative_height`, d `negative_width`. The values lie between
-    -negative_height and positive_height; the slope at 0 is height / width. With other values than the start ones the
-    two sides may meet in a kink, whose slope is the right-hand one. Widths have to stay positive, or the function
-    grows exponentially.
+    -negative_height and positive_height; the slope at 0 is height / width. With other values than the start values the
+    two sides may meet in a kink; its slope is the right-hand one. The widths must stay positive, or the function grows
+    exponentially.
 
-    In [P] the nodes of a layer share one of each, and the start values are kept; to learn them, train them.
+    In [P] the nodes of a layer share the four parameters, and these keep their start values. Here they can be trained.
 
     Args:
-      layer: number of the hidden layer, from 1 as [P, Table 7] has it; its counts in [P, Fig. 14] are met from 0.
+      layer: number of the hidden layer, from 1 as in [P, Table 7]. The counts of [P, Fig. 14] fit numbers from 0.
       name: name of the record; by default "hexpo_" and the layer.
 
     Raises:
-      ValueError: if the layer is not a whole number from 0 on.
+      ValueError: if the layer is not a whole number >= 0.
 
     Examples:
       >>> hexpo_of_layer(8).params["positive_height"], hexpo_of_layer(8).steepest_slope
@@ -124,17 +124,17 @@ Examples:
 
 
 def parametric_hexpo_of_layer(layer: int, name: str | None = None) -> Activation:
-    """Parametric Hexpo: Hexpo at y - b, with the shift b learned from 0 and the start values of a hidden layer.
+    """Returns Parametric Hexpo: Hexpo at y - b, with the start values of a hidden layer and a shift b learned from 0.
 
-    It is `parametric(hexpo_of_layer(layer))` with the scale left out: b is what [P, Table 6] calls h. [P] prints the
-    branches split at y = 0, where the function would jump as soon as h is not 0; they are split at y = h here.
+    It is `parametric(hexpo_of_layer(layer))` without the scale; b is called h in [P, Table 6]. [P] prints the branches
+    split at y = 0, where the function would jump as soon as h is not 0. Here they are split at y = h.
 
     Args:
       layer: as in `hexpo_of_layer`.
       name: name of the record; by default "parametric_hexpo_" and the layer.
 
     Raises:
-      ValueError: if the layer is not a whole number from 0 on.
+      ValueError: if the layer is not a whole number >= 0.
 
     Examples:
       >>> record = parametric_hexpo_of_layer(2)

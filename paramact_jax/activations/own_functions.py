@@ -1,4 +1,4 @@
-"""Whether a user's function can be an activation, and what its steepest slope and its range are."""
+"""Checks whether a user's function can be an activation, and finds its steepest slope and its range."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 Function = Callable[..., jax.Array]
 
 _GRID = np.sort(np.concatenate([np.sinh(np.linspace(-6, 6, 4001)) * (100 / np.sinh(6)), [0.0]]))
-_SOME = slice(701, 3301, 3)  # other ends, other neighbours, another number of elements
-_STILL_GROWING = 1.05  # how much steeper a slope without a bound is on twice the interval, or looked at closer
+_SOME = slice(701, 3301, 3)  # an elementwise function gives the same values on this part alone
+_STILL_GROWING = 1.05  # an unbounded slope is at least this much steeper on twice the interval, or on closer points
 
 
 class Properties(NamedTuple):
-    """What is found out about a function.
+    """The properties of a function that are found numerically.
 
     Attributes:
       steepest_slope: max |f'(y)|; inf where it has no bound.
@@ -32,7 +32,7 @@ class Properties(NamedTuple):
 
 
 def name_of(fn: Any) -> str:
-    """Returns what a function is called: by itself, by the function under a partial, or by the class of an object.
+    """Returns the name of a function, of the function in a partial, or of the class of another object.
 
     Examples:
       >>> name_of(functools.partial(jax.nn.leaky_relu, negative_slope=0.1))
@@ -44,7 +44,7 @@ def name_of(fn: Any) -> str:
 
 
 def same_dtype(fn: Function) -> Function:
-    """Returns fn with its result in the dtype of its argument, where fn has promoted it."""
+    """Returns fn with its result cast to the dtype of its argument."""
 
     def values(y: jax.typing.ArrayLike) -> jax.Array:
         return jnp.asarray(fn(y)).astype(jnp.result_type(y))
@@ -53,10 +53,10 @@ def same_dtype(fn: Function) -> Function:
 
 
 def derivative_of(fn: Function, label: str) -> Function:
-    """Returns the elementwise derivative: forward, or in reverse for a function that has a `custom_vjp`.
+    """Returns the elementwise derivative: in forward mode, or in reverse mode for a function with a `custom_vjp`.
 
     Raises:
-      TypeError: if JAX can do neither.
+      TypeError: if JAX can differentiate it in neither mode.
     """
 
     def forward(y: jax.typing.ArrayLike) -> jax.Array:
@@ -69,7 +69,7 @@ def derivative_of(fn: Function, label: str) -> Function:
 
     for derivative in (forward, reverse):
         try:
-            with jax.ensure_compile_time_eval():  # a custom_vjp refuses the forward mode when it runs, not when traced
+            with jax.ensure_compile_time_eval():  # a custom_vjp refuses the forward mode only when it runs
                 derivative(jnp.asarray(_GRID, jnp.float32))
         except Exception as caught:
             error = caught
@@ -82,28 +82,28 @@ def derivative_of(fn: Function, label: str) -> Function:
 
 
 def check(fn: Any, label: str) -> None:
-    """Refuses what cannot be an activation, from its signature and its abstract result alone.
+    """Refuses objects that cannot be activations, by their signature and their abstract result alone.
 
     Raises:
-      TypeError: for what is no function of one array, holds parameters, cannot be traced, or gives anything but one
+      TypeError: if `fn` is not a function of one array, holds parameters, cannot be traced, or gives anything but one
         array of real numbers.
-      ValueError: for a result of another shape.
+      ValueError: if the result has another shape than the array.
     """
     if not callable(fn):
         raise TypeError(f"expected an elementwise function of one array, got {type(fn).__name__}")
     if module := _module_in(fn):
         raise TypeError(
-            f"activation {label!r}: expected a function, got the Flax module {module}, whose parameters would be "
+            f"activation {label!r}: expected a function, got the Flax module {module}, and its parameters would be "
             f"frozen; pass a pure function, or a record with parameters such as 'prelu'"
         )
     try:
         inspect.signature(fn).bind(None)
     except TypeError as error:
         raise TypeError(
-            f"activation {label!r}: expected a function of one array, got one that cannot be called so ({error}); "
+            f"activation {label!r}: expected a function of one array, got one that cannot be called with it ({error}); "
             f"fix its other arguments with functools.partial"
         ) from error
-    except ValueError:  # a function of C without a signature
+    except ValueError:  # a function written in C has no signature
         pass
     try:
         result = jax.eval_shape(functools.partial(_call, fn), _float32(_GRID.shape))
@@ -127,7 +127,7 @@ def check(fn: Any, label: str) -> None:
 
 
 def measure(fn: Function, derivative: Function, label: str) -> Properties | None:
-    """Finds the properties numerically, while JAX traces too; None if fn depends on a value that is being traced.
+    """Finds the properties numerically, even while JAX traces; returns None if fn depends on a traced value.
 
     Raises:
       ValueError: if `fn` is not elementwise.
@@ -143,10 +143,10 @@ def measure(fn: Function, derivative: Function, label: str) -> Properties | None
 
 
 def find_steepest_slope(derivative: Function) -> float:
-    """Numerical max |f'(y)| on |y| <= 100: a grid dense at 0, then three refinements around its best point.
+    """Finds max |f'(y)| on |y| <= 100: on a grid that is dense at 0, then by three refinements around its best point.
 
-    Returns inf where the derivative is not finite somewhere on the grid, or is still growing: more than 5 % steeper on
-    |y| <= 100 than on |y| <= 50, or on points 200 times as close.
+    Returns inf if the derivative is not finite somewhere on the grid, or if it is still growing: more than 5 % steeper
+    on |y| <= 100 than on |y| <= 50, or more than 5 % steeper on points 200 times closer together.
 
     Examples:
       >>> find_steepest_slope(jnp.cos), find_steepest_slope(lambda y: y), find_steepest_slope(lambda y: 1 / (y - 0.1))
@@ -172,19 +172,19 @@ def _float32(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
 
 
 def _call(fn: Any, y: jax.Array) -> Any:
-    """The value of fn, which JAX itself must not hold: it keeps weak references, and one to a ufunc crashes it."""
+    """Calls fn. JAX must not hold fn itself: it keeps weak references, and a weak reference to a ufunc crashes it."""
     return fn(y)
 
 
 def _not_elementwise(label: str, shape: tuple[int, ...]) -> str:
     return (
-        f"activation {label!r}: expected an elementwise function, whose value at a y does not depend on the other "
-        f"elements; got one of shape {_GRID.shape} -> {shape} that is not"
+        f"activation {label!r}: expected an elementwise function, where each value depends only on its own y, "
+        f"got one of shape {_GRID.shape} -> {shape} that is not; write it for one y"
     )
 
 
 def _module_in(fn: Any) -> str | None:
-    """The class of the Flax module that is called; by the names of its bases, since this floor is without Flax."""
+    """Returns the class of the called Flax module, or None; compares names, since this package does not import Flax."""
     if isinstance(fn, functools.partial):
         return next(filter(None, map(_module_in, (fn.func, *fn.args, *fn.keywords.values()))), None)
     owner = getattr(fn, "__self__", fn)

@@ -15,7 +15,7 @@ from paramact_jax.activations.record import TRACED, Activation, Function, Kink, 
 from paramact_jax.activations.zoo import pn_sigmoid, relu_from_right, sigmoid, tanh
 
 INITIAL_STEEPEST_SLOPE = 1.5
-"""The start value of a makes the steepest slope of a f(y - b) this large [P, section 4.1]."""
+"""The steepest slope that a f(y - b) has at the start value of a [P, section 4.1]."""
 
 
 def parametric(
@@ -27,30 +27,30 @@ def parametric(
     learned: Iterable[str] = ("a", "b"),
     source: str | None = None,
 ) -> Activation:
-    """The activation z = a f(y - b) with trainable scale a and shift b [P, eq. 7-12].
+    """Returns the activation z = a f(y - b) with trainable scale a and shift b [P, eq. 7-12].
 
     Partials, for any f: dz/dy = a f'(y - b), dz/da = f(y - b), dz/db = -dz/dy; those of f's own parameters are
     multiplied by a. A kink of f at u moves to y = u + b and keeps a times its slope.
 
     Args:
       f: a record, its name in the catalogue, or any elementwise function of one array (see `activation`). A record may
-        have parameters of its own; they stay parameters of the new one. The name "relu" means `relu_from_right`, the
-        function under [P]'s Parametric ReLU.
+        have parameters of its own; they stay parameters of the new record. The name "relu" means `relu_from_right`, the
+        base function of Parametric ReLU in [P].
       name: name of the new record; by default "parametric_" and the name of f.
       a: start value of a; by default 1.5 / max|f'|, which makes the steepest slope 1.5 [P, section 4.1].
       b: start value of b.
-      learned: which of "a" and "b" are parameters. The other is frozen: a constant that keeps its start value. Frozen
-        at a=1.0 or b=0.0 it is as good as absent.
+      learned: which of "a" and "b" are parameters. The others are frozen: constants that keep their start values. A
+        constant a=1.0 or b=0.0 has no effect.
       source: where the new record is defined; by default [P] and the source of f.
 
     Returns:
-      A record with the learned ones of a and b as parameters, before those of f.
+      A record. Its parameters are the learned ones of a and b, then those of f.
 
     Raises:
       TypeError: if `f` is neither a name, a record nor an elementwise function of one array.
       ValueError: for an unknown name; if f already has parameters named a or b; if its slope is 0 everywhere, has no
         bound or depends on a value that JAX is tracing, and `a` is not given; if a or b is not finite; if `learned`
-        names anything but a and b.
+        contains anything but "a" and "b".
 
     Warns:
       UserWarning: if b is learned and the slope of f is 0 everywhere: dz/db is then 0 too, and b keeps its start value.
@@ -79,7 +79,7 @@ def parametric(
     if a is None and base.source == TRACED:
         raise ValueError(
             f"parametric({base.name}): the function depends on a value that JAX is tracing, so its steepest slope is "
-            f"not known; pass a start value, a=... or initial={{'a': ...}} of a layer"
+            f"not known; pass a start value, a=... or a layer's initial={{'a': ...}}"
         )
     if a is None and not 0 < base.steepest_slope < math.inf:
         raise ValueError(
@@ -116,16 +116,16 @@ def parametric(
 
 
 def _base(f: str | Activation | Function, name: str | None) -> tuple[Activation, str | None]:
-    """The record that f names, and the name of its parametric form."""
+    """Returns the record of f, and the name of its parametric form."""
     if not isinstance(f, str):
         return (f if isinstance(f, Activation) else activation(f)), name
-    from paramact_jax.activations import catalogue  # which imports this file
+    from paramact_jax.activations import catalogue  # here, since it imports this file
 
     return (relu_from_right if f == "relu" else catalogue.get(f)), name or f"parametric_{f}"
 
 
 def _forms(base: Activation) -> dict[str, Function]:
-    """The value "z" of a f(y - b), and its derivatives by "y", "a", "b" and each parameter of f."""
+    """Returns the value "z" of a f(y - b), and its derivatives by "y", "a", "b" and each parameter of f."""
 
     def fn(y: ArrayLike, *, a: ArrayLike, b: ArrayLike, **shape: ArrayLike) -> jax.Array:
         return jnp.multiply(a, base.fn(jnp.subtract(y, b), **shape))
@@ -191,5 +191,5 @@ parametric_tanh = _table_1(tanh)
 parametric_relu = _table_1(relu_from_right, name="parametric_relu")
 """z = a (y - b) if y >= b else 0; slope a at y = b [P, Table 1 and 2]. a0 = 1.5.
 
-Not the PReLU of He et al., which learns the slope of the negative side.
+It is not the PReLU of He et al., which learns the slope of the negative side.
 """

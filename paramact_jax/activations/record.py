@@ -1,4 +1,4 @@
-"""The record that everything else reads: one activation function, its derivatives and its properties."""
+"""The record of one activation function, its derivatives and its properties; all other code reads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paramact_jax.activations.exact import as_float
 from paramact_jax.activations.own_functions import Function as Function
 
 TRACED = "user, of a value that JAX traces"
-"""Source of the record of a function that depends on a traced value."""
+"""The `source` of a record made from a function that depends on a traced value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Kink:
     """A point where the one-sided slopes differ, or where the function itself jumps.
 
     Attributes:
-      at: the y where the kink lies, at the start values of the parameters.
-      slope: the derivative used there, by the closed form and by autodiff alike.
+      at: the y of the kink, at the start values of the parameters.
+      slope: the derivative that the closed form and autodiff both use there.
       value: the value there, for a function that jumps at this point; None for one that is continuous.
     """
 
@@ -38,12 +38,12 @@ class Kink:
 
 @dataclasses.dataclass(frozen=True)
 class OfFloats:
-    """A function of floats, called with whole numbers too."""
+    """A function of floats that also accepts whole numbers."""
 
     fn: Function
 
     def __call__(self, y: jax.typing.ArrayLike, **params: jax.typing.ArrayLike) -> jax.Array:
-        """The function at y, in JAX's default float dtype if y is whole."""
+        """Returns the function at y, in JAX's default float dtype if y is whole."""
         return self.fn(as_float(y), **params)
 
 
@@ -52,15 +52,15 @@ class Activation:
     """One activation function z = fn(y, **params), elementwise, with what is known about it.
 
     Records are compared and hashed by identity, so they can be static attributes of Flax modules and static
-    arguments of jitted functions. A copy, deep or not, is the record itself. Pickled, a record of the catalogue is its
-    name, and one that `parametric` or `activation` made is that call; a lambda cannot be pickled. Calling the record
-    calls `fn`. The record, its derivative and its partials take whole numbers too, as floats; `fn` takes floats.
+    arguments of jitted functions. A copy, deep or not, is the record itself. Pickle stores a record of the catalogue as
+    its name, and a record that `parametric` or `activation` made as that call; a lambda cannot be pickled. Calling the
+    record calls `fn`. The record, its derivative and its partials also accept whole numbers; `fn` takes floats.
 
     Attributes:
-      name: the name it is found by in the catalogue.
-      fn: the function. Takes y and one keyword argument per entry of `params`, each of a shape that broadcasts
-        against y's: (1, features) beside (batch, features) for one of each per node.
-        The dtype that comes out is the one that went in.
+      name: the name that finds it in the catalogue.
+      fn: the function. It takes y and one keyword argument per entry of `params`, each of a shape that broadcasts
+        against y's: (1, features) against (batch, features) for one parameter value per node.
+        The output has the dtype of the input.
       derivative: closed form of dz/dy, same arguments and shape as `fn`.
       partials: closed form of dz/dp for every trainable parameter p, same arguments as `fn`.
       params: the trainable parameters and their start values.
@@ -69,13 +69,13 @@ class Activation:
       kinks: the points where the derivative jumps.
       formula: the function in plain text.
       source: where it is defined, with a citation key of `paramact_jax.papers` in brackets.
-      jax_nn: the function of `jax.nn` with these values (at the start values of the parameters), or None; accuracy
-        is measured beside it.
-      recipe: the call that made the record, for pickle; None for a record written out.
+      jax_nn: the function of `jax.nn` with the same values (at the start values of the parameters), or None; the
+        record's accuracy is compared with its accuracy.
+      recipe: the call that made the record, for pickle; None for a record that no such call made.
 
     Raises:
-      ValueError: if a partial is missing for a parameter or given for none, or the steepest slope is negative or
-        not a number.
+      ValueError: if a parameter has no partial or a partial no parameter, or if the steepest slope is negative or not
+        a number.
 
     Examples:
       >>> from paramact_jax.activations import ppns
@@ -114,7 +114,7 @@ class Activation:
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
 
     def __call__(self, y: jax.typing.ArrayLike, **params: jax.typing.ArrayLike) -> jax.Array:
-        """Value at y; `params` as in `fn`."""
+        """Returns the value at y; `params` as in `fn`."""
         return self.fn(as_float(y), **params)
 
     def __copy__(self) -> Activation:
@@ -124,7 +124,7 @@ class Activation:
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
-        from paramact_jax.activations import catalogue  # which imports this file
+        from paramact_jax.activations import catalogue  # here, since it imports this file
 
         if catalogue.is_own(self):
             return catalogue.get, (self.name,)
@@ -136,7 +136,7 @@ class Activation:
 
     @property
     def zero_centred(self) -> bool:
-        """Whether the range is symmetric about 0 (sigmoid's second fault [B2] is that its range is not)."""
+        """Whether the range is symmetric about 0; that of sigmoid is not, its second fault [B2]."""
         low, high = self.range
         return low == -high
 
@@ -146,21 +146,21 @@ def _of_floats(fn: Function) -> Function:
 
 
 def activation(fn: Function, name: str | None = None) -> Activation:
-    """Record of a user's own elementwise function of y, with derivative and steepest slope found for it.
+    """Returns the record of a user's elementwise function of y; finds its derivative and its steepest slope.
 
-    The derivative is JAX's forward-mode derivative of `fn` (reverse-mode where that alone is defined); the steepest
-    slope and the range are found numerically on |y| <= 100 (see `find_steepest_slope`). The value has the dtype of y:
-    where `fn` promotes it, it is cast back. All this works while JAX traces too. Where `fn` depends on a value that is
-    being traced, the steepest slope is taken to be inf, since it is not known.
+    The derivative is JAX's forward-mode derivative of `fn`, or its reverse-mode derivative if only that is defined. The
+    steepest slope and the range are found numerically on |y| <= 100 (see `find_steepest_slope`). The value has the
+    dtype of y: if `fn` promotes it, it is cast back. All this also works while JAX traces. If `fn` depends on a traced
+    value, the steepest slope is not known, and the record has inf.
 
     Args:
       fn: an elementwise function of one array.
-      name: a name for messages and plots; by default the function's own, that of a partial's function, or that of an
-        object's class.
+      name: a name for messages and plots; by default the name of the function, of the function in a partial, or of
+        the class of another object.
 
     Raises:
-      TypeError: if `fn` is not callable with one array; is a Flax module, whose parameters would be frozen; cannot be
-        traced or differentiated by JAX, as a NumPy function cannot; or gives anything but one array of real numbers.
+      TypeError: if `fn` cannot be called with one array; is a Flax module, since its parameters would be frozen; cannot
+        be traced or differentiated by JAX, as with NumPy functions; or gives anything but one array of real numbers.
       ValueError: if `fn` is not elementwise.
 
     Examples:
@@ -187,13 +187,13 @@ def activation(fn: Function, name: str | None = None) -> Activation:
 
 
 def remember(record: Activation, make: Callable[..., Activation], *args: Any, **options: Any) -> Activation:
-    """Returns the record, which will be pickled as the call that made it."""
+    """Stores in the record the call that made it, for pickle; returns the record."""
     object.__setattr__(record, "recipe", functools.partial(make, *args, **options))
     return record
 
 
 class _Named(NamedTuple):
-    """A function of JAX, which pickle cannot name since it is wrapped by `jax.jit` or `jax.custom_jvp`."""
+    """The name of a JAX function that pickle cannot name, since `jax.jit` or `jax.custom_jvp` wraps it."""
 
     module: str
     name: str

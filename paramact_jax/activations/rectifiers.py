@@ -1,6 +1,6 @@
-"""Base functions with kinks or jumps: the family of ReLU, and the two functions whose slope is 0 everywhere.
+"""Base functions with kinks or jumps: the family of ReLU, and two step functions with slope 0 everywhere.
 
-At each kink the slope is one of the two one-sided ones; which one, the record's `kinks` say.
+At each kink the slope is one of the two one-sided slopes. The record's `kinks` say which.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ step = Activation(
 )
 """f(y) = 1 for y > 0 and 0 for y <= 0; f' = 0 everywhere, at the jump too.
 
-[R, no. 2] leaves f(0) open; 0 makes it the derivative of `relu`, whose slope at 0 is 0. Nothing below a step can be
-trained by gradients, and `parametric(step)` needs a start value for a, since no a makes its steepest slope 1.5.
+[R, no. 2] leaves f(0) open. With f(0) = 0 it is the derivative of `relu`, which has slope 0 at 0. Layers below a step
+cannot be trained by gradients. `parametric(step)` needs a start value for a, since no a makes its steepest slope 1.5.
 
 Examples:
   >>> float(step(2.0)), float(step(0.0)), step.steepest_slope
@@ -72,7 +72,7 @@ sgn = Activation(
 )
 """f(y) = 1 for y > 0, -1 for y < 0 and 0 at y = 0; f' = 0 everywhere, at the jump too.
 
-[R, no. 3] leaves f(0) open; 0 is `jnp.sign`'s and keeps the function odd. As for `step`, no gradient passes.
+[R, no. 3] leaves f(0) open; `jnp.sign` has 0, which keeps the function odd. As with `step`, no gradient passes.
 
 Examples:
   >>> float(sgn(-2.0)), float(sgn(0.0)), sgn.steepest_slope
@@ -81,10 +81,9 @@ Examples:
 
 
 def leaky_relu_of_slope(negative_slope: float, name: str | None = None) -> Activation:
-    """The leaky ReLU f(y) = y for y >= 0, negative_slope y for y < 0, with a fixed slope on the negative side.
+    """Returns the leaky ReLU f(y) = y for y >= 0, negative_slope y for y < 0, with a fixed slope on the negative side.
 
-    The slope at the kink y = 0 is 1, the right-hand one, as `jax.nn.leaky_relu` has it. For a learned slope see
-    `prelu`.
+    The slope at the kink y = 0 is 1, the right-hand one, as in `jax.nn.leaky_relu`. For a learned slope see `prelu`.
 
     Args:
       negative_slope: slope for y < 0.
@@ -125,9 +124,8 @@ def leaky_relu_of_slope(negative_slope: float, name: str | None = None) -> Activ
 leaky_relu = leaky_relu_of_slope(0.01, name="leaky_relu")
 """f(y) = y for y >= 0, 0.01 y for y < 0; slope 1 at the kink y = 0. It is `jax.nn.leaky_relu` itself.
 
-[B1] prints the slope 0.1 and calls 0.01 as good. The plain name goes to the function that JAX has under it, so that
-a model's `jax.nn.leaky_relu` can be replaced by this record without changing what it computes; [B1]'s is
-`leaky_relu_tenth`.
+[B1] prints the slope 0.1 and says that 0.01 is as good. This record has the slope of JAX's function of the same name,
+so it can replace `jax.nn.leaky_relu` in a model without changing the values. The slope 0.1 is in `leaky_relu_tenth`.
 
 Examples:
   >>> round(float(leaky_relu(-2.0)), 4)
@@ -154,7 +152,8 @@ elu = Activation(
 )
 """f(y) = y for y > 0, exp(y) - 1 for y <= 0; f' = 1 and exp(y): smooth at 0 [B1; R, no. 9]. `elu_alpha` learns alpha.
 
-Autodiff is told f', which `jax.nn.elu` computes as f + 1: 0 from y = -17 on in float32. The values are `jax.nn.elu`'s.
+Autodiff uses exp(y) for y < 0. Autodiff of `jax.nn.elu` computes f + 1, which rounds to 0 below about y = -17 in
+float32. The values are those of `jax.nn.elu`.
 
 Examples:
   >>> float(elu(2.0)), float(elu.derivative(0.0))
@@ -181,10 +180,10 @@ Examples:
 
 
 def thresholded_relu_at(theta: float, name: str | None = None) -> Activation:
-    """The thresholded ReLU f(y) = y for y > theta, 0 for y <= theta [R, no. 10].
+    """Returns the thresholded ReLU f(y) = y for y > theta, 0 for y <= theta [R, no. 10].
 
     It jumps by theta at y = theta, where value and slope are 0. The threshold is a constant, not a parameter: dz/dtheta
-    is 0 wherever it exists, so descent has nothing to train it by.
+    is 0 wherever it exists, so gradient descent cannot train it.
 
     Args:
       theta: the threshold, at least 0.

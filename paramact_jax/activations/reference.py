@@ -1,7 +1,7 @@
-"""The catalogue's functions written out a second time, in NumPy and 64 bits: what the records are compared with.
+"""The catalogue's functions written a second time, in NumPy and 64 bits, to compare the records with.
 
-Each is the formula as the source prints it (corrected where `errata` says so), with no thought of speed or overflow
-outside 64 bits, and shares no code with the records.
+Each is the formula that the source prints (corrected where `errata` says so). It is not written for speed, nor against
+overflow outside 64 bits, and it shares no code with the records.
 """
 
 from __future__ import annotations
@@ -100,4 +100,4 @@ VALUES: Mapping[str, Callable[..., Array]] = MappingProxyType(
         "log_sigmoid": lambda y: -_softplus(-y),
     }
 )
-"""Name -> the value as a function of y and, by keyword, of the parameters; arrays of 64-bit numbers."""
+"""Maps a name to the value as a function of y and, by keyword, of the parameters; arrays of 64-bit numbers."""

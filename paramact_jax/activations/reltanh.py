@@ -1,4 +1,4 @@
-"""ReLTanh: tanh between two learned thresholds, its tangent lines outside them."""
+"""ReLTanh: tanh between two learned thresholds, and its tangent lines outside them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from paramact_jax.activations.zoo import tanh
 
 
 def _ordered(lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Whether the thresholds are in order, and the lower and the upper one; selected, so autodiff never halves."""
+    """Returns whether the thresholds are in order, the lower and the upper one.
+
+    It selects them: with `jnp.minimum` autodiff would halve the gradient where they are equal.
+    """
     in_order = jnp.less_equal(lambda_minus, lambda_plus)
     low = jnp.where(in_order, lambda_minus, lambda_plus)
     return in_order, low, jnp.where(in_order, lambda_plus, lambda_minus)
 
 
 def _nearest(y: ArrayLike, low: jax.Array, high: jax.Array) -> jax.Array:
-    """The point of tangency for y: a threshold outside them, y itself between."""
+    """Returns the point of tangency for y: the nearest threshold outside them, y itself between them."""
     return jnp.where(jnp.greater_equal(y, high), high, jnp.where(jnp.less_equal(y, low), low, y))
 
 
 def _reltanh(y: ArrayLike, *, lambda_plus: ArrayLike, lambda_minus: ArrayLike) -> jax.Array:
-    # Where the line is taken, tanh does not see y, and where tanh is taken, the line does not: y may be infinite.
+    # Where a line is taken, tanh is computed at 0 and not at y, which may be infinite.
     _, low, high = _ordered(lambda_plus, lambda_minus)
     above, below = jnp.greater_equal(y, high), jnp.less_equal(y, low)
     end = jnp.where(above, high, low)
@@ -70,9 +73,9 @@ reltanh = Activation(
 """f(y) = tanh(y) for lambda_minus < y < lambda_plus, tanh'(l) (y - l) + tanh(l) beyond the threshold l on that side.
 
 dz/dy is tanh' at the point of tangency, dz/dl = -2 tanh(l) tanh'(l) (y - l) beyond l and 0 elsewhere. There is no
-kink: a tangent line meets the curve with its slope. The thresholds are kept ordered by using the smaller one as the
-lower, whichever parameter training leaves it in. At lambda_plus = 0, where [P, Table 7] starts it, dz/dlambda_plus is 0
-for every y, since tanh bends at no rate there: gradient descent from the published start values never moves it.
+kink: a tangent line meets the curve with its slope. If training swaps the order of the two, the smaller one is used as
+the lower threshold. [P, Table 7] starts lambda_plus at 0. There dz/dlambda_plus is 0 for every y, since tanh'' is 0
+there, so gradient descent from the published start values never moves it.
 
 Examples:
   >>> float(reltanh(3.0, lambda_plus=0.0, lambda_minus=-1.5)), float(reltanh(-1.0, lambda_plus=-1.5, lambda_minus=0.0))

@@ -1,7 +1,7 @@
-"""Functions with shape parameters of their own, which training changes: PReLU, ELU's alpha, Swish's beta, ISigmoid.
+"""Functions with trainable shape parameters of their own: PReLU, ELU with alpha, Swish with beta, ISigmoid.
 
-None is called a or b: those are the scale and the shift of `parametric`, which works over these records too.
-`hexpo` and `reltanh` have files of their own.
+None of the parameters is called a or b: those are the scale and the shift of `parametric`, which also works with the
+records here. `hexpo` and `reltanh` have files of their own.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ prelu = Activation(
 )
 """f(y) = y for y >= 0, negative_slope y for y < 0; slope 1 at the kink y = 0, as in `flax.nnx.PReLU`.
 
-dz/dnegative_slope = min(y, 0). The start value 0.25 is He et al.'s. Not the Parametric ReLU of [P, Table 1], which
-scales and shifts a ReLU and is `parametric_relu` here.
+dz/dnegative_slope = min(y, 0). The start value 0.25 is that of He et al. It is not the Parametric ReLU of [P, Table 1],
+which scales and shifts a ReLU; that is `parametric_relu` here.
 
 Examples:
   >>> float(prelu(-2.0, negative_slope=0.25)), float(prelu.partials["negative_slope"](-2.0, negative_slope=0.25))
@@ -81,7 +81,7 @@ elu_alpha = Activation(
 )
 """f(y) = y for y > 0, alpha (exp(y) - 1) for y <= 0, alpha learned from 1: `elu` at the start.
 
-dz/dalpha = exp(min(y, 0)) - 1. Once alpha has left 1 there is a kink at y = 0, where the slope is alpha.
+dz/dalpha = exp(min(y, 0)) - 1. If alpha is not 1, there is a kink at y = 0, where the slope is alpha.
 
 Examples:
   >>> float(elu_alpha.derivative(0.0, alpha=0.5)), float(elu_alpha(2.0, alpha=0.5))
@@ -104,12 +104,12 @@ def _swish_derivative(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
 
 
 def _swish_by_beta(y: ArrayLike, *, beta: ArrayLike) -> jax.Array:
-    # From the left, so that y meets the vanishing slope before it is squared: y^2 overflows in float16.
+    # (slope y) y and not slope y^2: y^2 overflows in float16.
     slope = sigmoid.derivative(jnp.multiply(beta, y))
     return vanishing(slope, y) * jnp.where(jnp.equal(slope, 0), jnp.sign(y), y)
 
 
-# Autodiff's s (1 - s) is 0 or off by eps in the tail, and dz/dbeta multiplies it by y^2.
+# In the tail autodiff computes s (1 - s) as 0 or with an error of eps, and dz/dbeta multiplies it by y^2.
 _swish_of.defjvps(
     lambda tangent, _, y, beta: tangent * _swish_derivative(y, beta=beta),
     lambda tangent, _, y, beta: tangent * _swish_by_beta(y, beta=beta),
@@ -130,8 +130,8 @@ swish = Activation(
 )
 """f(y) = y s, s = sigmoid(beta y), beta learned from 1, where it is `silu`.
 
-f' = s (1 + beta y (1 - s)), dz/dbeta = y^2 s (1 - s). Autodiff is told both, with 1 - s as s(-u): left alone it
-computes s (1 - s), whose error in the tail y^2 would magnify.
+f' = s (1 + beta y (1 - s)), dz/dbeta = y^2 s (1 - s). Autodiff uses both formulas, with sigmoid(-beta y) in place of
+1 - s. Otherwise it would compute s (1 - s), and y^2 would magnify its rounding error in the tail.
 
 Examples:
   >>> float(swish(2.0, beta=0.0)), float(swish.partials["beta"](2.0, beta=0.0))
@@ -182,9 +182,9 @@ isigmoid = Activation(
 """f(y) = s(y) for |y| < threshold, s(+-threshold) + alpha (y -+ threshold) beyond it: sigmoid between straight lines.
 
 f' = s (1 - s) inside, alpha outside and at the two kinks |y| = threshold. Outside, dz/dthreshold is s' - alpha at the
-threshold, with the sign of y, and dz/dalpha the distance to the threshold, with the sign of y; both are 0 inside. A
+threshold, with the sign of y, and dz/dalpha is the distance to the threshold, with the sign of y; both are 0 inside. A
 negative threshold counts as its absolute value. The threshold is called a in [P, section 2], which gives no start
-values; with these the lines set out a little steeper than the sigmoid ends (0.125 beside s'(2) = 0.105).
+values. With the start values here the lines begin a little steeper than the sigmoid ends (0.125 against s'(2) = 0.105).
 
 Examples:
   >>> float(isigmoid(0.0, threshold=2.0, alpha=0.125)), float(isigmoid.derivative(9.0, threshold=2.0, alpha=0.125))

@@ -1,12 +1,12 @@
-"""What can be measured about a record: do its closed forms agree with autodiff and with float64, and how exactly.
+"""Measures whether a record's closed forms agree with autodiff and with float64, and how exact its values are.
 
-Three pure functions, for the tests and for a report alike. The first two give `Check`s, the third an `Accuracy`; what
-happens at NaN and infinity, and with whole numbers, is measured in `edges`:
+There are three pure functions, for the tests and for a report. The first two return `Check`s, the third an `Accuracy`.
+`edges` measures the behaviour at NaN and infinity and with whole numbers.
 
 - `check_against_autodiff(record, dtype)`: the closed forms of dz/dy and of every partial against autodiff, forward and
   reverse, plain, under jit and under vmap; finite and of the input's dtype.
 - `check_against_float64(record)`: the value against NumPy, the closed forms against central differences, in 64 bits.
-- `ulp_error(record, dtype)`: the largest error of the value in units in the last place, beside `jax.nn`'s.
+- `ulp_error(record, dtype)`: the largest error of the value in units in the last place, and that of `jax.nn`.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from paramact_jax.activations.record import Activation
 from paramact_jax.activations.reference import VALUES
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-"""The dtypes every record promises to work in."""
+"""The dtypes in which every record must work."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One comparison of a record's closed form over a grid: the row of a table.
+    """One comparison of a record's closed form over a grid: one row of a table.
 
     Attributes:
       activation: name of the record.
-      dtype: dtype it was computed in.
+      dtype: dtype of the computation.
       against: "forward" (`jax.jvp`, jitted), "grad" (`jax.grad`), "jit" (`jax.grad`, jitted), "vmap" (`jax.grad` of one
         number, vmapped and jitted), "numpy", "differences", or what `edges` compares with: "infinity", "NaN",
         "whole numbers", "strict promotion".
-      quantity: what was compared: "z", "dz/dy", or "dz/d" and the name of a parameter; in `edges` also
-        "dz/dy forward" and "dz/dy in reverse", those of autodiff.
+      quantity: what was compared: "z", "dz/dy", or "dz/d" and the name of a parameter; in `edges` also the slopes of
+        autodiff, "dz/dy forward" and "dz/dy in reverse".
       points: number of (y, parameters) compared.
-      error: the largest difference, in units of the dtype's eps times max(1, |closed form|); inf where either side
-        is not finite or not of the dtype of y.
+      error: the largest difference, in units of the dtype's eps times max(1, |closed form|); inf if either side is not
+        finite or does not have the dtype of y.
       at: the y of the largest difference.
-      tolerance: the error that is still taken for rounding.
+      tolerance: the largest error that still counts as rounding.
     """
 
     activation: str
@@ -66,15 +66,15 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """How exactly a record's value is computed: the row of a table.
+    """How exact a record's value is: one row of a table.
 
     Attributes:
       activation: name of the record.
-      dtype: dtype it was computed in.
-      points: number of y it was computed at.
+      dtype: dtype of the computation.
+      points: number of y.
       error: largest |z - z64| in units in the last place of z64, where z64 is the record's value in 64 bits.
       at: the y of the largest error.
-      jax_nn_error: the same for the `jax.nn` function with these values; None where there is none.
+      jax_nn_error: the same error for the `jax.nn` function with the same values; None if there is no such function.
     """
 
     activation: str
@@ -86,19 +86,19 @@ class Accuracy:
 
     @property
     def passed(self) -> bool:
-        """Whether it is no worse than `jax.nn`."""
+        """Whether the error is finite and not larger than that of `jax.nn`."""
         return math.isfinite(self.error) and (self.jax_nn_error is None or self.error <= self.jax_nn_error)
 
 
 @float32_products()
 def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> tuple[Check, ...]:
-    """The record's closed forms of dz/dy and every partial, compared with autodiff in four ways.
+    """Compares the record's closed forms of dz/dy and of every partial with autodiff in four ways.
 
-    On a grid with kinks, both zeros, the bends, saturation and +-1e4, at the start values of the parameters and at
-    values around them. float64 works whether or not 64-bit numbers are switched on.
+    The grid has kinks, both zeros, the bends, saturation and +-1e4, at the start values of the parameters and at values
+    around them. float64 works even if JAX's 64-bit numbers are switched off.
 
     Raises:
-      ValueError: if the dtype is none of `DTYPES`.
+      ValueError: if the dtype is not one of `DTYPES`.
 
     Examples:
       >>> from paramact_jax.activations import ppns
@@ -124,10 +124,10 @@ def check_against_autodiff(record: Activation, dtype: DTypeLike = "float32") -> 
 
 @float32_products()
 def check_against_float64(record: Activation) -> tuple[Check, ...]:
-    """The record's value compared with NumPy and its closed forms with central differences, in 64 bits.
+    """Compares the record's value with NumPy and its closed forms with central differences, in 64 bits.
 
-    Differences are taken away from the kinks, where the slope exists. A user's record, which NumPy knows nothing of,
-    is not compared in value.
+    The differences are taken away from the kinks, where the slope exists. The value of a user's record is not compared,
+    since `reference` has only the functions of the catalogue.
 
     Examples:
       >>> from paramact_jax.activations import ppns
@@ -151,14 +151,14 @@ def check_against_float64(record: Activation) -> tuple[Check, ...]:
 
 @float32_products()
 def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
-    """The record's largest error in units in the last place, for |y| <= 1e4 at the start values of the parameters.
+    """Measures the record's largest error in units in the last place, for |y| <= 1e4 at its parameters' start values.
 
-    float16 and bfloat16 are measured at every normal number, float32 on a sample. Both functions are jitted, as
-    they are in use. Results within 128 times the smallest normal number are left out: there XLA flushes intermediate
-    results to 0, and what remains says nothing about rounding.
+    It measures float16 and bfloat16 at every normal number, float32 on a sample. The record and the `jax.nn` function
+    are jitted, as they are in use. Results within 128 times the smallest normal number are left out: there XLA flushes
+    intermediate results to 0, which is not a rounding error.
 
     Raises:
-      ValueError: if the dtype is not float32, bfloat16 or float16: float64 is what they are measured against.
+      ValueError: if the dtype is not float32, bfloat16 or float16. The errors are measured against float64.
 
     Examples:
       >>> from paramact_jax.activations import relu
@@ -183,19 +183,19 @@ def ulp_error(record: Activation, dtype: DTypeLike = "float32") -> Accuracy:
 
 
 TOLERANCES = {"float64": 32.0, "float32": 32.0, "bfloat16": 8.0, "float16": 8.0}
-"""The error in eps, by dtype, that is still taken for rounding."""
+"""The largest error, in eps and by dtype, that still counts as rounding."""
 
 _DIFFERENCE_TOLERANCE = 2e7  # a difference quotient of 64-bit numbers keeps 8 to 10 digits
 
-# Both zeros, the region where the functions bend, saturation, and what overflows a careless exp or square.
+# Both zeros, the region where the functions bend, saturation, and values that overflow an unguarded exp or square.
 _POINTS = (0.0, -0.0, *(sign * y for y in (2**-10, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 6, 20, 400, 1e4) for sign in (1, -1)))
 
 
 def grid(record: Activation, dtype: DTypeLike) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Y and every parameter, all of one shape: the points at which a record is compared.
+    """Returns y and every parameter, all of one shape: the points at which a record is compared.
 
-    Every y is met at the start values of the parameters, at each of them moved down and up alone, and at all of them
-    moved together; the moves are binary fractions, so y hits every kink exactly.
+    Every y is combined with the start values of the parameters, with each parameter moved down or up alone, and with
+    all parameters moved together. The moves are binary fractions, so y hits every kink exactly.
 
     Examples:
       >>> from paramact_jax.activations import parametric_relu
@@ -214,7 +214,7 @@ def grid(record: Activation, dtype: DTypeLike) -> tuple[jax.Array, dict[str, jax
         points = [*_POINTS, *special, *(y + shift for y in _POINTS)]
         ys += points
         rows += [setting] * len(points)
-    # A length that many records share, so that JAX compiles each of their operations once.
+    # Padded to a length that many records share, so JAX compiles each operation once for all of them.
     missing = -len(ys) % 512
     ys += [0.0] * missing
     rows += [starts] * missing
@@ -222,7 +222,7 @@ def grid(record: Activation, dtype: DTypeLike) -> tuple[jax.Array, dict[str, jax
 
 
 def dtype_name(dtype: DTypeLike, known: tuple[str, ...]) -> str:
-    """Returns the name of a dtype; raises ValueError if it is not among the `known` ones."""
+    """Returns the name of a dtype; raises ValueError if it is not in `known`."""
     name = str(jnp.dtype(dtype))
     if name not in known:
         raise ValueError(f"expected one of the dtypes {', '.join(known)}, got {name}")
@@ -240,7 +240,7 @@ def _ways(record: Activation, args: dict[str, jax.Array]) -> Iterator[tuple[str,
         ones = jnp.ones_like(args["y"])
         return {x: jax.jvp(lambda v, x=x: z({**args, x: v}), (args[x],), (ones,))[1] for x in args}
 
-    # All but one compiled as a whole: operation by operation takes JAX longer.
+    # All but one are compiled as a whole, since JAX needs longer operation by operation.
     yield "forward", jax.jit(forward)(args)
     yield "grad", jax.grad(total)(args)
     yield "jit", jax.jit(jax.grad(total))(args)
@@ -272,9 +272,9 @@ def _compare(
 def _central_differences(
     record: Activation, args: Mapping[str, jax.Array], variable: str
 ) -> tuple[jax.Array, jax.Array]:
-    """The central difference by one variable at every point, and at which points it is a derivative.
+    """Returns the central difference by one variable at every point, and whether it is a derivative there.
 
-    It is none at a kink, and keeps no digits at a bend of the slope or far out.
+    It is no derivative at a kink, and it keeps no digits at a sharp bend of the slope or at a large |y|.
     """
     step = 1e-5
 
@@ -292,7 +292,7 @@ def _central_differences(
 
 
 def numbers(dtype: str) -> npt.NDArray[Any]:
-    """All normal numbers of a 16-bit dtype within 1e4, and 0; or a sample of those of 32 bits.
+    """Returns all normal numbers of a 16-bit dtype up to 1e4 in size, and 0; or a sample of those of float32.
 
     Examples:
       >>> len(numbers("float16")), float(numbers("bfloat16").max())

@@ -1,9 +1,9 @@
-"""The functions of `jax.nn` that the sources do not name, each beside its closed-form derivative.
+"""The functions of `jax.nn` that the sources do not name, each with its closed-form derivative.
 
-The values are those of `jax.nn`, bit for bit, with two exceptions: at -inf, where a product such as y sigmoid(y) is
-NaN, they are the limits; and `squareplus`, which overflows in float16, is computed another way. A model whose `jax.nn`
-function is replaced by one of these computes the same. Where autodiff of `jax.nn` loses the digits of a slope, or gives
-NaN at infinity, it uses the closed form here.
+The values are those of `jax.nn`, bit for bit, with two exceptions. At -inf, where a product such as y sigmoid(y) is
+NaN, they are the limits. `squareplus` is computed in another way, since that of `jax.nn` overflows in float16. So a
+model computes the same values if a record here replaces its `jax.nn` function. Where autodiff of `jax.nn` loses the
+digits of a slope or gives NaN at infinity, autodiff of the record uses the closed form.
 """
 
 from __future__ import annotations
@@ -86,19 +86,19 @@ gelu = _wrap(
 )
 """f(y) = y Phi(y), f' = Phi(y) + y phi(y), with the normal distribution's Phi and phi. Steepest at y = sqrt(2).
 
-`jax.nn.gelu(y, approximate=False)`; what `jax.nn.gelu` computes by default is `gelu_tanh`.
+It is `jax.nn.gelu(y, approximate=False)`. The default of `jax.nn.gelu` is `gelu_tanh`.
 
 Examples:
   >>> float(gelu.derivative(0.0))
   0.5
 """
 
-# tanh is 1 in every dtype from here on, and y^3 still far from overflow.
+# Beyond this |y|, tanh is 1 in every dtype; up to it, y^3 is far from overflow.
 _GELU_GUARD = 10.0
 
 
 def _inside(y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    inside = jnp.logical_not(jnp.abs(y) > _GELU_GUARD)  # NaN too
+    inside = jnp.logical_not(jnp.abs(y) > _GELU_GUARD)  # also true for NaN
     return inside, jnp.where(inside, y, 0)
 
 
@@ -128,8 +128,9 @@ gelu_tanh = _wrap(
 )
 """f(y) = y s(2u), u = sqrt(2 / pi) (y + 0.044715 y^3); f' = s(2u) (1 + 2 y s(-2u) u'). Steepest at y = 1.4185.
 
-The values of `jax.nn.gelu(y)`, whose gradient is NaN in float16 as soon as y^3 overflows: beyond |y| = 10, where
-tanh has long been 1, this is max(y, 0). Autodiff is told f', whose tail is lost where tanh rounds to -1.
+The values are those of `jax.nn.gelu(y)`. In float16 its gradient is NaN as soon as y^3 overflows. So beyond |y| = 10,
+where tanh is +-1 in every dtype, this is max(y, 0). Autodiff uses f' as above, since the usual form loses its digits in
+the tail where tanh rounds to -1.
 
 Examples:
   >>> float(gelu_tanh.derivative(0.0))
@@ -154,7 +155,7 @@ selu = _wrap(
 )
 """f(y) = l y for y > 0, l alpha (exp(y) - 1) for y <= 0, l = 1.0507, alpha = 1.6733; slope l alpha at the kink y = 0.
 
-Autodiff keeps the digits of f' for y < 0, as `elu`'s does.
+Autodiff keeps the digits of f' for y < 0, as with `elu`.
 
 Examples:
   >>> round(float(selu.derivative(0.0)), 4), round(float(selu.derivative(1.0)), 4)
@@ -164,7 +165,7 @@ Examples:
 
 def _mish_derivative(y: ArrayLike) -> jax.Array:
     soft = jax.nn.softplus(y)
-    # sech^2 as a product of sigmoids, which keeps its digits where tanh rounds to 1.
+    # sech^2 as a product of sigmoids keeps its digits where tanh rounds to 1.
     return jnp.tanh(soft) + vanishing(4 * _sigmoid(2 * soft) * _sigmoid(-2 * soft) * _sigmoid(y), y)
 
 
@@ -195,7 +196,7 @@ celu = _wrap(
 )
 """f(y) = max(y, 0) + exp(min(y, 0)) - 1, f' = exp(min(y, 0)): `jax.nn.celu` with alpha = 1, the same function as `elu`.
 
-Autodiff keeps the digits of f' for y < 0, as `elu`'s does.
+Autodiff keeps the digits of f' for y < 0, as with `elu`.
 
 Examples:
   >>> float(celu(2.0)), float(celu.derivative(0.0))
@@ -227,7 +228,7 @@ Examples:
 
 
 def _hard_sigmoid_derivative(y: ArrayLike) -> jax.Array:
-    # The comparisons of jax.nn.hard_sigmoid: in float16, y + 3 rounds to 6 before y reaches 3.
+    # The same comparisons as in jax.nn.hard_sigmoid: in float16, y + 3 rounds to 6 before y reaches 3.
     shifted = jnp.add(y, 3)
     return jnp.where((shifted > 0) & (shifted < 6), 1 / 6, 0).astype(shifted.dtype)
 
@@ -294,7 +295,7 @@ squareplus = _wrap(
 )
 """f(y) = (y + sqrt(y^2 + 4)) / 2, f' = f / sqrt(y^2 + 4).
 
-Computed as 2 / (sqrt(y^2 + 4) - y) for y < 0: `jax.nn.squareplus` overflows in float16 from |y| = 256 on, and
+It is computed as 2 / (sqrt(y^2 + 4) - y) for y < 0. `jax.nn.squareplus` overflows in float16 from |y| = 256 on, and
 loses all digits of its negative tail to cancellation.
 
 Examples:

@@ -1,7 +1,7 @@
-"""The base functions f(y) of the sources that saturate or are smooth, each beside its closed-form derivative.
+"""The base functions f(y) of the sources that saturate or are smooth, each with its closed-form derivative.
 
-The pieces of straight lines, and steps, are in `rectifiers`; what `jax.nn` adds is in `wrapped`. Every function keeps
-the dtype of y and is finite, with finite derivative, for |y| <= 1e4 in every float dtype. At +-inf value and slope are
+Functions of straight pieces and steps are in `rectifiers`; further functions of `jax.nn` are in `wrapped`. Every
+function keeps the dtype of y. Value and derivative are finite for |y| <= 1e4 in every float dtype. At +-inf they are
 their limits.
 """
 
@@ -31,7 +31,7 @@ def _sigmoid_derivative(y: ArrayLike) -> jax.Array:
 
 
 def _pn_sigmoid(y: ArrayLike) -> jax.Array:
-    # sigmoid(y) - 1/2 without its cancellation at y = 0.
+    # sigmoid(y) - 1/2 without cancellation at y = 0.
     return 0.5 * jnp.tanh(0.5 * jnp.asarray(y))
 
 
@@ -117,9 +117,9 @@ sigmoid = Activation(
 )
 """f(y) = 1 / (1 + exp(-y)), f' = f (1 - f).
 
-Autodiff computes f (1 - f), which is 0 where f rounds to 1 (from y = 17 on in float32); `derivative` computes
-f(y) f(-y) and keeps its digits. The gradients of a training are autodiff's: they are those of `jax.nn.sigmoid`, and the
-published counts were reproduced with them. The same holds for `tanh` and `pn_sigmoid`.
+Autodiff computes f (1 - f), which is 0 where f rounds to 1 (from y = 17 on in float32). `derivative` computes
+f(y) f(-y), which keeps its digits. Training uses the gradients of autodiff, as with `jax.nn.sigmoid`, and the published
+counts were reproduced with them. The same holds for `tanh` and `pn_sigmoid`.
 
 Examples:
   >>> float(jax.grad(sigmoid.fn)(20.0)), float(sigmoid.derivative(20.0)) > 2e-9
@@ -135,7 +135,7 @@ pn_sigmoid = Activation(
     formula="1 / (1 + exp(-y)) - 1/2",
     source="[P, Table 1], with a = 1, b = 0",
 )
-"""f(y) = sigmoid(y) - 1/2, the positive-negative sigmoid under PPNS; f' is sigmoid's."""
+"""f(y) = sigmoid(y) - 1/2, the positive-negative sigmoid and base function of PPNS; f' is that of sigmoid."""
 
 tanh = Activation(
     name="tanh",
@@ -172,10 +172,10 @@ relu_from_right = Activation(
     source="[P, Table 1], with a = 1, b = 0",
     kinks=(Kink(at=0.0, slope=1.0),),
 )
-"""f(y) = max(y, 0) with its right-hand slope 1 at y = 0, as under Parametric ReLU [P, Table 1].
+"""f(y) = max(y, 0) with the right-hand slope 1 at y = 0, the base function of Parametric ReLU [P, Table 1].
 
-The values are `relu`'s; only the slope at the kink differs. It decides trainings that start from zero biases, where
-the input (0, 0) sits on the kink of every layer.
+The values are those of `relu`; only the slope at the kink differs. That slope matters in trainings that start from zero
+biases, where the input (0, 0) lies on the kink of every layer.
 """
 
 softsign = Activation(

@@ -1,4 +1,4 @@
-"""Data as NumPy arrays."""
+"""Data sets as NumPy arrays: MNIST, other labelled images, XOR."""
 
 from paramact_jax.datasets.cache import cache_directory
 from paramact_jax.datasets.digits import Digits

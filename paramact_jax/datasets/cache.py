@@ -1,4 +1,4 @@
-"""Where decoded data are kept between runs, and how they get there."""
+"""The cache directory, where decoded data are kept between runs, and safe writing to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """The directory for what can be made again: PARAMACT_CACHE, or `paramact_jax` in the user's cache directory.
+    """Returns the directory for files that can be made again: PARAMACT_CACHE, or `paramact_jax` in the user's cache.
 
-    That is ~/.cache (or XDG_CACHE_HOME), ~/Library/Caches on macOS, LOCALAPPDATA on Windows. Nothing is created.
+    The user's cache is ~/.cache (or XDG_CACHE_HOME), ~/Library/Caches on macOS, LOCALAPPDATA on Windows. Nothing is
+    created.
     """
     if chosen := os.environ.get("PARAMACT_CACHE"):
         return Path(chosen).expanduser()
@@ -26,10 +27,10 @@ def cache_directory() -> Path:
 
 
 def write_directory(directory: Path, files: dict[str, bytes]) -> None:
-    """Write a directory of files so that nobody ever sees half of it: under another name first, then renamed.
+    """Writes a directory of files under another name, then renames it, so a failure leaves no incomplete one.
 
     Args:
-      directory: What was there is replaced.
+      directory: The directory to write; an existing one is replaced.
       files: Contents by name.
 
     Raises:

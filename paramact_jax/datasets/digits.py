@@ -12,17 +12,17 @@ from paramact_jax.datasets.mnist_files import Pixels
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Labelled images to train and to test with, as read-only NumPy arrays: MNIST's digits, or another set of images.
+    """Labelled images for training and for testing, as read-only NumPy arrays: MNIST or another set of images.
 
     Attributes:
       train_images: float32, of shape (n, pixels), (n, height, width) or (n, height, width, channels); MNIST's lie
         between 0 and 1.
       train_labels: int32 from 0, of shape (n,).
-      test_images: As `train_images`, any number.
+      test_images: As `train_images`; any number of images.
       test_labels: As `train_labels`.
       source: Where the data came from, for records and headings.
-      synthetic: True if these are not handwritten digits but a stand-in.
-      mnist: False for another set of images, whose results no paper's can be compared with.
+      synthetic: True for synthetic images, which replace real ones in tests and examples.
+      mnist: False for another set of images; its results cannot be compared with those of the papers.
 
     Raises:
       ValueError: An array has another type or shape, images to train and to test differ in shape, or a label is
@@ -66,7 +66,7 @@ class Digits:
 
     @property
     def classes(self) -> int:
-        """The number of classes: the largest label plus 1."""
+        """The number of classes, which is the largest label plus 1."""
         return int(max(labels.max(initial=0) for labels in (self.train_labels, self.test_labels))) + 1
 
     def __repr__(self) -> str:
@@ -75,11 +75,11 @@ class Digits:
 
 
 def from_pixels(pixels: Pixels, *, flatten: bool, source: str, synthetic: bool, mnist: bool = True) -> Digits:
-    """Min-max scaled images: x / 255, where 0 and 255 are the smallest and largest value that a pixel can have.
+    """Returns min-max scaled images, x / 255: a pixel can have values from 0 to 255.
 
     Args:
-      pixels: Images (n, height, width), with channels or without, and labels.
-      flatten: Give images as (n, pixels), rows of the picture one after another.
+      pixels: Images (n, height, width), with or without channels, and labels.
+      flatten: Return images as (n, pixels), one row of the picture after another.
       source: As in `Digits`.
       synthetic: As in `Digits`.
       mnist: As in `Digits`.

@@ -16,20 +16,20 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def parse_idx(data: bytes, name: str = "IDX data") -> NDArray[np.generic]:
-    """The array in the bytes of an uncompressed IDX file.
+    """Returns the array in the bytes of an uncompressed IDX file.
 
-    The bytes are 0, 0, a code of the type, the number of dimensions; each dimension as four bytes; the elements in
-    row-major order. All numbers are big-endian.
+    The file has the bytes 0, 0, a type code and the number of dimensions, then each dimension as four bytes, then the
+    elements in row-major order. All numbers are big-endian.
 
     Args:
       data: The whole file.
-      name: What error messages call it.
+      name: Name of the file in error messages.
 
     Returns:
-      A read-only array over `data` without a copy, so big-endian if its elements have several bytes.
+      A read-only view of `data`, so its elements are big-endian if they have several bytes.
 
     Raises:
-      ValueError: A wrong magic number, or fewer or more bytes than the header announces.
+      ValueError: The magic number is wrong, or there are fewer or more bytes than the header says.
 
     Examples:
       >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 5, 0, 4]))
@@ -54,13 +54,13 @@ def parse_idx(data: bytes, name: str = "IDX data") -> NDArray[np.generic]:
 
 
 def to_idx(array: ArrayLike) -> bytes:
-    """The bytes of an uncompressed IDX file that holds `array`.
+    """Returns the bytes of an uncompressed IDX file that holds `array`.
 
     Args:
-      array: Of a type that IDX has: uint8, int8, int16, int32, float32 or float64.
+      array: Array of uint8, int8, int16, int32, float32 or float64, the types that IDX has.
 
     Raises:
-      ValueError: Another type.
+      ValueError: The array has another type.
 
     Examples:
       >>> list(to_idx(np.array([5, 0, 4], np.uint8)))
@@ -77,11 +77,11 @@ def to_idx(array: ArrayLike) -> bytes:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The contents of a file, unzipped if it is a gzip file, whatever its name.
+    """Returns the contents of a file; unzips it if it is a gzip file, whatever its name.
 
     Raises:
       OSError: The file cannot be read.
-      ValueError: It begins as a gzip file and is cut off or damaged.
+      ValueError: It begins as a gzip file but is cut off or damaged.
     """
     data = path.read_bytes()
     if not data.startswith(_GZIP_MAGIC):
@@ -96,10 +96,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_idx(path: Path) -> NDArray[np.generic]:
-    """The array in an IDX file, gzipped or not.
+    """Returns the array in an IDX file, gzipped or not.
 
     Raises:
       OSError: The file cannot be read.
-      ValueError: It is damaged or no IDX file, as `read_bytes` and `parse_idx` say.
+      ValueError: It is damaged or not an IDX file, as in `read_bytes` and `parse_idx`.
     """
     return parse_idx(read_bytes(path), str(path))

@@ -24,34 +24,33 @@ def load_mnist(
     tfds_dir: str | Path | None = None,
     cache: bool = True,
 ) -> Digits:
-    """MNIST: all 60,000 images to train and 10,000 to test, in the original order, min-max scaled to [0, 1].
+    """Loads MNIST: 60,000 images for training and 10,000 for testing, in original order, min-max scaled to [0, 1].
 
-    Whatever the source, the result is the same bit for bit: the contents are compared with the checksums of the
-    original files, the order included. TensorFlow is not needed and never imported.
+    Every source gives the same result, bit for bit: contents and order are compared with the checksums of the original
+    files. TensorFlow is not needed and never imported.
 
     Args:
       data_dir: The directory of the four original files, gzipped or not (train-images-idx3-ubyte.gz,
-        train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz). If None, PARAMACT_DATA in
-        the environment names it, if set.
-      source: "idx" reads the original files, in 0.3 s. "tfds" takes `mnist/3.0.1` of TensorFlow Datasets, which is
-        prepared first if need be, from the original files if a directory is named and by download otherwise (about
-        20 s, reading it included), and keeps a decoded copy in the cache, so that the next call needs 0.1 s. "auto" is
-        "idx" if a directory is named, "tfds" otherwise.
-      flatten: Give images as (n, 784); (n, 28, 28) if False.
+        train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz). If None, the environment
+        variable PARAMACT_DATA, if set.
+      source: "idx" reads the original files, in 0.3 s. "tfds" reads `mnist/3.0.1` of TensorFlow Datasets. If it is not
+        prepared, it is first made from the files in `data_dir` or by download (about 20 s with reading). A decoded copy
+        is kept in the cache, so the next call needs 0.1 s. "auto" is "idx" if there is a `data_dir`, else "tfds".
+      flatten: Return images as (n, 784); (n, 28, 28) if False.
       tfds_dir: The data directory of TensorFlow Datasets. If None, TFDS_DATA_DIR in the environment or
         `tensorflow_datasets` in the cache directory.
-      cache: Whether "tfds" may read and write the decoded copy in the cache directory (55 MB), which is PARAMACT_CACHE
-        in the environment or `paramact_jax` in the user's cache directory. A damaged copy is made anew, with a warning.
+      cache: Whether "tfds" may read and write the decoded copy (55 MB) in the directory that `cache_directory` returns.
+        A damaged copy is made again, with a warning.
 
     Returns:
       Read-only arrays; `source` says where they came from and `synthetic` is False.
 
     Raises:
-      FileNotFoundError: No such directory, some of the four files are missing, or there are neither files nor a
-        network.
-      ValueError: A file or the prepared data set is cut off, damaged, or not MNIST's; the message names it. Or
-        `source` is none of the three.
-      ModuleNotFoundError: "tfds" has to read the data set and a package of the extra `data` is not installed.
+      FileNotFoundError: The directory does not exist, some of the four files are missing, or there are neither files
+        nor a network.
+      ValueError: A file or the prepared data set is cut off, damaged or not that of MNIST (the message names it), or
+        `source` is not one of the three.
+      ModuleNotFoundError: "tfds" must read the data set and a package of the extra `data` is not installed.
       OSError: A file cannot be read, a download failed, or `tfds_dir` cannot be written.
 
     Examples:
@@ -74,13 +73,13 @@ def load_mnist(
 
 
 def tfds_directory(chosen: str | Path | None) -> Path:
-    """The data directory of TFDS: the chosen one, that of TFDS_DATA_DIR, or one in our cache."""
+    """Returns the data directory of TFDS: the chosen one, TFDS_DATA_DIR, or one in the cache directory."""
     named = chosen or os.environ.get("TFDS_DATA_DIR")
     return Path(named).expanduser() if named else cache_directory() / "tensorflow_datasets"
 
 
 def _through_tfds(directory: Path | None, tfds_dir: Path, copy: Path | None) -> tuple[Pixels, str]:
-    """MNIST from the decoded copy, or else from TensorFlow Datasets; and where it was found."""
+    """Returns MNIST from the decoded copy, or else from TensorFlow Datasets, and where it was found."""
     if copy and (pixels := _read_copy(copy)):
         return pixels, f"decoded copy in {copy}"
     if not prepared_directory(tfds_dir).exists():
@@ -95,11 +94,11 @@ def _through_tfds(directory: Path | None, tfds_dir: Path, copy: Path | None) -> 
 
 
 def _read_copy(copy: Path) -> Pixels | None:
-    """The decoded copy, which is the four original files unzipped; None if there is none that is sound."""
+    """Returns the decoded copy, which is the four original files unzipped; None if there is no undamaged one."""
     if not copy.exists():
         return None
     try:
         return read_files(locate(copy))
     except (OSError, ValueError) as error:
-        warnings.warn(f"the decoded copy of MNIST is damaged and is made anew ({error})", stacklevel=4)
+        warnings.warn(f"the decoded copy of MNIST is damaged and is made again ({error})", stacklevel=4)
         return None

@@ -1,4 +1,4 @@
-"""The four original files of MNIST: their names, their checksums, and how they are read."""
+"""Reads and checks the four original files of MNIST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Original(NamedTuple):
     Attributes:
       name: Its name without .gz.
       shape: The shape of the array in it.
-      sha256: Of the unzipped file, so that a copy compressed by another program passes too.
+      sha256: Checksum of the unzipped file, so that copies compressed by other programs are also accepted.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Original(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The contents of the four files, uint8, in their order: images (n, 28, 28) from 0 to 255, labels (n,)."""
+    """The contents of the four files in order, as uint8: images (n, 28, 28) from 0 to 255 and labels (n,)."""
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.uint8]
@@ -60,15 +60,15 @@ ORIGINALS = (
 
 
 def check(contents: bytes, original: Original, name: str) -> NDArray[np.uint8]:
-    """The array in an unzipped file, once it is certain that it is MNIST's.
+    """Checks that an unzipped file is that of MNIST and returns the array in it.
 
     Args:
       contents: The unzipped file.
-      original: Which of the four it should be.
-      name: What error messages call it.
+      original: The one of the four that it should be.
+      name: Name of the file in error messages.
 
     Raises:
-      ValueError: It is no IDX file, has another shape, or another checksum.
+      ValueError: It is not an IDX file, or has another shape or another checksum.
     """
     array = parse_idx(contents, name)
     if array.shape != original.shape or array.dtype != np.uint8:
@@ -86,20 +86,20 @@ def check(contents: bytes, original: Original, name: str) -> NDArray[np.uint8]:
 
 
 def check_pixels(pixels: Pixels, name: str) -> None:
-    """Check that arrays are MNIST's in its original order, by the checksums of the files they would make.
+    """Checks that the arrays are MNIST in its original order, by the checksums of the files made from them.
 
     Raises:
-      ValueError: They are not; the message calls them `name`.
+      ValueError: They are not; the message contains `name`.
     """
     for array, original in zip(pixels, ORIGINALS, strict=True):
         check(to_idx(array), original, f"{name} ({original.name})")
 
 
 def locate(directory: Path) -> tuple[Path, ...]:
-    """The four files in a directory, each as NAME.gz or NAME, in the order of `ORIGINALS`.
+    """Returns the paths of the four files in a directory, each NAME.gz or NAME, in the order of `ORIGINALS`.
 
     Raises:
-      FileNotFoundError: The directory or some of the files are not there; the message names them.
+      FileNotFoundError: The directory or some files are missing; the message names them.
     """
     if not directory.is_dir():
         raise FileNotFoundError(
@@ -118,14 +118,14 @@ def locate(directory: Path) -> tuple[Path, ...]:
 
 
 def read_files(paths: tuple[Path, ...]) -> Pixels:
-    """The contents of the four files, checked.
+    """Reads and checks the contents of the four files.
 
     Args:
-      paths: In the order of `ORIGINALS`; gzipped or not.
+      paths: Paths in the order of `ORIGINALS`; the files may be gzipped.
 
     Raises:
       OSError: A file cannot be read.
-      ValueError: A file is cut off, damaged, or not the one of MNIST; the message names it.
+      ValueError: A file is cut off, damaged or not that of MNIST; the message names it.
     """
     return Pixels(
         *(check(read_bytes(path), original, str(path)) for path, original in zip(paths, ORIGINALS, strict=True))

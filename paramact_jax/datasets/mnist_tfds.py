@@ -1,7 +1,7 @@
-"""MNIST through TensorFlow Datasets (TFDS), without TensorFlow.
+"""Reads and prepares MNIST with TensorFlow Datasets (TFDS), without TensorFlow.
 
-TFDS's own builder needs TensorFlow to unzip the files and to encode the images. A subclass does both with the standard
-library and Pillow, and writes the same `mnist/3.0.1` in the format array_record, which `tfds.data_source` reads.
+The builder of TFDS needs TensorFlow to unzip the files and to encode the images. A subclass does both with the standard
+library and Pillow. It writes the same `mnist/3.0.1` in the format array_record, which `tfds.data_source` reads.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ _READ_AT_ONCE = 1_000
 
 
 def prepared_directory(tfds_dir: Path) -> Path:
-    """Where TFDS keeps its MNIST in a data directory."""
+    """Returns the place of MNIST in a data directory of TFDS."""
     return tfds_dir / "mnist" / _VERSION
 
 
 def check_packages(*names: str) -> None:
-    """Refuses to go on without TFDS and packages that it needs; array_record is not built for Windows.
+    """Refuses to continue if TFDS or a package that it needs is missing; array_record is not built for Windows.
 
     Raises:
-      ModuleNotFoundError: in one line, with the first that is missing.
+      ModuleNotFoundError: A package is missing; the message names the first one.
     """
     for name in ("tensorflow_datasets", *names):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(
-                f"expected the package {name}, got none; install what reads data sets, pip install "
+                f"expected the package {name}, got none; install it with pip install "
                 f"\"paramact_jax[data]\", or use the original files (source='idx')"
             )
 
 
 def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
-    """Make TFDS's `mnist/3.0.1` in `tfds_dir`, unless it is there; about 12 s on one core.
+    """Prepares `mnist/3.0.1` of TFDS in `tfds_dir` if it is missing; about 12 s on one core.
 
-    It is made in a temporary directory and moved to its place when it is complete, so a failure leaves nothing behind.
+    It is made in a temporary directory and moved when it is complete, so a failure leaves nothing behind.
 
     Args:
       tfds_dir: The data directory of TFDS.
-      pixels: MNIST; TFDS downloads it if this is None.
+      pixels: The contents of MNIST; None: TFDS downloads them.
 
     Returns:
       The directory of the prepared data set.
 
     Raises:
-      FileNotFoundError: Without `pixels`, the host of the files cannot be reached (known within seconds).
+      FileNotFoundError: `pixels` is None and the host of the files cannot be reached (found out within seconds).
       ModuleNotFoundError: TFDS or array_record is not installed.
       OSError: The download failed, or `tfds_dir` cannot be written.
-      ValueError: The downloaded files are not MNIST's.
+      ValueError: The downloaded files are not those of MNIST.
     """
     target = prepared_directory(tfds_dir)
     if target.exists():
@@ -85,7 +85,7 @@ def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=".preparing-", dir=tfds_dir))
     try:
         builder = _builder(scratch, pixels)
-        with contextlib.redirect_stdout(io.StringIO()):  # it would announce the temporary directory as the final one
+        with contextlib.redirect_stdout(io.StringIO()):  # it would print the temporary directory as the final one
             builder.download_and_prepare(
                 download_dir=scratch / "downloads",
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),  # TFDS's copy needs TensorFlow
@@ -95,17 +95,17 @@ def prepare_tfds(tfds_dir: Path, pixels: Pixels | None = None) -> Path:
         try:
             prepared_directory(scratch).rename(target)
         except OSError:
-            if not target.exists():  # else another process was faster, with the same data
+            if not target.exists():  # if it exists, another process was faster, with the same data
                 raise
     finally:
         _remove(scratch)
-        with contextlib.suppress(OSError):  # not empty: the usual case
+        with contextlib.suppress(OSError):  # usually it is not empty
             tfds_dir.rmdir()
     return target
 
 
 def _remove(scratch: Path) -> None:
-    """Remove a directory in which downloads may still be running: TFDS does not wait for the others when one fails."""
+    """Removes a directory while downloads may still write to it: if one fails, TFDS does not wait for the others."""
     for _ in range(100):
         shutil.rmtree(scratch, ignore_errors=True)
         if not scratch.exists():
@@ -114,12 +114,12 @@ def _remove(scratch: Path) -> None:
 
 
 def _builder(tfds_dir: Path, pixels: Pixels | None) -> tfds.core.DatasetBuilder:
-    """TFDS's builder of MNIST with the two steps replaced that need TensorFlow."""
+    """Returns a builder of MNIST that replaces the two steps of TFDS's builder that need TensorFlow."""
     from PIL import Image
     from tensorflow_datasets.core import registered
     from tensorflow_datasets.image_classification import mnist
 
-    with registered.skip_registration():  # the name stays that of TFDS's own builder
+    with registered.skip_registration():  # so the name still means TFDS's own builder
 
         class WithoutTensorFlow(mnist.MNIST):
             name = "mnist"
@@ -144,10 +144,10 @@ def _builder(tfds_dir: Path, pixels: Pixels | None) -> tfds.core.DatasetBuilder:
 
 
 def _download(dl_manager: Any, url: str) -> tuple[Path, ...]:
-    """The four files, downloaded by TFDS and not unzipped."""
+    """Downloads the four files with TFDS and returns their paths; they are not unzipped."""
     try:
         paths = dl_manager.download({original.name: f"{url}{original.name}.gz" for original in ORIGINALS})
-    except Exception as error:  # requests', urllib3's and TFDS's own
+    except Exception as error:  # errors of requests, urllib3 and TFDS itself
         why = (str(error).splitlines() or [""])[0]
         raise OSError(
             f"expected to download MNIST from {url}, got {type(error).__name__}: {why}; {WAYS_OUT}"
@@ -156,28 +156,29 @@ def _download(dl_manager: Any, url: str) -> tuple[Path, ...]:
 
 
 def read_tfds(tfds_dir: Path) -> Pixels:
-    """MNIST from the `mnist/3.0.1` that TFDS prepared in `tfds_dir`, in the original order; about 7 s on one core.
+    """Reads MNIST from the `mnist/3.0.1` that TFDS prepared in `tfds_dir`; about 7 s on one core.
 
-    TFDS stores the examples sorted by the MD5 of the split's name and the index, which is undone here. That the result
-    is MNIST in its original order is then checked by the checksums of the original files.
+    TFDS stores the examples sorted by the MD5 of the split's name and the index. This function restores the original
+    order and checks the result with the checksums of the original files.
 
     Raises:
-      ValueError: It is damaged, of another format than array_record, or not MNIST's; the message names the directory.
+      ValueError: The data set is damaged, in another format than array_record, or not MNIST; the message names the
+        directory.
     """
     check_packages()
     directory = prepared_directory(tfds_dir)
-    remedy = "delete this directory to have it prepared anew, or choose another tfds_dir"
+    remedy = "delete this directory to have it prepared again, or choose another tfds_dir"
     try:
         found = json.loads((directory / "dataset_info.json").read_text(encoding="utf-8"))["fileFormat"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{directory}: expected a data set of TFDS, got none that is complete; {remedy}") from error
+        raise ValueError(f"{directory}: expected a complete data set of TFDS, got none; {remedy}") from error
     if found != "array_record":
         raise ValueError(
-            f"{directory}: expected the format array_record, got {found}, which TensorFlow alone reads; {remedy}"
+            f"{directory}: expected the format array_record, got {found}, which only TensorFlow reads; {remedy}"
         )
     try:
         pixels = Pixels(*_read_split(tfds_dir, "train"), *_read_split(tfds_dir, "test"))
-    except Exception as error:  # array_record's, protobuf's, Pillow's and TFDS's own
+    except Exception as error:  # errors of array_record, protobuf, Pillow and TFDS itself
         why = (str(error).splitlines() or [""])[0]
         raise ValueError(
             f"{directory}: expected readable records, got {type(error).__name__}: {why}; if they are damaged, {remedy}"
@@ -214,7 +215,7 @@ def _read_split(tfds_dir: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def stored_order(split: str, count: int) -> list[int]:
-    """The original index of each example of a split, in the order in which TFDS stores them.
+    """Returns the original index of each example of a split, in the order in which TFDS stores them.
 
     TFDS guarantees this order for a version of a data set: it sorts by the MD5 of the split's name followed by the
     example's key, and the key in `mnist/3.0.1` is the index.

@@ -1,4 +1,4 @@
-"""Whether a host can be reached, answered within seconds."""
+"""Finds out within seconds whether a host can be reached."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 
 def why_unreachable(url: str, seconds: float = 3.0) -> str | None:
-    """Why no connection to the host of `url`, or to the proxy that stands before it, opens in time; None if one does.
+    """Returns why no connection to the host of `url`, or to its proxy, opens in time; None if one opens.
 
-    Nothing is sent. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY and so on) or of the system.
+    It sends nothing. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY and so on) or of the system.
 
     Args:
-      url: With http or https.
-      seconds: The longest time to wait in all, names included.
+      url: An http or https address.
+      seconds: The longest time to wait in total, with the search for the host's name.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -34,7 +34,7 @@ def why_unreachable(url: str, seconds: float = 3.0) -> str | None:
         else:
             answers.put(None)
 
-    # In a thread, because the time-out of a socket does not bound the search for the host's name.
+    # In a thread, because the timeout of a socket does not limit the search for the host's name.
     threading.Thread(target=connect, daemon=True).start()
     try:
         return answers.get(timeout=seconds)

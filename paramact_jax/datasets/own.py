@@ -1,4 +1,4 @@
-"""Any set of labelled images: in the form of MNIST's four files, in an .npz file, or from TensorFlow Datasets."""
+"""Loads any set of labelled images: from four files as for MNIST, from an .npz file, or from TensorFlow Datasets."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _NAMES = {
     "test_images": ("test_images", "x_test"),
     "test_labels": ("test_labels", "y_test"),
 }
-"""Names of the arrays in an .npz file: ours, and those of Keras."""
+"""Accepted names of the arrays in an .npz file: ours, and those of Keras."""
 _TFDS = "tfds:"
 
 
 def load_images(source: str | Path, *, flatten: bool = True, tfds_dir: str | Path | None = None) -> Digits:
-    """A user's own images, of any size and number of classes.
+    """Loads a user's own images, of any size and number of classes.
 
     Args:
-      source: One of these three:
-        a directory with four files in IDX format, named as those of MNIST (.gz or unzipped), as Fashion-MNIST, KMNIST
-        and EMNIST come;
-        an .npz file with train_images, train_labels, test_images, test_labels (or x_train, y_train, x_test, y_test):
-        images (n, height, width), (n, height, width, channels) or (n, pixels), of bytes from 0 to 255, which are
-        divided by 255, or of floats, which stay as they are; labels are integers from 0;
+      source: One of three forms.
+        A directory with four files in IDX format, with the names of MNIST's files (.gz or unzipped). Fashion-MNIST,
+        KMNIST and EMNIST have this form.
+        An .npz file with train_images, train_labels, test_images, test_labels (or x_train, y_train, x_test, y_test).
+        Images are (n, height, width), (n, height, width, channels) or (n, pixels). Bytes from 0 to 255 are divided by
+        255; floats stay as they are. Labels are integers from 0.
         "tfds:NAME", a set of images and labels that TensorFlow Datasets has prepared in the format array_record.
-      flatten: Give images as (n, pixels).
+      flatten: Return images as (n, pixels).
       tfds_dir: The data directory of TFDS; by default as in `load_mnist`.
 
     Returns:
-      The images; `mnist` is False, and `source` has a digest of the training set.
+      The images; `mnist` is False, and `source` contains a digest of the training set.
 
     Raises:
       FileNotFoundError: There is nothing at `source`.
-      ValueError: It has another form, or a class has no image to train with; the message says which array or file.
+      ValueError: It has another form, or a class has no training image; the message names the array or the file.
 
     Examples:
       >>> import tempfile
@@ -86,12 +86,10 @@ def _read(source: str | Path, *, flatten: bool, tfds_dir: str | Path | None) -> 
     try:
         with np.load(path) as found:
             arrays = {name: found[key] for name, keys in _NAMES.items() for key in keys if key in found}
-    except Exception as error:  # zipfile's, pickle's and NumPy's own
+    except Exception as error:  # errors of zipfile, pickle and NumPy
         raise ValueError(f"{path}: expected an .npz file of NumPy, got {type(error).__name__}: {error}") from error
     if missing := [" or ".join(keys) for name, keys in _NAMES.items() if name not in arrays]:
-        raise ValueError(
-            f"{path}: expected arrays named {', '.join(missing)} too, got none; save them with numpy.savez"
-        )
+        raise ValueError(f"{path}: expected arrays named {', '.join(missing)}, got none; save them with numpy.savez")
     return _made(arrays, flatten=flatten, source=str(path))
 
 
@@ -103,7 +101,7 @@ def _made(arrays: dict[str, NDArray[Any]], *, flatten: bool, source: str) -> Dig
         if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
             raise ValueError(
                 f"{source}: expected {split}_labels as integers of shape (n,), got {labels.dtype} of shape "
-                f"{labels.shape}; give the number of the class of each image"
+                f"{labels.shape}; give one class number for each image"
             )
         arrays[f"{split}_labels"] = labels.astype(np.int32)
     images = [arrays["train_images"], arrays["test_images"]]
@@ -139,7 +137,7 @@ def _from_tfds(name: str, directory: Path, *, flatten: bool) -> Digits:
             examples = [found[i] for i in range(len(found))]
             arrays[f"{split}_images"] = np.stack([decoded(x) for x in examples])
             arrays[f"{split}_labels"] = np.array([x["label"] for x in examples], np.int32)
-        except Exception as error:  # TFDS's, array_record's, Pillow's and NumPy's own
+        except Exception as error:  # errors of TFDS, array_record, Pillow and NumPy
             why = (str(error).splitlines() or [""])[0]
             raise ValueError(
                 f"{_TFDS}{name}: expected images and labels that TFDS has prepared in {directory}, got "

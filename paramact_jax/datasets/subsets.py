@@ -1,4 +1,4 @@
-"""Parts of a data set in which every class is as frequent as every other."""
+"""Draws subsets of a data set in which all classes have the same number of examples."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import ArrayLike, NDArray
 def balanced_subset(
     labels: ArrayLike, *, per_class: int | None = None, total: int | None = None, seed: int = 0
 ) -> NDArray[np.intp]:
-    """Indices of examples drawn at random, without replacement, equally many of each class.
+    """Draws indices of examples at random, without replacement, the same number from each class.
 
     [A, section 4] trains on 5,000 images of MNIST sampled evenly over the ten digits: `total=5_000`.
 
     Args:
       labels: Integers, (n,). The classes are the values that occur.
-      per_class: The number of examples of each class; or
-      total: the number of all, a multiple of the number of classes.
-      seed: A number >= 0. The same seed gives the same draw, and a smaller draw lies inside a larger one.
+      per_class: The number of examples of each class. Give this or `total`.
+      total: The number of all examples, a multiple of the number of classes.
+      seed: A number >= 0. The same seed gives the same draw, and a larger draw contains the smaller ones.
 
     Returns:
       The indices in ascending order, so the examples stay in the order of the data set.
 
     Raises:
-      ValueError: Labels that are no integers or not of shape (n,); both or neither of `per_class` and `total`; a number
-        that is not positive; a total that the classes do not divide; a class with too few examples.
+      ValueError: The labels are not integers of shape (n,); both or neither of `per_class` and `total` are given; their
+        number is not positive, or the total is not a multiple of the number of classes; a class has too few examples.
 
     Examples:
       >>> labels = np.array([0, 1, 1, 0, 1, 0])

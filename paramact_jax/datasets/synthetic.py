@@ -1,4 +1,4 @@
-"""A stand-in for MNIST that needs no files: for smoke tests and examples, not for results."""
+"""Synthetic images in place of MNIST, without files: for smoke tests and examples, not for results."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _AT_ONCE = 4_096
 
 
 def synthetic_mnist(train: int = 1_000, test: int = 200, *, seed: int = 0, flatten: bool = True) -> Digits:
-    """A deterministic stand-in of MNIST's format: ten smooth random blots, shifted, faded and made noisy.
+    """Makes synthetic images in MNIST's format: ten smooth random blots, shifted, faded and with noise.
 
-    A fifth of the pixels is not 0, as in MNIST, and the classes can be learned: they overlap after the shifts but have
-    different shapes. Nothing that is found on these images says anything about MNIST.
+    A fifth of the pixels is not 0, as in MNIST. The classes can be learned: they overlap after the shifts but have
+    different shapes. Results on these images say nothing about MNIST.
 
     Args:
-      train: The number of images to train; the labels are as even as possible, in random order.
-      test: The number of images to test.
+      train: The number of training images; the labels are as even as possible, in random order.
+      test: The number of test images.
       seed: A number >= 0. The same seed and numbers of images give the same images.
-      flatten: Give images as (n, 784); (n, 28, 28) if False.
+      flatten: Return images as (n, 784); (n, 28, 28) if False.
 
     Returns:
       As `load_mnist`, with `synthetic` True and a `source` that says so.
 
     Raises:
-      ValueError: A number of images below 1 or a seed below 0.
+      ValueError: A number of images is below 1 or the seed is below 0.
 
     Examples:
       >>> synthetic_mnist(100, 50)
@@ -52,7 +52,7 @@ def synthetic_mnist(train: int = 1_000, test: int = 200, *, seed: int = 0, flatt
 
 
 def _prototypes(rng: np.random.Generator) -> NDArray[np.float64]:
-    """One blot for each class, (10, 28, 28), from 0 to 1."""
+    """Returns one blot for each class, (10, 28, 28), with values from 0 to 1."""
     coarse = rng.random((_CLASSES, 9, 9))
     at = np.linspace(0, 8, _SIDE)
     left = np.minimum(at.astype(int), 7)
@@ -78,6 +78,6 @@ def _draw(
         rows, columns = (reach + down) % _SIDE, (reach + right) % _SIDE
         shifted = prototypes[own[:, None, None], rows[:, :, None], columns[:, None, :]]
         strength = 0.6 + 0.4 * rng.random((len(own), 1, 1))
-        noise = 0.5 + rng.random(shifted.shape)  # multiplies, so that the background stays 0
+        noise = 0.5 + rng.random(shifted.shape)  # a factor, so that the background stays 0
         images[start : start + _AT_ONCE] = np.minimum(255, 255 * shifted * strength * noise)
     return images, labels

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def xor() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inputs of shape (4, 2) and targets of shape (4, 1), both in {0, 1} [P, section 4.1].
+    """Returns inputs of shape (4, 2) and targets of shape (4, 1), both in {0, 1} [P, section 4.1].
 
     Examples:
       >>> inputs, targets = xor()

@@ -1,4 +1,4 @@
-"""Records in, matplotlib Figures out."""
+"""Draws results as matplotlib Figures."""
 
 import importlib.util
 

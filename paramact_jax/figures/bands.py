@@ -1,4 +1,4 @@
-"""Curves with a band each, whole and close up: [P, Fig. 12]."""
+"""Draws curves with a band each, over all steps and over the first ones: [P, Fig. 12]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BandCurve:
       label: for the legend.
       middle: one value per step.
       low, high: ends of the band around it; NaN: no band.
-      published: a value known for the last step, None if there is none.
+      published: the published value at the last step; None if there is none.
     """
 
     label: str
@@ -40,15 +40,15 @@ def curves_with_bands(
     ylabel: str = "loss",
     title: str = "",
 ) -> Figure:
-    """All curves over all steps, and beside it over the first ones, on logarithmic scales.
+    """Draws all curves over all steps, and in a second panel over the first steps, with logarithmic values.
 
     Args:
-      steps: of every value, in rising order.
-      curves: in the order of the colours; a diamond beyond the right edge marks what is published.
-      closeup: last step of the panel on the right; None: no such panel.
-      xlabel: of what is counted.
-      ylabel: of the values.
-      title: over the whole figure.
+      steps: the step of every value, in rising order.
+      curves: in the order of the colours; a diamond right of the panel marks a published value.
+      closeup: last step of the second panel; None: no such panel.
+      xlabel: name of the steps.
+      ylabel: name of the values.
+      title: of the whole figure.
 
     Raises:
       ValueError: if there are no curves, or one is not as long as `steps`.
@@ -68,7 +68,7 @@ def curves_with_bands(
     marked = [(i, curve.published) for i, curve in enumerate(curves) if curve.published is not None]
     for place, (i, value) in enumerate(marked):
         whole.plot(
-            1.02 + 0.025 * place,  # side by side, for values can be equal
+            1.02 + 0.025 * place,  # side by side, since values can be equal
             value,
             "D",
             color=colour(i),

@@ -1,4 +1,4 @@
-"""The colours and lines of all figures: curves that differ for colour-blind readers, and in grey print."""
+"""The colours and lines of all figures: curves differ for colour-blind readers and in grey print."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ COLOURS = tuple(
     to_rgb(colour)
     for colour in ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#882255")
 )
-"""Those of Okabe and Ito (2008), with grey for their black, which hides marks, and wine for their faint yellow."""
+"""The colours of Okabe and Ito (2008), with grey in place of black, which hides marks, and wine in place of yellow."""
 _DASHES = ("-", "--", "-.", (0, (8, 2)), (0, (4, 1.5, 1, 1.5, 1, 1.5)))
 
 
 def colour(i: int) -> tuple[float, float, float]:
-    """The colour of the i-th curve.
+    """Returns the colour of the i-th curve.
 
     Args:
-      i: from 0.
+      i: number of the curve, from 0.
     """
     return COLOURS[i % len(COLOURS)]
 
 
 def style(i: int) -> dict[str, Any]:
-    """How the i-th curve is drawn, as options of `plot`: no two of 40 have both colour and dashes in common.
+    """Returns the look of the i-th curve as options of `plot`; among 40 curves no two have the same colour and dashes.
 
     Args:
-      i: from 0.
+      i: number of the curve, from 0.
 
     Examples:
       >>> style(0)["linestyle"], style(1)["linestyle"], style(8)["color"] == style(0)["color"]

@@ -1,4 +1,4 @@
-"""Which share of the trials has converged by which iteration."""
+"""Draws the share of trials that have converged, by iteration."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ConvergenceCurve:
 
     Attributes:
       label: for the legend.
-      converged_at: of every trial the iteration at which it converged, negative if it never did.
-      published: the paper's share of converged trials, within 0..1, if it gives one.
+      converged_at: for every trial the iteration at which it converged, negative if it never did.
+      published: the paper's share of converged trials, within 0..1; None if it gives none.
     """
 
     label: str
@@ -30,18 +30,18 @@ class ConvergenceCurve:
 
 
 def convergence(curves: Sequence[ConvergenceCurve], *, iterations: int, threshold: float) -> Figure:
-    """Share of trials that have converged, by iteration, with Wilson 95 % intervals shaded.
+    """Draws the share of trials that have converged, by iteration, with Wilson 95 % intervals as shaded bands.
 
     Args:
-      curves: one per activation; drawn with a diamond at the right edge where a published share is known.
+      curves: one per activation; a diamond at the right edge marks a published share.
       iterations: length of the training; the right end of the axis.
       threshold: the loss that counts as converged, for the axis label.
 
     Raises:
-      ValueError: if there are no curves, or one of no trials.
+      ValueError: if there are no curves, or a curve has no trials.
     """
     if not curves or any(len(curve.converged_at) == 0 for curve in curves):
-        raise ValueError("expected at least one curve, each of at least one trial")
+        raise ValueError("expected at least one curve, each with at least one trial, got none; leave empty curves out")
     figure = Figure(figsize=(7.5, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     at = np.unique(np.linspace(0, iterations, 501).round())

@@ -1,4 +1,4 @@
-"""Mean counts as bars, with their spread: [P, Fig. 14]."""
+"""Draws mean counts as bars, with their spread: [P, Fig. 14]."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class CountBar:
     """A count over several trials.
 
     Attributes:
-      label: below the bar.
+      label: text below the bar.
       mean: over the trials.
-      deviation: standard deviation over the trials, NaN if there is but one.
-      published: count known from elsewhere, None if there is none.
+      deviation: standard deviation over the trials, NaN if there is only one trial.
+      published: the published count; None if there is none.
     """
 
     label: str
@@ -30,12 +30,12 @@ class CountBar:
 
 
 def count_bars(bars: Sequence[CountBar], *, ylabel: str, title: str = "") -> Figure:
-    """One bar each; an error bar of one standard deviation, and a diamond where a count is published.
+    """Draws one bar for each count, with an error bar of one standard deviation and a diamond at a published count.
 
     Args:
       bars: from left to right.
-      ylabel: of what is counted.
-      title: over the figure.
+      ylabel: name of the counts.
+      title: of the figure.
 
     Raises:
       ValueError: if there are no bars.

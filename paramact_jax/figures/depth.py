@@ -1,4 +1,4 @@
-"""The gradient against depth: at the first layer of ever deeper networks, or at every layer of one."""
+"""Draws the gradient against depth: at the first layer of deeper and deeper networks, or at every layer of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DepthCurve:
       label: for the legend.
       measured: over all seeds; nothing is drawn where it is not finite.
       low, high: ends of the band around it.
-      predicted: by mean-field theory; None: no line.
+      predicted: values of mean-field theory; None: no line.
     """
 
     label: str
@@ -37,13 +37,13 @@ def gradient_against_depth(
     xlabel: str = "hidden layers",
     ylabel: str = r"$\log_{10}\,\|\partial L/\partial y^{(1)}\|$",
 ) -> Figure:
-    """One panel per title: measured with its band shaded, predicted dotted.
+    """Draws one panel per title: measured curves with shaded bands, predicted ones as dotted lines.
 
     Args:
-      depths: numbers of hidden layers, or of the layers.
+      depths: the depth of every network, or the number of every layer.
       panels: title -> curves, each as long as `depths`.
-      xlabel: of what the depths count.
-      ylabel: of the gradient.
+      xlabel: name of the depths.
+      ylabel: name of the gradient.
 
     Raises:
       ValueError: if there is nothing to draw.

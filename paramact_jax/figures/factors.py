@@ -1,4 +1,4 @@
-"""Every entry of every factor of the chain rule by iteration: [P, Fig. 8]."""
+"""Draws every entry of every factor of the chain rule by iteration: [P, Fig. 8]."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class FactorHistory:
 
     Attributes:
       label: of the network.
-      slopes: the diagonals of dz^(m)/dy^(m-1), m = 2 .. K+1, one array (records, samples, nodes) each.
-      linear: dy^(m)/dz^(m), m = 2 .. K+1, one array (records, nodes, nodes before) each; the last is the output's.
+      slopes: the diagonals of dz^(m)/dy^(m-1), one array (records, samples, nodes) for each m = 2 .. K+1.
+      linear: dy^(m)/dz^(m), one array (records, nodes, nodes before) for each m = 2 .. K+1; the last is the output's.
     """
 
     label: str
@@ -30,14 +30,14 @@ class FactorHistory:
 
 
 def factor_panels(iterations: np.ndarray, networks: Sequence[FactorHistory], *, until: int | None = None) -> Figure:
-    """Two panels for every m = 2 .. K, out: all entries of dz^(m)/dy^(m-1), then of dy^(m)/dz^(m) [P, eq. 14-16].
+    """Draws two panels for every m = 2 .. K, out: all entries of dz^(m)/dy^(m-1), then of dy^(m)/dz^(m) [P, eq. 14-16].
 
-    In the order of the chain rule, (a), (b), ...; the last one is dy^(out)/dz^(out). The entries beside the diagonal of
-    dz/dy are 0 and drawn as one line.
+    The panels (a), (b), ... follow the order of the chain rule; the last one is dy^(out)/dz^(out). The entries off the
+    diagonal of dz/dy are 0 and are drawn as one line.
 
     Args:
-      iterations: of every record.
-      networks: what to draw, in one colour each; all of one shape.
+      iterations: the iteration of every record.
+      networks: the networks, all of one shape, in one colour each.
       until: right end of the axes; by default the last iteration.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every activation function at a glance."""
+"""Draws all activation functions in one figure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHIFTS = (-2.0, 2.0)
 
 
 def gallery(records: Sequence[Activation], *, reach: float = 5.0) -> Figure:
-    """One panel per record: f solid and f' dashed on [-reach, reach], at the start values of the parameters.
+    """Draws one panel per record: f solid and f' dashed on [-reach, reach], at the start values of the parameters.
 
-    A parametric record is drawn as a family in the manner of [P, Fig. 4]: pale curves have a at half and at one and a
-    half times its start value, and b 2 below and above.
+    A parametric record is drawn as a family, as in [P, Fig. 4]. Pale curves have 0.5 and 1.5 times the start value of
+    a, or the start value of b minus and plus 2.
 
     Args:
-      records: what to draw, in this order.
-      reach: half the width of the drawn interval of y.
+      records: the records, in this order.
+      reach: y goes from -reach to reach.
 
     Raises:
       ValueError: if there are no records, or the reach is not positive.
@@ -44,7 +44,7 @@ def gallery(records: Sequence[Activation], *, reach: float = 5.0) -> Figure:
 
 
 def family(record: Activation) -> Iterator[dict[str, float]]:
-    """The parameter values that a record is drawn with; its start values come first."""
+    """Yields the parameter values with which a record is drawn; its start values come first."""
     yield dict(record.params)
     if "a" in record.params:
         for scale in _SCALES:

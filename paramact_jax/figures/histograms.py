@@ -1,4 +1,4 @@
-"""How the values of each layer are distributed: the picture that [R] looks at before training."""
+"""Draws the distribution of the values of each layer; [R] looks at this picture before training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 
 
 def layer_histograms(edges: np.ndarray, networks: Mapping[str, np.ndarray]) -> Figure:
-    """One row of panels per network, one panel per layer: share of the values in every bin.
+    """Draws one row of panels per network and one panel per layer, with the share of the values in every bin.
 
-    Values outside the edges and values that are no numbers are written into the panel, as a share.
+    The share of values that lie outside the edges or are not numbers is written above the panel.
 
     Args:
-      edges: (bins + 1,).
-      networks: title -> counts (layers, bins + 3) as `gradients.units.histogram` returns them; as many layers in each.
+      edges: ends of the bins, (bins + 1,).
+      networks: title -> counts (layers, bins + 3) of `gradients.units.histogram`; all have the same number of layers.
 
     Raises:
-      ValueError: if there is nothing to draw, or the counts do not belong to the edges.
+      ValueError: if there is nothing to draw, or the counts do not fit the edges.
     """
     shapes = {counts.shape for counts in networks.values()}
     if len(shapes) != 1 or next(iter(shapes))[1:] != (len(edges) + 2,):

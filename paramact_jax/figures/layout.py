@@ -1,4 +1,4 @@
-"""What the figures have in common: axes of losses and of counts, the legend, the title."""
+"""The parts that all figures share: axes of losses and of counts, and the title."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 
 def log_axis(axes: Axes, curves: np.ndarray, *, room: float) -> None:
-    """Make the vertical axis logarithmic, with the limits of the curves: a band down to 0 has no end on it.
+    """Makes the vertical axis logarithmic, with limits from the curves, since a band down to 0 has no lower limit.
 
     Args:
-      axes: to change; left as they are if no value is positive.
-      curves: all values that are to be seen, of any shape; those that are not finite or not positive are not.
-      room: share of the limits that is left free above and below.
+      axes: axes to change; they stay as they are if no value is positive.
+      curves: all values that must be visible, of any shape; values that are not finite or not positive are ignored.
+      room: free space above and below, as a share of the limits.
     """
     positive = curves[np.isfinite(curves) & (curves > 0)]
     if not len(positive):
@@ -26,19 +26,19 @@ def log_axis(axes: Axes, curves: np.ndarray, *, room: float) -> None:
 
 
 def count_axis(axes: Axes) -> None:
-    """Gives the horizontal axis ticks at whole numbers: there is no step 2.5.
+    """Sets the ticks of the horizontal axis to whole numbers, since there is no step 2.5.
 
     Args:
-      axes: to change.
+      axes: axes to change.
     """
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
 
 
 def titled(figure: Figure, title: str) -> None:
-    """Puts a title over the figure, in as many lines as its width asks for.
+    """Puts a title over the figure, in as many lines as needed.
 
     Args:
-      figure: to change.
-      title: what to write.
+      figure: figure to change.
+      title: the text.
     """
     figure.suptitle(title, wrap=True)

@@ -1,4 +1,4 @@
-"""Where parameters started and where they ended, as arrows in the plane: [P, Fig. 9 and 10]."""
+"""Draws how parameters moved in the plane, from start to end: [P, Fig. 9 and 10]."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _COLUMNS = 6
 
 @dataclasses.dataclass(frozen=True)
 class Moves:
-    """Points of one layer, before and after.
+    """The points of one layer, before and after training.
 
     Attributes:
-      layer: its name.
+      layer: name of the layer.
       before, after: (points, 2).
     """
 
@@ -28,16 +28,16 @@ class Moves:
 
     @property
     def longest(self) -> float:
-        """The largest distance of a point from where it started."""
+        """The largest distance of a point from its start."""
         return float(np.linalg.norm(self.after - self.before, axis=1).max())
 
 
 def moves_per_layer(networks: Mapping[str, Sequence[Moves]], *, names: tuple[str, str]) -> Figure:
-    """One block of panels per network, one panel per layer: every point and its way from before to after.
+    """Draws one block of panels per network and one panel per layer, with a line from each point before to after.
 
     Args:
       networks: network -> its layers. All panels have the same axes, so that moves can be compared.
-      names: of the two coordinates.
+      names: names of the two coordinates.
 
     Raises:
       ValueError: if there is nothing to draw.
@@ -60,7 +60,7 @@ def moves_per_layer(networks: Mapping[str, Sequence[Moves]], *, names: tuple[str
             axes.grid(color="0.93")
         for axes in panels[len(layers) :]:
             axes.set_axis_off()
-    figure.supxlabel(f"{names[0]}   (open: before, filled: after; the number is the longest way)", fontsize=8)
+    figure.supxlabel(f"{names[0]}   (open: before, filled: after; the number is the longest move)", fontsize=8)
     figure.supylabel(names[1], fontsize=8)
     return figure
 
@@ -68,12 +68,12 @@ def moves_per_layer(networks: Mapping[str, Sequence[Moves]], *, names: tuple[str
 def moves_together(
     layers: Sequence[Moves], *, names: tuple[str, str], published: tuple[float, float] | None = None
 ) -> Figure:
-    """All layers in one panel, a colour each, the farthest point named.
+    """Draws all layers in one panel, in one colour each, and labels the point that moved farthest.
 
     Args:
-      layers: what to draw.
-      names: of the two coordinates.
-      published: the paper's farthest point, marked.
+      layers: the layers to draw.
+      names: names of the two coordinates.
+      published: the farthest point of the paper, which is marked; None: no mark.
 
     Raises:
       ValueError: if there is nothing to draw.

@@ -1,4 +1,4 @@
-"""Many curves with a band each, a few to a panel: [A, Fig. 12]."""
+"""Draws many curves with a band each, in several panels: [A, Fig. 12]."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def curves_in_panels(
     shares: bool = False,
     logarithmic: bool = False,
 ) -> Figure:
-    """One panel per title, all with the same axes, the loss on a logarithmic scale, or shares in percent.
+    """Draws one panel per title, all with the same axes: losses on a logarithmic scale, or shares in percent.
 
     Args:
-      steps: of every value, in rising order.
-      panels: curves by title of their panel; equal labels have equal colours and lines throughout. Nothing is drawn
-        where a value is not finite; a diamond at the right edge marks what is published.
-      xlabel: of what is counted.
-      ylabel: of the values.
-      title: over the whole figure.
-      shares: the values are shares, to be drawn on a linear scale from 0.
-      logarithmic: `steps` are drawn on a logarithmic scale, with a dot at each, as learning rates are.
+      steps: the step of every value, in rising order.
+      panels: title of the panel -> curves. Curves with the same label have the same colour and line in all panels.
+        Nothing is drawn where a value is not finite; a diamond at the right edge marks a published value.
+      xlabel: name of the steps.
+      ylabel: name of the values.
+      title: of the whole figure.
+      shares: whether the values are shares, drawn on a linear scale from 0.
+      logarithmic: whether `steps` are drawn on a logarithmic scale with a dot at each, as for learning rates.
 
     Raises:
       ValueError: if there are no panels, one has no curves, or a curve is not as long as `steps`.
     """
     if not panels or not all(panels.values()):
-        raise ValueError("expected at least one panel, each of at least one curve; leave empty ones out")
+        raise ValueError("expected at least one panel, each with at least one curve, got none; leave empty panels out")
     for curves in panels.values():
         for curve in curves:
             if any(len(values) != len(steps) for values in (curve.middle, curve.low, curve.high)):
@@ -71,7 +71,7 @@ def curves_in_panels(
     if shares:
         positive = values[np.isfinite(values) & (values > 0)]
         highest = positive.max() if len(positive) else 1
-        all_axes[0].set_ylim(-0.02 * highest, 1.05 * highest)  # so that a curve at 0 is seen
+        all_axes[0].set_ylim(-0.02 * highest, 1.05 * highest)  # a little below 0, so that a curve at 0 is visible
         all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     else:
         log_axis(all_axes[0], values, room=0.2)

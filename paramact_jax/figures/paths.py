@@ -1,4 +1,4 @@
-"""Ways of two weights to a goal, drawn in their plane: the zig-zag of [B2]."""
+"""Draws the paths of two weights to a goal in their plane: the zig-zag of [B2]."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from paramact_jax.figures.layout import titled
 
 @dataclasses.dataclass(frozen=True)
 class PathPanel:
-    """The ways of one panel, all from the same start to the same goal.
+    """The paths of one panel, all from the same start to the same goal.
 
     Attributes:
       title: of the panel.
-      paths: by label, (updates + 1, 2) each; equal labels have equal colours throughout.
+      paths: label -> path of shape (updates + 1, 2). The same label has the same colour in all panels.
     """
 
     title: str
@@ -28,19 +28,19 @@ class PathPanel:
 def paths_in_the_plane(
     panels: Sequence[PathPanel], goal: np.ndarray, *, names: tuple[str, str] = ("$w_1$", "$w_2$"), title: str = ""
 ) -> Figure:
-    """One panel each, all with the same axes: every update is a dot, the goal a star.
+    """Draws all panels with the same axes: every update is a dot, the goal a star.
 
     Args:
       panels: (a), (b), ... in this order.
-      goal: (2,).
-      names: of the two coordinates.
-      title: over the whole figure.
+      goal: the goal, of shape (2,).
+      names: names of the two coordinates.
+      title: of the whole figure.
 
     Raises:
-      ValueError: if there is nothing to draw, or a path is not of two coordinates.
+      ValueError: if there is nothing to draw, or a path does not have two coordinates.
     """
     if not panels or not all(panel.paths for panel in panels):
-        raise ValueError("expected at least one panel, each of at least one path; leave empty ones out")
+        raise ValueError("expected at least one panel, each with at least one path, got none; leave empty panels out")
     for panel in panels:
         for label, path in panel.paths.items():
             if path.ndim != 2 or path.shape[1] != 2:

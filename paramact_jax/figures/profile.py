@@ -1,4 +1,4 @@
-"""The norm of the gradient from the inputs of a network to its outputs, and which operations change it."""
+"""Draws the norm of the gradient between the inputs and the outputs of a network, and the operations that change it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KIND_COLOURS: Mapping[Kind, str] = {
     Kind.ELEMENTWISE: "#882255",
     Kind.OTHER: "#222222",
 }
-"""One colour for each kind, the same in all figures; the first ones are told apart by colour-blind readers too."""
+"""One colour for each kind, the same in all figures; colour-blind readers can also tell the first ones apart."""
 
 _LABELS = 30
 _LONGEST = 22
@@ -45,28 +45,28 @@ _LABEL_OF_POINTS = "points from the inputs to the outputs; the gradient goes fro
 def gradient_profile(
     found: Attribution | Mapping[str, Attribution], *, bars: bool = True, title: str = "", ylabel: str = ""
 ) -> Figure:
-    """Draws the norm of the gradient at every point of a network, and below it what changes the norm in between.
+    """Draws the norm of the gradient at every point of a network, and below it the changes between the points.
 
-    The curve goes through the points that all paths pass. A state of a scan, beside which there are other ways, lies on
-    a thin line of its own. The bars add up to the change from one point of the curve to the next. Above 0 the gradient
-    grows on its way back, below 0 it shrinks; a black dash is the sum. An operation beside which there are other ways
-    has a part of its change, so bars between two states do not add up to the change of the thin line.
+    The curve goes through the points that lie on all paths of the gradient. A state of a scan does not lie on all paths
+    and has a thin line of its own. The bars add up to the change from one point of the curve to the next. Above 0 the
+    gradient grows on its way back, below 0 it shrinks; a black dash is the sum. An operation that is not on all paths
+    gets only a share of its change. So bars between two states do not add up to the change of the thin line.
 
-    What is exactly 0 has no logarithm. A cross at the lower edge marks such points, and the kind of operation that
-    makes the gradient 0. A triangle at the upper edge marks what is not finite.
+    The value 0 has no logarithm. A cross at the lower edge marks points where the norm is exactly 0, and the kind of
+    operation that makes it 0. A triangle at the upper edge marks values that are not finite.
 
-    Of many networks, from `jax.vmap`, the curve is the median and the band reaches from the lower to the upper
-    quartile. The bars are means, of the networks whose gradient is not 0 there.
+    For many networks (from `jax.vmap`) the curve is the median, and the band goes from the lower to the upper quartile.
+    The bars are means over the networks in which the gradient is not 0 there.
 
     Args:
-      found: the attribution of a network; or several by label, with as many points each: one curve for each label, all
-        in one panel, and one panel of bars for each.
+      found: the attribution of a network; or label -> attribution, all with the same points. Then one panel has one
+        curve for each label, and each label has its own panel of bars.
       bars: whether to draw the bars.
-      title: over the whole figure.
-      ylabel: of the curves; by default, what is drawn.
+      title: of the whole figure.
+      ylabel: name of the curves; by default the logarithm of the norm.
 
     Raises:
-      TypeError: if something else than attributions is given, or JAX is tracing their numbers.
+      TypeError: if anything else than attributions is given, or JAX is tracing their numbers.
       ValueError: if there is nothing to draw, or the attributions have different points.
     """
     by_label = _checked(found)
@@ -111,25 +111,25 @@ def _checked(found: Attribution | Mapping[str, Attribution]) -> Mapping[str, Att
         of = f" for {label!r}" if isinstance(found, Mapping) else ""
         if not isinstance(own, Attribution):
             raise TypeError(
-                f"gradient_profile: expected what paramact_jax.gradients.attribute returns{of}, got "
+                f"gradient_profile: expected a result of paramact_jax.gradients.attribute{of}, got "
                 f"{type(own).__name__}; give an Attribution, or several by label"
             )
         if isinstance(own.log_norm, jax.core.Tracer):
             raise TypeError(
-                f"gradient_profile: expected numbers{of}, got those that JAX is tracing; return the attribution from "
-                "jit or vmap and draw it outside"
+                f"gradient_profile: expected numbers{of}, got values that JAX is tracing; return the attribution "
+                "from jit or vmap and draw it outside"
             )
         if 0 in own.log_norm.shape or len(own.points) < 2:
             raise ValueError(
-                f"gradient_profile: expected a network or more and two points or more{of}, got numbers of shape "
-                f"{own.log_norm.shape}"
+                f"gradient_profile: expected at least one network and two points{of}, got numbers of shape "
+                f"{own.log_norm.shape}; measure another network"
             )
     on_all = {label: [point.on_all_paths for point in own.points] for label, own in by_label.items()}
     if any(own != next(iter(on_all.values())) for own in on_all.values()):
         counts = ", ".join(f"{len(own)} for {label!r}" for label, own in on_all.items())
         raise ValueError(
-            f"gradient_profile: expected attributions of networks with the same points, got {counts}; draw them in "
-            "figures of their own"
+            f"gradient_profile: expected attributions of networks with the same points, got {counts}; draw each in a "
+            "figure of its own"
         )
     return by_label
 
@@ -138,22 +138,22 @@ def _checked(found: Attribution | Mapping[str, Attribution]) -> Mapping[str, Att
 
 
 def _log_norms(found: Attribution) -> np.ndarray:
-    """Decimal log norms, (networks, points); NaN where they are not finite, but -inf where they are exactly 0."""
+    """Returns decimal log norms (networks, points): -inf where the norm is exactly 0, NaN where it is not finite."""
     values = np.asarray(found.log_norm, float).reshape(-1, len(found.points)) / _DECADE
     return np.where(np.isposinf(values), np.nan, values)
 
 
 def _quartiles(values: np.ndarray) -> np.ndarray:
-    """Lower quartile, median and upper quartile over the networks."""
+    """Returns the lower quartile, the median and the upper quartile over the networks."""
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         found = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    # numpy makes NaN of what lies between -inf and a number
+    # numpy gives NaN for a quantile between -inf and a number
     return np.where(np.isnan(found) & ~np.isnan(values).any(axis=0), -np.inf, found)
 
 
 def _legend(axes: Axes, handles: Iterable[Artist]) -> None:
-    """Puts a legend beside a panel, if there is something to tell apart."""
+    """Puts a legend to the right of a panel, if there are handles."""
     if shown := list(handles):
         axes.legend(
             handles=shown, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, frameon=False, fontsize=8
@@ -161,7 +161,7 @@ def _legend(axes: Axes, handles: Iterable[Artist]) -> None:
 
 
 def _curve(axes: Axes, found: Attribution, look: Mapping[str, Any], label: str) -> Iterator[Artist]:
-    """Draws one curve, and yields what stands for it in the legend."""
+    """Draws one curve and yields its handle for the legend."""
     colour = look["color"]
     values = _log_norms(found)
     on_all = np.array([point.on_all_paths for point in found.points])
@@ -193,7 +193,7 @@ def _curve(axes: Axes, found: Attribution, look: Mapping[str, Any], label: str) 
 
 
 def _states(points: Sequence[Point]) -> dict[tuple[str, int], list[int]]:
-    """The points that are states of scans: numbers of those of one scan, by its name and the stretch it lies in."""
+    """Returns the numbers of the points that are states of scans, by the name of the scan and its segment."""
     found: dict[tuple[str, int], list[int]] = {}
     segment = -1
     for number, point in enumerate(points):
@@ -204,7 +204,7 @@ def _states(points: Sequence[Point]) -> dict[tuple[str, int], list[int]]:
 
 
 def _marks(attributions: Iterable[Attribution]) -> Iterator[Artist]:
-    """What stands in the legend for bands, lines and marks that only some attributions have."""
+    """Yields the legend handles of bands, lines and marks that only some attributions have."""
     owns = list(attributions)
     values = [_log_norms(own) for own in owns]
     many = any(len(own) > 1 for own in values)
@@ -213,7 +213,7 @@ def _marks(attributions: Iterable[Attribution]) -> Iterator[Artist]:
         yield Line2D([], [], color="black", linewidth=1.4, marker="o", markersize=3, label="median")
         yield Patch(color="black", alpha=0.2, linewidth=0, label="quartiles")
     if any(not point.on_all_paths for own in owns for point in own.points):
-        yield Line2D([], [], color="black", linewidth=1.4, marker="o", markersize=3, label="what all paths pass")
+        yield Line2D([], [], color="black", linewidth=1.4, marker="o", markersize=3, label="points on all paths")
         yield Line2D([], [], color="black", linewidth=0.7, label="states of a scan")
     if any(np.isneginf(own).any() for own in values):
         yield Line2D([], [], color="black", marker="X", linestyle="", markeredgewidth=0, label=f"exactly 0{some}")
@@ -225,7 +225,7 @@ def _marks(attributions: Iterable[Attribution]) -> Iterator[Artist]:
 
 
 def _gaps(found: Attribution) -> list[int]:
-    """For each operation the point that it lies behind: the last one before it on the way from the inputs."""
+    """Returns for each operation the number of the last point before it, on the way from the inputs."""
     ends = [number for number, point in enumerate(found.points) if point.on_all_paths]
     gaps = []
     segment, behind = -1, 0
@@ -241,7 +241,7 @@ def _gaps(found: Attribution) -> list[int]:
 
 
 def _changes(found: Attribution) -> dict[Kind, np.ndarray]:
-    """By how many decades each kind changes the norm between neighbouring points: means over the networks."""
+    """Returns the change of the norm between neighbouring points by kind, in decades, as means over the networks."""
     share = np.asarray(found.share, float).reshape(-1, len(found.operations)) / _DECADE
     gaps = np.array(_gaps(found), int)
     kinds = np.array([str(operation.kind) for operation in found.operations])
@@ -251,13 +251,13 @@ def _changes(found: Attribution) -> dict[Kind, np.ndarray]:
 
 
 def _sums(shares: np.ndarray) -> np.ndarray:
-    """Sums over the operations; of those whose gradient was 0 before, which are NaN, only if all are."""
+    """Returns sums over the operations without NaN, which means that the gradient was 0 before; NaN if all are NaN."""
     all_nan = np.isnan(shares).all(axis=1) & bool(shares.shape[1])
     return np.where(all_nan, np.nan, np.where(np.isnan(shares), 0, shares).sum(axis=1))
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Means over the networks where they are finite; -inf where one of them is, NaN where all others are NaN."""
+    """Returns means of the finite values over the networks; -inf if one value is -inf, else NaN if none is finite."""
     finite = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         means = np.where(finite, values, 0).sum(axis=0) / finite.sum(axis=0)
@@ -265,7 +265,7 @@ def _means(values: np.ndarray) -> np.ndarray:
 
 
 def _kinds(changes: Sequence[Mapping[Kind, np.ndarray]]) -> Iterator[Artist]:
-    """What stands in the legend of the bars."""
+    """Yields the legend handles of the bars."""
     for kind in Kind:
         if any(kind in own for own in changes):
             yield Patch(color=KIND_COLOURS[kind], label=str(kind))
@@ -275,7 +275,7 @@ def _kinds(changes: Sequence[Mapping[Kind, np.ndarray]]) -> Iterator[Artist]:
 
 
 def _bars(axes: Axes, changes: Mapping[Kind, np.ndarray]) -> tuple[float, float]:
-    """Draws the bars of each gap on top of each other, and returns how far down and up they reach."""
+    """Draws the bars of each gap on top of each other, and returns their lowest and highest end."""
     if not changes:
         return 0.0, 0.0
     at = np.arange(len(next(iter(changes.values())))) + 0.5
@@ -303,7 +303,7 @@ def _bars(axes: Axes, changes: Mapping[Kind, np.ndarray]) -> tuple[float, float]
 
 
 def _total(found: Attribution) -> str:
-    """The change from the outputs to the inputs, in words."""
+    """Returns the change from the outputs to the inputs as text."""
     values = _log_norms(found)
     with np.errstate(invalid="ignore"):
         total = np.where(np.isneginf(values[:, 0]), -np.inf, values[:, 0] - values[:, -1])
@@ -328,7 +328,7 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _names(points: Sequence[Point]) -> dict[int, str]:
-    """Short names of the points by their numbers: all of them, or as many as there is room for."""
+    """Returns short names of the points by their numbers: all of them, or as many as there is room for."""
     parts = [_parts(point) for point in points]
     groups = [group for group, _ in parts]
     first = [not group or number == 0 or group != groups[number - 1] for number, group in enumerate(groups)]
@@ -346,7 +346,7 @@ def _names(points: Sequence[Point]) -> dict[int, str]:
 
 
 def _parts(point: Point) -> tuple[str, str]:
-    """The module or step that a point lies in, empty if there is none, and its name therein."""
+    """Returns the module or step of a point, empty if there is none, and its name inside it."""
     steps = "".join(f"[{t}]" for t in point.step)
     name = point.name
     if name.startswith("state of "):

@@ -1,4 +1,4 @@
-"""Smallest and largest of many values by step, one panel each: [P, Fig. 13]."""
+"""Draws the smallest and the largest of many values by step, in one panel for each set of values: [P, Fig. 13]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RangeHistory:
 
     Attributes:
       label: title of the panel.
-      smallest, largest: (runs, steps). The first run is drawn as lines, all of them as the band around.
+      smallest, largest: (runs, steps). The first run is drawn as lines, the range of all runs as a band.
     """
 
     label: str
@@ -38,19 +38,19 @@ def range_panels(
     ylabel: str = "smallest and largest value",
     title: str = "",
 ) -> Figure:
-    """One panel per history, all with the same axes.
+    """Draws one panel per history, all with the same axes.
 
     Args:
-      steps: of every value, in rising order.
+      steps: the step of every value, in rising order.
       histories: one panel each, (a), (b), ... in this order.
       until: right end of the axes; by default the last step.
-      reach: the y axis goes from -reach to reach, and what lies beyond is cut off; by default nothing is.
-      xlabel: of what is counted.
-      ylabel: of the values.
-      title: over the whole figure.
+      reach: the y axis goes from -reach to reach, and values beyond are cut off; by default all values are shown.
+      xlabel: name of the steps.
+      ylabel: name of the values.
+      title: of the whole figure.
 
     Raises:
-      ValueError: if there are no histories, or one has no run, or not as many steps as `steps`.
+      ValueError: if there are no histories, one has no run, or its number of steps is not that of `steps`.
     """
     if not histories:
         raise ValueError("expected at least one history, got none")
@@ -68,7 +68,7 @@ def range_panels(
         smallest, largest = (
             np.where(np.isfinite(values), values, np.nan)[:, shown] for values in (history.smallest, history.largest)
         )
-        # fmin and fmax pass over NaN and do not warn where a step has nothing else
+        # fmin and fmax ignore NaN and do not warn where a step has nothing else
         low, high = np.fmin.reduce(smallest, axis=0), np.fmax.reduce(largest, axis=0)
         axes.fill_between(at, low, high, color=colour(i), alpha=0.4, linewidth=0)
         for values in (smallest[0], largest[0]):

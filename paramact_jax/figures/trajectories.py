@@ -1,4 +1,4 @@
-"""Quantities of a few networks by iteration, one panel each: [P, Fig. 7]."""
+"""Draws quantities of a few networks by iteration, one panel for each quantity: [P, Fig. 7]."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from paramact_jax.figures.layout import count_axis
 def trajectories(
     iterations: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], *, until: int | None = None
 ) -> Figure:
-    """One panel per quantity, one curve per network; (a), (b), ... in this order.
+    """Draws one panel per quantity, (a), (b), ... in this order, and one curve per network.
 
     Args:
-      iterations: of every record.
-      panels: quantity -> network -> values, as many as iterations. A network has the same line in all panels.
+      iterations: the iteration of every value.
+      panels: quantity -> network -> values, one for each iteration. All panels need the same networks in the same
+        order, which sets their lines.
       until: right end of the axes; by default the last iteration.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Flax layers over the activation records: here a and b live in Flax params."""
+"""Flax layers of the activation records; they keep a and b in Flax params."""
 
 from paramact_jax.layers import linen, nnx
 from paramact_jax.layers.labels import ACTIVATION, WEIGHTS, parameter_labels, weight_decay_mask

@@ -1,4 +1,4 @@
-"""One call of a model, as a function of the arrays among its parameters and arguments."""
+"""Turns one call of a model into a function of the arrays among its parameters and arguments."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from paramact_jax.programs.program import settings
 
 
 class Call(NamedTuple):
-    """The arguments of one call, and how to call with them.
+    """The arguments of one call and the function that they are given to.
 
     Attributes:
       call: maps (learned, held, *args, **kwargs) to a result.
-      scope: makes the path of a module of the scopes of a place.
+      scope: turns the scopes of a place into the path of a module.
       learned: tree of the learned parameters.
-      held: tree of what else belongs to the model.
-      args: positional arguments. What is no array in them is as it is, so that flags stay flags.
+      held: tree of the model's other values.
+      args: positional arguments. Values that are not arrays stay as they are, so flags stay flags.
       kwargs: named arguments.
     """
 
@@ -33,13 +33,13 @@ class Call(NamedTuple):
 
 
 class FlatCall:
-    """A call as a function of its arrays alone.
+    """A call as a function of its arrays only.
 
     Attributes:
       call: the call.
-      arrays: among its parameters and arguments, in order.
-      learned: for each of them, whether it is a learned parameter of a float dtype.
-      given: for each of them, whether it is one of the arguments.
+      arrays: the arrays among its parameters and arguments, in order.
+      learned: for each array, whether it is a learned parameter of a float dtype.
+      given: for each array, whether it belongs to the arguments.
     """
 
     def __init__(self, call: Call) -> None:
@@ -61,7 +61,7 @@ class FlatCall:
 
     @property
     def key(self) -> Any:
-        """What decides how the call is traced. It cannot be hashed if an argument that is no array cannot."""
+        """All that decides how the call is traced; not hashable if an argument is neither an array nor hashable."""
         fixed = tuple((type(leaf), leaf) for leaf in self._leaves)
         return self.call.call, fixed, self._tree, tuple(map(jax.typeof, self.arrays)), settings()
 
@@ -74,11 +74,11 @@ class FlatCall:
 
 
 _ARRAY = object()
-"""Stands where an array was."""
+"""Marks the place of an array."""
 
 
 def _path(path: Any) -> str:
-    """The path of a parameter; nnx has the variable's value below it."""
+    """Returns the path of a parameter, without the last part "value" that nnx adds."""
     return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
 
 
@@ -88,5 +88,5 @@ def is_array(x: Any) -> bool:
 
 
 def as_arrays(params: Any) -> Any:
-    """Returns a tree of parameters with arrays for its Python floats, which may be learned as well."""
+    """Returns a tree of parameters with its Python floats as arrays, since floats may be learned too."""
     return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, params)

@@ -1,4 +1,4 @@
-"""What the nnx and the linen twin of an activation layer have in common: all but where the params are kept."""
+"""The shared part of the nnx and the linen activation layers: everything except the storage of the params."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _OWN_NAMES = frozenset(
 
 
 def record_of(f: str | Activation | Function, *, has_start: bool = False) -> Activation:
-    """The record with parameters that `f` names: itself if it has some, else a f(y - b).
+    """Returns a record with parameters: that of `f` itself if it has parameters, else a f(y - b).
 
-    The name of a function that the catalogue has a parametric form of means that form: "relu" is [P]'s Parametric ReLU,
-    whose slope at the kink is a. Two models built alike share one record, and so one graphdef and one compilation:
-    the last 256 are kept, but none that depends on a value that JAX is tracing.
+    If the catalogue has a parametric form of a name, the name means that form: "relu" is the Parametric ReLU of [P],
+    with slope a at the kink. Two equal models share one record, and so one graphdef and one compilation. The last 256
+    records are kept, except those that depend on a value that JAX is tracing.
 
     Args:
       f: the name, the record or the function.
-      has_start: whether the layer has a start value of a, so that none has to be found.
+      has_start: whether the layer has a start value of a, so that it need not be computed.
     """
     if isinstance(f, str) and f"parametric_{f}" in catalogue.names():
         return catalogue.get(f"parametric_{f}")
@@ -71,7 +71,7 @@ def _kept_own(f: Function) -> Activation:
 
 
 class _TracedError(Exception):
-    """Leaves a function with a cache, which keeps what is returned."""
+    """Carries a record out of a cached function: the cache would keep a returned record, but keeps no exception."""
 
     def __init__(self, record: Activation) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _TracedError(Exception):
 
 
 def stored_name(name: str) -> str:
-    """The name under which Flax holds a parameter: its own, or with "_" behind it where Flax has something so called.
+    """Returns the name under which Flax holds a parameter: its own, or with "_" added if Flax already uses that name.
 
     Examples:
       >>> stored_name("a"), stored_name("features"), stored_name("train")
@@ -91,18 +91,18 @@ def stored_name(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Elementwise:
-    """One activation layer without its params: z = fn(y, **params), params laid against y as `sharing` says.
+    """One activation layer without its params: z = fn(y, **params), with params aligned to y by `sharing`.
 
     Attributes:
       record: the activation.
       sharing: shape of every parameter.
       trainable: names of the parameters that are learned; the others are held fixed.
       dtype: dtype of the computation and the output; None for that of the input.
-      param_dtype: dtype the parameters are held in.
+      param_dtype: dtype of the stored parameters.
 
     Raises:
       ValueError: for a name in `trainable` that the record does not have.
-      TypeError: for a dtype that is no float dtype, or `trainable` that is one string.
+      TypeError: for a dtype that is not a float dtype, or if `trainable` is one string.
 
     Examples:
       >>> layer = Elementwise.of("ppns", Sharing("layer", None), trainable=["a"])
@@ -129,7 +129,7 @@ class Elementwise:
         param_dtype: DTypeLike = jnp.float32,
         initial: Mapping[str, Start] | None = None,
     ) -> Elementwise:
-        """The layer of a name, a record or a function; see the modules' Args."""
+        """Returns the layer of a name, a record or a function; for the arguments see the Flax modules."""
         record = record_of(f, has_start="a" in (initial or {}))
         if isinstance(trainable, str):
             raise TypeError(f"{record.name}: expected trainable to be a tuple of names, got {trainable!r}; add a comma")
@@ -138,12 +138,12 @@ class Elementwise:
         return cls(record, sharing, learned, None if dtype is None else _float(dtype, "dtype"), _float(param_dtype))
 
     def start_values(self, initial: Mapping[str, Start] | None) -> dict[str, Callable[[Callable[[], jax.Array]], Any]]:
-        """For each parameter, a function from a source of random keys to the parameter's start value.
+        """Returns for each parameter a function from a source of random keys to the parameter's start value.
 
-        Where an initialiser names axes of a mesh, it is the value in Flax's box with those names.
+        If an initialiser names axes of a mesh, the start value is in Flax's box with those names.
 
         Raises:
-          ValueError: for a parameter the record does not have, or a start value of another shape.
+          ValueError: for a parameter that the record does not have, or a start value of another shape.
         """
         initial = dict(initial or {})
         _refuse_unknown(self.record, initial, "start values for")
@@ -176,13 +176,13 @@ class Elementwise:
         return jnp.broadcast_to(value, shape)
 
     def __call__(self, y: jax.Array, params: Mapping[str, jax.Array]) -> jax.Array:
-        """The value z, of the shape of y, in `dtype` or, where that is None, in the dtype of y.
+        """Returns z, with the shape of y, in `dtype` or, if that is None, in the dtype of y.
 
-        A function that promotes it does not change that.
+        If the function promotes its input, the result is cast back.
 
         Raises:
           ValueError: if the last axes of y are not the layer's features.
-          TypeError: if y is not of a float dtype.
+          TypeError: if y does not have a float dtype.
         """
         y = jnp.asarray(y)
         self.sharing.check_input(y.shape, self.record.name)
@@ -195,7 +195,7 @@ class Elementwise:
 
 def _refuse_unknown(record: Activation, names: Collection[str], what: str) -> None:
     if unknown := sorted(set(names) - set(record.params)):
-        raise ValueError(f"{record.name}: expected {what} {', '.join(record.params)}, got one for {unknown}")
+        raise ValueError(f"{record.name}: expected {what} {', '.join(record.params)}, got {unknown}")
 
 
 def _float(dtype: DTypeLike, what: str = "param_dtype") -> np.dtype:

@@ -1,22 +1,24 @@
-"""Which leaves of a params tree belong to activations, for optimisers that treat them apart.
+"""Finds the leaves of a params tree that belong to activations, for optimisers that treat them differently.
 
-How a leaf is told, the same for one model and for params stacked by `vmap`, whatever their number of axes:
+The rules are the same for one model and for params stacked by `vmap`; the number of axes does not matter:
 
-1. In an nnx module or an nnx state, by the type of its variable: `ActivationParam` and `FrozenParam` are what the
-   activation layers hold. Exact: names play no part in it. In whole linen variables, by the collection: all under
-   "frozen" is frozen, and `nnx.bridge.to_linen` has collections "ActivationParam" and "FrozenParam".
-2. In a tree that has forgotten the types (linen params, plain dicts, the arrays an optimiser is updated with), by the
-   dict that holds it. It is an activation layer's if it holds arrays only, all of one shape, none named as Flax names
-   weights (kernel, bias, scale, embedding), and its own name is "Parametric" or "activation", or one of these with a
-   number as in "Parametric_0", or it is held by a dict named "activations".
-   Where that is not how your layers look, say which dicts are: `where=lambda path: path[-1] == "my_activation"`. Then
-   `where` alone decides. A dict of another name with an a and a b of one shape is labelled as weights, with a warning.
-3. `nnx.bridge.ToNNX` makes plain `nnx.Param` of linen's params. A `Parametric` that it wraps, alone or as an attribute
-   of other modules (as in `linen.Sequential`), is told by its class; any other by the rule of 2.
-4. The slope of Flax's own PReLU counts as an activation's, in linen and in nnx.
+1. In an nnx module or an nnx state, the type of the variable decides: activation layers hold `ActivationParam` and
+   `FrozenParam`, which are always recognised, whatever their names. In the full variables of a linen module, the
+   collection decides: all in "frozen" is frozen, and `nnx.bridge.to_linen` makes collections "ActivationParam" and
+   "FrozenParam".
+2. In a tree without types (linen params, plain dicts, the arrays that an optimiser updates), the dict of the leaf
+   decides. It belongs to an activation layer if it holds only arrays, all of one shape, without Flax's names of weights
+   (kernel, bias, scale, embedding), and one more condition holds: its name is "Parametric" or "activation", with or
+   without a number as in "Parametric_0", or the dict around it is named "activations".
+   If your layers look different, name their dicts: `where=lambda path: path[-1] == "my_activation"`. Then only
+   `where` decides. Without it, a dict of another name with an a and a b of one shape is labelled as weights, and a
+   warning says so.
+3. `nnx.bridge.ToNNX` turns linen's params into plain `nnx.Param`. A `Parametric` that it wraps, alone or as an
+   attribute of other modules (as in `linen.Sequential`), is found by its class. Rule 2 finds the others.
+4. The slope of Flax's own PReLU belongs to an activation, in linen and in nnx.
 
-Labels and masks are plain (strings and bools), so those made once from an nnx model suit its states and arrays alike:
-prefer `optax.partition(rates, parameter_labels(model))` to handing the function over.
+Labels and masks are plain strings and bools. So labels made once from an nnx model also fit its states and arrays:
+prefer `optax.partition(rates, parameter_labels(model))` to passing the function.
 """
 
 from __future__ import annotations
@@ -37,10 +39,10 @@ from paramact_jax.layers.linen import Parametric as LinenParametric
 from paramact_jax.layers.nnx import ActivationParam, FrozenParam
 
 ACTIVATION = "activation"
-"""Label of the parameters of activations; `parameter_labels(..., separate=True)` has "a", "b" and "shape" instead."""
+"""Label of activation parameters; `parameter_labels(..., separate=True)` has "a", "b" and "shape" instead."""
 
 WEIGHTS = "weights"
-"""Label of everything else that is trained."""
+"""Label of all other trained parameters."""
 
 SCALE_A = "a"
 SHIFT_B = "b"
@@ -56,19 +58,19 @@ _HOLDER_OF_LAYERS = "activations"
 
 
 def parameter_labels(params: Any, *, separate: bool = False, where: Callable[[Path], bool] | None = None) -> Any:
-    """A tree like `params` with "activation" at every activation's parameter and "weights" elsewhere.
+    """Returns a tree like `params` with "activation" at every activation's parameter and "weights" elsewhere.
 
-    For `optax.partition`. Parameters that are held fixed, where the tree has them, are "frozen".
+    The tree is for `optax.partition`. Parameters that are held fixed have the label "frozen" if the tree contains them.
 
     Args:
       params: an nnx module (its `nnx.Param` are labelled), an nnx state, linen params or variables, or a plain
-        nested dict; the docstring of `paramact_jax.layers.labels` says how a leaf is told.
-      separate: whether to tell "a", "b" and "shape" (the other parameters of activations) apart, by their names.
-      where: for leaves without a type that tells: whether the dict at this path, a tuple of names, is an activation
-        layer's. It has the last word.
+        nested dict; the docstring of `paramact_jax.layers.labels` has the rules.
+      separate: whether activation parameters get the labels "a", "b" and "shape" (all others) by their names.
+      where: function of the path of a dict, a tuple of names; returns whether the dict belongs to an activation layer.
+        It decides wherever types and collections do not.
 
     Warns:
-      UserWarning: for a dict that may be an activation layer's and is labelled as weights, because of its name.
+      UserWarning: for a dict that may belong to an activation layer but is labelled as weights because of its name.
 
     Examples:
       >>> from flax import nnx
@@ -95,15 +97,15 @@ def parameter_labels(params: Any, *, separate: bool = False, where: Callable[[Pa
 
 
 def weight_decay_mask(params: Any, *, biases: bool = True, where: Callable[[Path], bool] | None = None) -> Any:
-    """A tree like `params` that is True where weight decay belongs: at weights, never at an activation's parameters.
+    """Returns a tree like `params` that is True for leaves with weight decay: weights, but no activation parameters.
 
-    Decay would pull a to 0, where the layer's output and all gradients behind it vanish. Leaves are told by path and
-    type, not by their number of axes: an a per element has three, and `vmap` over seeds adds one to every bias.
+    Decay would pull a to 0, where the layer's output and all gradients through it vanish. The path and the type of a
+    leaf decide, not its number of axes: an a per element has three axes, and `vmap` over seeds adds one to every bias.
 
     Args:
       params: an nnx module, an nnx state, linen params, or a plain nested dict.
       biases: whether leaves named "bias" are decayed, as optax does without a mask.
-      where: as in `parameter_labels`, and so are the warnings.
+      where: as in `parameter_labels`, which also describes the warnings.
 
     Examples:
       >>> import optax
@@ -128,7 +130,7 @@ class _Leaf(NamedTuple):
 
 
 class _Dict(NamedTuple):
-    """The leaves that one dict holds itself."""
+    """The leaves of one dict, without those of dicts inside it."""
 
     names: frozenset[str]
     shapes: frozenset[tuple[int, ...]]
@@ -156,7 +158,7 @@ def _map(fn: Callable[[_Leaf], Any], params: Any, where: Callable[[Path], bool] 
     def of(path: Path, leaf: Any) -> str:
         if is_whole and path[0] in _OF_COLLECTIONS:
             return _OF_COLLECTIONS[path[0]]
-        if isinstance(leaf, FrozenParam) or type(leaf).__name__ == FROZEN_COLLECTION:  # the latter by ToNNX
+        if isinstance(leaf, FrozenParam) or type(leaf).__name__ == FROZEN_COLLECTION:  # ToNNX makes a type of this name
             return FROZEN
         if isinstance(leaf, ActivationParam):
             return ACTIVATION
@@ -208,15 +210,15 @@ def _warn(paths: list[Path]) -> None:
     if paths:
         places = ", ".join("/".join(path) or "the root" for path in paths)
         warnings.warn(
-            f"parameters a and b at {places} are labelled as weights, since no activation layer is called so; if they "
-            f"are an activation's, pass where=, a function of the path",
+            f"parameters a and b at {places} are labelled as weights, since this is not an activation layer's name; if "
+            f"they belong to an activation, pass where=, a function of the path",
             UserWarning,
             stacklevel=4,
         )
 
 
 def _wrapped_by_to_nnx(model: nnx.Module) -> Iterator[tuple[Path, list[Path]]]:
-    """The path of each linen module in an nnx model, and those of the layers in it that can be found by their class."""
+    """Yields the path of each linen module in an nnx model, and the paths of its layers found by their class."""
     for path, node in nnx.iter_graph(model):
         if isinstance(node, nnx.bridge.ToNNX):
             root = tuple(map(str, path))
@@ -246,7 +248,7 @@ def _is_variable(x: Any) -> bool:
 
 
 def _names(path: tuple[Any, ...]) -> Path:
-    """The names on a path, without that of the value in a box with metadata, as Flax's `with_partitioning` puts it."""
+    """Returns the names on a path, without the "value" of the box that Flax's `with_partitioning` makes."""
     boxed = bool(path) and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value"
     entries = path[:-1] if boxed else path
     return tuple(str(getattr(x, "key", getattr(x, "name", getattr(x, "idx", "")))) for x in entries)

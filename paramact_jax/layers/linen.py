@@ -1,4 +1,4 @@
-"""Activation layers as `flax.linen` modules: the twins of those in `paramact_jax.layers.nnx`."""
+"""Activation layers as `flax.linen` modules: the twins of the nnx modules in `paramact_jax.layers.nnx`."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from paramact_jax.layers.sharing import Features, Kind, Sharing
 from paramact_jax.layers.starts import Start, Starts
 
 FROZEN_COLLECTION = "frozen"
-"""The collection of the parameters that are held fixed, beside "params"."""
+"""The collection of the parameters that are held fixed; the learned ones are in "params"."""
 
 
 class Parametric(nn.Module):
-    """Elementwise z = a f(y - b) with a and b in Flax params: one of each per node, channel, element or layer.
+    """Elementwise z = a f(y - b) with a and b in Flax params, one each per node, channel, element or layer.
 
-    The same function, arguments and errors as `paramact_jax.nnx.Parametric`; see there. Parameters that `trainable`
-    leaves out lie in the collection "frozen" instead of "params". In both collections the parameters have the names
-    that they have in the record.
+    Function, arguments and errors are the same as those of `paramact_jax.nnx.Parametric`. Parameters that are not in
+    `trainable` are in the collection "frozen", the others in "params". In both they have the names of the record.
 
     Args:
       f, features, sharing, channel_axis, trainable, initial, dtype, param_dtype: as in the nnx twin; initialisers
         in `initial` draw from the "params" stream.
 
     Raises:
-      ValueError: for an unknown name, a parameter the record does not have, a start value or features of another
-        shape than the sharing's, or a call with another shape of the last axes.
+      ValueError: for an unknown name, a parameter that the record does not have, a start value or features with a shape
+        that does not fit the sharing, or a call with another shape of the last axes.
       TypeError: for a call with integers.
 
     Examples:
@@ -58,7 +57,7 @@ class Parametric(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        """Makes of lists, sets and dicts what can be hashed, as `jax.jit(layer.init)` needs it."""
+        """Turns lists, sets and dicts into hashable values, since `jax.jit(layer.init)` hashes them."""
         features: Any = self.features
         if np.ndim(features) > 0:
             object.__setattr__(self, "features", tuple(features))
@@ -72,7 +71,7 @@ class Parametric(nn.Module):
 
     @nn.compact
     def __call__(self, y: jax.Array) -> jax.Array:
-        """The value z, of the shape of y and, unless `dtype` is given, of its dtype."""
+        """Returns z, with the shape of y and, unless `dtype` is given, the dtype of y."""
         elementwise = Elementwise.of(
             self.f,
             Sharing(self.sharing, self.features, self.channel_axis),
@@ -96,7 +95,7 @@ class Parametric(nn.Module):
 class Maxout(nn.Module):
     """z_j = max_k (W_k x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W x) [B1].
 
-    The same function as `paramact_jax.nnx.Maxout`; in_features is that of the first input.
+    It is the same function as `paramact_jax.nnx.Maxout`; the first input sets in_features.
 
     Args:
       features: size of the last axis of the output.
@@ -123,7 +122,7 @@ class Maxout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The value z, of shape (..., features) for x of shape (..., in_features)."""
+        """Returns z, of shape (..., features), for x of shape (..., in_features)."""
         fan_in = x.shape[-1] if x.ndim else 1
         check_sizes(in_features=fan_in, features=self.features, pieces=self.pieces)
 

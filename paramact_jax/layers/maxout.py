@@ -1,4 +1,4 @@
-"""Maxout as a pure function: the one activation of the sources that owns weights."""
+"""Maxout as a pure function: the only activation of the sources that has weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from paramact_jax.layers.starts import map_value
 def maxout(
     x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None, *, dtype: DTypeLike | None = None
 ) -> jax.Array:
-    """z_j = max_k (W_k x + w0_k)_j, W_k = kernel[:, k]^T, the largest of `pieces` affine maps [B1].
+    """Returns z_j = max_k (W_k x + w0_k)_j, W_k = kernel[:, k]^T, the largest of `pieces` affine maps [B1].
 
-    The gradient goes to the winning piece; pieces that tie share it in equal parts, as `jnp.max` does.
+    The gradient goes to the largest piece; equal pieces share it in equal parts, as with `jnp.max`.
 
     Args:
       x: (..., in_features).
@@ -30,7 +30,7 @@ def maxout(
 
     Raises:
       ValueError: if the last axis of x is not in_features.
-      TypeError: if x is not of a float dtype.
+      TypeError: if x does not have a float dtype.
 
     Examples:
       >>> absolute = jnp.array([1.0, -1.0]).reshape(1, 2, 1)
@@ -40,8 +40,8 @@ def maxout(
     fan_in, pieces, features = kernel.shape
     if x.ndim == 0 or x.shape[-1] != fan_in:
         raise ValueError(
-            f"maxout: expected an input whose last axis has size {fan_in}, got shape {x.shape}; "
-            f"the layer is made for another input"
+            f"maxout: expected an input with last axis of size {fan_in}, got shape {x.shape}; "
+            f"build the layer for this input"
         )
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"maxout: expected an input of a float dtype, got {x.dtype}; cast it first")
@@ -56,9 +56,9 @@ def maxout(
 def initial_kernel(
     initializer: Initializer, key: jax.Array, in_features: int, pieces: int, features: int, dtype: DTypeLike
 ) -> Any:
-    """A kernel of shape (in_features, pieces, features), drawn so that each piece has the fan_in of an affine map.
+    """Draws a kernel of shape (in_features, pieces, features), so that each piece has the fan_in of an affine map.
 
-    If the initialiser names axes of a mesh, it is the kernel in Flax's box with the names of its three axes.
+    If the initialiser names axes of a mesh, the kernel is in Flax's box with the names of its three axes.
     """
     drawn = initializer(key, (in_features, pieces * features), dtype)
     return map_value(drawn, lambda value: value.reshape(in_features, pieces, features), axes_before=2)
@@ -68,7 +68,7 @@ def check_sizes(**sizes: int) -> None:
     """Refuses sizes below 1.
 
     Raises:
-      ValueError: naming the size.
+      ValueError: if a size is below 1; the message names it.
     """
     for name, size in sizes.items():
         if size < 1:

@@ -1,4 +1,4 @@
-"""What can be made trainable: nnx modules, linen modules and functions, each as one kind of call."""
+"""Calls of nnx modules, linen modules and functions in one common form, for models that `parametrise` changes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from paramact_jax.layers.nnx import ActivationParam
 from paramact_jax.layers.rewritten import Rewritten, Values
 
 KEY = "activations"
-"""Where the values of a and b lie in variables: among linen's params, or beside the params of a function."""
+"""Key of the values of a and b in variables: in linen's params, or next to the params of a function."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NnxCall:
-    """Calls a method of an nnx module that is put together from its parts."""
+    """Calls a method of an nnx module that it merges from graphdef and state."""
 
     graphdef: Any
     method: str
 
     def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any, list[Any]]:
-        """Returns the result, the module's graph after the call, and the variables that the call changed.
+        """Returns the result, the module's graphdef after the call, and the variables that the call changed.
 
-        These are the module's, and those of every nnx object among the arguments, such as a random stream. A call that
-        adds variables to the module, as `sow` does, has another graph; then all its variables are returned.
+        It returns changed variables of the module and of every nnx object among the arguments, such as a random stream.
+        If the call adds variables to the module, as `sow` does, the graphdef differs, and all variables are returned.
         """
         model = nnx.merge(self.graphdef, params, rest, copy=True)
         (args, kwargs), objects = _whole((args, kwargs))
@@ -44,14 +44,14 @@ class NnxCall:
 
 
 class _Parts(NamedTuple):
-    """An nnx object among arguments, taken apart."""
+    """An nnx object among the arguments, split into graphdef and state."""
 
     graphdef: Any
     state: Any
 
 
 def _apart(tree: Any) -> tuple[Any, list[Any]]:
-    """A tree with its nnx objects taken apart, and these."""
+    """Returns a tree with its nnx objects split into parts, and the list of the objects."""
     objects: list[Any] = []
 
     def apart(x: Any) -> Any:
@@ -64,7 +64,7 @@ def _apart(tree: Any) -> tuple[Any, list[Any]]:
 
 
 def _whole(tree: Any) -> tuple[Any, list[Any]]:
-    """A tree with copies of the nnx objects that were taken apart, and these."""
+    """Returns a tree with its parts merged into copies of the nnx objects, and the list of the copies."""
     objects: list[Any] = []
 
     def whole(x: Any) -> Any:
@@ -81,21 +81,21 @@ def _values_of(one: Any) -> dict[Any, Any]:
 
 
 def _changed(one: Any, before: Mapping[Any, Any]) -> Any:
-    """The variables of an object that have other values than before."""
+    """Returns the variables of an object that have other values than before."""
     after = nnx.to_flat_state(nnx.state(one))
     return nnx.from_flat_state([(path, v) for path, v in after if v.get_value() is not before.get(path)])
 
 
 class Parametrised(nnx.Module):
-    """An nnx module whose activations are a f(y - b). Made by `parametrise`.
+    """An nnx module in which activations are replaced by a f(y - b). `parametrise` makes it.
 
     Attributes:
-      model: a copy of the module, as it was written. Its parameters are trained through this module.
-      activations: the learned ones of a and b of each activation by its name, in `ActivationParam`.
+      model: an unchanged copy of the module. Its parameters are trained through this module.
+      activations: name of an activation -> its learned a and b, as `ActivationParam`.
     """
 
     def __init__(self, model: nnx.Module, values: Values, rewritten: Rewritten) -> None:
-        """Takes the module, the values of a and b, and what is changed."""
+        """Takes the module, the values of a and b, and the replacement."""
         self.model = model
         self.activations = nnx.Dict(
             {name: nnx.Dict({p: ActivationParam(x) for p, x in own.items()}) for name, own in values.items()}
@@ -103,15 +103,15 @@ class Parametrised(nnx.Module):
         self._rewritten = rewritten
 
     def __call__(self, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
-        """Returns what the module returns, with its activations as they are trained.
+        """Returns the module's result, computed with the trained activations.
 
         Args:
-          *args: as the module takes them.
+          *args: positional arguments of the module.
           method: name of the method to call.
-          **kwargs: as the module takes them.
+          **kwargs: named arguments of the module.
 
         Raises:
-          ValueError: for a call that reaches an activation that the example did not.
+          ValueError: if the call reaches an activation that the example did not reach.
         """
         call, before, objects = nnx_call(self.model, method, args, kwargs)
         result, graphdef, state, changed = self._rewritten(call, nnx.to_pure_dict(nnx.state(self.activations)))
@@ -128,7 +128,7 @@ class Parametrised(nnx.Module):
 def nnx_call(
     model: nnx.Module, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Call, Any, list[Any]]:
-    """Returns a call of a module's method, the module's graph, and the nnx objects that it takes apart as arguments."""
+    """Returns a call of a module's method, the module's graphdef, and the nnx objects among the arguments."""
     (args, kwargs), objects = _apart((args, kwargs))
     graphdef, state = nnx.split(model)
     params, rest = nnx.split_state(state, nnx.Param, ...)
@@ -139,12 +139,12 @@ def call_of(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Cal
     """Returns the call of an nnx module, a linen module or a function.
 
     Args:
-      model: what is called. A linen module that is bound has its variables with it.
-      args: positional arguments, those of a linen module or function after its variables.
-      kwargs: named arguments. `method` names what is called instead of `__call__`, for nnx too.
+      model: the model to call. A bound linen module contains its variables.
+      args: positional arguments; for a linen module or a function the variables come first.
+      kwargs: named arguments. `method` names the method to call in place of `__call__`, also for nnx.
 
     Raises:
-      TypeError: if `model` is none of these, or its variables are missing.
+      TypeError: if `model` is neither a module nor a function, or its variables are missing.
     """
     if isinstance(model, nnx.Module):
         kwargs = dict(kwargs)
@@ -157,62 +157,64 @@ def call_of(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Cal
 
 
 def applied(model: Any, args: tuple[Any, ...]) -> LinenCall | FunctionCall:
-    """Returns how a linen module or function is called with these arguments, the first of which are its variables.
+    """Returns the kind of call for a linen module or a function; the first of `args` must be its variables.
 
     Raises:
-      TypeError: as `call_of`.
+      TypeError: as in `call_of`.
     """
     if isinstance(model, linen.Module):
         if not args or not isinstance(args[0], Mapping) or (args[0] and "params" not in args[0]):
             got = "none" if not args else type(args[0]).__name__
             if args and isinstance(args[0], Mapping):
                 got = f"a dict of {', '.join(map(str, args[0]))}"
-            raise TypeError(f"expected the variables of the linen module after it: {{'params': ..}}, then x, got {got}")
+            raise TypeError(
+                f"expected variables {{'params': ..}} after a linen module, got {got}; pass module, variables, x"
+            )
         return LinenCall(model)
     if isinstance(model, type) or not callable(model):
         got = model.__name__ if isinstance(model, type) else type(model).__name__
         raise TypeError(f"expected an nnx module, a linen module or a function f(params, ...), got {got}")
     if not args:
-        raise TypeError("expected the params of the function after it, f, params, x, got none")
+        raise TypeError("expected params after a function, got none; pass f, params, x")
     return FunctionCall(model)
 
 
 def explained(error: TypeError, call: Call) -> TypeError:
-    """Returns an error about missing arguments that says what was expected; others as they are."""
+    """Returns a clearer error if the example's arguments are missing, else the error itself."""
     if call.args or call.kwargs or "argument" not in str(error):
         return error
     shape = {NnxCall: "model, x", LinenCall: "model, variables, x"}.get(type(call.call), "f, params, x")
-    return TypeError(f"expected an example of what is called, {shape}: {error}")
+    return TypeError(f"expected an example call, {shape}, got no arguments: {error}")
 
 
 def _innermost(scope: str) -> str:
-    """The path of an nnx module, which every module within it has as a whole."""
+    """Returns the path of an nnx module: the last scope, which has the full path."""
     return scope.rsplit("/", 1)[-1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Apply:
-    """Calls a linen module or a function whose activations are a f(y - b). Made by `parametrise`.
+    """Calls a linen module or a function with activations replaced by a f(y - b). `parametrise` makes it.
 
     Attributes:
-      call: calls the module or function as it was written, with its variables in two trees.
-      rewritten: what is changed.
+      call: calls the unchanged module or function, with its variables in two trees.
+      rewritten: replaces the activations.
     """
 
     call: LinenCall | FunctionCall
     rewritten: Rewritten
 
     def __call__(self, variables: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Returns what the module or function returns, with its activations as they are trained.
+        """Returns the result of the module or function, computed with the trained activations.
 
         Args:
-          variables: as `parametrise` made them, trained or not.
-          *args: as the module or function takes them, after its variables.
-          **kwargs: the same; a linen module's `method`, `rngs` and `mutable` too.
+          variables: variables made by `parametrise`, trained or not.
+          *args: the module's or function's positional arguments after its variables.
+          **kwargs: its named arguments; for a linen module also `method`, `rngs` and `mutable`.
 
         Raises:
-          ValueError: for variables without those of the activations, or a call that reaches an activation that the
-            example did not.
+          ValueError: if the variables of the activations are missing, or the call reaches an activation that the
+            example did not reach.
         """
         own, values = self.call.parted(variables)
         return self.rewritten(self.call.of(own, args, kwargs), values)
@@ -225,7 +227,7 @@ class LinenCall:
     module: linen.Module
 
     def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns what `module.apply` returns."""
+        """Returns the result of `module.apply`."""
         return self.module.apply({"params": params, **rest}, *args, **kwargs)
 
     def of(self, variables: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
@@ -234,14 +236,14 @@ class LinenCall:
         return Call(self, _below, variables.get("params", {}), rest, args, kwargs)
 
     def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
-        """Returns the module's own variables, and those of the activations."""
+        """Returns the module's own variables and those of the activations."""
         params = dict(_member(variables, "params"))
         values = _member(params, KEY)
         del params[KEY]
         return {**variables, "params": params}, values
 
     def joined(self, variables: Mapping[str, Any], values: Values) -> dict[str, Any]:
-        """Returns variables with those of the activations among the params."""
+        """Returns variables with those of the activations inside the params."""
         return {**variables, "params": {**variables.get("params", {}), KEY: values}}
 
 
@@ -252,7 +254,7 @@ class FunctionCall:
     function: Callable[..., Any]
 
     def __call__(self, params: Any, rest: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns what the function returns."""
+        """Returns the result of the function."""
         del rest
         return self.function(params, *args, **kwargs)
 
@@ -261,21 +263,21 @@ class FunctionCall:
         return Call(self, _joined, as_arrays(params), (), args, kwargs)
 
     def parted(self, variables: Mapping[str, Any]) -> tuple[Any, Values]:
-        """Returns the function's params, and those of the activations."""
+        """Returns the function's params and those of the activations."""
         return _member(variables, "params"), _member(variables, KEY)
 
     def joined(self, params: Any, values: Values) -> dict[str, Any]:
-        """Returns params with those of the activations beside them."""
+        """Returns a dict with the params and those of the activations."""
         return {"params": params, KEY: values}
 
 
 def _below(scope: str) -> str:
-    """The path of a linen module, without the whole module's name in front."""
+    """Returns the path of a linen module, without the name of the whole module."""
     return ".".join(scope.split("/")[1:])
 
 
 def _joined(scope: str) -> str:
-    """The named scopes around."""
+    """Returns the named scopes around, joined by dots."""
     return scope.replace("/", ".")
 
 
@@ -283,14 +285,14 @@ def _member(variables: Any, key: str) -> Any:
     if not isinstance(variables, Mapping) or key not in variables:
         got = ", ".join(map(str, variables)) if isinstance(variables, Mapping) else type(variables).__name__
         raise ValueError(
-            f"expected variables like those that parametrise returned, a dict with {key!r}, got {got or 'an empty one'}"
+            f"expected the variables that parametrise returned, a dict with {key!r}, got {got or 'an empty dict'}"
         )
     return variables[key]
 
 
 @contextlib.contextmanager
 def _scopes(model: nnx.Module) -> Iterator[None]:
-    """Within, what a module within the model computes is traced in a scope of the module's path."""
+    """Traces each module inside the model in a scope with the path of the module, within this context."""
     names = {
         id(module): ".".join(map(str, path))
         for path, module in nnx.iter_graph(model)
@@ -308,7 +310,7 @@ def _scopes(model: nnx.Module) -> Iterator[None]:
 
 
 def _scope_functions(sequential: nnx.Sequential, path: tuple[Any, ...], stack: contextlib.ExitStack) -> None:
-    """Has the functions among the layers of a Sequential, which are no modules, traced in scopes of their own."""
+    """Traces the layers of a Sequential that are functions and not modules in scopes of their own."""
 
     def scoped(function: Any, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:

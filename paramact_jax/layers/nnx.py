@@ -19,50 +19,49 @@ from paramact_jax.layers.starts import Start
 
 
 class ActivationParam(nnx.Param[jax.Array]):
-    """A parameter of an activation that is learned. An `nnx.Param` too, so every optimiser finds it.
+    """A learned parameter of an activation. It is also an `nnx.Param`, so every optimiser finds it.
 
-    `nnx.Optimizer(model, optimiser, wrt=ActivationParam)` trains these alone. `nnx.bridge.to_linen` gives every kind of
-    variable a collection of its own, so in linen models the twin in `paramact_jax.layers.linen` is the better way.
+    `nnx.Optimizer(model, optimiser, wrt=ActivationParam)` trains only these parameters. In linen models use the twin in
+    `paramact_jax.layers.linen`: `nnx.bridge.to_linen` would put this type of variable into a collection of its own.
     """
 
 
 class FrozenParam(nnx.Variable[jax.Array]):
-    """A parameter of an activation that is held fixed. No `nnx.Param`, so no gradient and no optimiser reaches it."""
+    """A fixed parameter of an activation. It is not an `nnx.Param`, so it gets no gradient and no update."""
 
 
 class Parametric(nnx.Module):
-    """Elementwise z = a f(y - b) with a and b in Flax params: one of each per node, channel, element or layer.
+    """Elementwise z = a f(y - b) with a and b in Flax params, one each per node, channel, element or layer.
 
-    dz/dy = a f'(y - b), dz/da = f(y - b), dz/db = -dz/dy; the gradients of a and b are summed over whatever shares
-    them. [P, eq. 7-12; A, eq. 17-24] have one a and one b per node, [A, eq. 9-16] one per element of a feature map.
-    Each parameter is an attribute of its own name; one that Flax or this class has an attribute of already has "_"
-    behind its name.
+    dz/dy = a f'(y - b), dz/da = f(y - b), dz/db = -dz/dy; the gradients of a and b are summed over all elements that
+    share them. [P, eq. 7-12; A, eq. 17-24] have one a and b per node, [A, eq. 9-16] one per element of a feature map.
+    Each parameter is an attribute with the parameter's name. If Flax or this class already uses the name, "_" is added.
 
     Args:
-      f: what to make parametric: a name in the catalogue ("tanh"), a record, or an elementwise function. A record
-        that has parameters already ("ppns") is taken as it is, and all of them are held.
-      features: size of the last axis of the input; a tuple (height, width, channels) for a feature map with
-        sharing "element" or "channel"; not needed for sharing "layer".
+      f: the function to make parametric: a name in the catalogue ("tanh"), a record, or an elementwise function. A
+        record that already has parameters ("ppns") is used as it is, with all its parameters.
+      features: size of the last axis of the input, or for sharing "element" and "channel" the tuple (height, width,
+        channels) of a feature map; not needed for sharing "layer".
       sharing: "node": one value for each entry of the last axis; "layer": one for all; "channel": one for each
         entry of the channel axis; "element": one for each element of `features`.
       channel_axis: axis of the channels for sharing "channel", counted from the end: -1, or -3 for
         (channels, height, width).
-      trainable: names of the parameters that are learned, by default all. The others are held in `FrozenParam`.
-      initial: start values by parameter name, each a number, an array of the parameter's shape, or an initialiser
-        (key, shape, dtype) -> array, with `nnx.with_partitioning` if you like; by default those of the record:
-        a = 1.5 / max|f'|, b = 0 [P, section 4.1]. "critical" for a is the gain at which the gradient of a deep network
-        with weights of deviation 1/sqrt(fan_in) keeps its size, see `activations.critical_gain`. A function whose
-        steepest slope has no bound, or depends on a value that JAX is tracing, needs a start value of a.
+      trainable: names of the parameters that are learned, by default all. The others are `FrozenParam`.
+      initial: start values by parameter name: a number, an array of the parameter's shape, or an initialiser
+        (key, shape, dtype) -> array, also with `nnx.with_partitioning`. By default those of the record: a = 1.5 /
+        max|f'|, b = 0 [P, section 4.1]. "critical" for a is the gain at which the gradient of a deep network with
+        weights of deviation 1/sqrt(fan_in) keeps its size, see `activations.critical_gain`. If the steepest slope of a
+        function has no bound or depends on a value that JAX is tracing, a needs a start value.
       dtype: dtype of the computation and the output; by default that of the input.
-      param_dtype: dtype the parameters are held in.
+      param_dtype: dtype of the stored parameters.
       rngs: source of the keys for initialisers in `initial`; not needed otherwise.
 
     Raises:
-      ValueError: for an unknown name, a parameter the record does not have, a start value or features of another
-        shape than the sharing's, an initialiser without `rngs`, a function that needs a start value of a, or a call
-        with another shape of the last axes.
-      TypeError: for what is no elementwise function (see `paramact_jax.activations.activation`), a Flax module among
-        them, since its parameters would be frozen; or for a call with integers.
+      ValueError: for an unknown name, a parameter that the record does not have, a start value or features with a shape
+        that does not fit the sharing, an initialiser without `rngs`, a function that needs a start value of a, or a
+        call with another shape of the last axes.
+      TypeError: if `f` is not an elementwise function (see `paramact_jax.activations.activation`); it may not be a Flax
+        module, since its parameters would be frozen. Also for a call with integers.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -109,30 +108,30 @@ class Parametric(nnx.Module):
 
     @property
     def activation(self) -> Activation:
-        """The record."""
+        """The activation record of the layer."""
         return self.elementwise.record
 
     @property
     def features(self) -> Features:
-        """The sizes the layer was built for."""
+        """The sizes for which the layer was built."""
         return self.elementwise.sharing.features
 
     def __call__(self, y: jax.Array) -> jax.Array:
-        """The value z, of the shape of y and, unless `dtype` is given, of its dtype."""
+        """Returns z, with the shape of y and, unless `dtype` is given, the dtype of y."""
         return self.elementwise(y, {p: getattr(self, stored_name(p))[...] for p in self.activation.params})
 
 
 class Maxout(nnx.Module):
     """z_j = max_k (W_k x + w0_k)_j, k = 1 .. pieces: the largest of several affine maps, in place of f(W x) [B1].
 
-    The gradient goes to the winning piece; pieces that tie share it in equal parts.
+    The gradient goes to the largest piece; equal pieces share it in equal parts.
 
     Args:
       in_features, features: sizes of the last axis of input and output.
       pieces: number of affine maps.
-      use_bias: whether they have a w0.
-      kernel_init, bias_init: initialisers of W, as of one affine map (in_features, ...), and w0. Names of mesh axes,
-        of `nnx.with_partitioning`, are those of the kernel's three axes, or of the first and the last.
+      use_bias: whether the affine maps have a w0.
+      kernel_init, bias_init: initialisers of W and w0; that of W draws as for one affine map (in_features, ...). With
+        `nnx.with_partitioning`, name all three axes of the kernel, or the first and the last.
       dtype: dtype of the computation and the output; by default that of the input.
       param_dtype: dtype of the params: kernel (in_features, pieces, features) and bias (pieces, features).
       rngs: source of the initial weights.
@@ -166,5 +165,5 @@ class Maxout(nnx.Module):
         self.bias = nnx.Param(bias_init(rngs.params(), (pieces, features), param_dtype)) if use_bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The value z, of shape (..., features) for x of shape (..., in_features)."""
+        """Returns z, of shape (..., features), for x of shape (..., in_features)."""
         return maxout(x, self.kernel[...], None if self.bias is None else self.bias[...], dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""Which activations of a model become trainable, under which names, and where they start."""
+"""Decides which activations of a model become trainable, with which names and start values."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _STARTS = {"a": 1.0, "b": 0.0}
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One activation that is trainable now.
+    """One activation that `parametrise` made trainable.
 
     Attributes:
-      name: under which its a and b are kept.
-      function: what it computes.
+      name: name of its a and b in the variables.
+      function: name of the function.
       place: module and line.
-      shape: of its input in the example.
+      shape: shape of its input in the example.
       features: shape of a and of b, with a leading axis for layers that a scan runs over.
       a: start value of a.
-      note: what else is to be said of it.
+      note: further information; may be empty.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Untouched:
-    """An elementwise nonlinear function that was seen and left as it is, and why.
+    """An elementwise nonlinear function that `parametrise` found and did not change.
 
     Attributes:
-      function: what it computes.
+      function: name of the function.
       place: module and line.
-      shape: of its input in the example.
+      shape: shape of its input in the example.
       why: the reason.
-      times: how many there are of this function, place, shape and reason.
+      times: number of occurrences with the same function, place, shape and reason.
     """
 
     function: str
@@ -82,7 +82,7 @@ class Untouched:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """As in `parametrise`. Refuses what is not possible there."""
+    """The options of `parametrise`; refuses wrong values."""
 
     sharing: Kind
     trainable: Collection[str] | None
@@ -114,25 +114,25 @@ class Options:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Names of the parameters that are learned, in order."""
+        """Names of the learned parameters, in order."""
         chosen = tuple(_STARTS) if self.trainable is None else _several(self.trainable)
         return tuple(sorted(chosen))
 
     def starts(self, site: Site) -> tuple[dict[str, float], str]:
-        """Returns the start values of a and b, and a note where "steepest" or "critical" is not possible."""
+        """Returns the start values of a and b, and a note if "steepest" or "critical" is not possible."""
         if isinstance(self.start, Mapping):
             return {**_STARTS, **self.start}, ""
         if self.start == "unchanged":
             return dict(_STARTS), ""
         if self.start == "critical":
             if site.function not in catalogue.names():
-                return dict(_STARTS), "a starts at 1: a critical gain is found for functions of the catalogue"
+                return dict(_STARTS), "a starts at 1: the critical gain is known only for functions of the catalogue"
             try:
                 return {**_STARTS, "a": critical_gain(site.function).gain}, ""
             except ValueError as error:
                 return dict(_STARTS), f"a starts at 1: {str(error).rpartition(': ')[2]}"
         slope = site.steepest_slope()
-        if slope == math.inf and site.function in catalogue.names():  # written out so that it overflows
+        if slope == math.inf and site.function in catalogue.names():  # its written form overflows
             slope = catalogue.get(site.function).steepest_slope
         if slope is None:
             return dict(_STARTS), "a starts at 1: its steepest slope depends on parameters"
@@ -142,21 +142,21 @@ class Options:
 
 
 class Plan:
-    """What becomes of each site that the example reaches.
+    """The decision for each site that the example reaches.
 
     Attributes:
-      trainable: how it is changed, by what tells it from the others; None: left.
-      changed: what is trainable, for people.
-      untouched: what is left, for people.
+      trainable: key of a site -> how it is changed; None: it is not changed.
+      changed: the trainable activations, in readable form.
+      untouched: the functions that are not changed, in readable form.
     """
 
     def __init__(self, found: Sequence[tuple[Known, Site]], options: Options, scope: Callable[[str], str]) -> None:
         """Decides for each site.
 
         Args:
-          found: as `read` found them.
-          options: as in `parametrise`.
-          scope: makes a module's path of the scopes of a place.
+          found: the sites that `read` found.
+          options: the options of `parametrise`.
+          scope: turns the scopes of a place into the path of a module.
         """
         self._options, self._scope = options, scope
         self.trainable: dict[Known, Trainable | None] = {}
@@ -181,12 +181,11 @@ class Plan:
         if not changed:
             seen = "; ".join(map(str, self.untouched)) or "none"
             raise ValueError(
-                f"expected a model that applies activations, found to change: none; seen: {seen}; name your own in "
-                f"also=(...)"
+                f"expected a model with activations to change, got none; seen: {seen}; name your own in also=(...)"
             )
 
     def values(self) -> dict[str, dict[str, jax.Array]]:
-        """Returns the learned ones of a and b at their start values, by activation."""
+        """Returns the learned a and b of each activation at their start values."""
         made: dict[str, dict[str, jax.Array]] = {}
         for how in self.trainable.values():
             if how is not None and how.name not in made:
@@ -202,7 +201,7 @@ class Plan:
         return ".".join(part for part in (self._scope(site.place.scope), function) if part)
 
     def _chosen(self, names: Mapping[Known, str], groups: Mapping[Known, list[Site]]) -> dict[Known, str]:
-        """Why each is left; empty: it is changed."""
+        """Returns why each site is not changed; an empty text if it is changed."""
         matched: set[str] = set()
         only, except_ = _several(self._options.only), _several(self._options.except_)
         why: dict[Known, str] = {}
@@ -224,7 +223,7 @@ class Plan:
         return why
 
     def _called(self, name: str, site: Site) -> Iterator[str]:
-        """What a pattern may match: the name, the modules around, the lines."""
+        """Yields the texts that a pattern may match: the name, the modules around it, the lines."""
         yield name
         parts = self._scope(site.place.scope).split(".")
         yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
@@ -262,7 +261,7 @@ def _several(patterns: str | Collection[str]) -> tuple[str, ...]:
 
 
 def _numbered(names: Iterator[str]) -> list[str]:
-    """Names of which those that came before get a number."""
+    """Returns the names; a repeated name gets a number."""
     seen: collections.Counter[str] = collections.Counter()
     numbered = []
     for name in names:

@@ -1,4 +1,4 @@
-"""Makes the activations of any model trainable, with outputs unchanged at the start."""
+"""Makes the activations of any model trainable; the outputs do not change at the start."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from paramact_jax.layers.sharing import Kind
 
 @dataclasses.dataclass(frozen=True)
 class Retrofit:
-    """What `parametrise` made of a model. Printed, it lists every elementwise nonlinear function that was seen.
+    """The result of `parametrise`. Printed, it lists every elementwise nonlinear function that was found.
 
     Attributes:
-      model: of an nnx module: the module with trainable activations. None otherwise.
-      apply: of a linen module or function: what to call, with `variables` first. None for an nnx module.
-      variables: of a linen module: its variables, with a and b under `["params"]["activations"]`. Of a function:
-        {"params": its params, "activations": a and b}. None for an nnx module.
-      changed: what is trainable now, in the order of the program.
-      untouched: what was left.
+      model: the nnx module with trainable activations; None for a linen module or a function.
+      apply: the function to call in place of a linen module or a function, with `variables` first; None for an nnx
+        module.
+      variables: for a linen module its variables, with a and b in `["params"]["activations"]`; for a function
+        {"params": its params, "activations": a and b}; None for an nnx module.
+      changed: the activations that are trainable now, in the order of the program.
+      untouched: the functions that were not changed.
     """
 
     model: Any
@@ -55,53 +56,52 @@ def parametrise(
     param_dtype: DTypeLike = jnp.float32,
     **kwargs: Any,
 ) -> Retrofit:
-    """Makes every activation f(y) of a model trainable: a f(y - b), at a = 1 and b = 0, which leaves outputs as before.
+    """Makes every activation f(y) of a model trainable as a f(y - b); at the start a = 1 and b = 0 keep the outputs.
 
-    The model is called once with the example to trace what it does; nothing is computed. Found is every elementwise
-    nonlinear function in it: those of `jax.nn` and Flax, tanh, sine and the logistic function wherever they are
-    called, and functions that are written out in several operations, told by their values. Every place in the program
-    that applies one gets a and b of its own. The result takes inputs of other sizes than the example's; it is traced
-    again for them. What the printed result lists as left stays as it is:
+    It calls the model once with the example to trace it; nothing is computed. It finds every elementwise nonlinear
+    function: those of `jax.nn` and Flax, every call of tanh, sine and the logistic function, and functions that are
+    written out in several operations, which it recognises by their values. Every place in the program that applies one
+    gets its own a and b. The result also takes inputs of other sizes than the example; it is traced again for them.
+    Functions that the printed result lists as "left" do not change:
 
     - sigmoids that are gates of recurrent cells, unless `gates` is True,
-    - functions of parameters alone or of inputs alone, and parts of norms, softmax and losses,
-    - functions that are not known as activations: exponentials, powers, roots. `also` makes them known.
+    - functions of parameters only or of inputs only, and parts of norms, softmax and losses,
+    - functions that are not known as activations: exponentials, powers, roots (`also` makes them known),
+    - functions inside a function with its own derivative rule, as in `odeint`, since the rule would be lost.
 
-    - what lies within a function with a derivative rule of its own, as in `odeint`: the rule would be lost.
+    Some programs take derivatives of a network, as for a physics-informed network. They use an activation in the
+    function and in its derivatives. All these uses share a and b, so the derivatives remain those of the function. In
+    such programs an activation is found where it is called; one that is written out in several operations is left,
+    unless it is inside `jax.jit`. There all uses of one function that depend on the same parameters are one activation.
 
-    A program that takes derivatives of a network, as a physics-informed network does, uses an activation in the
-    function and in its derivatives. These share a and b, so that the derivatives stay those of the function. There,
-    activations are found where they are called; one that is written out in several operations is left, unless
-    `jax.jit` is put around it. All uses of one function that depend on the same parameters are one activation there.
+    A function that a program applies twice to one array counts as two activations, each with an a and b. An example is
+    tanh in an action and in the logarithm of its density. If the two must be equal, leave them out with `except_`.
 
-    A function that a program applies twice to one array, as tanh in an action and in the logarithm of its density, is
-    two activations, with an a and b each: leave them with `except_` where they have to stay one.
-
-    [P]'s effect comes from its initial gain, 1.5 / max|f'|: pass start="steepest" for it.
+    The effect in [P] comes from the initial gain 1.5 / max|f'|: pass start="steepest" for it.
 
     Args:
-      model: an nnx module; a linen module, then its variables are the first of `args`; or a function
-        f(params, *args, **kwargs), then its params are.
-      *args: an example of the arguments that the model is called with.
-      sharing: "node" or "channel": one a and b for each entry of the axis of nodes or channels, which is found from
-        where the parameters lie; a number where there is no such axis. "layer": one for all. "element": one for each
-        element of all axes but the first, which is taken for the batch.
+      model: an nnx module, a linen module, or a function f(params, *args, **kwargs). For a linen module the first of
+        `args` is its variables, for a function its params.
+      *args: an example of the model's arguments.
+      sharing: "node" or "channel": one a and b for each entry of the axis of nodes or channels, which is found from the
+        parameters; one number if there is no such axis. "layer": one for all. "element": one for each element of all
+        axes but the first, which is the batch.
       trainable: which of "a" and "b" are learned; by default both. The other stays at its start value.
       start: "unchanged"; "steepest": a = 1.5 / max|f'| [P, section 4.1]; "critical": the gain at which the gradient of
         a deep network with weights of deviation 1/sqrt(fan_in) keeps its size, see `activations.critical_gain`; or
         start values by name, {"a": 2.0}.
-      also: other elementwise functions of yours that are activations.
-      only: patterns as of `fnmatch`. Changed is what one of them matches: an activation's name, the name of a module
-        that it lies in, or its line, as "net.py:12".
-      except_: the same for what is left.
-      gates: whether gates of recurrent cells are changed too.
-      per_layer: whether an activation in a scan over layers has an a and b for each of them.
+      also: your own elementwise functions that are activations.
+      only: patterns of `fnmatch`. An activation is changed if a pattern matches its name, the name of a module around
+        it, or its line, such as "net.py:12".
+      except_: patterns in the same form; activations that match are not changed.
+      gates: whether gates of recurrent cells are also changed.
+      per_layer: whether an activation in a scan over layers has an a and b for each layer.
       param_dtype: dtype of a and b.
-      **kwargs: named arguments of the example. `method` names what is called instead of `__call__`, for nnx too. An
-        argument of the model that has the name of an option above is given by `functools.partial`.
+      **kwargs: named arguments of the example. `method` names the method to call in place of `__call__`, also for nnx.
+        If an argument of the model has the name of an option above, pass it with `functools.partial`.
 
     Raises:
-      TypeError: if `model` is no module and no function, or an argument of the example is missing.
+      TypeError: if `model` is neither a module nor a function, or an argument of the example is missing.
       ValueError: if nothing is found to change, or a pattern matches nothing.
 
     Examples:

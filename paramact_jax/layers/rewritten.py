@@ -1,4 +1,4 @@
-"""A function whose activations are a f(y - b): traced at every new shape, its activations found and replaced."""
+"""Replaces the activations of a traced function by a f(y - b); traces it again for every new shape."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Values = Mapping[str, Mapping[str, Any]]
 
 
 Known = tuple[Hashable, ...]
-"""What tells a site from all others, whatever the shapes of a call. Where nothing is differentiated: the module's path,
-the line, the function, and its number among equals."""
+"""Key of a site, the same for calls with any shapes. In programs without derivatives: the path of the module, the line,
+the function, and the number among sites that are equal in these."""
 
 
 class Reading(NamedTuple):
-    """What a call does, as a program.
+    """A traced call.
 
     Attributes:
-      program: of the arrays among the arguments.
-      found: its sites, by what tells each from the others at any shape of the arguments.
+      program: the program, a function of the arrays among the arguments.
+      found: its sites, each with its key.
     """
 
     program: Program
@@ -44,7 +44,7 @@ class Reading(NamedTuple):
 
 
 def read(call: Call, also: Sequence[Function]) -> Reading:
-    """Traces a call and finds the activations in it. Nothing is computed."""
+    """Traces a call and finds its activations. Nothing is computed."""
     return _read(FlatCall(call), also)
 
 
@@ -53,16 +53,16 @@ def _read(flat: FlatCall, also: Sequence[Function]) -> Reading:
     marks = any(map(is_differentiated, walk(program)))
     if marks:
         with marked(Naming(also).called):
-            program = trace(flat.function, flat.arrays, idle=True)  # a function may be needed by its derivative only
+            program = trace(flat.function, flat.arrays, idle=True)  # only its derivative may use a function
     found = sites(program, flat.learned, also=also, marks=marks)
     return Reading(program, list(_told_apart(found, marks, flat.call.scope)))
 
 
 def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str]) -> Iterator[tuple[Known, Site]]:
-    """Sites with what they are known by: place and function, and their number among equals.
+    """Yields sites with their keys: place and function, and the number among equal ones.
 
-    Where a program takes derivatives it applies one activation several times, in the function and in its derivatives.
-    They share a and b, so all of one function and size that depend on the same parameters are one.
+    A program with derivatives applies one activation several times, in the function and in its derivatives. These uses
+    share a and b, so all sites with the same function, size and parameters have one key.
     """
     seen: collections.Counter[Known] = collections.Counter()
     for site in found:
@@ -80,13 +80,13 @@ def _size(site: Site) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class Trainable:
-    """How an activation got its a and b.
+    """How an activation is made trainable.
 
     Attributes:
-      name: under which they are kept.
-      sharing: who shares one value.
+      name: name of its a and b.
+      sharing: which elements share one value.
       features: shape of a and b, without the axes of layers.
-      layers: lengths of the scans over layers around it, each step of which has values of its own; empty: none.
+      layers: lengths of the scans over layers around it; each step has its own values. Empty: there are no such scans.
       frozen: values of a and b that are not learned.
     """
 
@@ -97,7 +97,7 @@ class Trainable:
     frozen: tuple[tuple[str, float], ...]
 
     def aligned(self, value: Any, site: Site, like: jax.Array) -> jax.Array:
-        """Returns a or b with the rank and dtype of an input, along the axis that its entries belong to.
+        """Returns a or b with the rank and dtype of an input, with its entries on the matching axis.
 
         Raises:
           ValueError: if the input has another number of features.
@@ -118,15 +118,15 @@ class Trainable:
 
 
 class Rewritten:
-    """A call whose activations have been replaced. Equal if they replace the same in the same way.
+    """Makes calls with replaced activations. Two are equal if they make the same replacements.
 
     Attributes:
-      trainable: how each activation that the example reached is changed, by what tells it apart; None: left.
+      trainable: key of each site in the example -> how it is changed; None: it is not changed.
       also: as in `parametrise`.
     """
 
     def __init__(self, trainable: Mapping[Known, Trainable | None], also: tuple[Function, ...]) -> None:
-        """Takes what became of the activations of an example."""
+        """Takes the decisions about the sites of an example."""
         self.trainable = dict(trainable)
         self.also = also
         self._traced: dict[Any, Reading] = {}
@@ -135,14 +135,14 @@ class Rewritten:
         """Returns the call's result with these a and b.
 
         Raises:
-          ValueError: if the call reaches an activation that the example did not, or one with other features.
+          ValueError: if the call reaches an activation that the example did not reach, or one with other features.
         """
         flat = FlatCall(call)
         program, found = self._read(flat)
         return _replaced(program, self._changes(found), values)(flat.arrays)
 
     def _read(self, flat: FlatCall) -> Reading:
-        """What the call does; of the calls that differ in their arrays' values only, the first is traced."""
+        """Returns the traced call; calls that differ only in the values of their arrays are traced once."""
         key = flat.key
         try:
             hash(key)
@@ -167,7 +167,7 @@ class Rewritten:
         if unknown:
             where = "; ".join(f"{site.function} at {site.place}, input {site.shape}" for site in unknown[:3])
             raise ValueError(
-                f"expected a call that reaches the activations of the example only, got one that reaches {where}; "
+                f"expected a call that reaches only activations of the example, got one that reaches {where}; "
                 f"call parametrise with an example that reaches it"
             )
         chosen = ((site, self.trainable.get(known)) for known, site in found)
@@ -184,7 +184,7 @@ class Rewritten:
 
 
 def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], values: Values) -> Callable[..., Any]:
-    """The program's function with a f(y - b) for every f that is to be changed."""
+    """Returns the program's function with a f(y - b) in place of every f to change."""
     by_operation = {site.operation.key: (site, how) for site, how in changes}
     in_scan: dict[tuple[int, ...], set[str]] = {}
     for site, how in changes:
@@ -192,7 +192,7 @@ def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], value
             in_scan.setdefault(scan, set()).add(how.name)
 
     def current(name: str, operation: Operation) -> Mapping[str, Any]:
-        """The values of this step of the scans around."""
+        """Returns the values for this step of the scans around it."""
         steps = (step for step in reversed(operation.steps) if step is not None and name in step)
         return next(steps, values).get(name, {})
 
@@ -218,10 +218,10 @@ def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], value
 
 
 _KEPT = 32
-"""How many programs of one model are kept, for calls that differ in shapes or flags."""
+"""Number of programs of one model that are kept, for calls that differ in shapes or flags."""
 
 
 def _holds_traced(program: Program) -> bool:
-    """Whether a program holds values of a trace that ends before the program does."""
+    """Returns whether a program holds traced values, which are no longer valid in a later call."""
     closed = [program.closed, *(inner for operation in walk(program) for inner in programs_of(operation.equation))]
     return any(isinstance(value, jax.core.Tracer) for one in closed for value in opened(one)[1])

@@ -1,4 +1,4 @@
-"""Who shares one value of a and of b: the shape of a parameter, and how it lies against the input."""
+"""Defines which elements share one value of a and b: the shape of a parameter and its alignment to the input."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Sharing:
     Inputs may have any number of leading axes (batch, time) in front of `features`.
 
     Attributes:
-      kind: one of the four above.
+      kind: one of the four kinds above.
       features: size of the last axis of the input, or of its last axes, as in the table.
       channel_axis: axis of the channels, counted from the end: -1 for (height, width, channels), -3 for
-        (channels, height, width). Only read by "channel".
+        (channels, height, width). Only "channel" uses it.
 
     Raises:
-      ValueError: for another kind, sizes below 1, features that do not suit the kind, or a channel axis that is not
-        among the features.
+      ValueError: for another kind, sizes below 1, features that do not fit the kind, or a channel axis outside the
+        features.
       TypeError: for features that are not whole numbers.
 
     Examples:
@@ -86,33 +86,31 @@ class Sharing:
         return self._sizes
 
     def check_input(self, shape: tuple[int, ...], of: str) -> None:
-        """Refuses an input whose last axes are not `features`.
+        """Refuses an input with last axes other than `features`.
 
         Args:
           shape: shape of the input.
           of: name of the layer, for the message.
 
         Raises:
-          ValueError: with the shape expected and got, and the features that would suit the input.
+          ValueError: if the axes differ; the message has both shapes and the features that fit the input.
         """
         sizes, expected = self._sizes, ", ".join(map(str, self._sizes))
         if isinstance(self.features, int) and self.kind == "channel":
             axis = self.channel_axis
             if len(shape) < -axis or shape[axis] != sizes[0]:
                 got = f"; build the layer with features={shape[axis]}" if len(shape) >= -axis else ""
-                raise ValueError(
-                    f"{of}: expected an input whose axis {axis} has size {expected}, got shape {shape}{got}"
-                )
+                raise ValueError(f"{of}: expected an input with axis {axis} of size {expected}, got shape {shape}{got}")
         elif shape[max(len(shape) - len(sizes), 0) :] != sizes:
-            axes = "last axis has size" if len(sizes) == 1 else "last axes are of sizes"
+            axes = "last axis of size" if len(sizes) == 1 else "last axes of sizes"
             suits = shape[-len(sizes) :]
-            hint = "; give it those axes"
+            hint = "; give it these axes"
             if len(suits) == len(sizes):
                 hint = f"; build the layer with features={suits if len(sizes) > 1 else suits[0]}"
-            raise ValueError(f"{of}: expected an input whose {axes} {expected}, got shape {shape}{hint}")
+            raise ValueError(f"{of}: expected an input with {axes} {expected}, got shape {shape}{hint}")
 
     def align(self, parameter: jax.Array, ndim: int) -> jax.Array:
-        """The parameter with axes of size 1 put in, so that it has `ndim` axes and broadcasts against the input.
+        """Returns the parameter with axes of size 1 added, so that it has `ndim` axes and broadcasts against the input.
 
         Examples:
           >>> import jax.numpy as jnp

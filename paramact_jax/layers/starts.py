@@ -1,4 +1,4 @@
-"""Start values of parameters: numbers, arrays and initialisers, some of which carry axes of a mesh."""
+"""Start values of parameters: numbers, arrays and initialisers, also with named axes of a mesh."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jax.typing import ArrayLike
 
 Start = ArrayLike | Initializer | Literal["critical"]
 
-_NAMES_OF_AXES = ("sharding", "sharding_names", "out_sharding")  # as versions of Flax call them
+_NAMES_OF_AXES = ("sharding", "sharding_names", "out_sharding")  # names in different versions of Flax
 
 
 class Starts(Mapping[str, Start]):
-    """Start values by parameter name, compared and hashed by what they are: arrays by content.
+    """Start values by parameter name; they are compared and hashed by value, arrays by content.
 
-    So a linen module that holds them can be hashed, as `jax.jit(model.init)` needs it.
+    So a linen module that holds them is hashable, which `jax.jit(model.init)` needs.
 
     Examples:
       >>> one, other = (Starts({"a": np.ones(3), "b": 0.5}) for _ in range(2))
@@ -64,12 +64,13 @@ def _content(start: Any) -> Any:
 
 
 def map_value(made: Any, fn: Callable[[Any], jax.Array], *, axes_before: int | None = None) -> Any:
-    """Returns fn of what an initialiser made, in the box with the names of mesh axes that Flax may have put round it.
+    """Returns fn(array) for the result of an initialiser, in the same Flax box with names of mesh axes if it has one.
 
     Args:
       made: an array, or the box of `nnx.with_partitioning` or `linen.with_partitioning`.
-      fn: what to do with the array.
-      axes_before: number of axes of the array; where as many are named and fn adds one after the first, it has no name.
+      fn: function of the array.
+      axes_before: number of axes of the array. Give it if fn adds an axis after the first: if the box has this number
+        of names, the new axis has no name. None: the names stay.
     """
 
     def named(names: Any) -> Any:

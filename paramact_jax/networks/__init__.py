@@ -1,4 +1,4 @@
-"""Networks made of the layers, and the same networks as pure functions of their params."""
+"""Networks of the layers, and the same networks as pure functions of their params."""
 
 from paramact_jax.networks.cnn import CNN
 from paramact_jax.networks.mlp import MLP

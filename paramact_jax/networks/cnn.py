@@ -26,8 +26,8 @@ MapShape = tuple[int, int, int]
 class ConvolutionalLayer(nnx.Module):
     """P -> pool(f(P * F + F0)): convolution, activation, pooling [A, section 3.3, steps 2-4].
 
-    `conv` is a `flax.nnx.Conv`, which holds F and F0. `activation` is a record without parameters, or a `Parametric`
-    for (height, width, filters), which holds a and b.
+    `conv` is a `flax.nnx.Conv` with F and F0. `activation` is a record without parameters, or a `Parametric` for
+    (height, width, filters) with a and b.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class ConvolutionalLayer(nnx.Module):
         )
 
     def __call__(self, maps: jax.Array) -> jax.Array:
-        """(filters, height, width, images) after pooling, for maps (channels, height, width, images)."""
+        """Returns pooled maps (filters, height, width, images) for maps (channels, height, width, images)."""
         if self.conv.bias is None:
             raise ValueError("ConvolutionalLayer: expected a convolution with a bias, got one without")
         y = convolve(maps, self.conv.kernel[...], self.padding) + self.conv.bias[...][:, None, None, None]
         return pool(self._activate(y), self.pool_size, self.pooling)
 
     def _activate(self, y: jax.Array) -> jax.Array:
-        """The activation with its parameters laid along y: to transpose y instead would double a training step."""
+        """Applies the activation with its parameters in y's layout; to transpose y would double a step's time."""
         if not isinstance(self.activation, Parametric):
             return self.activation(y)
         params = {p: getattr(self.activation, stored_name(p))[...] for p in self.activation.activation.params}
@@ -82,20 +82,20 @@ class ConvolutionalLayer(nnx.Module):
 
 
 class CNN(nnx.Module):
-    """Convolutional layers, one dense hidden layer, an affine output [A, section 4, Fig. 10].
+    """A network of convolutional layers, one dense hidden layer and an affine output [A, section 4, Fig. 10].
 
     Each of `len(filters)` layers convolves (stride 1), applies its activation and pools [A, section 3.3, steps 1-5].
-    Then y = W z + w0, W = kernel^T, and z = f(y) in the dense hidden layer; nothing is applied after the last affine
-    map. [A] gives the numbers of filters, 30 dense features and 10 outputs; kernel size, padding, pooling and initial
-    weights it leaves open.
+    Then y = W z + w0, W = kernel^T, and z = f(y) in the dense hidden layer. There is no activation after the last
+    affine map. [A] gives the numbers of filters, 30 dense features and 10 outputs. It does not give kernel size,
+    padding, pooling and initial weights.
 
     A parametric activation has its own a and b in every node of the dense layer [A, eq. 17-24]. In the convolutional
-    layers `sharing` decides: "element" is one a and b for every filter, row and column of a feature map, in front of
-    the pooling [A, eq. 9-16]; "channel" is one of each for each filter; "layer" one for all. Per-element parameters tie
-    a model to one image size, as the dense layer does in any case: images of another size are refused.
+    layers `sharing` decides: "element" is one a and b for every filter, row and column of a feature map before pooling
+    [A, eq. 9-16]; "channel" is one a and b for each filter; "layer" is one for the whole layer. A model accepts images
+    of one size only, because of the dense layer and of parameters per element.
 
-    On CPUs, convolutions are matrix products and many times as fast in a compiled training loop as `flax.nnx.Conv`.
-    Outputs can be differentiated in reverse mode only.
+    The convolutions are matrix products. On CPUs, in a compiled training loop, they are many times faster than
+    `flax.nnx.Conv`. Outputs can be differentiated in reverse mode only.
 
     Args:
       image_shape: (height, width, channels) of an image.
@@ -103,25 +103,24 @@ class CNN(nnx.Module):
       dense_features, out_features: sizes of the dense hidden layer and of the output.
       conv_activation, dense_activation: records or their names in the catalogue.
       kernel_size: side of every filter.
-      padding: "same" keeps the size of a map, "valid" pads nothing.
+      padding: "same" keeps the size of a map, "valid" does not pad.
       pooling: "max" or "average".
-      pool_size: side of the windows, which do not overlap; 1 pools nothing. Rows and columns that do not fill a window
-        are dropped. Pixels that tie for the largest value share the gradient in equal parts.
+      pool_size: side of the windows, which do not overlap; 1 means no pooling. Rows and columns that do not fill a
+        window are dropped. Pixels with the same largest value share the gradient in equal parts.
       sharing: "element", "channel" or "layer", as above.
-      conv_initial, dense_initial: start values of the activations' parameters, by default the records'.
-      kernel_init, bias_init: initialisers of filters and W, and of the biases, by default normal with deviation
-        1/sqrt(fan_in), where a filter's fan_in is kernel_size^2 * channels, and zeros.
+      conv_initial, dense_initial: start values of the activations' parameters, by default those of the records.
+      kernel_init, bias_init: initialisers of filters and W, and of the biases. By default the first is normal with
+        deviation 1/sqrt(fan_in), where a filter's fan_in is kernel_size^2 * channels, and the second gives zeros.
       param_dtype: dtype of all params.
-      rngs: source of the initial weights. The weights drawn do not depend on the activations or the sharing.
+      rngs: source of the initial weights. These do not depend on the activations or the sharing.
 
     Raises:
-      ValueError: for sizes below 1, maps that the padding and pooling leave nothing of, an unknown padding, pooling,
-        sharing or activation, a start value of a parameter that an activation does not have, or images of another
-        shape.
+      ValueError: for sizes below 1, maps that become empty by padding and pooling, an unknown padding, pooling, sharing
+        or activation, a start value of a parameter that an activation does not have, or images of another shape.
       TypeError: for images of integers.
 
     Examples:
-      The numbers of parameters for each choice of `sharing`, beside 3,032 weights and biases:
+      The number of activation parameters for each choice of `sharing`, in addition to 3,032 weights and biases:
 
       >>> from flax import nnx
       >>> from paramact_jax.layers.nnx import ActivationParam
@@ -211,12 +210,12 @@ class CNN(nnx.Module):
         )
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Output of shape (..., out_features) for images of shape (..., height, width, channels)."""
+        """Returns outputs of shape (..., out_features) for images of shape (..., height, width, channels)."""
         images = jnp.asarray(images)
         if images.shape[-3:] != self.image_shape:
             raise ValueError(
                 f"CNN: expected images of shape (..., {', '.join(map(str, self.image_shape))}), got {images.shape}; "
-                f"build the model with the image_shape of these images"
+                f"build the model with their image_shape"
             )
         if not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"CNN: expected images of a float dtype, got {images.dtype}; scale them to [0, 1]")
@@ -227,20 +226,20 @@ class CNN(nnx.Module):
         return self.out(z).reshape(*images.shape[:-3], self.out.out_features)
 
     def apply(self, params: Params, images: jax.Array) -> jax.Array:
-        """The outputs with other params than the model's own, a pure function of them.
+        """Returns the outputs for the given params in place of the model's own; a pure function of them.
 
         For many trials at once, `jax.lax.map` over the trials' params is faster on CPUs than `jax.vmap`.
 
         Args:
-          params: as `paramact_jax.networks.params_of` returns them.
+          params: params as from `paramact_jax.networks.params_of`.
           images: (..., height, width, channels).
 
         Returns:
-          Shape (..., out_features).
+          Outputs of shape (..., out_features).
 
         Raises:
-          ValueError: if the params are not of the tree and shapes of the model's own, or as for a call.
-          TypeError: as for a call.
+          ValueError: if the params do not have the tree and shapes of the model's own, or as in a call.
+          TypeError: as in a call.
 
         Examples:
           >>> from paramact_jax.networks import params_of
@@ -257,10 +256,10 @@ class CNN(nnx.Module):
 def feature_map_shapes(
     image_shape: MapShape, filters: Sequence[int], kernel_size: int, padding: Padding, pool_size: int
 ) -> list[MapShape]:
-    """Shape (height, width, filters) of every convolutional layer's feature map, in front of its pooling.
+    """Returns the shape (height, width, filters) of every convolutional layer's feature map before pooling.
 
     Raises:
-      ValueError: for sizes below 1, no layer, or a map that padding and pooling leave nothing of.
+      ValueError: for sizes below 1, no layer, or a map that becomes empty by padding and pooling.
 
     Examples:
       >>> feature_map_shapes((28, 28, 1), (16, 8, 4), 3, "same", 2)
@@ -287,7 +286,7 @@ def feature_map_shapes(
 
 
 def _images_last(parameter: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """(height, width, filters), (filters,) or () -> (filters, height, width, 1), with 1 for each axis it lacks."""
+    """Reshapes (height, width, filters), (filters,) or () to (filters, height, width, 1), with 1 for missing axes."""
     mapped = parameter.reshape((1,) * (3 - parameter.ndim) + parameter.shape)
     return mapped.transpose(2, 0, 1)[..., None].astype(dtype)
 

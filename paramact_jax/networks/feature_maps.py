@@ -1,8 +1,8 @@
 """Convolution and pooling of feature maps laid out as (channels, height, width, images).
 
-With the images last, every operation of a network with few channels runs over a contiguous axis: a convolution is one
-product of a small matrix with a long one, whose columns are all pixels of all images, and a row of patches is a copied
-slice. XLA's own convolution is slow on CPUs inside a compiled loop, where a training runs, and under `jax.vmap`.
+With the images last, every operation of a network with few channels runs over a contiguous axis. A convolution is one
+product of a small matrix with a long one that has a column for each pixel of each image, and a row of patches is a
+copied slice. XLA's own convolution is slow on CPUs inside a compiled loop, such as a training, and under `jax.vmap`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Pooling = Literal["max", "average"]
 
 
 def margins(kernel_size: int, padding: Padding) -> tuple[int, int]:
-    """Zeros before and behind each axis of a map: those that keep its size for "same", none for "valid".
+    """Returns the numbers of zeros before and after each axis of a map: "same" keeps its size, "valid" adds none.
 
     Examples:
       >>> margins(3, "same"), margins(4, "same"), margins(3, "valid")
@@ -30,10 +30,10 @@ def margins(kernel_size: int, padding: Padding) -> tuple[int, int]:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(maps: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """M_k(i, j) = sum over u, v, c of P_c(i + u, j + v) F_ck(u, v), the convolution of [A, eq. 3], stride 1.
+    """Returns M_k(i, j) = sum over u, v, c of P_c(i + u, j + v) F_ck(u, v), the convolution of [A, eq. 3], stride 1.
 
-    Its reverse-mode derivative is written out: that of the input is a convolution of dL/dM with the turned kernel,
-    where autodiff would add up shifted slices. It has no forward-mode derivative.
+    It has a reverse-mode rule of its own: dL/dP is a convolution of dL/dM with the turned kernel, where autodiff would
+    add up shifted slices. It has no forward-mode derivative.
 
     Args:
       maps: P, (channels, height, width, images).
@@ -41,7 +41,7 @@ def convolve(maps: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
       padding: "same" or "valid".
 
     Returns:
-      M, (filters, height, width, images), for "valid" `size - 1` shorter along height and width.
+      M, (filters, height, width, images). For "valid", height and width are smaller by `size - 1`.
 
     Examples:
       >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), "same")[0, :2, :, 0].tolist()
@@ -79,7 +79,7 @@ def _correlate(maps: jax.Array, kernel: jax.Array, zeros: tuple[int, int]) -> ja
 
 
 def _patches(maps: jax.Array, size: int, zeros: tuple[int, int]) -> jax.Array:
-    """(size * size * channels, height * width * images): what each place of the kernel meets, place by place."""
+    """Returns the pixels under each place of the kernel, of shape (size * size * channels, height * width * images)."""
     channels, height, width, images = maps.shape
     height, width = (side + sum(zeros) - size + 1 for side in (height, width))
     padded = jnp.pad(maps, ((0, 0), zeros, zeros, (0, 0)))
@@ -88,9 +88,9 @@ def _patches(maps: jax.Array, size: int, zeros: tuple[int, int]) -> jax.Array:
 
 
 def pool(maps: jax.Array, size: int, kind: Pooling) -> jax.Array:
-    """The largest or the mean value of every window of size x size pixels; windows do not overlap.
+    """Returns the largest or the mean value of every window of size x size pixels; windows do not overlap.
 
-    Rows and columns at the end that do not fill a window are dropped. Pixels that tie for the largest value share the
+    Rows and columns at the end that do not fill a window are dropped. Pixels with the same largest value share the
     gradient in equal parts (PyTorch gives all of it to the first). "max" has no forward-mode derivative.
 
     Args:
@@ -117,7 +117,7 @@ def pool(maps: jax.Array, size: int, kind: Pooling) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool(maps: jax.Array, size: int) -> jax.Array:
-    """Largest values of windows; its derivative costs half a training step less than that of `jnp.max`."""
+    """Returns the largest values of windows; its derivative costs half a training step less than that of `jnp.max`."""
     return functools.reduce(jnp.maximum, _corners(maps, size))
 
 
@@ -128,7 +128,7 @@ def _max_pool_forward(maps: jax.Array, size: int) -> tuple[jax.Array, tuple[jax.
 
 def _max_pool_backward(size: int, residuals: tuple[jax.Array, jax.Array], dp: jax.Array) -> tuple[jax.Array]:
     maps, largest = residuals
-    # "not below" rather than "equal", so that a window with a NaN passes its gradient on instead of dropping it
+    # "not below" and not "equal", so that a window with a NaN passes its gradient on and does not drop it
     ties = sum((~(corner < largest)).astype(maps.dtype) for corner in _corners(maps, size))
     shape = (maps.shape[1], maps.shape[2])
     return (jnp.where(maps < _spread(largest, size, shape), 0, _spread(dp / ties, size, shape)),)
@@ -138,13 +138,13 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _corners(maps: jax.Array, size: int) -> list[jax.Array]:
-    """For each place in a window, the map of the pixels at that place."""
+    """Returns for each place in a window the map of the pixels at that place."""
     height, width = (side // size * size for side in maps.shape[1:3])
     return [maps[:, u:height:size, v:width:size] for u in range(size) for v in range(size)]
 
 
 def _spread(pooled: jax.Array, size: int, shape: tuple[int, int]) -> jax.Array:
-    """Every value at all pixels of its window, 0 at the pixels that are in none."""
+    """Returns every value at all pixels of its window, and 0 at pixels outside the windows."""
     channels, height, width, images = pooled.shape
     wide = jnp.broadcast_to(pooled[:, :, None, :, None], (channels, height, size, width, size, images))
     rest = [(0, side - size * windows) for side, windows in zip(shape, (height, width), strict=True)]

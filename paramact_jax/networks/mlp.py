@@ -17,7 +17,7 @@ from paramact_jax.networks.pure import check_starts, each_layer
 
 
 class HiddenLayer(nnx.Module):
-    """z -> f(W z + w0), W = kernel^T: an affine map, then the activation with its own parameters, if it has any."""
+    """z -> f(W z + w0), W = kernel^T: an affine map, then the activation, with its own parameters if it has any."""
 
     def __init__(
         self,
@@ -42,29 +42,29 @@ class HiddenLayer(nnx.Module):
         )
 
     def __call__(self, z: jax.Array) -> jax.Array:
-        """Shape (..., features) for z of shape (..., in_features)."""
+        """Returns f(W z + w0), of shape (..., features), for z of shape (..., in_features)."""
         return self.activation(self.linear(z))
 
 
 class MLP(nnx.Module):
-    """`len(hidden_features)` hidden layers with an activation function, then an affine output [P, Fig. 6, 11].
+    """A network of `len(hidden_features)` hidden layers with an activation and an affine output [P, Fig. 6, 11].
 
-    y = W z + w0, W = kernel^T, and z = f(y) in every hidden layer; nothing is applied after the last affine map. A
+    y = W z + w0, W = kernel^T, and z = f(y) in every hidden layer. There is no activation after the last affine map. A
     parametric activation has its own a and b in every node of every hidden layer.
 
     Args:
       in_features, hidden_features, out_features: sizes of the input, of each hidden layer, of the output.
       activation: a record or its name in the catalogue, for all hidden layers, or a list with one for each.
-      initial: start values of the activation's parameters, by default the record's.
-      trainable: names of the activation's parameters that are learned, by default all; the others are held fixed.
-        `networks.forward` of the params takes those at the record's start values.
+      initial: start values of the activation's parameters, by default those of the record.
+      trainable: names of the activation's parameters that are learned, by default all; the others are held fixed. The
+        params do not contain fixed ones, and `networks.forward` uses the record's start values for them.
       kernel_init, bias_init: initialisers of W and w0, by default normal with deviation 1/sqrt(fan_in), and zeros.
       param_dtype: dtype of all params.
-      rngs: source of the initial weights. The weights drawn do not depend on the activation.
+      rngs: source of the initial weights, which do not depend on the activation.
 
     Raises:
-      ValueError: for an unknown name, a start value of a parameter that the activation does not have, or another number
-        of activations than of hidden layers.
+      ValueError: for an unknown name, a start value of a parameter that the activation does not have, or if the numbers
+        of activations and of hidden layers differ.
 
     Examples:
       >>> from flax import nnx
@@ -114,7 +114,7 @@ class MLP(nnx.Module):
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Output of shape (..., out_features) for inputs of shape (..., in_features)."""
+        """Returns outputs of shape (..., out_features) for inputs of shape (..., in_features)."""
         z = x
         for layer in self.hidden:
             z = layer(z)

@@ -1,6 +1,6 @@
 """The multilayer perceptron as a pure function of its params.
 
-Params are the plain nested dict of the Flax model: {"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {...}}},
+Params are a plain nested dict from the Flax model: {"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {...}}},
 "out": {"kernel", "bias"}}.
 """
 
@@ -17,21 +17,21 @@ from jax.typing import ArrayLike
 from paramact_jax.activations import Activation
 
 Params = dict[str, Any]
-"""{"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {"a", "b"}}}, "out": {"kernel", "bias"}}, any arrays."""
+"""{"hidden": {i: {"linear": {"kernel", "bias"}, "activation": {"a", "b"}}}, "out": {"kernel", "bias"}} of arrays."""
 
 Model = TypeVar("Model", bound=nnx.Module)
 
 
 def params_of(model: nnx.Module) -> Params:
-    """The params of a Flax model as a plain nested dict."""
+    """Returns the params of a Flax model as a plain nested dict."""
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
 def with_params(model: Model, params: Params) -> Model:
-    """A copy of the model holding `params`, as `params_of` returns them, for instance those of one trained trial.
+    """Returns a copy of the model with other params, as from `params_of`, for instance those of one trained trial.
 
     Raises:
-      ValueError: if they are not of the tree and shapes of the model's own.
+      ValueError: if the params do not have the tree and shapes of the model's own.
     """
     copy = nnx.clone(model)
     state = nnx.state(copy, nnx.Param)
@@ -55,16 +55,16 @@ def with_activation(
     activation: Activation | Sequence[Activation],
     initial: Mapping[str, ArrayLike] | None = None,
 ) -> Params:
-    """The same W and w0 under another activation, whose parameters are at their start values.
+    """Returns params with the same W and w0 and another activation, with its parameters at their start values.
 
     Args:
-      params: params of an MLP, or trees of arrays of many of them.
-      activation: the record to put in every hidden layer, or one for each.
-      initial: start values by parameter name, scalars; by default the record's.
+      params: params of an MLP, or of many, stacked.
+      activation: the record for every hidden layer, or one for each.
+      initial: start values by parameter name, scalars; by default those of the record.
 
     Raises:
-      ValueError: for a start value of a parameter that an activation does not have, or another number of records than
-        of hidden layers.
+      ValueError: for a start value of a parameter that an activation does not have, or if the numbers of records and of
+        hidden layers differ.
     """
     hidden = params.get("hidden", {})
 
@@ -81,16 +81,16 @@ def with_activation(
 
 
 def check_starts(record: Activation, initial: Mapping[str, ArrayLike] | None) -> None:
-    """Raise ValueError, in one line, for a start value of a parameter that an activation does not have."""
+    """Raises ValueError for a start value of a parameter that an activation does not have."""
     if unknown := sorted(set(initial or {}) - set(record.params)):
         raise ValueError(f"{record.name}: expected start values for {list(record.params)}, got {unknown}")
 
 
 def each_layer(activation: Any, layers: int) -> list[Any]:
-    """One activation for each hidden layer, from one for all or one for each.
+    """Returns a list with one activation for each hidden layer, from one for all or one for each.
 
     Raises:
-      ValueError: if there are not as many as layers.
+      ValueError: if the numbers of activations and of layers differ.
     """
     if isinstance(activation, str) or not isinstance(activation, Sequence):
         return [activation] * layers
@@ -100,19 +100,19 @@ def each_layer(activation: Any, layers: int) -> list[Any]:
 
 
 def forward(params: Params, inputs: jax.Array, activation: Activation | Sequence[Activation]) -> jax.Array:
-    """Outputs of the network for a batch of inputs.
+    """Computes the outputs of the network for a batch of inputs.
 
     Args:
-      params: as above; kernels (fan_in, fan_out), biases and activation parameters (fan_out,). An activation's
-        parameters that are not there are held at the record's start values.
+      params: as above; kernels (fan_in, fan_out), biases and activation parameters (fan_out,). Missing parameters of an
+        activation have the record's start values.
       inputs: shape (points, in_features).
-      activation: the record in every hidden layer, or one for each.
+      activation: the record of every hidden layer, or one for each.
 
     Returns:
-      Shape (points, out_features).
+      Outputs of shape (points, out_features).
 
     Raises:
-      ValueError: for another number of records than of hidden layers.
+      ValueError: if the numbers of records and of hidden layers differ.
     """
     return forward_with_values(params, inputs, activation)[0]
 
@@ -124,20 +124,20 @@ def forward_with_values(
     *,
     added: jax.Array | None = None,
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """Outputs of the network, and y^(l) = W z + w0 of every hidden layer l on the way.
+    """Computes the outputs of the network and y^(l) = W z + w0 of every hidden layer l.
 
     Args:
       params: as in `forward`.
       inputs: as in `forward`.
       activation: as in `forward`.
-      added: to y^(1), of its shape: zeros to differentiate by, so that dL/dy^(1) comes with the other gradients
-        [P, eq. 17].
+      added: array of the shape of y^(1) that is added to it. Give zeros: the derivative by them is dL/dy^(1)
+        [P, eq. 17], computed together with the other gradients.
 
     Returns:
       The outputs, (points, out_features), and the list of y^(l), (points, n_l), l = 1 .. K.
 
     Raises:
-      ValueError: as `forward`.
+      ValueError: as in `forward`.
     """
     z = inputs
     hidden = params.get("hidden", {})

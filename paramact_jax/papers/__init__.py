@@ -1,6 +1,6 @@
-"""Published rows as frozen, self-checking records. Standard library only.
+"""Published numbers as frozen records that check themselves. Standard library only.
 
-`ko2021` has those of [P], `kong2020` those of [A], `student_report` those of [R].
+`ko2021` has the numbers of [P], `kong2020` those of [A], `student_report` those of [R].
 """
 
 from paramact_jax.papers import ko2021, kong2020, student_report

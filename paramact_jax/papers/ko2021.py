@@ -28,7 +28,7 @@ TABLE_4 = (
     ConvergenceRow("sigmoid", "Sigmoid", 0, 100),
     ConvergenceRow("ppns", "PPNS", 76, 100, initial_a=6.0, initial_b=0.0),
 )
-"""[P, Table 4]: how many of 100 trials reached loss 0."""
+"""[P, Table 4]: the number of 100 trials that reached loss 0."""
 
 TABLE_5 = (
     ConvergenceRow("sigmoid", "Sigmoid", 0, 1000),
@@ -39,10 +39,10 @@ TABLE_5 = (
     ConvergenceRow("relu", "ReLU", 11, 1000),
     ConvergenceRow("parametric_relu", "Parametric ReLU", 8, 1000, initial_a=1.5, initial_b=0.0),
 )
-"""[P, Table 5]: how many of 1,000 trials reached loss 0."""
+"""[P, Table 5]: the number of 1,000 trials that reached loss 0."""
 
 FIG_10_FARTHEST = NodePoint(layer=7, node=2, a=6.046, b=-0.155)
-"""[P, Fig. 10]: of the learned (a, b) of one PPNS network, started at (6, 0), the one that moved most."""
+"""[P, Fig. 10]: the learned (a, b) that moved farthest from the start (6, 0) in one PPNS network."""
 
 _HEXPO = "a, c = i/2 + 1; b, d = i/8 + 1 in hidden layer i"
 
@@ -56,7 +56,7 @@ TABLE_7 = (
     StartValues("parametric_hexpo", "Parametric Hexpo", f"{_HEXPO}; h = 0"),
     StartValues("ppns", "PPNS", "a = 6, b = 0"),
 )
-"""[P, Tables 6 and 7]: the eight activations tried on MNIST, in the order of Table 6."""
+"""[P, Tables 6 and 7]: the eight activations compared on MNIST, in the order of Table 6."""
 
 MNIST_FINAL_LOSS = (
     FinalLoss("parametric_hexpo", 0.08, 10_000),
@@ -64,10 +64,10 @@ MNIST_FINAL_LOSS = (
     FinalLoss("parametric_tanh", 0.076, 10_000),
     FinalLoss("ppns", 0.076, 10_000),
 )
-"""[P, section 4.2, on Fig. 12]: test loss of one training each. Parametric Hexpo's is printed with two decimals."""
+"""[P, section 4.2, on Fig. 12]: test loss of one training each; for Parametric Hexpo with two printed decimals."""
 
 FIG_13_PARAMETRIC_RELU_RANGE = 0.4
-"""[P, section 4.2]: range of the entries of dL/dy^(1) that Parametric ReLU has until step 4,000."""
+"""[P, section 4.2]: range of the entries of dL/dy^(1) with Parametric ReLU until step 4,000."""
 
 FIG_14 = tuple(
     SteepSlopes(activation, count, 8 * 128 * 64)
@@ -82,7 +82,7 @@ FIG_14 = tuple(
         ("ppns", 53_566),
     )
 )
-"""[P, Fig. 14]: slopes >= 1 before training, of 8 layers x 128 nodes x 64 images."""
+"""[P, Fig. 14]: numbers of slopes >= 1 before training, out of 8 layers x 128 nodes x 64 images."""
 
 MNIST_TIME_SAVED = TimeSaved("ppns", reference="relu", train_loss=0.1, share=2 / 3)
-"""[P, section 4.2]: "the training time was reduced by about 2/3" until the loss over all 60,000 images was 0.1."""
+"""[P, section 4.2]: "the training time was reduced by about 2/3" until the loss on all 60,000 images was 0.1."""

@@ -25,7 +25,7 @@ LABELS = {
     "relu": "ReLU",
     "parametric_relu": "Agile ReLU",
 }
-"""Name in `paramact_jax.activations` -> name as the paper prints it; "agile" is [P]'s "parametric" [A, eq. 7-8]."""
+"""Name in `paramact_jax.activations` -> printed name; "agile" means "parametric" in [P] [A, eq. 7-8]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +33,9 @@ class CombinationRow:
     """The test loss of one pair of activations.
 
     Attributes:
-      number: as printed, from 1.
+      number: printed number of the row, from 1.
       conv: activation of the convolutional layers, a name in `paramact_jax.activations`.
-      dense: activation of the dense hidden layer, likewise.
+      dense: activation of the dense hidden layer, a name in `paramact_jax.activations`.
       loss: printed test loss, cross-entropy.
       iterations: printed number of iterations.
 
@@ -63,7 +63,7 @@ class CombinationRow:
 
     @property
     def label(self) -> str:
-        """Both names as the paper prints them.
+        """Both names as printed in the paper.
 
         Examples:
           >>> TABLE_1[11].label
@@ -86,11 +86,11 @@ TABLE_1 = (
     CombinationRow(11, "parametric_relu", "parametric_relu", 0.18261, 809),
     CombinationRow(12, "parametric_relu", "parametric_sigmoid", 0.15027, 3261),
 )
-"""[A, Table 1]: test loss and iterations of the twelve pairs. That the count is of the iterations up to the printed
-loss, and that this is the smallest on the curve, is a reading: the paper does not say so."""
+"""[A, Table 1]: test loss and iterations of the twelve pairs. We read the table so: the loss is the smallest on the
+curve, and the iterations are counted up to it. The paper does not say this."""
 
 CLAIM_DENSE_ONLY = "In a network of dense layers alone, Agile Sigmoid is always ahead of Sigmoid."
-"""[A, section 4, Fig. 11]; the reason given for leaving Sigmoid out of the dense layer."""
+"""[A, section 4, Fig. 11]; the paper's reason for not using Sigmoid in the dense layer."""
 
 CLAIM_BEST = "Agile ReLU in the convolutional layers with Agile Sigmoid in the dense layer performs best."
 """[A, section 4, Fig. 13]; the paper does not say by which measure. In Table 1 its loss is the second lowest."""
@@ -102,7 +102,7 @@ CLAIM_FALLS = "With agile activations the loss falls at every step of the traini
 """[A, section 3.3 on eq. 23-24 and Fig. 9, section 5]: learning a and b reduces the loss "at each step", "always"."""
 
 CLAIMS = (CLAIM_DENSE_ONLY, CLAIM_FALLS, CLAIM_BEST, CLAIM_LOWEST)
-"""What the text of [A] says of the results."""
+"""The statements of the text of [A] about the results."""
 
 READING_FEWER_ITERATIONS = (
     "ReLU and Agile ReLU in the convolutional layers reach their loss in fewer iterations than the Sigmoids."
@@ -115,4 +115,4 @@ READING_DENSE_AGILE_SIGMOID = (
 """True of Table 1; the text does not say it."""
 
 READINGS = (READING_FEWER_ITERATIONS, READING_DENSE_AGILE_SIGMOID)
-"""What [A, Table 1] shows without the text saying it."""
+"""Statements that follow from [A, Table 1] and are not in the text."""

@@ -1,4 +1,4 @@
-"""What a published row is made of."""
+"""The records of published numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Citation:
-    """A source, under the key that docstrings put in brackets.
+    """A source; docstrings cite it by its key in brackets.
 
     Attributes:
       key: as in "[P, Table 5]".
@@ -33,14 +33,14 @@ class Citation:
 
 @dataclasses.dataclass(frozen=True)
 class ConvergenceRow:
-    """How many of a paper's trials of one activation reached loss 0.
+    """The number of a paper's trials of one activation that reached loss 0.
 
     Attributes:
       activation: name in `paramact_jax.activations`.
-      label: name as the paper prints it.
+      label: name as printed in the paper.
       converged: printed count.
-      trials: number of trials the count is out of.
-      initial_a, initial_b: printed start values, None for an activation without them.
+      trials: number of all trials.
+      initial_a, initial_b: printed start values, None for an activation without a and b.
 
     Raises:
       ValueError: if there is no trial, the count is not within 0..trials, or only one of a and b is given.
@@ -57,16 +57,16 @@ class ConvergenceRow:
         if self.trials < 1 or not 0 <= self.converged <= self.trials:
             raise ValueError(f"{self.label}: expected a count within 0..{self.trials} trials, got {self.converged}")
         if (self.initial_a is None) != (self.initial_b is None):
-            raise ValueError(f"{self.label}: expected both of a and b or neither")
+            raise ValueError(f"{self.label}: expected both a and b or neither, got one; give the other")
 
 
 @dataclasses.dataclass(frozen=True)
 class NodePoint:
-    """A learned (a, b) of one node.
+    """The learned a and b of one node.
 
     Attributes:
-      layer: hidden layer, counted from 1.
-      node: in the layer, counted from 1.
+      layer: number of the hidden layer, from 1.
+      node: number of the node in the layer, from 1.
       a, b: printed values.
     """
 
@@ -82,7 +82,7 @@ class StartValues:
 
     Attributes:
       activation: name in `paramact_jax.activations`.
-      label: name as the paper prints it.
+      label: name as printed in the paper.
       printed: the start values as printed, empty for an activation without parameters.
     """
 
@@ -93,12 +93,12 @@ class StartValues:
 
 @dataclasses.dataclass(frozen=True)
 class FinalLoss:
-    """The loss that one published training ended with.
+    """The final loss of one published training.
 
     Attributes:
       activation: name in `paramact_jax.activations`.
       loss: printed value.
-      steps: number of training steps before it.
+      steps: number of training steps.
 
     Raises:
       ValueError: if the loss is not a finite number > 0, or there is no step.
@@ -117,7 +117,7 @@ class FinalLoss:
 
 @dataclasses.dataclass(frozen=True)
 class SteepSlopes:
-    """How many slopes |dz/dy| of one untrained network are >= 1 on one batch.
+    """The number of slopes |dz/dy| >= 1 of one untrained network on one batch.
 
     Attributes:
       activation: name in `paramact_jax.activations`.
@@ -139,13 +139,13 @@ class SteepSlopes:
 
 @dataclasses.dataclass(frozen=True)
 class TimeSaved:
-    """Which share of the training time one activation needs less than another until a loss is reached.
+    """The share of training time that one activation saves against another until it reaches a loss.
 
     Attributes:
-      activation: the quicker one.
-      reference: the one it is compared with.
-      train_loss: the loss to be reached.
-      share: of the reference's time, 1 - time / time of the reference.
+      activation: name of the faster activation.
+      reference: name of the activation that it is compared with.
+      train_loss: the loss to reach.
+      share: saved share of the reference's time, 1 - time / time of the reference.
 
     Raises:
       ValueError: if the share is not within (0, 1), or the loss is not > 0.

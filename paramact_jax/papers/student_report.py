@@ -1,4 +1,4 @@
-"""[R]: what the student report prints of a network of five layers on MNIST, started at two scales."""
+"""[R]: the numbers that the student report prints for a network of five layers on MNIST, from two initial scales."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
 
 @dataclasses.dataclass(frozen=True)
 class PrintedRun:
-    """The accuracies that one training prints.
+    """The printed accuracies of one training.
 
     Attributes:
       initial: standard deviation of all initial weights, as printed.
-      lines: (train, test) accuracy, line by line.
+      lines: one (train, test) accuracy for each line.
 
     Raises:
-      ValueError: for an accuracy that is no share of so many images, or no line.
+      ValueError: if an accuracy is not a whole number of images divided by their number, or there is no line.
     """
 
     initial: str
@@ -47,7 +47,7 @@ _LABEL_1 = (0.11236666666666667, 0.1135)
 _LABEL_7 = (0.10441666666666667, 0.1028)
 
 SMALL = PrintedRun("0.01", (*[_LABEL_1] * 10, _LABEL_7, *[_LABEL_1] * 5))
-"""[R, section 3]: "the loss function is not updated". 16 lines with the shares of label 1, in one those of label 7."""
+"""[R, section 3]: "the loss function is not updated". 16 lines: 15 have the shares of label 1, one those of label 7."""
 
 HE = PrintedRun(
     "sqrt(2/hidden1_size)",
@@ -71,12 +71,13 @@ HE = PrintedRun(
         (0.9461833333333334, 0.942),
     ),
 )
-"""[R, section 3]: the same network with "He's initial value", of the first hidden layer's size in every layer."""
+"""[R, section 3]: the same network with "He's initial value"; every layer uses the size of the first hidden layer."""
 
 LABEL_SHARES = {1: _LABEL_1, 7: _LABEL_7}
-"""Label -> its share of the training and of the test images: what `SMALL` is made of."""
+"""Label -> its share of the training and of the test images; all lines of `SMALL` have these values."""
 
 STEPS_A_LINE = 600
-"""A reading: the script of the book that [R] works with (Saitoh, "Deep Learning from Scratch", ch. 5) has batches of
-100 out of 60,000 images, 10,000 iterations, and prints both accuracies at iterations 0, 600, ... 9,600: 17 lines, as
-`HE`. [R] prints neither its widths, nor the activation, nor the learning rate, which is 0.1 in the book."""
+"""Steps from one line to the next, as we read it. [R] works with a book (Saitoh, "Deep Learning from Scratch", ch. 5).
+The book's script has batches of 100 out of 60,000 images and 10,000 iterations. It prints both accuracies at iterations
+0, 600, ... 9,600: 17 lines, as in `HE`. [R] does not print its widths, the activation, or the learning rate, which is
+0.1 in the book."""

@@ -1,6 +1,6 @@
-"""Results of many trials, with their uncertainty: intervals, tests, and how many trials a question needs.
+"""Results of many trials with their uncertainty: intervals, tests, and the number of trials that a question needs.
 
-NumPy and SciPy alone; nothing here knows what was measured.
+It uses only NumPy and SciPy and works for any measured quantity.
 """
 
 from paramact_jax.statistics.bootstrap import bootstrap_interval

@@ -1,4 +1,4 @@
-"""Intervals for any statistic, by resampling."""
+"""Computes intervals for any statistic by resampling."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ def bootstrap_interval(
     resamples: int = 9_999,
     seed: int = 0,
 ) -> tuple[Any, Any]:
-    """Bootstrap interval of a statistic of independent observations.
+    """Computes a bootstrap interval of a statistic of independent observations.
 
     The observations are drawn with replacement `resamples` times. The interval is Efron's BCa: the quantiles of the
     resampled statistic at levels corrected for its bias, z0 = Phi^-1(share of resamples below the statistic), and for
-    its skewness, a = sum(d^3) / (6 sum(d^2)^1.5) of the jackknife differences d. Where these do not exist, as when all
-    values are equal, it is the plain percentile interval.
+    its skewness, a = sum(d^3) / (6 sum(d^2)^1.5) of the jackknife differences d. If these do not exist, for instance
+    when all values are equal, it is the plain percentile interval.
 
     Args:
       values: observations along the first axis, at least 2. Further axes are separate quantities: each gets its own
         interval, all from the same resamples of observations.
-      statistic: function of an array. One that takes `axis`, as NumPy's do, is called for many resamples at once.
+      statistic: function of an array. If it has an argument `axis`, as NumPy's functions, it is called for many
+        resamples at once.
       confidence: two-sided coverage, within (0, 1).
       resamples: number of resamples, at least 1.
-      seed: of the resampling. The same seed and values give the same interval.
+      seed: seed of the resampling. The same seed and values give the same interval.
 
     Returns:
       Lower and upper bound: numbers, or arrays of the shape of one observation.
 
     Raises:
-      ValueError: if the values are not finite numbers, there are fewer than 2, they are of no quantity, the
-        confidence is not within (0, 1), there is no resample, or the statistic of these values or of a resample is not
+      ValueError: if the values are not finite numbers, there are fewer than 2 observations or no quantities, the
+        confidence is not within (0, 1), `resamples` is below 1, or the statistic of the values or of a resample is not
         finite.
 
     References:
@@ -65,7 +66,7 @@ def bootstrap_interval(
     confidence = check_confidence(confidence)
     resamples, seed = at_least("resamples", resamples, 1), at_least("seed", seed, 0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # BCa divides 0 by 0 where it does not exist; that is looked for in its result.
+        # Where BCa does not exist it divides 0 by 0 and gives NaN; the result is checked for that below.
         warnings.simplefilter("ignore")
         result = stats.bootstrap(
             (x,),
@@ -75,13 +76,13 @@ def bootstrap_interval(
             n_resamples=resamples,
             batch=max(1, _NUMBERS_AT_ONCE // x.size),
             method="BCa",
-            random_state=np.random.default_rng(seed),  # scipy < 1.15 does not know the new name, rng
+            random_state=np.random.default_rng(seed),  # scipy < 1.15 does not have the new name, rng
         )
     distribution = np.asarray(result.bootstrap_distribution)
     if not np.isfinite(distribution).all():
         raise ValueError(
             f"expected a statistic that is finite for every resample, got {_name(statistic)} that is not; "
-            f"choose one that is defined where observations repeat"
+            f"choose one that is defined for repeated observations"
         )
     levels = [(1 - confidence) / 2, (1 + confidence) / 2]
     percentile = np.quantile(distribution, levels, axis=-1)

@@ -1,4 +1,4 @@
-"""What the functions of this package are given, as plain Python and NumPy numbers, or refused in one line."""
+"""Converts arguments of this package to plain Python and NumPy numbers, or refuses them in one line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 
 
 def finite_numbers(values: ArrayLike, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The values in float64; raises ValueError, in one line, if one is not a finite real number."""
+    """Returns the values in float64; raises ValueError if one is not a finite real number."""
     try:
         given = np.asarray(values)
         if np.iscomplexobj(given):
             raise TypeError("complex numbers")
         x = given.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"expected {name} that are numbers, in rows of equal length, got {values!r:.80}") from error
+        raise ValueError(f"expected {name} to be real numbers in rows of equal length, got {values!r:.80}") from error
     bad = int(np.count_nonzero(~np.isfinite(x)))
     if bad:
         raise ValueError(
@@ -26,7 +26,7 @@ def finite_numbers(values: ArrayLike, name: str) -> np.ndarray[Any, np.dtype[np.
 
 
 def whole_number(value: Any) -> int | None:
-    """The value as Python's int, which does not overflow; None if it is no single whole number.
+    """Returns the value as Python's int, which does not overflow; None if it is not a single whole number.
 
     Examples:
       >>> whole_number(np.uint8(200)), whole_number(3.0), whole_number(2.5), whole_number("3")
@@ -39,7 +39,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def at_least(name: str, value: Any, least: int) -> int:
-    """The value as Python's int; raises ValueError, in one line, if it is no whole number >= `least`."""
+    """Returns the value as Python's int; raises ValueError if it is not a whole number >= `least`."""
     number = whole_number(value)
     if number is None or number < least:
         raise ValueError(f"expected {name} >= {least}, a whole number, got {value!r}")
@@ -47,13 +47,13 @@ def at_least(name: str, value: Any, least: int) -> int:
 
 
 def real_number(value: Any) -> float:
-    """The value as Python's float, which small dtypes do not round; nan if it is no single real number."""
+    """Returns the value as Python's float, so that no small dtype rounds; nan if it is not a single real number."""
     array = np.asarray(value)
     return float(array) if array.ndim == 0 and array.dtype.kind in "iuf" else float("nan")
 
 
 def check_confidence(confidence: Any) -> float:
-    """The confidence as Python's float; raises ValueError, in one line, if it is no number within (0, 1)."""
+    """Returns the confidence as Python's float; raises ValueError if it is not a number within (0, 1)."""
     if not 0 < (number := real_number(confidence)) < 1:
         raise ValueError(f"expected a confidence within (0, 1), got {confidence!r}")
     return number

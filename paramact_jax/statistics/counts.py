@@ -1,4 +1,4 @@
-"""Counts of successes: interval, comparison, prediction of another count, correction for many comparisons."""
+"""Counts of successes: interval, comparison, power of a comparison, correction for many comparisons."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from paramact_jax.statistics.checks import check_confidence, whole_number
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion.
+    """Returns Wilson's score interval for a proportion.
 
-    The set of p with |successes/trials - p| <= z sqrt(p (1 - p) / trials), z the two-sided normal quantile.
+    It is the set of p with |successes/trials - p| <= z sqrt(p (1 - p) / trials), z the two-sided normal quantile.
 
     Args:
       successes: count, 0 to `trials`.
@@ -27,7 +27,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
       Lower and upper bound of the proportion.
 
     Raises:
-      ValueError: if the count is no whole number within 0..trials, or the confidence not within (0, 1).
+      ValueError: if the count is not a whole number within 0..trials, or the confidence is not within (0, 1).
 
     References:
       Wilson, Journal of the American Statistical Association 22, 1927.
@@ -48,19 +48,19 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
 
 
 def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, trials_2: int) -> float:
-    """Two-sided p value for equal proportions behind two independent counts.
+    """Returns the two-sided p value for the hypothesis that two independent counts have the same proportion.
 
-    The pooled z test, z = (p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2)) with p the pooled proportion; Fisher's exact
-    test where an expected count is below 5, where the normal approximation is poor.
+    It is the pooled z test, z = (p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2)), where p is the pooled proportion. If an
+    expected count is below 5, where the normal approximation is poor, it is Fisher's exact test.
 
     Args:
       successes_1: count in the first sample, 0 to `trials_1`.
-      trials_1: its number of independent trials, at least 1.
+      trials_1: number of independent trials in the first sample, at least 1.
       successes_2: count in the second sample, 0 to `trials_2`.
-      trials_2: its number of independent trials, at least 1.
+      trials_2: number of independent trials in the second sample, at least 1.
 
     Raises:
-      ValueError: if a count is no whole number within 0..trials.
+      ValueError: if a count is not a whole number within 0..trials.
 
     Examples:
       >>> print(f"{two_proportion_p_value(744, 1000, 765, 1000):.3f}")
@@ -74,7 +74,7 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
     if pooled in (0.0, 1.0):
         return 1.0
     if min(pooled, 1 - pooled) * min(trials_1, trials_2) < 5:
-        from scipy import stats  # takes longer to import than JAX
+        from scipy import stats  # here, since its import takes longer than that of JAX
 
         table = np.array([[successes_1, trials_1 - successes_1], [successes_2, trials_2 - successes_2]])
         return float(stats.fisher_exact(table).pvalue)
@@ -86,23 +86,24 @@ def two_proportion_p_value(successes_1: int, trials_1: int, successes_2: int, tr
 def shares_not_told_apart(
     successes: int, trials: int, own_trials: int, *, level: float = 0.05, power: float = 0.8
 ) -> tuple[float, float]:
-    """True shares that our trials would not tell from another sample's count: the power behind "not different".
+    """Returns the range of true shares that our trials cannot distinguish from another sample's count.
 
-    With a true share q our count is binomial. The test of `two_proportion_p_value` rejects where p <= level. Within the
-    two bounds it rejects with less than the power; it is to be read as "cannot tell" there.
+    It shows the power behind a result "not different". With a true share q, our count is binomial, and the test of
+    `two_proportion_p_value` rejects if p <= level. For q between the two bounds it rejects with a probability below
+    `power`, so "not different" means "cannot tell" there.
 
     Args:
       successes: count of the other sample, 0 to `trials`.
-      trials: its number of independent trials, at least 1.
-      own_trials: number of ours, at least 1.
-      level: of the test; of m tests with Holm's correction level / m is safe.
-      power: wanted, within (level, 1).
+      trials: number of independent trials in the other sample, at least 1.
+      own_trials: number of our trials, at least 1.
+      level: level of the test; for one of m tests with Holm's correction, level / m is safe.
+      power: the wanted power, within (level, 1).
 
     Returns:
-      The smallest and the largest such share.
+      The smallest and the largest share in this range.
 
     Raises:
-      ValueError: if a count is no whole number within 0..trials, or 0 < level < power < 1 does not hold.
+      ValueError: if a count is not a whole number within 0..trials, or 0 < level < power < 1 does not hold.
 
     Examples:
       >>> low, high = shares_not_told_apart(744, 1000, 1000)
@@ -124,7 +125,7 @@ def shares_not_told_apart(
     high += bisect.bisect_left(range(own - middle), True, key=lambda i: told(middle + 1 + i))
 
     def edge(outside: float) -> float:
-        """Where between `outside` and the middle the power is reached; `outside` if nowhere."""
+        """Finds the share between `outside` and the middle that reaches the power; `outside` if there is none."""
 
         def rejected(share: float) -> bool:
             return float(stats.binom.cdf(low - 1, own, share) + stats.binom.sf(high, own, share)) >= power
@@ -141,18 +142,18 @@ def shares_not_told_apart(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values: reject those <= alpha and the family-wise error is at most alpha.
+    """Returns Holm's step-down adjusted p values: rejecting those <= alpha keeps the family-wise error <= alpha.
 
-    The k-th smallest of n becomes the largest of (n - j + 1) p_(j) over j <= k, at most 1.
+    The k-th smallest of n values becomes the largest of (n - j + 1) p_(j) over j <= k, at most 1.
 
     Args:
       p_values: one p value per comparison, each within [0, 1].
 
     Returns:
-      Adjusted p values in the order given.
+      Adjusted p values in the given order.
 
     Raises:
-      ValueError: if a value is outside [0, 1] or not a number, or they are no list.
+      ValueError: if `p_values` is not a list of numbers within [0, 1].
 
     References:
       Holm, Scandinavian Journal of Statistics 6, 1979.
@@ -175,7 +176,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _count(successes: Any, trials: Any) -> tuple[int, int]:
-    """Both as Python's int, which do not overflow; raises ValueError, in one line, for what is no such count."""
+    """Returns both as Python's int, which does not overflow; raises ValueError if they are not a count of trials."""
     k, n = whole_number(successes), whole_number(trials)
     if k is None or n is None or n < 1 or not 0 <= k <= n:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Two conditions tried on the same seeds."""
+"""Compares two conditions with trials of the same seeds."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _LARGEST = 1e150
 
 @dataclasses.dataclass(frozen=True)
 class PairedComparison:
-    """What pairs of trials say about the first condition against the second.
+    """The result of a comparison of two conditions by pairs of trials.
 
     Attributes:
       pairs: number of seeds.
       difference: mean of first - second over the seeds; for yes/no outcomes the difference of their shares of yes.
-      interval: of the difference: for numbers the t interval that belongs to the test, for outcomes by bootstrap.
-      p_value: two-sided, of the test.
-      test: its name.
-      discordant: for yes/no outcomes the numbers of seeds with yes under the first alone and under the second alone,
-        otherwise None.
+      interval: interval of the difference: for numbers the t interval of the test, for outcomes a bootstrap interval.
+      p_value: two-sided p value of the test.
+      test: name of the test.
+      discordant: for yes/no outcomes the number of seeds with yes only under the first condition, and the number with
+        yes only under the second; otherwise None.
     """
 
     pairs: int
@@ -46,32 +46,32 @@ def paired_comparison(
     resamples: int = 9_999,
     seed: int = 0,
 ) -> PairedComparison:
-    """Compare two conditions trial by trial: what a seed makes easy or hard for both cancels.
+    """Compares two conditions trial by trial, so that the effects of a seed on both conditions cancel.
 
-    Trials with the same seed are a pair, in whatever order they are given. With d the n differences first - second:
+    Trials with the same seed are a pair, in any order. With d the n differences first - second:
 
     - numbers: the paired t test, t = mean(d) / (std(d) / sqrt(n)) with n - 1 degrees of freedom, and its interval. It
-      asks about the mean difference; Wilcoxon's signed ranks ask about another quantity, and can deny an improvement
-      of few trials by much. With fewer than about 20 pairs t needs differences that are roughly normal; a bootstrap
-      interval would be far too short (of 3 normal pairs it covers 73 % instead of 95 %). Where all differences are
-      equal t says nothing, and the sign test is used: p = 2^(1 - n), or 1 if they are 0. Equal are differences that
-      the rounding of first and second can explain: max(d) - min(d) <= 2 eps max(|first| + |second|), eps that of their
-      dtype (1.2e-7 in float32). A common difference that small is 0.
+      tests the mean difference. (Wilcoxon's signed ranks test another quantity, and can miss a large improvement of few
+      trials.) With fewer than about 20 pairs, t needs roughly normal differences. A bootstrap interval would be far too
+      short: for 3 normal pairs it covers 73 % instead of 95 %. If all differences are equal, t does not exist, and the
+      sign test is used: p = 2^(1 - n), or 1 if they are 0. Differences count as equal if the rounding of first and
+      second explains them: max(d) - min(d) <= 2 eps max(|first| + |second|), with the eps of their dtype (1.2e-7 in
+      float32). A common difference of this size counts as 0.
     - yes/no outcomes (bool arrays): McNemar's exact test; see `mcnemar_p_value`.
 
     Args:
-      first: one number or one bool a trial, under the first condition.
-      second: the same under the second.
-      first_seeds: seeds of the first condition's trials, each once.
-      second_seeds: seeds of the second's, the same set.
-      confidence: of the difference's interval.
-      resamples: of the interval of outcomes, see `bootstrap_interval`.
-      seed: of its resampling.
+      first: one number or one bool for each trial under the first condition.
+      second: the same for the second condition.
+      first_seeds: seeds of the trials under the first condition, each once.
+      second_seeds: seeds of the trials under the second condition, the same set.
+      confidence: coverage of the interval of the difference.
+      resamples: number of resamples for the interval of outcomes, see `bootstrap_interval`.
+      seed: seed of the resampling.
 
     Raises:
-      ValueError: if the seeds of the conditions differ, repeat, or are not as many as the trials, one condition has
-        numbers and the other outcomes, a number is not finite, there are fewer than 2 pairs, or a number is beyond
-        1e150, whose square could not be computed.
+      ValueError: if the seeds of the conditions differ, repeat or do not match the number of trials, one condition has
+        numbers and the other outcomes, a number is not finite or above 1e150 in size (its square would overflow), or
+        there are fewer than 2 pairs.
 
     References:
       McNemar, Psychometrika 12, 1947.
@@ -92,11 +92,11 @@ def paired_comparison(
     if different := set(x_seeds.tolist()) ^ set(y_seeds.tolist()):
         raise ValueError(
             f"expected the same seeds under both conditions, got {len(different)} that only one of them has "
-            f"({min(different)} for instance); compare the seeds they share"
+            f"({min(different)} for instance); compare the seeds that both have"
         )
     yes_no = x.dtype == bool
     if yes_no != (y.dtype == bool):
-        raise ValueError(f"expected numbers twice or outcomes (bool) twice, got {x.dtype} and {y.dtype}")
+        raise ValueError(f"expected numbers or outcomes (bool) under both conditions, got {x.dtype} and {y.dtype}")
     d = x.astype(np.float64) - y.astype(np.float64)
     if len(d) < 2:
         raise ValueError(f"expected at least 2 pairs, got {len(d)}")
@@ -119,17 +119,18 @@ def paired_comparison(
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
-    """McNemar's exact two-sided p value for the numbers of discordant pairs.
+    """Returns McNemar's exact two-sided p value for the numbers of discordant pairs.
 
-    If the conditions do not differ, a pair with one yes has it under either with probability 1/2: with m = only_first
-    + only_second, p = min(1, 2 P(Binomial(m, 1/2) <= min(only_first, only_second))). Pairs that agree do not matter.
+    If the conditions do not differ, a pair with one yes has it under each condition with probability 1/2. With m =
+    only_first + only_second, p = min(1, 2 P(Binomial(m, 1/2) <= min(only_first, only_second))). Pairs with equal
+    outcomes do not matter.
 
     Args:
-      only_first: pairs with yes under the first condition alone.
-      only_second: pairs with yes under the second alone.
+      only_first: number of pairs with yes only under the first condition.
+      only_second: number of pairs with yes only under the second condition.
 
     Raises:
-      ValueError: if a number is negative, or not whole.
+      ValueError: if a number is negative or not whole.
 
     Examples:
       >>> print(f"{mcnemar_p_value(150, 86):.3g}")
@@ -146,7 +147,7 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
 
 
 def _eps(trials: ArrayLike) -> float:
-    """What numbers of this dtype are rounded by, relative to their size; whole numbers as in float64."""
+    """Returns the relative rounding error of this dtype; for whole numbers that of float64."""
     dtype = np.asarray(trials).dtype
     return float(np.spacing(np.ones((), dtype if dtype.kind in "fV" and dtype.itemsize < 8 else np.float64)))
 
@@ -156,17 +157,18 @@ def _in_order_of_seeds(trials: ArrayLike, seeds: Iterable[int], name: str) -> tu
         x, labels = np.asarray(trials), np.asarray(list(seeds))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"expected one value and one seed a trial under the {name} condition, got {trials!r:.80} and {seeds!r:.80}"
+            f"expected one value and one seed for each trial under the {name} condition, got {trials!r:.80} and "
+            f"{seeds!r:.80}"
         ) from error
     if x.dtype != bool:
         x = finite_numbers(trials, f"numbers under the {name} condition")
         if (abs(x) > _LARGEST).any():
             raise ValueError(
-                f"expected numbers up to {_LARGEST} under the {name} condition, got {abs(x).max()}; rescale"
+                f"expected numbers up to {_LARGEST} under the {name} condition, got {abs(x).max()}; rescale them"
             )
     if x.ndim != 1 or labels.shape != x.shape or labels.dtype.kind not in "iuf":
         raise ValueError(
-            f"expected one value and one seed a trial under the {name} condition, got shapes {x.shape} and "
+            f"expected one value and one seed for each trial under the {name} condition, got shapes {x.shape} and "
             f"{labels.shape} of {labels.dtype}"
         )
     unique, order, counts = np.unique(labels, return_index=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""How many trials a comparison needs."""
+"""Computes the number of trials that a comparison needs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from paramact_jax.statistics.checks import at_least, real_number
 from paramact_jax.statistics.counts import two_proportion_p_value
 
 _NEGLIGIBLE = 1e-9
-_SMALL = 10  # twice the expected count below which the comparison is Fisher's: that is still among the likely outcomes
+_SMALL = 10  # twice the expected count below which Fisher's test is used; up to here it is a likely outcome
 _MOST_SEEDS = 10**9
 
 
 def seeds_to_tell(p1: float, p2: float, power: float = 0.8, level: float = 0.05) -> int:
-    """Trials in each of two independent samples that tell proportion p1 from p2.
+    """Returns the number of trials in each of two independent samples that tells proportion p1 from p2.
 
     `two_proportion_p_value` of two samples of this size is <= level with probability `power`. With p the mean of p1
     and p2 and z_q the normal quantile,
 
         n = (z_(1 - level/2) sqrt(2 p (1 - p)) + z_power sqrt(p1 (1 - p1) + p2 (1 - p2)))^2 / (p1 - p2)^2,
 
-    rounded up; the power is then within about 0.02 of that asked for, since counts are whole numbers. Where the
-    expected counts are so small that Fisher's exact test takes over, n is increased until the exact power is reached.
+    rounded up. The true power is then within about 0.02 of `power`, since counts are whole numbers. If the expected
+    counts are so small that Fisher's exact test is used, n is increased until the exact power is reached.
 
     Args:
       p1: a proportion within [0, 1].
-      p2: another.
-      power: probability of telling them, within (0, 1) and above `level`.
+      p2: another proportion within [0, 1].
+      power: probability of telling the two apart, within (0, 1) and above `level`.
       level: two-sided significance level, within (0, 1).
 
     Raises:
@@ -59,19 +59,19 @@ def seeds_to_tell(p1: float, p2: float, power: float = 0.8, level: float = 0.05)
 
 
 def power_to_tell(p1: float, p2: float, trials: int, level: float = 0.05) -> float:
-    """Exact probability that `two_proportion_p_value` of two samples of `trials` is <= level.
+    """Returns the exact probability that `two_proportion_p_value` of two samples of `trials` is <= level.
 
-    The sum of the probabilities of all pairs of counts that the test calls different, but for counts that are less
-    likely than 1e-9 altogether. Meant for few likely counts: the test is made for each pair.
+    It is the sum of the probabilities of all pairs of counts that the test calls different. Counts in tails of
+    probability 1e-9 are left out. Use it if few counts are likely, since it makes the test for each pair.
 
     Args:
-      p1: the proportion behind the first sample, within [0, 1].
-      p2: that behind the second.
+      p1: true proportion of the first sample, within [0, 1].
+      p2: true proportion of the second sample, within [0, 1].
       trials: number of trials in each sample, at least 1.
       level: two-sided significance level.
 
     Raises:
-      ValueError: if a proportion is not within [0, 1], or `trials` no whole number >= 1.
+      ValueError: if a proportion is not within [0, 1], or `trials` is not a whole number >= 1.
 
     Examples:
       >>> print(f"{power_to_tell(0.0, 0.03, 267):.3f}")
@@ -89,18 +89,18 @@ def power_to_tell(p1: float, p2: float, trials: int, level: float = 0.05) -> flo
 
 
 def seeds_to_tell_means(difference: float, power: float = 0.8, level: float = 0.05, *, paired: bool = False) -> int:
-    """Trials under each of two conditions that tell their means apart by a two-sided t test.
+    """Returns the number of trials under each of two conditions that tells their means apart by a two-sided t test.
 
-    The least n for which |T| exceeds the test's critical value with probability `power`. T has the noncentral t
-    distribution with 2n - 2 degrees of freedom and noncentrality difference sqrt(n/2) for two independent samples;
-    with n - 1 and difference sqrt(n) for pairs, trials of the same seeds.
+    It is the least n for which |T| exceeds the test's critical value with probability `power`. T has the noncentral t
+    distribution. For two independent samples it has 2n - 2 degrees of freedom and noncentrality difference sqrt(n/2);
+    for pairs, which are trials of the same seeds, n - 1 degrees of freedom and noncentrality difference sqrt(n).
 
     Args:
-      difference: of the means, in units of the standard deviation within a condition; for pairs in units of the
-        standard deviation of the pairs' differences. Not 0.
-      power: probability of telling them, within (0, 1) and above `level`.
+      difference: difference of the means, in units of the standard deviation within a condition; for pairs in units of
+        the standard deviation of the pairs' differences. Not 0.
+      power: probability of telling the two apart, within (0, 1) and above `level`.
       level: two-sided significance level, within (0, 1).
-      paired: whether the conditions are tried on the same seeds and compared by pairs.
+      paired: whether both conditions have trials of the same seeds and are compared by pairs.
 
     Raises:
       ValueError: if a value is not within its range, or more than 1e9 trials are needed.
@@ -154,11 +154,11 @@ def _checked(power: float, level: float) -> tuple[float, float]:
 
 
 def _whole(root: float, factor: int = 1) -> int:
-    """The whole number of trials: factor root^2, rounded up."""
+    """Returns the number of trials, factor * root^2 rounded up; raises ValueError if it is above the limit."""
     with np.errstate(over="ignore"):
         trials = factor * np.square(root)
     if not trials <= _MOST_SEEDS:
         raise ValueError(
-            f"expected a difference that at most {_MOST_SEEDS:,} trials can tell, got one for {trials:.2g}"
+            f"expected a difference for at most {_MOST_SEEDS:,} trials, got one for {trials:.2g}; choose a larger one"
         )
     return max(1, math.ceil(trials - 1e-9))

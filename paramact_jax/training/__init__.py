@@ -1,4 +1,4 @@
-"""Training one trial as a pure function."""
+"""Trains one trial with pure functions."""
 
 from paramact_jax.training.classifier import Classifier, Score, cross_entropy, marks
 from paramact_jax.training.gradient_descent import NOT_REACHED, Settings, State, final, gradient_descent, start

@@ -1,4 +1,4 @@
-"""Training a classifier on minibatches as three pure functions of one trial, scored on all images on the way."""
+"""Trains a classifier on minibatches with three pure functions of one trial, and scores it during the training."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from paramact_jax.training.minibatches import Minibatches, Order
 from paramact_jax.training.optimisers import check_optimiser, optimiser
 
 Network = Callable[[Any, jax.Array], jax.Array]
-"""Outputs (images, classes) of params and inputs (images, ...)."""
+"""Maps params and inputs (images, ...) to outputs (images, classes)."""
 
 Data = Mapping[str, jax.Array]
-"""Sets of labelled images: "train_images", "train_labels", "test_images", "test_labels", and so on for any name."""
+"""Sets of labelled images: "train_images", "train_labels", "test_images", "test_labels", or with other names."""
 
 _AT_ONCE = 1_000
-"""Images scored together: enough for efficient matrix products, few enough for the caches."""
+"""Number of images scored together: enough for efficient matrix products, few enough for the caches."""
 
 
 class Score(NamedTuple):
-    """What a network makes of a set of images.
+    """The score of a network on a set of images.
 
     Attributes:
       loss: mean cross-entropy over all images.
-      accuracy: share of the images whose largest output is that of their label.
+      accuracy: share of images for which the largest output is that of the label.
     """
 
     loss: jax.Array
@@ -39,23 +39,23 @@ class Score(NamedTuple):
 
 
 class Gradient(Protocol):
-    """The gradient of a minibatch's loss, and what is to be noted of every step."""
+    """Computes the gradient of a minibatch's loss, and notes for every step."""
 
     def __call__(self, params: Any, images: jax.Array, labels: jax.Array) -> tuple[Any, Any]:
-        """A tree like params, and a tree of arrays."""
+        """Returns the gradient, a tree like params, and the notes, a tree of arrays."""
         ...
 
 
 class State(NamedTuple):
-    """Where the training of one trial stands.
+    """The state of the training of one trial.
 
     Attributes:
       done: number of steps made.
-      params: of the network.
-      optimiser: what the optimiser keeps.
-      order: of the images.
-      scores: so far, by set, arrays as long as `Classifier.marks`; NaN where they are not known yet.
-      notes: of every step, arrays with a leading axis of steps.
+      params: params of the network.
+      optimiser: state of the optimiser.
+      order: order of the images.
+      scores: scores so far, by set, in arrays as long as `Classifier.marks`; NaN where they are not yet known.
+      notes: notes of every step, in arrays with a leading axis of steps.
     """
 
     done: jax.Array
@@ -68,33 +68,33 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """Minibatch gradient descent on the mean cross-entropy, by an optimiser of optax.
+    """Minibatch gradient descent on the mean cross-entropy, with an optimiser of optax.
 
-    `init`, `step` and `summarise` are pure functions of one trial: `sweeps.long_sweep` takes a classifier as it is. The
-    images are one setting, `data`, see `Data`, so that they lie on the device once. Labels count the classes from 0;
-    nothing looks for others among them.
+    `init`, `step` and `summarise` are pure functions of one trial, so `sweeps.long_sweep` accepts a classifier. All
+    images are one setting, `data` (see `Data`), so the device holds them once. Labels number the classes from 0; other
+    labels are not detected.
 
     Attributes:
       network: (params, images) -> outputs (images, classes).
-      initial: (key, **settings) -> params. Its settings are traced, so that a sweep can have axes of them.
-      batches: which images a step sees.
-      steps: of the training, at least 1.
-      scores: which sets are scored: the steps between two scores, of which the first is before step 0 and the last
-        after the last step; None: after the last step alone. A score stands for the params before the step of its
-        number.
+      initial: (key, **settings) -> params. Its settings are traced, so a sweep can have axes of them.
+      batches: the choice of images for each step.
+      steps: number of training steps, at least 1.
+      scores: name of a set to score -> number of steps between two scores. The first score is before step 0, the last
+        after the last step. None: only after the last step. The score with the number of a step is that of the params
+        before this step.
       optimiser_name: see `training.optimiser`.
-      gradient: (params, images, labels) -> the gradient of a minibatch's loss, a tree like params, and what is noted
-        of the step, a tree of arrays; by default that of the mean cross-entropy, with no notes.
-      report: what `summarise` is to tell of the learned params, a dict of arrays by name; by default nothing.
-      look: (params, **settings) -> what to note of the params on the way, a tree of arrays: `observe` of a training,
-        see `long_sweep`'s `observe_every`.
+      gradient: (params, images, labels) -> the gradient of a minibatch's loss, a tree like params, and notes of the
+        step, a tree of arrays; by default the gradient of the mean cross-entropy, without notes.
+      report: learned params -> results for `summarise`, a dict of arrays by name; by default none.
+      look: (params, **settings) -> notes about the params during the training, a tree of arrays. It is the `observe` of
+        a training, see `observe_every` of `long_sweep`.
 
     Raises:
-      ValueError: for an unknown optimiser, and for steps below 1; from `init`, for labels of another number than the
-        images, for images of another number than `batches` are drawn from, and for a set that `data` lacks.
+      ValueError: for an unknown optimiser, or steps below 1. From `init`: if the numbers of images and labels differ,
+        the number of images is not that of `batches`, or a set is missing in `data`.
 
     Examples:
-      Eight seeds of a linear classifier from two scales of initial weights, all at once:
+      Eight seeds of a linear classifier with two scales of initial weights, all at once:
 
       >>> from paramact_jax.sweeps import long_sweep
       >>> classifier = Classifier(
@@ -134,16 +134,16 @@ class Classifier:
                 raise ValueError(f"expected {name}, an integer of 1 or more, got {value!r}")
 
     def marks(self, name: str) -> list[int]:
-        """Steps made when a set is scored.
+        """Returns the numbers of steps after which a set is scored.
 
         Args:
-          name: of a set in `scores` with a number of steps.
+          name: name of a set in `scores` with a number of steps.
         """
         return marks(self.steps, self.scores[name] or self.steps)
 
     @property
     def init(self) -> Callable[..., State]:
-        """(key, data, **settings of `initial`) -> the state before the first step."""
+        """The function (key, data, **settings of `initial`) -> state before the first step."""
 
         def init(key: jax.Array, data: Data, **settings: Any) -> State:
             return self._init(key, data, settings)
@@ -154,12 +154,12 @@ class Classifier:
         images, labels = (data[f"train_{what}"] for what in ("images", "labels"))
         if not len(images) == len(labels) == self.batches.size:
             raise ValueError(
-                f"expected {self.batches.size} training images, as many as `batches` are drawn from, and a label for "
+                f"expected {self.batches.size} training images, the size of `batches`, and a label for "
                 f"each, got {len(images)} images and {len(labels)} labels"
             )
         for name in self.scores:
             if missing := {f"{name}_images", f"{name}_labels"} - set(data):
-                raise ValueError(f"expected {', '.join(sorted(missing))} in data, to score, got {', '.join(data)}")
+                raise ValueError(f"expected {', '.join(sorted(missing))} in data for the scores, got {', '.join(data)}")
         params, order = self.start(key, **settings)
         one_batch = images[: self.batches.batch], labels[: self.batches.batch]
         _, example = jax.eval_shape(self._gradient, params, *one_batch)
@@ -174,7 +174,7 @@ class Classifier:
         return State(jnp.int32(0), params, kept, order, unknown, notes)
 
     def start(self, key: jax.Array, **settings: Any) -> tuple[Any, Order]:
-        """The initial params, and the order before the first step; from one half of the key each."""
+        """Returns the initial params and the order before the first step; each uses one half of the key."""
         params_key, order_key = jax.random.split(key)
         return self.initial(params_key, **settings), self.batches.start(order_key)
 
@@ -187,7 +187,7 @@ class Classifier:
         learning_rate_a: ArrayLike | None = None,
         learning_rate_b: ArrayLike | None = None,
     ) -> State:
-        """Scores that are due, then one update on one minibatch; rates as in `training.optimiser`."""
+        """Computes the scores that are due, then updates on one minibatch; rates as in `training.optimiser`."""
 
         def scored(name: str, scores: Score) -> Score:
             every = self.scores[name] or self.steps
@@ -214,9 +214,9 @@ class Classifier:
         )
 
     def summarise(self, state: State, data: Data) -> dict[str, Any]:
-        """All scores by set, "notes" of every step, and the report as "learned".
+        """Returns all scores by set, the notes of every step as "notes", and the report as "learned".
 
-        The scores of the learned params are the last ones; NaN if another number of steps was made than `steps`.
+        The last scores are those of the learned params. They are NaN if the number of steps made is not `steps`.
         """
         complete = state.done == self.steps
         found: dict[str, Any] = {}
@@ -229,7 +229,7 @@ class Classifier:
 
     @property
     def observe(self) -> Callable[..., Any] | None:
-        """(state, **settings of `look`) -> what `look` notes; None without `look`."""
+        """The function (state, **settings of `look`) -> notes of `look`; None without `look`."""
         look = self.look
         if look is None:
             return None
@@ -239,12 +239,12 @@ class Classifier:
         return self.score(params, data[f"{name}_images"], data[f"{name}_labels"])
 
     def score(self, params: Any, images: jax.Array, labels: jax.Array, *, at_once: int = _AT_ONCE) -> Score:
-        """Mean cross-entropy and accuracy over all images, whatever the number computed at once.
+        """Returns the mean cross-entropy and the accuracy over all images; `at_once` changes only speed and memory.
 
-        Sums are of at least 32 bits. The accuracy of outputs that are not numbers is NaN.
+        Sums have at least 32 bits. If the loss is NaN, so is the accuracy.
 
         Args:
-          params: of the network.
+          params: params of the network.
           images: (images, ...).
           labels: (images,).
           at_once: images in one pass of the network.
@@ -271,7 +271,7 @@ class Classifier:
 
 
 def marks(steps: int, every: int) -> list[int]:
-    """Steps made when something is due before every `every`-th of so many steps, and after the last.
+    """Returns the numbers of steps made before every `every`-th step, from 0, and after the last step.
 
     Examples:
       >>> marks(100, 40)
@@ -281,7 +281,7 @@ def marks(steps: int, every: int) -> list[int]:
 
 
 def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy, -log softmax(outputs)[label], over a minibatch.
+    """Returns the mean cross-entropy, -log softmax(outputs)[label], over a minibatch.
 
     Args:
       outputs: (images, classes).
@@ -295,12 +295,12 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _settings(function: Callable[..., Any]) -> list[str]:
-    """Names of the parameters after the first."""
+    """Returns the names of the parameters after the first."""
     return list(inspect.signature(function).parameters)[1:]
 
 
 def _signed(function: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
-    """The function with named parameters in its signature, by which a sweep knows its settings."""
+    """Gives a function a signature with these names, from which a sweep reads its settings; returns it."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
     return function

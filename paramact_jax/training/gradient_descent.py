@@ -1,4 +1,4 @@
-"""Gradient descent on a squared error, as a pure function of one trial's state [P, eq. 7-12]."""
+"""Gradient descent on a squared error as a pure function of one trial's state [P, eq. 7-12]."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from paramact_jax.layers import ACTIVATION, parameter_labels
 from paramact_jax.networks import Params
 
 NOT_REACHED = -1
-"""`State.reached_at` of a trial whose loss has not been below the threshold yet."""
+"""The value of `State.reached_at` while the loss has not been below the threshold."""
 
 
 class Settings(NamedTuple):
-    """What one trial is trained with. Every entry is traced: another value never recompiles.
+    """The settings of one trial. All are traced, so other values need no new compilation.
 
     Attributes:
-      learning_rate: of W and w0, rho_1 in [P, eq. 10].
-      activation_learning_rate: of a and b, rho_2 = rho_3 in [P, eq. 11-12].
-      loss_scale: the gradient is that of loss_scale times the mean squared error of an update's points.
+      learning_rate: rate of W and w0, rho_1 in [P, eq. 10].
+      activation_learning_rate: rate of a and b, rho_2 = rho_3 in [P, eq. 11-12].
+      loss_scale: factor of the loss: the gradient is that of loss_scale * mean squared error of an update's points.
       threshold: the mean squared error below which a trial counts as converged.
     """
 
@@ -35,13 +35,13 @@ class Settings(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where one trial stands.
+    """The state of one trial.
 
     Attributes:
       params: params of the network.
-      iteration: int32, iterations made so far: updates, or passes over the points.
-      loss: mean squared error before the last iteration: the full gradient has it for free. See `final`.
-      reached_at: int32, iterations made when the loss was first below the threshold, NOT_REACHED before.
+      iteration: int32, number of iterations made: updates, or passes over the points.
+      loss: mean squared error of the params before the last iteration, where the gradient is computed. See `final`.
+      reached_at: int32, number of iterations made when the loss was first below the threshold, NOT_REACHED before.
     """
 
     params: Params
@@ -51,32 +51,32 @@ class State(NamedTuple):
 
 
 class Network(Protocol):
-    """A network's outputs (points, out_features) from params and inputs."""
+    """A network: maps params and inputs to outputs (points, out_features)."""
 
     def __call__(self, params: Params, inputs: jax.Array) -> jax.Array:
-        """Outputs of the network."""
+        """Returns the outputs of the network."""
         ...
 
 
 Advance = Callable[[State, Settings, ArrayLike], State]
 Rates = Callable[[Params, Settings], Params]
-"""The learning rate of every parameter, a tree like that of the params."""
+"""Maps params and settings to the learning rate of every parameter, a tree like params."""
 
 
 def rates_of_groups(params: Params, settings: Settings) -> Params:
-    """Gives a and b the learning rate of activations, all other parameters the other."""
+    """Returns the learning rate of every parameter: that of activations for a and b, the other for the rest."""
     own = {ACTIVATION: settings.activation_learning_rate}
     return jax.tree.map(lambda label: own.get(label, settings.learning_rate), parameter_labels(params))
 
 
 def start(params: Params) -> State:
-    """The state of one trial before its first update; its loss is not known yet and reads NaN."""
+    """Returns the state of one trial before its first update; its loss is not yet known and is NaN."""
     dtype = jax.tree.leaves(params)[0].dtype
     return State(params, jnp.int32(0), jnp.asarray(jnp.nan, dtype), jnp.int32(NOT_REACHED))
 
 
 def final(state: State, one_step_later: State) -> State:
-    """`state` with the loss of its own params, which one more update measures; its params stay."""
+    """Returns `state` with the loss of its own params, and `reached_at`, from the state one iteration later."""
     return state._replace(loss=one_step_later.loss, reached_at=one_step_later.reached_at)
 
 
@@ -88,25 +88,25 @@ def gradient_descent(
     point_by_point: bool = False,
     rates: Rates = rates_of_groups,
 ) -> Advance:
-    """The function `advance(state, settings, steps)` that makes `steps` iterations of one trial.
+    """Returns a function `advance(state, settings, steps)` that makes `steps` iterations of one trial.
 
-    One update is theta <- theta - rho dL/dtheta for every parameter at once, L = loss_scale * mean squared error over
-    the update's points and all outputs, gradients by `jax.grad`. An iteration is one update on all points; or, point
-    by point, a pass over them in their order with an update after each. `steps` is traced. The loss of all points is
-    watched before every iteration, so `reached_at` is exact.
+    One update is theta <- theta - rho dL/dtheta for every parameter at once. L is loss_scale * mean squared error over
+    the update's points and all outputs; `jax.grad` gives the gradients. An iteration is one update on all points or, if
+    `point_by_point`, a pass over the points in order with an update after each. `steps` is traced. The loss on all
+    points is computed in every iteration, so `reached_at` is exact.
 
     Args:
       network: maps params and inputs to outputs.
       inputs: (points, in_features).
       targets: (points, out_features).
-      point_by_point: whether there is an update after every point.
-      rates: the learning rates rho; they may be traced.
+      point_by_point: whether to update after every point.
+      rates: function of params and settings that returns the learning rates rho; they may be traced.
 
     Returns:
-      A pure function of one trial, which computes in the params' dtype.
+      A pure function of one trial; it computes in the params' dtype.
 
     Raises:
-      ValueError: if inputs and targets are not two axes each, with as many points.
+      ValueError: if inputs and targets do not have two axes each and the same number of points.
     """
     if np.ndim(inputs) != 2 or np.ndim(targets) != 2 or len(inputs) != len(targets):
         raise ValueError(
@@ -144,7 +144,7 @@ def gradient_descent(
         return State(params, state.iteration + 1, loss, reached_at)
 
     def advance(state: State, settings: Settings, steps: ArrayLike) -> State:
-        if isinstance(steps, int) and steps == 1:  # needs no loop
+        if isinstance(steps, int) and steps == 1:  # no loop is needed
             return iterate(state, settings)
         return lax.fori_loop(0, steps, lambda _, state: iterate(state, settings), state)
 

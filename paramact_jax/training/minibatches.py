@@ -1,4 +1,4 @@
-"""Which images each step of stochastic gradient descent sees."""
+"""Draws the images for each step of stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Kind = Literal["shuffled", "independent"]
 
 
 class Order(NamedTuple):
-    """Where the drawing of one trial stands.
+    """The state of the drawing of one trial.
 
     Attributes:
-      key: of the trial's batches.
+      key: random key of the trial's batches.
       order: this epoch's permutation of the images; empty for independent draws.
     """
 
@@ -28,19 +28,20 @@ class Order(NamedTuple):
 class Minibatches:
     """Minibatches of `batch` out of `size` images, drawn inside the compiled step.
 
-    "shuffled": epochs of size // batch steps, each with a permutation of its own; the size % batch images at its end
-    wait for the next epoch. "independent": every image of every batch is drawn from all, with replacement.
+    "shuffled": an epoch has size // batch steps and its own permutation of the images; the last size % batch images
+    of the permutation are not used in this epoch. "independent": every image of every batch is drawn from all images,
+    with replacement.
 
-    What a step draws depends on the trial's key and on the step alone. "shuffled" batches are drawn in order, from the
-    first step of an epoch on: the permutation is made there and handed on.
+    The draw of a step depends only on the trial's key and on the step. "shuffled" batches must be drawn in order from
+    the first step of an epoch, since the permutation is made there and passed on.
 
     Attributes:
       size: number of images.
-      batch: images a step.
-      kind: see above.
+      batch: number of images in a step.
+      kind: "shuffled" or "independent", see above.
 
     Raises:
-      ValueError: if the kind is none of the two, or the batch is not within 1..size.
+      ValueError: if the kind is not one of the two, or the batch is not within 1..size.
 
     Examples:
       >>> minibatches = Minibatches(size=10, batch=4)
@@ -59,7 +60,7 @@ class Minibatches:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise ValueError(f"expected batches that are {' or '.join(get_args(Kind))}, got {self.kind!r}")
+            raise ValueError(f"expected kind to be {' or '.join(get_args(Kind))}, got {self.kind!r}")
         if not (isinstance(self.batch, int) and isinstance(self.size, int)):
             raise ValueError(f"expected whole numbers of images, got size={self.size!r}, batch={self.batch!r}")
         if not 1 <= self.batch <= self.size:
@@ -67,19 +68,20 @@ class Minibatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps until the images are shuffled again."""
+        """Number of steps until the images are shuffled again."""
         return self.size // self.batch
 
     def start(self, key: jax.Array) -> Order:
-        """Before the first step."""
+        """Returns the state before the first step."""
         return Order(key, jnp.zeros(self.size if self.kind == "shuffled" else 0, jnp.int32))
 
     def draw(self, order: Order, step: jax.typing.ArrayLike) -> tuple[Order, jax.Array]:
-        """The next state and the int32 indices (batch,) of a step's images.
+        """Returns the next state and the int32 indices (batch,) of a step's images.
 
         Args:
-          order: as the step before returned it.
-          step: number of the step from 0, in order; the same for all trials, if they are to be shuffled in a branch.
+          order: the state from the step before.
+          step: number of the step, from 0 and in order. Under `vmap` keep it the same for all trials: then only the
+            first step of an epoch shuffles.
         """
         if self.kind == "independent":
             key = jax.random.fold_in(order.key, step)

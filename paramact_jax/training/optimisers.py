@@ -1,4 +1,4 @@
-"""Optimisers by name, with a learning rate for the weights and others for the parameters of activations."""
+"""Optimisers by name, with separate learning rates for the weights and for the parameters of activations."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jax.typing import ArrayLike
 from paramact_jax.layers import parameter_labels
 
 EPSILON = 1e-7
-"""Keeps [R]'s formulas from dividing by 0. [R] prints none; its textbook has this one, added to the root."""
+"""Prevents a division by 0 in [R]'s formulas. [R] prints no epsilon; its textbook adds this one to the root."""
 
 
 def adagrad_as_printed(learning_rate: ArrayLike) -> optax.GradientTransformation:
-    """AdaGrad as [R] prints it: h <- h + g^2 from h = 0, W <- W - learning_rate g / sqrt(h).
+    """Returns AdaGrad as [R] prints it: h <- h + g^2 from h = 0, W <- W - learning_rate g / sqrt(h).
 
-    `optax.adagrad` starts h at 0.1 and adds its epsilon inside the root: small gradients make small steps there, and
-    steps of the learning rate here.
+    `optax.adagrad` starts h at 0.1 and adds its epsilon inside the root, so small gradients make small steps. Here the
+    first step has the size of the learning rate, even for small gradients.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -48,25 +48,25 @@ MAKERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "adagrad-printed": adagrad_as_printed,
     "rmsprop-printed": lambda rate: optax.rmsprop(rate, eps=EPSILON, eps_in_sqrt=False),
 }
-"""Optimisers of optax by name, with its own settings beside the learning rate and a momentum of 0.9; two as [R] prints
-them, with the epsilon outside the root."""
+"""Optimisers of optax by name, with the default settings of optax except the learning rate and a momentum of 0.9. The
+two "-printed" ones are as in [R], with the epsilon outside the root."""
 
 
 def optimiser(
     name: str, params: Any, learning_rate: ArrayLike, a: ArrayLike | None = None, b: ArrayLike | None = None
 ) -> optax.GradientTransformation:
-    """An optimiser of all params, with rates of their own for the activations' [P, eq. 10-12: rho_1, rho_2, rho_3].
+    """Returns an optimiser for all params, with separate rates for a and b [P, eq. 10-12: rho_1, rho_2, rho_3].
 
-    Rates may be traced, so that another value does not compile again; what the optimiser keeps does not depend on them.
-    Parameters that the layers hold fixed stay fixed, where the tree has them.
+    Rates may be traced, so other values need no new compilation; the optimiser's state does not depend on them.
+    Parameters that the layers hold fixed stay fixed if the tree contains them.
 
     Args:
       name: one of `MAKERS`.
-      params: of the model, for its structure.
-      learning_rate: of the weights.
-      a: of the scales a and all other parameters of activations but b; by default the learning rate. 0 holds them
+      params: params of the model, for their structure.
+      learning_rate: rate of the weights.
+      a: rate of the scales a and of all other activation parameters except b; by default `learning_rate`. 0 holds them
         fixed.
-      b: of the shifts b; likewise.
+      b: rate of the shifts b; by default `learning_rate`. 0 holds them fixed.
 
     Raises:
       ValueError: for an unknown name.
@@ -92,6 +92,6 @@ def optimiser(
 
 
 def check_optimiser(name: str) -> None:
-    """Raise ValueError, in one line, for the name of no optimiser."""
+    """Raises ValueError for an unknown name of an optimiser."""
     if name not in MAKERS:
         raise ValueError(f"expected an optimiser among {', '.join(MAKERS)}, got {name!r}")

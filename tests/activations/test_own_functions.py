@@ -166,7 +166,7 @@ class Own(nnx.Module):
 )
 def test_modules_are_refused(make):
     with pytest.raises(
-        TypeError, match=r"got the Flax module (PReLU|Own), whose parameters would be frozen; pass a pure"
+        TypeError, match=r"got the Flax module (PReLU|Own), and its parameters would be frozen; pass a pure"
     ):
         parametric(make(), a=1.0)
 

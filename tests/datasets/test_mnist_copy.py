@@ -48,7 +48,7 @@ def test_a_damaged_copy_is_noticed_and_made_anew(kept, tfds_dir, copy, name, dam
         path.unlink()
     else:
         path.write_bytes(sound[:-1] if damage == "cut" else sound[:-1] + bytes([sound[-1] ^ 1]))
-    with pytest.warns(UserWarning, match=f"decoded copy of MNIST is damaged and is made anew .*{name}") as caught:
+    with pytest.warns(UserWarning, match=f"decoded copy of MNIST is damaged and is made again .*{name}") as caught:
         found = load_mnist(tfds_dir=tfds_dir)
     assert len(caught) == 1
     assert caught[0].filename == __file__

@@ -46,9 +46,9 @@ def claim_another_format(directory):
         (cut_records, "expected readable records, got "),
         (change_records, "expected readable records, got "),
         (lose_records, "expected readable records, got "),
-        (lose_info, "expected a data set of TFDS, got none that is complete"),
-        (cut_info, "expected a data set of TFDS, got none that is complete"),
-        (claim_another_format, "expected the format array_record, got tfrecord, which TensorFlow alone reads"),
+        (lose_info, "expected a complete data set of TFDS, got none"),
+        (cut_info, "expected a complete data set of TFDS, got none"),
+        (claim_another_format, "expected the format array_record, got tfrecord, which only TensorFlow reads"),
     ],
 )
 def test_a_damaged_data_set_is_refused_by_name(small, tfds_dir, damage, message, copy):

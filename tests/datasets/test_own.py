@@ -64,7 +64,7 @@ def test_what_tfds_has_prepared(small, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"test_labels": None}, "expected arrays named test_labels or y_test too, got none"),
+        ({"test_labels": None}, "expected arrays named test_labels or y_test, got none"),
         ({"train_labels": LABELS / 2}, "expected train_labels as integers of shape"),
         ({"train_labels": LABELS[:5]}, r"expected train_labels as int32 of shape \(20,\), one for each image"),
         ({"test_images": PIXELS[:8, :3]}, "expected test_images of the shape of train_images"),

@@ -215,8 +215,8 @@ def test_names_do_not_overlap_and_lie_within_the_figure(many_points):
     ("make", "error", "message"),
     [
         (lambda found: {}, ValueError, "expected at least one attribution, got none"),
-        (lambda found: found.log_norm, TypeError, "expected what paramact_jax.gradients.attribute returns, got Array"),
-        (lambda found: {"a": found, "b": 1}, TypeError, "attribute returns for 'b', got int"),
+        (lambda found: found.log_norm, TypeError, "expected a result of paramact_jax.gradients.attribute, got Array"),
+        (lambda found: {"a": found, "b": 1}, TypeError, "attribute for 'b', got int"),
         (
             lambda found: {"a": found, "b": found_for(jax.random.key(1), count=2)},
             ValueError,
@@ -232,5 +232,5 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(single, make, error, messag
 
 
 def test_traced_numbers_are_refused(single):
-    with pytest.raises(TypeError, match="got those that JAX is tracing"):
+    with pytest.raises(TypeError, match="got values that JAX is tracing"):
         jax.jit(lambda found: gradient_profile(found) and 0)(single)

@@ -68,7 +68,7 @@ def test_learning_rates_have_a_logarithmic_axis_and_a_dot_each(shares):
     ("panels", "message"),
     [
         ({}, "expected at least one panel"),
-        ({"one": []}, "each of at least one curve"),
+        ({"one": []}, "each with at least one curve"),
         ({"one": [dataclasses.replace(curve("x"), low=np.ones(2))]}, "x: expected 3 values in curve and band"),
     ],
 )

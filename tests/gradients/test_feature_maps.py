@@ -130,7 +130,7 @@ def test_a_step_of_descent_along_them_lowers_the_loss(x64):
         ({"params": {"a": jnp.ones(MAP)}}, r"expected parameters \['a', 'b'\], got \['a'\]"),
         ({"activation": tanh}, r"tanh: expected parameters \[\], got \['a', 'b'\]"),
         ({"params": {"a": jnp.ones(MAP), "b": jnp.ones(3)}}, r"expected b of shape \(5, 4, 3\) for sharing 'element'"),
-        ({"sharing": Sharing("element", (4, 4, 3))}, "expected an input whose last axes are of sizes 4, 4, 3"),
+        ({"sharing": Sharing("element", (4, 4, 3))}, "expected an input with last axes of sizes 4, 4, 3"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )

@@ -331,9 +331,9 @@ def test_what_has_no_derivative_is_refused_with_its_place():
             "depends on an argument that is an array of a float dtype",
         ),
         ((lambda p: p.sum(), KERNELS[0]), None, ValueError, "depends on an argument that is an array of a float dtype"),
-        ((lambda p, x: x.sum(), KERNELS[0]), None, TypeError, "expected an example of what is called, f, params, x"),
+        ((lambda p, x: x.sum(), KERNELS[0]), None, TypeError, "expected an example call, f, params, x"),
         ((3, X), jnp.sum, TypeError, "expected an nnx module, a linen module or a function .*, got int"),
-        ((nnx.Linear(8, 8, rngs=nnx.Rngs(0)),), jnp.sum, TypeError, "expected an example of what is called, model, x"),
+        ((nnx.Linear(8, 8, rngs=nnx.Rngs(0)),), jnp.sum, TypeError, "expected an example call, model, x"),
     ],
     ids=["no loss", "no scalar", "constant loss", "no input", "no argument", "no model", "no x"],
 )

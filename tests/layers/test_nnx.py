@@ -112,7 +112,7 @@ def test_a_layer_of_a_traced_value_needs_a_start_value():
     def use(t, **settings):
         return Parametric(lambda y: jnp.tanh(t * y), 3, **settings)(jnp.ones(3)).sum()
 
-    with pytest.raises(ValueError, match=r"not known; pass a start value, a=... or initial="):
+    with pytest.raises(ValueError, match=r"not known; pass a start value, a=... or a layer's initial="):
         jax.jit(use)(2.0)
     with jax.checking_leaks():
         assert jax.jit(functools.partial(use, initial={"a": 2.0}))(2.0) == pytest.approx(6 * np.tanh(2.0))
@@ -130,7 +130,7 @@ def test_functions_are_not_kept_for_ever(monkeypatch):
 
 
 def test_modules_are_refused():
-    with pytest.raises(TypeError, match="got the Flax module PReLU, whose parameters would be frozen"):
+    with pytest.raises(TypeError, match="got the Flax module PReLU, and its parameters would be frozen"):
         Parametric(nnx.PReLU(), 3)
 
 
@@ -169,7 +169,7 @@ def test_leading_axes_share_the_parameters(shape):
     [
         (lambda: Parametric("tahn", 3), ValueError, "did you mean tanh"),
         (lambda: Parametric(1.5, 3), TypeError, "elementwise function of one array, got float"),
-        (lambda: Parametric("tanh", 3, initial={"c": 1.0}), ValueError, r"start values for a, b, got one for \['c'\]"),
+        (lambda: Parametric("tanh", 3, initial={"c": 1.0}), ValueError, r"start values for a, b, got \['c'\]"),
         (lambda: Parametric("tanh", 3, initial={"a": jnp.ones(4)}), ValueError, r"\(\) or \(3,\) for a, got \(4,\)"),
         (lambda: Parametric("tanh", 3, initial={"b": jnp.ones((1, 3))}), ValueError, r"for b, got \(1, 3\)"),
         (lambda: Parametric("tanh", 3)(jnp.ones((3, 4))), ValueError, r"size 3, got shape \(3, 4\).* features=4"),

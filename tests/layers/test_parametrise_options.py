@@ -28,8 +28,8 @@ def test_starts():
     assert a["gelu"] == pytest.approx(2, rel=1e-6)
     assert a["elu"] == pytest.approx(1, rel=1e-6)
     assert a["softplus"] == 1
-    assert "a starts at 1: at no gain is there a fixed point of the variance at which chi is 1" in str(critical)
-    assert "a starts at 1: a critical gain is found for functions of the catalogue" in str(critical)
+    assert "a starts at 1: no gain has a fixed point of the variance with chi = 1" in str(critical)
+    assert "a starts at 1: the critical gain is known only for functions of the catalogue" in str(critical)
     given = retrofitted(case, start={"a": 2.0, "b": 0.5})
     assert all(
         float(p["a"].mean()) == 2 and float(p["b"].mean()) == 0.5 for p in given.variables["activations"].values()
@@ -80,7 +80,7 @@ def test_functions_named_in_also():
     def f(params, x):
         return jnp.exp(-((x @ params) ** 4)) @ jnp.ones((3, 1))
 
-    with pytest.raises(ValueError, match=r"found to change: none; seen: left: .*name your own in also=\(...\)"):
+    with pytest.raises(ValueError, match=r"got none; seen: left: .*name your own in also=\(...\)"):
         parametrise(f, weight(0, 4, 3), normal(1, 5, 4))
 
     def bump(y):
@@ -111,9 +111,9 @@ def test_the_report_names_everything():
     [
         ((of_nnx.Inline,), {}, TypeError, "expected an nnx module, a linen module or a function .* got Inline"),
         ((3,), {}, TypeError, "got int"),
-        ((linen.Dense(3),), {}, TypeError, "expected the variables of the linen module after it.* got none"),
-        ((lambda p: p,), {}, TypeError, "expected the params of the function after it, .* got none"),
-        ((of_nnx.Inline(nnx.Rngs(0)),), {}, TypeError, "expected an example of what is called, model, x:"),
+        ((linen.Dense(3),), {}, TypeError, "expected variables .* after a linen module, got none"),
+        ((lambda p: p,), {}, TypeError, "expected params after a function, got none"),
+        ((of_nnx.Inline(nnx.Rngs(0)),), {}, TypeError, "expected an example call, model, x, got no arguments:"),
         (
             (jnp.tanh, jnp.ones(3)),
             {"sharing": "all"},
@@ -136,7 +136,7 @@ def test_the_report_names_everything():
         ),
         ((jnp.tanh, jnp.ones(3)), {"param_dtype": int}, TypeError, "expected param_dtype to be a float dtype, got int"),
         ((jnp.tanh, jnp.ones(3)), {"also": ["tanh"]}, TypeError, "expected functions in also=.* got str"),
-        ((jnp.tanh, jnp.ones(3)), {}, ValueError, "found to change: none; seen: left: tanh .* of parameters alone"),
+        ((jnp.tanh, jnp.ones(3)), {}, ValueError, "got none; seen: left: tanh .* of parameters alone"),
     ],
 )
 def test_refusals(arguments, options, error, says):
@@ -147,7 +147,7 @@ def test_refusals(arguments, options, error, says):
 def test_variables_without_activations_are_refused():
     case = of_functions.layers()
     retrofit = retrofitted(case)
-    with pytest.raises(ValueError, match=r"expected variables like those that parametrise returned, .*'params'"):
+    with pytest.raises(ValueError, match=r"expected the variables that parametrise returned, .*'params'"):
         retrofit.apply(case.variables, *case.args)
     wide = parametrise(lambda p, x: jax.nn.relu(x @ p), weight(40, 5, 4), *case.args)
     with pytest.raises(ValueError, match=r"relu: expected an input with features \(4,\), as in the example, got shape"):

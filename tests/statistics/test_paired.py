@@ -111,19 +111,22 @@ def test_small_whole_numbers_do_not_overflow():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (([1, 2, 3], [1, 2, 3], 3, 3), "one value and one seed a trial under the first condition"),
-        (([1, 2], [1, 2], "ab", "ab"), "one value and one seed a trial under the first condition"),
+        (([1, 2, 3], [1, 2, 3], 3, 3), "one value and one seed for each trial under the first condition"),
+        (([1, 2], [1, 2], "ab", "ab"), "one value and one seed for each trial under the first condition"),
         (([1, 1e200], [1, 2], [0, 1], [0, 1]), "numbers up to 1e\\+150 under the first condition, got 1e\\+200"),
-        (([1, 2j], [1, 2], [0, 1], [0, 1]), "that are numbers"),
+        (([1, 2j], [1, 2], [0, 1], [0, 1]), "to be real numbers"),
         (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1, 3]), r"same seeds .* got 2 that only one of them has \(2 for"),
         (([1, 2, 3], [1, 2], [0, 1, 2], [0, 1]), "same seeds"),
-        (([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1]), r"one seed a trial under the second condition, got shapes \(3,\)"),
+        (
+            ([1, 2, 3], [1, 2, 3], [0, 1, 2], [0, 1]),
+            r"one seed for each trial under the second condition, got shapes \(3,\)",
+        ),
         (([1, 2, 3], [1, 2, 3], [0, 1, 1], [0, 1, 1]), "each seed once under the first condition, got 1 2 times"),
         (([1, math.nan], [1, 2], [0, 1], [0, 1]), "expected finite numbers under the first condition, got 1 of 2"),
-        (([True, False], [1.0, 0.0], [0, 1], [0, 1]), "numbers twice or outcomes"),
+        (([True, False], [1.0, 0.0], [0, 1], [0, 1]), "numbers or outcomes"),
         (([1], [2], [0], [0]), "at least 2 pairs"),
         (([[1, 2]], [[1, 2]], [0], [0]), "one value and one seed"),
-        ((["a", "b"], [1, 2], [0, 1], [0, 1]), "that are numbers"),
+        ((["a", "b"], [1, 2], [0, 1], [0, 1]), "to be real numbers"),
     ],
 )
 def test_refused_in_one_line(args, message):

@@ -220,7 +220,9 @@ def test_a_set_without_a_number_is_scored_after_the_last_step_alone(states, summ
 
 
 def test_a_set_that_is_not_in_the_data_is_refused():
-    with pytest.raises(ValueError, match=r"expected other_images, other_labels in data, to score, got train_images, "):
+    with pytest.raises(
+        ValueError, match=r"expected other_images, other_labels in data for the scores, got train_images, "
+    ):
         dataclasses.replace(CLASSIFIER, scores={"other": 5}).init(jax.random.key(0), SETS)
 
 

@@ -131,7 +131,7 @@ def test_shuffled_draws_are_compiled_once_for_all_steps():
         ({"size": 10, "batch": -3}, r"^expected a batch within 1\.\.10, the number of images, got -3$"),
         (
             {"size": 10, "batch": 5, "kind": "random"},
-            "^expected batches that are shuffled or independent, got 'random'$",
+            "^expected kind to be shuffled or independent, got 'random'$",
         ),
     ],
 )

@@ -122,7 +122,7 @@ def test_other_meshes_are_refused(run, mesh, got):
     [
         ({"directory": True}, "directory: expected a path, or None to keep nothing, got True"),
         ({"directory": b"x"}, "directory: expected a path"),
-        ({"on_plan": 3}, "on_plan: expected a function, or None to be told nothing, got 3"),
+        ({"on_plan": 3}, "on_plan: expected a function, or None for no calls, got 3"),
         ({"on_progress": "print"}, "on_progress: expected a function, or None .*, got 'print'"),
     ],
 )

@@ -170,7 +170,7 @@ def test_bad_chunks_are_refused(chunk):
         ({"x": 1.0}, "expected names that are not dims .*, got 'x'"),
         ({"seed": 1.0}, "expected names that are not dims .*, got 'seed'"),
         ({"w": np.zeros(2), "w_dim_0": 1.0}, "expected names that are not dims .*, got 'w_dim_0'"),
-        ({"a": {"b": 1.0}, "a.b": 2.0}, "expected names that differ, got 'a.b' for two"),
+        ({"a": {"b": 1.0}, "a.b": 2.0}, "expected different names, got 'a.b' for two"),
         ({"label": "good"}, "label: expected an array, got 'good'"),
     ],
 )

@@ -58,7 +58,7 @@ def columns_of_axes(axes: Any, static_axes: Any, static: Collection[str]) -> dic
             raise ValueError(f"{what}: expected a dict from a parameter's name to its values, got {given!r}")
         for name in given:
             if name in (SEED, POINT):
-                things = {SEED: "seeds; pass seeds as seeds=", POINT: "points; pass points as points="}[name]
+                things = {SEED: "seeds; pass them as seeds=", POINT: "points; pass them as points="}[name]
                 raise ValueError(f"{what}: expected other names, got {name!r}, the dim of the {things}")
     if both := sorted(axes.keys() & static_axes.keys()):
         raise ValueError(f"{both[0]}: expected an axis in axes or in static_axes, got it in both; leave one out")
@@ -81,7 +81,7 @@ def columns_of_points(points: Any, static: Collection[str]) -> dict[str, Column]
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
-            raise ValueError(f"points: expected equally many values of each setting, got {told}; use axes for a product")
+            raise ValueError(f"points: expected lists of equal length, got {told}; use axes for a product")
         rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
         gaps = hasattr(points, "iloc")  # a DataFrame has NaN for a missing value
         points = [{name: x for name, x in row.items() if not gaps or (x is not None and x == x)} for row in rows]

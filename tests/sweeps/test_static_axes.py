@@ -197,7 +197,7 @@ REFUSED = {
         "width: expected an axis in axes or in",
     ),
     "objects": ({"axes": {"act": [jnp.tanh]}}, "pass other things as static_axes"),
-    "lengths": ({"points": {"width": [1, 2], "momentum": [0.1]}}, "points: expected equally many values of each setting"),
+    "lengths": ({"points": {"width": [1, 2], "momentum": [0.1]}}, "points: expected lists of equal length"),
     "no points": ({"points": []}, "points: expected at least one point"),
     "empty point": ({"points": [{}]}, "points: expected a dict of settings for each point, got {}"),
     "bare": ({"points": 3}, "points: expected lists by name"),

@@ -1,7 +1,7 @@
-"""Which operations of a program belong together, and what they do to a gradient on its way back.
+"""Groups the operations of a program, and says what each group does to a gradient on its way back.
 
-Told by what the operations compute, not by the names of modules: a norm, a softmax or an activation is the same
-whether it is a module, a library's function or written out.
+Groups are recognised by what the operations compute, not by the names of modules: a norm, a softmax or an activation is
+the same whether it is a module, a library's function or written out.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Kind(enum.StrEnum):
     LINEAR = "linear"
     """A product with a kernel, and its bias."""
     ACTIVATION = "activation"
-    """An elementwise nonlinear function, with the a and b of a f(y - b)."""
+    """An elementwise nonlinear function, together with the a and b of a f(y - b)."""
     NORMALISATION = "normalisation"
-    """Minus a mean, by a norm or deviation, times what is learned for it; with stored statistics too."""
+    """Subtracts a mean, divides by a norm or deviation, and applies learned parameters; also with stored statistics."""
     RESIDUAL = "residual sum"
-    """Gradients of several uses of one array are added: of a skip and a branch, of queries, keys and values."""
+    """The sum of the gradients of several uses of one array: of a skip and a branch, of queries, keys and values."""
     SCALE = "scale"
     """A product with numbers that depend on no input."""
     GATE = "gate"
@@ -47,41 +47,41 @@ class Kind(enum.StrEnum):
     PRODUCT = "attention product"
     """A matrix product of two arrays that both depend on the input."""
     POOLING = "pooling"
-    """A sum, mean, maximum or the like over axes or windows."""
+    """A sum, mean, maximum or similar over axes or windows."""
     MASKING = "masking"
-    """Some entries are chosen, others replaced: dropout, an attention mask."""
+    """Chooses some entries and replaces others: dropout, an attention mask."""
     RESHAPING = "reshaping"
-    """Entries are moved, repeated or left out."""
+    """Moves, repeats or leaves out entries."""
     ELEMENTWISE = "elementwise"
     """An elementwise function that is not known as an activation, such as exp or a square."""
     OTHER = "other"
-    """None of these, such as an FFT, a branch or a solver."""
+    """None of the kinds above, such as an FFT, a branch or a solver."""
 
 
 class Level(enum.IntEnum):
     """What an array depends on."""
 
     FIXED = 0
-    """Neither an argument nor a learned parameter."""
+    """On neither an argument nor a learned parameter."""
     INPUT = 1
-    """An argument, through which no gradient is followed: token ids, a mask."""
+    """On an argument through which no gradient is followed: token ids, a mask."""
     LEARNED = 2
-    """Learned parameters alone."""
+    """On learned parameters only."""
     DATA = 3
-    """Arguments of a float dtype, or learned parameters that an argument selects: the gradient's way."""
+    """On arguments of a float dtype, or on learned parameters that an argument selects: the gradient's way."""
 
 
 @dataclasses.dataclass(eq=False)
 class Unit:
-    """Operations that are looked at as one.
+    """A group of operations that count as one.
 
     Attributes:
-      steps: in order.
+      steps: the operations, in order.
       kind: what they do.
-      function: the name of what they compute.
-      site: the activation that they are.
-      known: the record of this activation, whose parameters are given by numbers of arrays; None: it has none.
-      factor: by which a constant that is written in its operations multiplies a known activation.
+      function: name of the function that they compute.
+      site: the activation that they are; None: they are none.
+      known: the record of this activation, with numbers of the arrays of its parameters; None: it has no record.
+      factor: constant factor, written in the operations, that multiplies a known activation.
     """
 
     steps: list[Step]
@@ -93,7 +93,7 @@ class Unit:
 
     @property
     def takes(self) -> tuple[int, ...]:
-        """All arrays that the steps take from others."""
+        """All arrays that the steps take from other steps."""
         made = {number for step in self.steps for number in step.outputs}
         return tuple(dict.fromkeys(n for step in self.steps for n in step.inputs if n not in made))
 
@@ -112,7 +112,7 @@ _RESHAPING = frozenset(
 )
 _KEEPING = frozenset(("copy", "copy_p", "expand_dims", "neg", "optimization_barrier", "reshape", "rev"))
 _KEEPING |= {"squeeze", "transpose"}
-"""Which leave the norm of a gradient as it is."""
+"""Operations that leave the norm of a gradient as it is."""
 _PLAIN_NAMES = {
     "dot_general": "matrix product",
     "conv_general_dilated": "convolution",
@@ -131,11 +131,11 @@ _ORDER = (
     *(Kind.SOFTMAX, Kind.NORMALISATION, Kind.PRODUCT, Kind.LINEAR, Kind.ACTIVATION, Kind.POOLING, Kind.GATE),
     *(Kind.ELEMENTWISE, Kind.SCALE, Kind.MASKING, Kind.RESHAPING),
 )
-"""What a function with a derivative rule of its own is called if it is several of these."""
+"""The kinds of a function with a derivative rule of its own, by precedence: it has the first one that it contains."""
 
 
 def keeps_norm(unit: Unit, levels: Mapping[int, Level], flat: FlatProgram) -> bool:
-    """Tells whether a unit leaves the norm of every gradient that passes it as it is, but for rounding."""
+    """Returns whether a group leaves the norm of every gradient that passes it as it is, up to rounding."""
 
     def keeps(step: Step) -> bool:
         if len(step.outputs) != 1:
@@ -155,15 +155,15 @@ def keeps_norm(unit: Unit, levels: Mapping[int, Level], flat: FlatProgram) -> bo
 def units_of(
     flat: FlatProgram, levels: Mapping[int, Level], sites: Mapping[Any, Site], records: Records = ()
 ) -> list[Unit]:
-    """Returns the operations of a program in units, in an order in which each has its inputs.
+    """Returns the operations of a program in groups, in an order in which each group has its inputs.
 
     Args:
       flat: the program.
-      levels: of all its arrays.
+      levels: levels of all its arrays.
       sites: activations by the keys of all their operations.
-      records: activations that the model holds, beside those of the catalogue.
+      records: activations that the model holds, in addition to those of the catalogue.
     """
-    return _Grouping(flat, levels, records).units(sites)
+    return _Grouping(flat, levels, records).grouped(sites)
 
 
 class _Grouping:
@@ -177,8 +177,8 @@ class _Grouping:
                 self._users.setdefault(number, []).append(step)
         self._owner: dict[int, Unit] = {}
 
-    def units(self, sites: Mapping[Any, Site]) -> list[Unit]:
-        """Returns the units."""
+    def grouped(self, sites: Mapping[Any, Site]) -> list[Unit]:
+        """Returns the groups."""
         for unit in itertools.chain(self._trainable(sites), self._sites(sites)):
             if not any(id(step) in self._owner for step in unit.steps) and self._closed(unit.steps):
                 self._take(unit)
@@ -190,7 +190,7 @@ class _Grouping:
         return self._in_order()
 
     def _in_order(self) -> list[Unit]:
-        """The units by their last steps."""
+        """Returns the groups in the order of their last steps."""
         unique = {id(unit): unit for unit in self._owner.values()}
         return sorted(unique.values(), key=lambda unit: self._position[id(unit.steps[-1])])
 
@@ -203,14 +203,14 @@ class _Grouping:
         return self._levels[number] is Level.DATA
 
     def _data(self, steps: Iterable[Step]) -> list[int]:
-        """The arrays that depend on data and that the steps take from others."""
+        """Returns the arrays that depend on data and that the steps take from other steps."""
         steps = list(steps)
         made = {number for step in steps for number in step.outputs}
         read = (number for step in steps for number in step.inputs)
         return list(dict.fromkeys(number for number in read if self._is_data(number) and number not in made))
 
     def _closed(self, steps: Sequence[Step]) -> bool:
-        """Whether nobody else needs what the steps make before the last."""
+        """Returns whether no other step needs the results of these steps, except those of the last one."""
         own = set(map(id, steps))
         return all(
             number not in self._flat.outputs and all(id(user) in own for user in self._users.get(number, ()))
@@ -226,10 +226,10 @@ class _Grouping:
         maker = self._makers.get(number)
         return None if maker is None else self._owner.get(id(maker))
 
-    # what is known as an activation
+    # activations
 
     def _trainable(self, sites: Mapping[Any, Site]) -> Iterator[Unit]:
-        """The layers of this package, which compute a f(y - b) or a record with parameters."""
+        """Yields the layers of this package, which compute a f(y - b) or a record with parameters."""
         if not any(site.why == TRAINABLE for site in sites.values()):
             return
         run: list[Step] = []
@@ -268,7 +268,7 @@ class _Grouping:
                 yield unit if is_known else Unit(own, Kind.ELEMENTWISE, site.function)
 
     def _without_bias(self, steps: list[Step]) -> list[Step]:
-        """Without a bias that is added first, and without what lays out parameters."""
+        """Returns the steps without a bias that is added first, and without layouts of parameters."""
         own = [step for step in steps if any(map(self._is_data, step.outputs)) or not self._lays_out_learned(step)]
         if len(own) > 1 and own[0].name == "add" and self._is_with_learned(own[0]):
             return own[1:]
@@ -278,7 +278,7 @@ class _Grouping:
         return step.name in LAID_OUT and all(self._levels[number] is Level.LEARNED for number in step.outputs)
 
     def _activation(self, steps: list[Step], site: Site | None, name: str = "") -> Unit:
-        """A unit that is an activation, with its closed form if it is known."""
+        """Returns a group that is an activation, with its closed form if it is known."""
         steps.sort(key=lambda step: self._position[id(step)])
         known = self._recognised(steps)
         if known is not None:
@@ -289,7 +289,7 @@ class _Grouping:
         return Unit(steps, Kind.ACTIVATION, function, site, None, factor)
 
     def _multiple(self, steps: Sequence[Step], site: Site) -> tuple[str, float] | None:
-        """The known activation that a function of numbers alone is a multiple of, and the factor if it is not 1."""
+        """Returns the known activation that a function without parameters is a multiple of, and the factor if not 1."""
         atoms = {n: v for step in steps for n, v in zip(step.inputs, step.equation.invars, strict=True)}
         learned = any(level is Level.LEARNED for step in steps for level in map(self._levels.get, step.inputs))
         if site.before is None or learned:
@@ -307,7 +307,7 @@ class _Grouping:
         return None if found is None or abs(abs(found[1]) - 1) < 1e-3 else found
 
     def _recognised(self, steps: Sequence[Step]) -> Known | None:
-        """The record by which the steps make their last array of data, and the arrays that hold its parameters."""
+        """Returns the record that computes the steps' last array from data, and the arrays that hold its parameters."""
         (y,), (z,) = self._data(steps), steps[-1].outputs
         kinds = {n: v.aval for step in steps for n, v in zip(step.inputs, step.equation.invars, strict=True)}
         last = steps[-1].equation.outvars[0].aval
@@ -317,9 +317,9 @@ class _Grouping:
         return recognise(program, y, z, last.dtype, self._records)
 
     def _ways_to_cut(self, steps: list[Step]) -> list[list[Step]]:
-        """Ways to tell an activation from products with numbers beside it, such as the frequency in sin(30 y).
+        """Returns ways to separate an activation from products with numbers, such as the frequency in sin(30 y).
 
-        Some activations have such numbers, as 0.5 tanh(0.5 y): these have to be known. The last way is without any.
+        Some activations include such numbers, as 0.5 tanh(0.5 y), but only known activations. The last way has none.
         """
         inner = steps
         while len(inner) > 1 and self._is_by_number(inner[0]) and self._data(inner[1:]) == list(inner[0].outputs):
@@ -339,7 +339,7 @@ class _Grouping:
         return ways[::-1]
 
     def _is_by_number(self, step: Step) -> bool:
-        """Whether a step multiplies data by a number that is written in the program, or divides it by one."""
+        """Returns whether a step multiplies or divides data by a number that is written in the program."""
         if step.name not in ("mul", "div") or (step.name == "div" and not self._is_data(step.inputs[0])):
             return False
         others = [number for number in step.inputs if not self._is_data(number)]
@@ -356,7 +356,7 @@ class _Grouping:
         )
 
     def _with_parameters(self, steps: list[Step]) -> list[Step]:
-        """With the learned a and b of a f(y - b), where they are written right beside f."""
+        """Returns the steps with the learned a and b of a f(y - b), if they are written directly before and after f."""
         (y,) = self._data(steps)
         before = self._makers.get(y)
         if (
@@ -379,7 +379,7 @@ class _Grouping:
         return [*self._layouts(steps), *steps]
 
     def _is_with_learned(self, step: Step) -> bool:
-        """Whether a step combines data with a learned parameter, which it takes as it is or laid out."""
+        """Returns whether a step combines data with a learned parameter, as it is or in another layout."""
         others = [number for number in step.inputs if not self._is_data(number)]
         if len(others) != 1 or (step.name == "sub" and others != [step.inputs[1]]):
             return False
@@ -391,7 +391,7 @@ class _Grouping:
         return maker is None and self._levels[number] is Level.LEARNED
 
     def _layouts(self, steps: Sequence[Step]) -> list[Step]:
-        """What lays out the learned parameters of some steps, and of no others."""
+        """Returns the steps that only lay out the learned parameters of these steps."""
         found: list[Step] = []
         own = set(map(id, steps))
         pending = [number for step in steps for number in step.inputs]
@@ -405,7 +405,7 @@ class _Grouping:
                 pending += maker.inputs
         return found
 
-    # what one operation is
+    # the kind of one operation
 
     def _kind(self, step: Step) -> Kind:
         data = [number for number in step.inputs if self._is_data(number)]
@@ -437,7 +437,7 @@ class _Grouping:
         return Kind.NORMALISATION if any(map(self._is_deviation, others)) else Kind.SCALE
 
     def _is_deviation(self, number: int) -> bool:
-        """Whether an array that depends on no data is made with a root of something that is stored or learned."""
+        """Returns whether an array that depends on no data comes from a root of a stored or learned array."""
         if self._is_data(number):
             return False
         pending, seen, roots = [number], set(), []
@@ -453,7 +453,7 @@ class _Grouping:
     # norms and softmax: regions with one entry and one exit
 
     def _find_regions(self) -> None:
-        """Joins what makes one array of another with a reduction on one of the ways between: a norm or a softmax."""
+        """Joins the steps from one array to another if there is a reduction on a path between: a norm or a softmax."""
         dominators: dict[int, tuple[int, ...]] = {}
         for unit in self._in_order():
             data = self._data(unit.steps)
@@ -468,7 +468,7 @@ class _Grouping:
                 self._join_log_sum_exp(unit)
 
     def _join(self, last: Unit, entry: int) -> None:
-        """Makes one unit of all that lies between an array and the output of a unit, if it is a norm or softmax."""
+        """Joins all steps between an array and the output of a group into one group, if they are a norm or softmax."""
         exit_name = last.steps[-1].name
         if exit_name not in ("mul", "div", "sub", "add"):
             return
@@ -503,7 +503,7 @@ class _Grouping:
             self._take(Unit(steps, Kind.NORMALISATION, "normalisation"))
 
     def _exponential(self, number: int) -> list[Step] | None:
-        """The exponential that makes an array, perhaps masked, if nobody else needs what it makes; or None."""
+        """Returns the exponential that makes an array, with masks after it; None if there is none."""
         steps: list[Step] = []
         while (maker := self._makers.get(number)) is not None and len(data := self._data([maker])) == 1:
             steps.insert(0, maker)
@@ -530,7 +530,7 @@ class _Grouping:
                 return
             number, *others = self._data(maker.steps) or [-1]
 
-    # what belongs to the operation before: a bias, the scale of a norm, the number of a mean
+    # steps that belong to the operation before: a bias, the scale of a norm, the divisor of a mean
 
     def _attach(self) -> None:
         for step in self._flat.steps:
@@ -557,11 +557,11 @@ class _Grouping:
 
 
 _MULTIPLES: dict[str, tuple[str, float] | None] = {}
-"""What was found of functions, by their text."""
+"""Results of `_multiple`, by the text of a function."""
 
 
 def _name(step: Step) -> str:
-    """What an operation is called: in words, or by the name of the function that has a derivative rule of its own."""
+    """Returns the name of an operation in words, or the name of the function with a derivative rule of its own."""
     if step.custom_body is None:
         return _PLAIN_NAMES.get(step.name, step.name)
     jaxpr, _ = opened(step.custom_body)
@@ -570,12 +570,12 @@ def _name(step: Step) -> str:
 
 
 def _common(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    """The arrays that all ways to both pass, in order."""
+    """Returns the arrays that all paths to both arrays pass, in order."""
     return tuple(number for number, other in zip(left, right, strict=False) if number == other)
 
 
 def _kind_of_program(program: Any, levels: tuple[Level, ...]) -> Kind:
-    """What a function with a derivative rule of its own is, by what it computes."""
+    """Returns the kind of a function with a derivative rule of its own, by what it computes."""
     if any(operation.name in ("while", "scan", "cond") for operation in walk(program)):
         return Kind.OTHER
     flat = flatten(program)

@@ -95,9 +95,9 @@ class Backward:
         for position, node in enumerate(body.nodes):
             if node.loop is not None and node.loop.length is not None and body.is_passed(node):
                 outputs, carries[position] = _run_scan(node, values)
-                values |= dict(zip(node.unit.steps[-1].outputs, outputs, strict=True))
+                values |= dict(zip(node.group.steps[-1].outputs, outputs, strict=True))
             else:
-                values |= run_steps(node.unit.steps, values)
+                values |= run_steps(node.group.steps, values)
         return values, carries
 
     def back(
@@ -173,7 +173,7 @@ class Backward:
                 port: Scaled(x, only.scale, only.log_norm) if number in node.data else scaled(x, only.scale)
                 for (port, number), x in zip(enumerate(node.reads), pull([only.unit]), strict=True)
             }
-        if node.unit.kind is Kind.ACTIVATION:
+        if node.group.kind is Kind.ACTIVATION:
             slopes, look.states[position] = self._slopes(node, values, pull)
             gains = pull(arrays)
             port = node.reads.index(node.data[0])
@@ -182,7 +182,7 @@ class Backward:
         else:
             gains = pull(arrays)
         found = {port: scaled(gain, top) for port, gain in enumerate(gains)}
-        if node.unit.kind is Kind.LINEAR:
+        if node.group.kind is Kind.LINEAR:
             signs.see(node, values, found, made)
         return found
 
@@ -201,15 +201,15 @@ class Backward:
             if maker is None or not maker.is_cheap:
                 needed[number] = None
             elif maker not in again:
-                for own in maker.unit.takes:
+                for own in maker.group.takes:
                     need(own)
                 again.append(maker)
 
-        for number in node.unit.takes:
+        for number in node.group.takes:
             need(number)
         at_hand, made = _once_here(values, [n for n in needed if n not in body.flat.constants], made)
         for maker in again:
-            at_hand |= run_steps(maker.unit.steps, at_hand)
+            at_hand |= run_steps(maker.group.steps, at_hand)
         return at_hand, made
 
     def _slopes(self, node: Node, values: Mapping[int, Any], pull: Any) -> tuple[jax.Array, UnitState]:
@@ -217,15 +217,15 @@ class Backward:
         z = values[node.makes[0]]
         if (slopes := node.closed_form(values)) is None:
             slopes = pull([jnp.ones_like(z)])[node.reads.index(node.data[0])]
-        site = node.unit.site
+        site = node.group.site
         axis = site.axis if site is not None and site.axis is not None and site.axis < slopes.ndim else slopes.ndim - 1
-        return slopes, _state(slopes / node.unit.factor, axis, z, self._edges)
+        return slopes, _state(slopes / node.group.factor, axis, z, self._edges)
 
     def _again(
         self, node: Node, loop: Loop, values: Mapping[int, Any], made: Mapping[int, Scaled]
     ) -> tuple[dict[int, Scaled], LookWithin]:
         """Goes back through a body that is computed again."""
-        (step,) = node.unit.steps
+        (step,) = node.group.steps
         at_hand, made = _once_here(values, list(dict.fromkeys(step.inputs)), made)
         inputs = [at_hand[n] for n in step.inputs]
         inner, carries = self.run(loop.body, inputs)
@@ -236,7 +236,7 @@ class Backward:
         self, node: Node, loop: Loop, values: Mapping[int, Any], carries: Any, made: Mapping[int, Scaled]
     ) -> tuple[dict[int, Scaled], LookWithin]:
         """Goes back through a scan, step by step. Each step is run again from the values that were carried into it."""
-        (step,) = node.unit.steps
+        (step,) = node.group.steps
         body = loop.body
         consts, carry, xs = loop.parts([values[n] for n in step.inputs])
         shared, carried = len(consts), len(consts) + len(carry)
@@ -305,7 +305,7 @@ def _zero_like(like: Scaled | None) -> Scaled | None:
 
 def _run_scan(node: Node, values: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
     """Returns the outputs of a scan, and the values that are carried into each of its steps."""
-    (step,), loop = node.unit.steps, node.loop
+    (step,), loop = node.group.steps, node.loop
     assert loop is not None
     consts, carry, xs = loop.parts([values[n] for n in step.inputs])
     body = loop.body
@@ -323,7 +323,7 @@ def _pull_back(node: Node, values: Mapping[int, Any], outputs: Sequence[int]) ->
     """Returns the function from the gradients by a node's outputs to the gradients by the arrays that it reads."""
 
     def function(*own: Any) -> list[Any]:
-        made = run_steps(node.unit.steps, collections.ChainMap(dict(zip(node.reads, own, strict=True)), dict(values)))
+        made = run_steps(node.group.steps, collections.ChainMap(dict(zip(node.reads, own, strict=True)), dict(values)))
         return [made[n] for n in outputs]
 
     @contextlib.contextmanager
@@ -332,7 +332,7 @@ def _pull_back(node: Node, values: Mapping[int, Any], outputs: Sequence[int]) ->
             yield
         except (NotImplementedError, ValueError, TypeError) as error:
             raise ValueError(
-                f"attribute: expected operations that a gradient can pass, got {node.unit.function!r} at "
+                f"attribute: expected operations that a gradient can pass, got {node.group.function!r} at "
                 f"{place_of(node.operation)}: {str(error).splitlines()[0]}"
             ) from error
 
@@ -392,10 +392,10 @@ class _Signs:
     def __init__(self, body: Body) -> None:
         self._before: dict[int, int] = {}
         for node in body.nodes:
-            if node.unit.kind is Kind.ACTIVATION and node.data:
+            if node.group.kind is Kind.ACTIVATION and node.data:
                 number = node.data[0]
                 while (maker := body.makers.get(number)) is not None and len(maker.data) == 1:
-                    if not (maker.keeps or maker.unit.kind is Kind.MASKING):
+                    if not (maker.keeps or maker.group.kind is Kind.MASKING):
                         break
                     number = maker.data[0]
                 self._before[node.makes[0]] = number
@@ -406,7 +406,7 @@ class _Signs:
         self, node: Node, values: Mapping[int, Any], gains: Mapping[int, Scaled], made: Mapping[int, Scaled]
     ) -> None:
         """Looks at a linear map on the way back."""
-        step, number = node.unit.steps[0], node.makes[0]
+        step, number = node.group.steps[0], node.makes[0]
         if number not in self._wanted or len(step.inputs) != 2 or len(node.data) > 1:
             return
         data = next((i for i, n in enumerate(step.inputs) if n in node.data), None)

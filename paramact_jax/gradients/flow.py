@@ -182,9 +182,9 @@ class Flow:
 
     def row(self, node: Node, kind: Kind | None = None, function: str | None = None) -> Operation:
         """Returns the row for a node, or for the sum of gradients at its output."""
-        place, unit = place_of(node.operation), node.unit
+        place, group = place_of(node.operation), node.group
         line = str(next(iter(place.own_lines), ""))
-        return Operation(kind or unit.kind, function or unit.function, self._scope(place.scope), line)
+        return Operation(kind or group.kind, function or group.function, self._scope(place.scope), line)
 
 
 class _Through:
@@ -291,8 +291,8 @@ class _Through:
         parts = look.parts[position]
         weights = [self._arriving[position, port] for port in parts]
         if weights and not node.keeps:
-            if node.unit.factor != 1:
-                scaled = behind + math.log(abs(node.unit.factor))
+            if node.group.factor != 1:
+                scaled = behind + math.log(abs(node.group.factor))
                 row = self._flow.row(node, Kind.SCALE, "mul")
                 self._row(row, times(weights[0], scaled - behind), behind, scaled)
                 behind = scaled
@@ -325,7 +325,7 @@ class _Through:
         self._collect(node, leaving)
 
     def _collect(self, node: Node, leaving: Sequence[Any]) -> None:
-        for number, weight in zip(node.unit.steps[-1].outputs, leaving, strict=True):
+        for number, weight in zip(node.group.steps[-1].outputs, leaving, strict=True):
             if number in self._look.norms:
                 self._weights[number] = jnp.zeros_like(self._look.norms[number]) if weight is None else weight
 
@@ -375,7 +375,7 @@ class _Through:
         order = list(range(loop.length or 0))
         self._found.repeated(events, arrays, order[::-1] if loop.reverse else order)
         totals = [None if column is None else column.sum() for column in columns]
-        outputs = node.unit.steps[-1].outputs
+        outputs = node.group.steps[-1].outputs
         for i, column in enumerate(columns):
             number = outputs[len(carry) + i]
             inner = look.parts[-1].get(len(carry) + i)

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from paramact_jax.gradients.kinds import Kind, Level, Unit, keeps_norm, units_of
+from paramact_jax.gradients.kinds import Group, Kind, Level, groups_of, keeps_norm
 from paramact_jax.programs.places import place_of
 from paramact_jax.programs.program import (
     REMAT,
@@ -37,7 +37,7 @@ class Node:
     """A group of operations that a gradient passes as one.
 
     Attributes:
-      unit: the operations and their kind.
+      group: the operations and their kind.
       reads: input arrays with a derivative: data and learned parameters, each once.
       data: those of `reads` that depend on data.
       makes: output arrays with a derivative.
@@ -45,7 +45,7 @@ class Node:
       loop: the program that it repeats or computes again; None: there is none.
     """
 
-    unit: Unit
+    group: Group
     reads: tuple[int, ...]
     data: tuple[int, ...]
     makes: tuple[int, ...]
@@ -55,31 +55,31 @@ class Node:
     @property
     def is_cheap(self) -> bool:
         """Whether it is elementwise and makes one array of one: its result is then computed again, and not kept."""
-        elementwise = self.keeps or self.unit.kind in _CHEAP
-        return elementwise and len(self.data) == 1 and len(self.unit.steps[-1].outputs) == 1
+        elementwise = self.keeps or self.group.kind in _CHEAP
+        return elementwise and len(self.data) == 1 and len(self.group.steps[-1].outputs) == 1
 
     @property
     def ports(self) -> tuple[int, ...]:
         """The arrays to which it gives a gradient back, one for each port: for a loop at each of its inputs."""
-        return self.reads if self.loop is None else self.unit.steps[-1].inputs
+        return self.reads if self.loop is None else self.group.steps[-1].inputs
 
     @property
     def has_own_rule(self) -> bool:
         """Whether it has a derivative rule of its own, which computes the gradient."""
-        return self.unit.known is None and any(step.custom_body is not None for step in self.unit.steps)
+        return self.group.known is None and any(step.custom_body is not None for step in self.group.steps)
 
     @functools.cached_property
     def may_be_nonlinear(self) -> bool:
         """Whether it holds a derivative rule that a user wrote, which may not be linear in the gradient."""
-        if self.unit.known is not None:
+        if self.group.known is not None:
             return False
-        equations = [step.equation for step in self.unit.steps]
+        equations = [step.equation for step in self.group.steps]
         within = (o.equation for e in equations for program in programs_of(e) for o in walk(program))
         return any(name_of(e).startswith("custom_vjp") for e in (*equations, *within))
 
     def closed_form(self, values: Mapping[int, Any]) -> Any | None:
         """Returns the slopes dz/dy in the activation's closed form; None if it is not known."""
-        if (known := self.unit.known) is None:
+        if (known := self.group.known) is None:
             return None
         y = values[self.data[0]]
         params = {name: values[number] for name, number in known.params.items()}
@@ -88,7 +88,7 @@ class Node:
     @property
     def operation(self) -> Operation:
         """The last operation of the group."""
-        return self.unit.steps[-1].operation
+        return self.group.steps[-1].operation
 
 
 @dataclasses.dataclass(eq=False)
@@ -253,17 +253,17 @@ class Reader:
                 loops[id(step)] = loop
 
         def nodes() -> list[Node]:
-            units = units_of(flat, known, self._sites, self._records)
-            return [self._node(unit, known, flat, loops.get(id(unit.steps[0]))) for unit in units]
+            groups = groups_of(flat, known, self._sites, self._records)
+            return [self._node(group, known, flat, loops.get(id(group.steps[0]))) for group in groups]
 
         return Body(flat, nodes, known, sources)  # a scan's body is read until it settles, and only the last is used
 
-    def _node(self, unit: Unit, levels: Mapping[int, Level], flat: FlatProgram, loop: Loop | None) -> Node:
-        last = unit.steps[-1]
-        reads = tuple(n for n in unit.takes if levels[n] >= Level.LEARNED)
+    def _node(self, group: Group, levels: Mapping[int, Level], flat: FlatProgram, loop: Loop | None) -> Node:
+        last = group.steps[-1]
+        reads = tuple(n for n in group.takes if levels[n] >= Level.LEARNED)
         makes = tuple(n for n, v in zip(last.outputs, last.equation.outvars, strict=True) if levels[n] >= Level.LEARNED)
         data = tuple(n for n in reads if levels[n] is Level.DATA)
-        return Node(unit, reads, data, makes, keeps_norm(unit, levels, flat), loop)
+        return Node(group, reads, data, makes, keeps_norm(group, levels, flat), loop)
 
     def _is_whole(self, operation: Operation) -> bool:
         return operation.name in REMAT or operation.key in self._sites
@@ -351,7 +351,7 @@ def settle(body: Body, wanted: Sequence[bool], *, piped: bool) -> None:
     for node in reversed(body.nodes):
         if body.is_passed(node):
             body.live.update(node.reads)
-            for step in node.unit.steps:
+            for step in node.group.steps:
                 _refuse(step)
     body.cuts = _cuts(body, outputs) if piped else []
     laid_out = {n for node in body.nodes if node.keeps and len(node.data) == 1 for n in node.makes}
@@ -365,7 +365,7 @@ def settle(body: Body, wanted: Sequence[bool], *, piped: bool) -> None:
 
 
 def _settle_within(body: Body, node: Node, loop: Loop) -> None:
-    made = [number in body.live for number in node.unit.steps[-1].outputs]
+    made = [number in body.live for number in node.group.steps[-1].outputs]
     inner = loop.body
     if loop.length is not None:
         carried = len(loop.parts(inner.flat.inputs)[1])

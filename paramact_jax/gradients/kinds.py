@@ -72,7 +72,7 @@ class Level(enum.IntEnum):
 
 
 @dataclasses.dataclass(eq=False)
-class Unit:
+class Group:
     """A group of operations that count as one.
 
     Attributes:
@@ -134,7 +134,7 @@ _ORDER = (
 """The kinds of a function with a derivative rule of its own, by precedence: it has the first one that it contains."""
 
 
-def keeps_norm(unit: Unit, levels: Mapping[int, Level], flat: FlatProgram) -> bool:
+def keeps_norm(group: Group, levels: Mapping[int, Level], flat: FlatProgram) -> bool:
     """Returns whether a group leaves the norm of every gradient that passes it as it is, up to rounding."""
 
     def keeps(step: Step) -> bool:
@@ -149,12 +149,12 @@ def keeps_norm(unit: Unit, levels: Mapping[int, Level], flat: FlatProgram) -> bo
         alike = all(flat.shapes[i] == flat.shapes[step.outputs[0]] for i in data)
         return step.name in _SUMS and alike and len(data) == sum(levels[i] is Level.DATA for i in step.inputs)
 
-    return len(unit.steps) == 1 and keeps(unit.steps[0])
+    return len(group.steps) == 1 and keeps(group.steps[0])
 
 
-def units_of(
+def groups_of(
     flat: FlatProgram, levels: Mapping[int, Level], sites: Mapping[Any, Site], records: Records = ()
-) -> list[Unit]:
+) -> list[Group]:
     """Returns the operations of a program in groups, in an order in which each group has its inputs.
 
     Args:
@@ -175,29 +175,29 @@ class _Grouping:
         for step in flat.steps:
             for number in dict.fromkeys(step.inputs):
                 self._users.setdefault(number, []).append(step)
-        self._owner: dict[int, Unit] = {}
+        self._owner: dict[int, Group] = {}
 
-    def grouped(self, sites: Mapping[Any, Site]) -> list[Unit]:
+    def grouped(self, sites: Mapping[Any, Site]) -> list[Group]:
         """Returns the groups."""
-        for unit in itertools.chain(self._trainable(sites), self._sites(sites)):
-            if not any(id(step) in self._owner for step in unit.steps) and self._closed(unit.steps):
-                self._take(unit)
+        for group in itertools.chain(self._trainable(sites), self._sites(sites)):
+            if not any(id(step) in self._owner for step in group.steps) and self._closed(group.steps):
+                self._take(group)
         for step in self._flat.steps:
             if id(step) not in self._owner:
-                self._take(Unit([step], self._kind(step), _name(step)))
+                self._take(Group([step], self._kind(step), _name(step)))
         self._find_regions()
         self._attach()
         return self._in_order()
 
-    def _in_order(self) -> list[Unit]:
+    def _in_order(self) -> list[Group]:
         """Returns the groups in the order of their last steps."""
-        unique = {id(unit): unit for unit in self._owner.values()}
-        return sorted(unique.values(), key=lambda unit: self._position[id(unit.steps[-1])])
+        unique = {id(group): group for group in self._owner.values()}
+        return sorted(unique.values(), key=lambda group: self._position[id(group.steps[-1])])
 
-    def _take(self, unit: Unit) -> None:
-        unit.steps.sort(key=lambda step: self._position[id(step)])
-        for step in unit.steps:
-            self._owner[id(step)] = unit
+    def _take(self, group: Group) -> None:
+        group.steps.sort(key=lambda step: self._position[id(step)])
+        for step in group.steps:
+            self._owner[id(step)] = group
 
     def _is_data(self, number: int) -> bool:
         return self._levels[number] is Level.DATA
@@ -222,13 +222,13 @@ class _Grouping:
         users = self._users.get(number, [])
         return users[0] if len(users) == 1 and number not in self._flat.outputs else None
 
-    def _maker(self, number: int) -> Unit | None:
+    def _maker(self, number: int) -> Group | None:
         maker = self._makers.get(number)
         return None if maker is None else self._owner.get(id(maker))
 
     # activations
 
-    def _trainable(self, sites: Mapping[Any, Site]) -> Iterator[Unit]:
+    def _trainable(self, sites: Mapping[Any, Site]) -> Iterator[Group]:
         """Yields the layers of this package, which compute a f(y - b) or a record with parameters."""
         if not any(site.why == TRAINABLE for site in sites.values()):
             return
@@ -245,7 +245,7 @@ class _Grouping:
                 yield self._activation(kept, site, "activation")
             run = []
 
-    def _sites(self, sites: Mapping[Any, Site]) -> Iterator[Unit]:
+    def _sites(self, sites: Mapping[Any, Site]) -> Iterator[Group]:
         steps: dict[int, list[Step]] = {}
         found: dict[int, Site] = {}
         for step in self._flat.steps:
@@ -260,12 +260,12 @@ class _Grouping:
                 continue
             if site.is_activation:
                 ways = (self._with_parameters(steps) for steps in self._ways_to_cut(own))
-                units = [self._activation(steps, site) for steps in ways]
-                yield next((unit for unit in units if unit.known is not None), units[-1])
+                groups = [self._activation(steps, site) for steps in ways]
+                yield next((group for group in groups if group.known is not None), groups[-1])
             elif site.place.library is None:
-                unit = self._activation(own, site)
-                is_known = unit.known is not None or unit.factor != 1
-                yield unit if is_known else Unit(own, Kind.ELEMENTWISE, site.function)
+                group = self._activation(own, site)
+                is_known = group.known is not None or group.factor != 1
+                yield group if is_known else Group(own, Kind.ELEMENTWISE, site.function)
 
     def _without_bias(self, steps: list[Step]) -> list[Step]:
         """Returns the steps without a bias that is added first, and without layouts of parameters."""
@@ -277,16 +277,16 @@ class _Grouping:
     def _lays_out_learned(self, step: Step) -> bool:
         return step.name in LAID_OUT and all(self._levels[number] is Level.LEARNED for number in step.outputs)
 
-    def _activation(self, steps: list[Step], site: Site | None, name: str = "") -> Unit:
+    def _activation(self, steps: list[Step], site: Site | None, name: str = "") -> Group:
         """Returns a group that is an activation, with its closed form if it is known."""
         steps.sort(key=lambda step: self._position[id(step)])
         known = self._recognised(steps)
         if known is not None:
-            return Unit(steps, Kind.ACTIVATION, known.record.name, site, known)
+            return Group(steps, Kind.ACTIVATION, known.record.name, site, known)
         if site is None:
-            return Unit(steps, Kind.ACTIVATION, name)
+            return Group(steps, Kind.ACTIVATION, name)
         function, factor = self._multiple(steps, site) or (site.function, 1.0)
-        return Unit(steps, Kind.ACTIVATION, function, site, None, factor)
+        return Group(steps, Kind.ACTIVATION, function, site, None, factor)
 
     def _multiple(self, steps: Sequence[Step], site: Site) -> tuple[str, float] | None:
         """Returns the known activation that a function without parameters is a multiple of, and the factor if not 1."""
@@ -455,52 +455,52 @@ class _Grouping:
     def _find_regions(self) -> None:
         """Joins the steps from one array to another if there is a reduction on a path between: a norm or a softmax."""
         dominators: dict[int, tuple[int, ...]] = {}
-        for unit in self._in_order():
-            data = self._data(unit.steps)
+        for group in self._in_order():
+            data = self._data(group.steps)
             ways = [dominators.get(number, (number,)) for number in data]
             common = functools.reduce(_common, ways) if ways else ()
-            if len(data) > 1 and common and self._owner[id(unit.steps[0])] is unit:
-                self._join(unit, common[-1])
-            for step in unit.steps:
+            if len(data) > 1 and common and self._owner[id(group.steps[0])] is group:
+                self._join(group, common[-1])
+            for step in group.steps:
                 for number in step.outputs:
                     dominators[number] = (*common, number)
-            if unit.steps[-1].name == "log":
-                self._join_log_sum_exp(unit)
+            if group.steps[-1].name == "log":
+                self._join_log_sum_exp(group)
 
-    def _join(self, last: Unit, entry: int) -> None:
+    def _join(self, last: Group, entry: int) -> None:
         """Joins all steps between an array and the output of a group into one group, if they are a norm or softmax."""
         exit_name = last.steps[-1].name
         if exit_name not in ("mul", "div", "sub", "add"):
             return
-        units: dict[int, Unit] = {}
+        groups: dict[int, Group] = {}
         pending = [last]
         while pending:
-            unit = pending.pop()
-            if id(unit) in units:
+            group = pending.pop()
+            if id(group) in groups:
                 continue
-            units[id(unit)] = unit
-            for number in self._data(unit.steps):
+            groups[id(group)] = group
+            for number in self._data(group.steps):
                 if number != entry:
                     maker = self._maker(number)
                     if maker is None:
                         return
                     pending.append(maker)
-        if any(unit.kind in (Kind.ACTIVATION, Kind.LINEAR, Kind.PRODUCT, Kind.OTHER) for unit in units.values()):
+        if any(group.kind in (Kind.ACTIVATION, Kind.LINEAR, Kind.PRODUCT, Kind.OTHER) for group in groups.values()):
             return
-        steps = sorted((s for u in units.values() for s in u.steps), key=lambda s: self._position[id(s)])
+        steps = sorted((s for u in groups.values() for s in u.steps), key=lambda s: self._position[id(s)])
         names = {step.name for step in steps}
         if not any(name.startswith("reduce_") for name in names) or not self._closed(steps):
             return
         exponent = self._exponential(entry)
         is_softmax = (exit_name == "div" and (exponent or "exp" in names)) or ("exp" in names and "log" in names)
         if is_softmax:
-            self._take(Unit([*(exponent or ()), *steps], Kind.SOFTMAX, "softmax"))
+            self._take(Group([*(exponent or ()), *steps], Kind.SOFTMAX, "softmax"))
         elif (
             exit_name != "add"
-            and not any(unit.kind is Kind.SOFTMAX for unit in units.values())
+            and not any(group.kind is Kind.SOFTMAX for group in groups.values())
             and (names & {"sqrt", "rsqrt", "pow"} or exit_name in ("div", "sub"))
         ):
-            self._take(Unit(steps, Kind.NORMALISATION, "normalisation"))
+            self._take(Group(steps, Kind.NORMALISATION, "normalisation"))
 
     def _exponential(self, number: int) -> list[Step] | None:
         """Returns the exponential that makes an array, with masks after it; None if there is none."""
@@ -508,23 +508,23 @@ class _Grouping:
         while (maker := self._makers.get(number)) is not None and len(data := self._data([maker])) == 1:
             steps.insert(0, maker)
             if maker.name in ("exp", "exp2"):
-                unit = self._owner[id(maker)]
-                return [*unit.steps, *(s for s in steps if s not in unit.steps)]
+                group = self._owner[id(maker)]
+                return [*group.steps, *(s for s in steps if s not in group.steps)]
             if maker.name not in ("select_n", "mul", "convert_element_type"):
                 return None
             number = data[0]
         return None
 
-    def _join_log_sum_exp(self, unit: Unit) -> None:
-        (number, *others) = self._data(unit.steps) or [-1]
-        before: list[Unit] = [unit]
+    def _join_log_sum_exp(self, group: Group) -> None:
+        (number, *others) = self._data(group.steps) or [-1]
+        before: list[Group] = [group]
         while not others and (maker := self._maker(number)) is not None and self._only_user(number) is not None:
             before.insert(0, maker)
             names = {step.name for step in maker.steps}
             if "exp" in names:
                 steps = [step for u in before for step in u.steps]
                 if any(step.name == "reduce_sum" for step in steps):
-                    self._take(Unit(steps, Kind.SOFTMAX, "log-sum-exp"))
+                    self._take(Group(steps, Kind.SOFTMAX, "log-sum-exp"))
                 return
             if not names <= {"reduce_sum", "abs", "squeeze", "reshape", "mul", "select_n", "broadcast_in_dim"}:
                 return
@@ -534,12 +534,12 @@ class _Grouping:
 
     def _attach(self) -> None:
         for step in self._flat.steps:
-            unit = self._owner[id(step)]
-            data = self._data(unit.steps)
-            if len(unit.steps) != 1 or len(data) != 1 or self._only_user(data[0]) is None:
+            group = self._owner[id(step)]
+            data = self._data(group.steps)
+            if len(group.steps) != 1 or len(data) != 1 or self._only_user(data[0]) is None:
                 continue
             maker = self._maker(data[0])
-            if maker is None or maker is unit or len(step.outputs) != 1:
+            if maker is None or maker is group or len(step.outputs) != 1:
                 continue
             alike = self._flat.shapes[data[0]] == self._flat.shapes[step.outputs[0]]
             learned = all(self._levels[n] in (Level.LEARNED, Level.FIXED) for n in step.inputs if n != data[0])
@@ -582,10 +582,10 @@ def _kind_of_program(program: Any, levels: tuple[Level, ...]) -> Kind:
     known = dict.fromkeys(flat.constants, Level.FIXED) | dict(zip(flat.inputs, levels, strict=True))
     for step in flat.steps:
         known |= dict.fromkeys(step.outputs, max((known[number] for number in step.inputs), default=Level.FIXED))
-    kinds = {unit.kind for unit in units_of(flat, known, {}) if any(known[n] is Level.DATA for n in _made(unit))}
+    kinds = {group.kind for group in groups_of(flat, known, {}) if any(known[n] is Level.DATA for n in _made(group))}
     return next((kind for kind in _ORDER if kind in kinds), Kind.OTHER)
 
 
-def _made(unit: Unit) -> Iterator[int]:
-    for step in unit.steps:
+def _made(group: Group) -> Iterator[int]:
+    for step in group.steps:
         yield from step.outputs

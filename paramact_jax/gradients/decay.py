@@ -30,7 +30,7 @@ class Cause(enum.IntEnum):
 class LayerDecay(NamedTuple):
     """How the gradient changes between the linear maps that all paths pass, with the causes of [P, section 3.1].
 
-    y^(l) is the output of the l-th of these maps with its bias, l = 1 .. K+1. Norms are taken over all samples and
+    y^(l) is the output of the l-th such map with its bias, l = 1 .. K+1. Norms are taken over all samples and
     nodes together. In a perceptron the factors W^(l+1) and diag(f'(y^(l))) lie between l and l+1. Entry l - 1 of
     `linear`, `activation` and `cause` is for these two factors, l = 1 .. K.
 

@@ -391,7 +391,7 @@ class _Grouping:
         return maker is None and self._levels[number] is Level.LEARNED
 
     def _layouts(self, steps: Sequence[Step]) -> list[Step]:
-        """Returns the steps that only lay out the learned parameters of these steps."""
+        """Returns the steps that lay out the learned parameters of the given steps only."""
         found: list[Step] = []
         own = set(map(id, steps))
         pending = [number for step in steps for number in step.inputs]

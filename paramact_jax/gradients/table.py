@@ -41,7 +41,7 @@ def _summary(found: Attribution) -> Iterator[str]:
     )
     for number, what in (
         (found.first_nan, "The first operation that makes a NaN"),
-        (found.first_non_finite, "The first operation on the way back whose gradient is not finite"),
+        (found.first_non_finite, "The first operation on the way back with a gradient that is not finite"),
         (found.first_zero, "The first operation on the way back that makes a gradient exactly 0"),
     ):
         if int(number) >= 0:

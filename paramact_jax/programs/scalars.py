@@ -659,7 +659,10 @@ def _log1p(x: Any) -> Any:
 
 
 def _atan(x: Any) -> Any:
-    """Returns atan(x) by a polynomial: of x, from tan(pi/8) of (|x| - 1) / (|x| + 1), then of -1 / |x| [Cephes, atanf]."""
+    """Returns atan(x) by a polynomial [Cephes, atanf].
+
+    It is a polynomial of |x| up to tan(pi/8), then of (|x| - 1) / (|x| + 1) up to tan(3 pi/8), then of -1 / |x|.
+    """
     size = lax.abs(x)
     large, middle = size > np.tan(3 * np.pi / 8), size > np.tan(np.pi / 8)
     inverse = -1 / lax.max(size, _like(x, 1))

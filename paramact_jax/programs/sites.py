@@ -191,7 +191,7 @@ def _closed_to_us(program: Any, inside: _Around, origins: Sequence[Origin]) -> I
     for operation in walk(program, inside.within):
         if is_strong(operation.equation):
             y = operation.equation.invars[0]
-            why = f"within {name_of(inside.within[-1])!r}, whose operations are not changed"
+            why = f"within {name_of(inside.within[-1])!r}, where no operation is changed"
             own = origin._replace(axes=(0,) * len(y.aval.shape))
             place, name = place_of(operation), name_of(operation.equation)
             yield Site(operation, (operation.equation,), y, (), None, name, place, own, why)
@@ -209,7 +209,7 @@ def _left_for(place: Place, origin: Origin) -> str:
 
 
 def _with_repeated_cells(found: list[Site], jaxpr: Any) -> list[Site]:
-    """Marks sites as recurrent if a Python loop applies them at one line to their own results, with equal parameters."""
+    """Marks sites as recurrent if a Python loop applies them at one line to their own results with the same params."""
     groups: dict[Any, list[Site]] = {}
     for site in found:
         if site.place.own_lines:

@@ -47,7 +47,7 @@ def uniform(low: float, high: float, n: int, seed: int) -> Floats:
 
 
 def log_uniform(low: float, high: float, n: int, seed: int) -> Floats:
-    """Returns n numbers within low..high whose logarithms are equally likely, as for a learning rate.
+    """Returns n numbers within low..high with equally likely logarithms, as for a learning rate.
 
     Every decade gets equally many. No two are equal, even as float32, so they can be the values of an axis. A larger n
     begins with the same numbers. They depend only on the seed, low and high, as with `uniform`. Only the last of their

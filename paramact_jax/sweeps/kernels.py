@@ -144,7 +144,7 @@ class LoopKernels:
         except (NoRuleError, AttributeError, TypeError) as error:  # the last two: Pallas has changed
             if self._strict:
                 raise
-            warnings.warn(f"a loop is no kernel, and slower: {error}", stacklevel=2)
+            warnings.warn(f"a loop cannot be one kernel and runs more slowly: {error}", stacklevel=2)
             return None
 
 

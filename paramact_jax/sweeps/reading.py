@@ -138,7 +138,7 @@ def _put_noted(results: Results, contents: Contents, sheet: Sheet, where: np.nda
     """Adds the values that unfinished trials observed."""
     finished = contents.parts()
     for state in contents.states()[:1]:
-        arrays = contents.load(state.path, "what it noted is left out") if state.part not in finished else None
+        arrays = contents.load(state.path, "its observed values are left out") if state.part not in finished else None
         noted = {key: x for key, x in (arrays or {}).items() if ":" in key}
         if noted:
             positions = where[sheet.grid.positions(state.part)]

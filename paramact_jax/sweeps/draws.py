@@ -204,7 +204,7 @@ def _between(what: str, kind: str, low: Any, high: Any) -> Quantiles:
         raise ValueError(f"{what}: expected finite numbers low < high, got {low!r} and {high!r}")
     if kind == "log_uniform":
         if a <= 0:
-            raise ValueError(f"{what}: expected low > 0, as 0 has no logarithm, got {low!r}; take uniform")
+            raise ValueError(f"{what}: expected low > 0, to have a logarithm, got {low!r}; take uniform")
         return lambda u: np.clip(np.exp((1 - u) * math.log(a) + u * math.log(b)), a, b)
     if kind == "integers":
         if not (a.is_integer() and b.is_integer() and max(-a, b) <= _LARGEST_INTEGER):

@@ -103,7 +103,7 @@ def test_a_mesh_of_one_axis_is_taken_by_whatever_name(run):
     [
         pytest.param(
             lambda: Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("trials", "model")),
-            r"one of \(2, 2\) devices",
+            r"a mesh of \(2, 2\) devices",
             marks=pytest.mark.cpu_devices(4),
         ),
         (jax.devices, r"\[\w*Device\("),

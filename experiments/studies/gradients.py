@@ -42,7 +42,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.study.samples import mean_and_interval
     from paramact_jax.activations import catalogue
     from paramact_jax.figures import DepthCurve, gradient_against_depth
-    from paramact_jax.gradients import Cause, cause, mean_field
+    from paramact_jax.gradients import Cause, causes_of, mean_field
     from paramact_jax.gradients.scaling import normalised
     from paramact_jax.sweeps import sweep
 
@@ -249,7 +249,7 @@ def table(run: Run) -> Table:
     for name, gain, own in _kinds(run.records):
         at = {str(what): x.item() for what, x in own.isel(depth=-1).data_vars.items()}
         mean, parts = at["measured"], (at["linear"], at["activation_part"])
-        why = types.get(Cause(int(cause(*parts))), "none") if at["high"] < 0 else "none"
+        why = types.get(Cause(int(causes_of(*parts))), "none") if at["high"] < 0 else "none"
         found = [mean, (at["low"], at["high"]), *parts, why, 10 ** (mean / deepest)]
         rows.append([name, gain, *found, *(at[what] for what in others)])
     return Table(

@@ -2,8 +2,8 @@
 
 from paramact_jax.gradients import mean_field, units
 from paramact_jax.gradients.attribution import Attribution, attribute
-from paramact_jax.gradients.backward import Units
-from paramact_jax.gradients.decay import Cause, Decay, cause
+from paramact_jax.gradients.backward import UnitState
+from paramact_jax.gradients.decay import Cause, LayerDecay, causes_of
 from paramact_jax.gradients.feature_maps import FeatureMapGradients, feature_map_gradients
 from paramact_jax.gradients.jacobians import (
     Chain,
@@ -20,15 +20,15 @@ __all__ = [
     "Attribution",
     "Cause",
     "Chain",
-    "Decay",
     "FeatureMapGradients",
     "Kind",
+    "LayerDecay",
     "LayerGradients",
     "LayerJacobians",
     "Spectra",
-    "Units",
+    "UnitState",
     "attribute",
-    "cause",
+    "causes_of",
     "chain",
     "feature_map_gradients",
     "layer_jacobians",

@@ -14,8 +14,8 @@ import numpy as np
 from flax import linen, nnx
 
 from paramact_jax.activations.precision import float32_products
-from paramact_jax.gradients.backward import Backward, Look, Units, count
-from paramact_jax.gradients.decay import Decay, cause
+from paramact_jax.gradients.backward import Backward, Look, UnitState, count
+from paramact_jax.gradients.decay import LayerDecay, causes_of
 from paramact_jax.gradients.flow import Activation, Branch, Event, Findings, Flow, Operation, Point, times
 from paramact_jax.gradients.graph import Body, Reader, Start, settle
 from paramact_jax.gradients.jacobians import layer_jacobians, records_of
@@ -35,28 +35,29 @@ _STATIC = ("operations", "points", "branches", "activations", "parameters")
 class Attribution:
     """How the norm of the gradient changes from the outputs of a network to its inputs, and what changes it.
 
-    All logarithms are natural, so that a norm of 1e-100 is a number. A tree of arrays: under `jax.vmap` each has
-    leading axes, and the methods work along the last. Printed, it is a table.
+    All logarithms are natural, so that a norm of 1e-100 is a number. It is a tree of arrays: under `jax.vmap` each
+    array has leading axes, and the methods work along the last axis. Printed, it is a table.
 
     Attributes:
-      operations: what changes the norm, in the order of the program; R of them. One in a scan has a row for each step.
-      share: (R,), what each has to do with the change. All add up to `total`, and those of one segment to the change
-        between its two points. An operation on one of several branches has a part of its change, as large as the
-        branch's part of the squared norm of the gradient; see `gradients.flow`. -inf: it makes the gradient exactly
-        0. NaN: the gradient was 0 before, or is not finite.
-      change: (R,), by how much each changes the norm of the gradient that comes through it.
-      points: points on the way, from the inputs to the outputs; P of them. All paths pass them, but for those that say
-        they are the state of a scan.
+      operations: the R operations that change the norm, in the order of the program. An operation in a scan has a row
+        for each step.
+      share: (R,), the part of the change that each operation causes. All shares add up to `total`, and the shares of
+        one segment add up to the change between its two points. An operation on one of several branches has only a
+        part of its change, as large as the branch's part of the squared norm of the gradient; see `gradients.flow`.
+        -inf: it makes the gradient exactly 0. NaN: the gradient was 0 before, or is not finite.
+      change: (R,), by how much each operation changes the norm of the gradient that comes through it.
+      points: the P points on the way, from the inputs to the outputs. All paths pass each point, except for points that
+        are the state of a scan (`on_all_paths` is False).
       log_norm: (P,), log norm of the gradient at each point; -inf where it is exactly 0.
-      zeros: (P,), how many of its entries are exactly 0.
-      non_finite: (P,), how many are infinite or NaN, or beyond the largest number of their dtype.
-      branches: ways on from points from which several lead on; B of them.
-      branch_part: (B,), each one's part of the squared norm that comes together at the point.
-      branch_change: (B,), the change of the norm by each way, from the next point that all paths pass.
-      activations: activations on the way; A of them.
-      units: their state; each field has shape (A,), histograms (A, bins + 3).
-      parameters: names of the learned parameters; G of them.
-      gradient_log_norm: (G,), log norm of the gradient by each.
+      zeros: (P,), number of entries of the gradient that are exactly 0.
+      non_finite: (P,), number of entries that are infinite or NaN, or beyond the largest number of their dtype.
+      branches: the B branches that lead on from points with several.
+      branch_part: (B,), each branch's part of the squared norm that comes together at the point.
+      branch_change: (B,), the change of the norm along each branch, from the next point that all paths pass.
+      activations: the A activations on the way.
+      units: state of the activations' units; each field has shape (A,), histograms (A, bins + 3).
+      parameters: names of the G learned parameters.
+      gradient_log_norm: (G,), log norm of the gradient by each parameter.
       ratio: (G,), the same minus the log norm of the parameter.
       first_zero: number in `operations` of the first on the way back that makes the gradient exactly 0; -1: none does.
       first_non_finite: the same for a gradient with an infinite or NaN norm.
@@ -75,7 +76,7 @@ class Attribution:
     branch_part: jax.Array
     branch_change: jax.Array
     activations: tuple[Activation, ...]
-    units: Units
+    units: UnitState
     parameters: tuple[str, ...]
     gradient_log_norm: jax.Array
     ratio: jax.Array
@@ -86,7 +87,7 @@ class Attribution:
 
     @property
     def total(self) -> jax.Array:
-        """log(||dL/d inputs|| / ||dL/d outputs||); the inputs of integers are what they select of parameters."""
+        """log(||dL/d inputs|| / ||dL/d outputs||). Inputs of integers stand for the parameters that they select."""
         return self.log_norm[..., 0] - self.log_norm[..., -1]
 
     def by_kind(self, segment: int | None = None) -> dict[Kind, jax.Array]:
@@ -99,7 +100,7 @@ class Attribution:
         """Returns the sum of the shares of the operations in each module, in the order of the program.
 
         Args:
-          depth: how many names of a module's path are kept; None: all.
+          depth: number of names of a module's path that are kept; None: all.
         """
         return self._summed(
             lambda operation: ".".join(operation.place.split(".")[:depth]) if operation.module else operation.place
@@ -113,8 +114,8 @@ class Attribution:
         return {name: total_of(self.share[..., np.array(numbers)]) for name, numbers in chosen.items()}
 
     @property
-    def decay(self) -> Decay:
-        """The gradient's norm at the linear maps that all paths pass, and the two causes of its decay between them."""
+    def decay(self) -> LayerDecay:
+        """The gradient's norm at the linear maps that all paths pass, and the causes of its decay between them."""
         on_all = [i for i, point in enumerate(self.points) if point.on_all_paths]
         layers = [(i, segment) for segment, i in enumerate(on_all) if self.points[i].kind is Kind.LINEAR]
         kinds = (Kind.LINEAR,), (Kind.ACTIVATION, Kind.ELEMENTWISE)
@@ -127,12 +128,12 @@ class Attribution:
         factors = [jnp.stack(own, axis=-1) if own else empty for own in (linear, activation)]
         killed = jnp.any(jnp.isneginf(factors[0]) | jnp.isneginf(factors[1]), axis=-1, keepdims=True)
         acting = [jnp.where(killed & jnp.isnan(own), 0, own).sum(-1) for own in factors]
-        return Decay(
+        return LayerDecay(
             log_norm=self.log_norm[..., where],
             linear=factors[0],
             activation=factors[1],
-            cause=cause(*factors),
-            total_cause=cause(*acting),
+            cause=causes_of(*factors),
+            total_cause=causes_of(*acting),
             non_finite=self.non_finite[..., where],
         )
 
@@ -154,7 +155,7 @@ jax.tree_util.register_dataclass(
 
 
 def total_of(shares: jax.Array) -> jax.Array:
-    """Returns the sum of shares along the last axis; NaN ones, which have nothing to act on, only if all are."""
+    """Returns the sum of shares along the last axis. NaN shares, which had no gradient, count only if all are NaN."""
     if not shares.shape[-1]:
         return jnp.zeros(shares.shape[:-1], shares.dtype)
     all_nan = jnp.isnan(shares).all(-1)
@@ -170,35 +171,37 @@ def attribute(
     singular_values: bool = False,
     **kwargs: Any,
 ) -> Attribution:
-    """Says by how much each operation of a network changes the norm of the gradient on its way back.
+    """Returns by how much each operation of a network changes the norm of the gradient on its way back.
 
     The network is traced as it is called; it may be written in any way. One backward pass goes through its operations
-    and keeps the logarithm of the gradient's norm. What is told apart: linear maps, activations, norms, scales, sums of
-    branches, softmax, products of attention, gates, pooling; see `gradients.Kind`. These are told by what is computed,
-    so that a norm is one whether it is a module or written out, and a constant factor is never an activation's doing.
-    An activation that is known has its closed form as its slope, which does not underflow where autodiff does.
+    and keeps the logarithm of the gradient's norm. It distinguishes linear maps, activations, norms, scales, sums of
+    branches, softmax, products of attention, gates and pooling; see `gradients.Kind`. An operation is recognised by
+    what it computes. So a norm counts as a norm, whether it is a module or written out, and a constant factor never
+    counts for an activation. A known activation has its closed form as its slope, which does not underflow where
+    autodiff does.
 
-    The way ends at the arguments of a float dtype. Those of integers, such as token ids, have no gradient: there it
-    ends at what they select of the parameters, the embeddings. Where there are several, the norm is that of all
+    The way back ends at the arguments of a float dtype. Arguments of integers, such as token ids, have no gradient; for
+    them it ends at the parameters that they select, the embeddings. If there are several ends, the norm is that of all
     together.
 
-    A pure function of the parameters, to be jitted, and vmapped over trials and checkpoints. A loop is run again, step
-    by step, when the gradient comes to it, so that it keeps what is carried between its steps and no more.
+    This is a pure function of the parameters, which can be jitted, and vmapped over trials and checkpoints. A loop is
+    run again, step by step, when the gradient comes to it. So only the values carried between its steps are kept.
 
     Args:
-      model: an nnx module, which is not changed; a linen module, then its variables are the first of `args`; one that
-        is bound to its variables; or a function f(params, *args, **kwargs), then its params are.
+      model: an nnx module, which is not changed; a linen module, with its variables as the first of `args`; a linen
+        module that is bound to its variables; or a function f(params, *args, **kwargs), with its params as the first
+        of `args`.
       *args: the arguments of the call.
-      loss: the scalar loss of what the call returns. Not needed if that is a scalar itself.
+      loss: the scalar loss of what the call returns. Not needed if the call returns a scalar.
       edges: bin edges of histograms of the activations' values; None: no histograms.
-      singular_values: whether to compute those of the factors of a chain; they cost more than all the rest.
-      **kwargs: named arguments of the call. `method` names what is called instead of `__call__`, for nnx too. An
-        argument of the model that has the name of one above is given by `functools.partial`.
+      singular_values: whether to compute singular values of the factors of a chain; they cost more than all the rest.
+      **kwargs: named arguments of the call. `method` names the method that is called instead of `__call__`, for nnx
+        too. If an argument of the model has the name of one above, pass it by `functools.partial`.
 
     Raises:
-      TypeError: if `model` is no module and no function, an argument is missing, or the loss is no scalar.
-      ValueError: if the loss does not depend on any argument, or through a while loop or a call of the host, which have
-        no derivative.
+      TypeError: if `model` is not a module or a function, an argument is missing, or the loss is not a scalar.
+      ValueError: if the loss depends on no argument, or depends on one only through a while loop or a call of the
+        host, which have no derivative.
 
     Examples:
       >>> from paramact_jax.networks import MLP
@@ -231,7 +234,7 @@ def attribute(
 
 
 def _of_outputs(program: Program, loss: Any) -> tuple[Callable[[Any], jax.Array], list[bool]]:
-    """The loss, and which arrays of the output it depends on."""
+    """Returns the loss, and for each array of the output whether the loss depends on it."""
     leaves = jax.tree.leaves(program.outputs)
     if loss is None:
         if [leaf.shape for leaf in leaves] != [()]:
@@ -251,7 +254,7 @@ def _of_outputs(program: Program, loss: Any) -> tuple[Callable[[Any], jax.Array]
 
 
 def _read(program: Program, flat: FlatCall, model: Any, wanted: Sequence[bool]) -> Body:
-    """The program as the way of a gradient."""
+    """Returns the program as the way of a gradient."""
     found = sites(program, flat.learned)
     levels = [
         _level(x, learned=learned, given=given)
@@ -273,7 +276,7 @@ def _level(x: Any, *, learned: bool, given: bool) -> Level:
         return Level.LEARNED
     if given and jnp.issubdtype(x.dtype, jnp.inexact):
         return Level.DATA
-    # keys of random numbers, also in their old form, select nothing of the parameters
+    # random keys, also in their old form, select no parameters
     is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key) or x.dtype == jnp.uint32
     return Level.INPUT if given and not is_key else Level.FIXED
 
@@ -288,7 +291,7 @@ def _look(
     scope: Callable[[str], str],
     events: list[Event],
 ) -> tuple[dict[str, jax.Array], Any]:
-    """The numbers of what is found, and those of the parameters. What is found is put into `events`."""
+    """Returns the numbers of the events, and those of the parameters. It puts the events into `events`."""
     backward = Backward(edges)
     values, carries = backward.run(body, arrays)
     cotangents = _gradient(program, [values[n] for n in body.flat.outputs], loss, wanted)
@@ -313,7 +316,7 @@ def _look(
     found.extend(inside)
     cotangents = [
         c if body.is_data(n) else None for n, c in zip(body.flat.outputs, cotangents, strict=True)
-    ]  # not those that no input is behind
+    ]  # not the outputs that depend on no input
     end = log_sum([c.log_norm for c in cotangents if c is not None])
     parts = [
         (weight, c.log_norm)
@@ -335,7 +338,7 @@ def _look(
 
 
 def _selected(body: Body, look: Look) -> list[jax.Array]:
-    """Log norms of the gradient by what arguments select of the parameters, in every step of the loops."""
+    """Returns log norms of the gradient by the parameters that arguments select, in every step of the loops."""
     found = [norm for n in body.sources if n in look.norms for norm in look.norms[n].ravel()]
     for position, seen in look.within.items():
         loop = body.nodes[position].loop
@@ -352,7 +355,7 @@ def _ends_with_point(body: Body, cotangents: Sequence[Scaled | None]) -> bool:
 def _gradient(
     program: Program, outputs: list[Any], loss: Callable[[Any], jax.Array], wanted: Sequence[bool]
 ) -> list[Scaled | None]:
-    """The gradient of the loss by each output that it depends on, None of integers; other outputs are not computed."""
+    """Returns the gradient of the loss by each output; None for integers. Only outputs in `wanted` are computed."""
     kinds = jax.tree.leaves(program.outputs)
 
     def of_wanted(own: list[Any]) -> jax.Array:
@@ -405,7 +408,7 @@ def _assembled(
         branch_part=branches[:, 0],
         branch_change=branches[:, 1] - point_rows[:, 0][next_points],
         activations=tuple(by_kind[Activation]),
-        units=Units(*(states[:, i] for i in range(5)), histograms=numbers.get("histogram")),  # type: ignore[misc]
+        units=UnitState(*(states[:, i] for i in range(5)), histograms=numbers.get("histogram")),  # type: ignore[misc]
         parameters=tuple(flat.names),
         gradient_log_norm=gradients,
         ratio=gradients - norms,

@@ -22,16 +22,17 @@ from paramact_jax.programs.steps import run_steps
 Cotangents = list[Scaled | None]
 
 
-class Units(NamedTuple):
+class UnitState(NamedTuple):
     """The state of the units of activations; see `gradients.units`.
 
     Attributes:
       slope_at_least_one: share of |dz/dy| >= 1 [P, Fig. 14].
       saturated: share of |dz/dy| < `units.SATURATED_BELOW`.
       dead: share of nodes or channels with slope 0 at every sample and place.
-      one_sign: share of neurons whose weight gradients, added over the samples, have one sign; NaN where no linear map
-        lies right before the activation.
-      one_sign_of_sample: the same for the gradients of single samples, averaged over these; NaN for convolutions too.
+      one_sign: share of neurons with weight gradients, added over the samples, of one sign; NaN if no linear map is
+        right before the activation.
+      one_sign_of_sample: the same for the gradients of single samples, averaged over the samples; NaN for convolutions
+        too.
       histograms: counts of the activations' values z as `units.histogram` returns them; None if no edges were given.
     """
 
@@ -44,32 +45,33 @@ class Units(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What the pass keeps of one body.
+    """The results of the backward pass that are kept for one body.
 
     Attributes:
-      norms: of the gradient by each array on the way, by its number: logarithms.
-      parts: for each node, and last for the outputs: of what the array at each port gets from it, by port: logarithms.
+      norms: log norm of the gradient by each array on the way, by the array's number.
+      parts: for each node, and last for the outputs, log norm of the gradient that the array at each port gets from it,
+        by port.
       has_nan: for each node that passes a gradient, whether it makes a NaN.
-      counts: by the number of an array at which they are looked at, how many entries of the gradient by it are exactly
-        0, and how many are not finite or too large for its dtype, (2,).
-      states: of the units of each node that is an activation, by the node's position.
-      within: what is kept of the loop in a node, by the node's position.
+      counts: by the number of a counted array, how many entries of the gradient by it are exactly 0, and how many are
+        not finite or too large for its dtype, (2,).
+      states: state of the units of each node that is an activation, by the node's position.
+      within: results for the loop in a node, by the node's position.
     """
 
     norms: dict[int, jax.Array]
     parts: list[dict[int, jax.Array]]
     has_nan: dict[int, jax.Array]
     counts: dict[int, jax.Array]
-    states: dict[int, Units]
+    states: dict[int, UnitState]
     within: dict[int, LookWithin]
 
 
 class LookWithin(NamedTuple):
-    """What is kept of a loop, with a leading axis of its steps if it is a scan.
+    """The results that are kept for a loop, with a leading axis of its steps if it is a scan.
 
     Attributes:
-      look: at its body.
-      parts: of what the array at each port gets in each step, for ports of what all steps share or have one entry of.
+      look: results for its body.
+      parts: log norm of the gradient that the array at each port gets in each step. Ports of carried values have none.
     """
 
     look: Look
@@ -80,33 +82,33 @@ class Backward:
     """Runs bodies, and goes back through them."""
 
     def __init__(self, edges: jax.Array | None) -> None:
-        """Takes the edges of histograms of what activations make; None: no histograms."""
+        """Takes the bin edges of histograms of the activations' values; None: no histograms."""
         self._edges = edges
 
     def run(self, body: Body, inputs: Sequence[Any]) -> tuple[dict[int, Any], dict[int, list[Any]]]:
-        """Returns all arrays of a body, and what each scan on the way carries into its steps, by the node's position.
+        """Returns all arrays of a body, and the values that each scan on the way carries into its steps, by position.
 
-        A body within a loop is run again when the gradient comes to it: of a scan only this is kept.
+        The body of a loop is run again when the gradient comes to it. So only the carried values of a scan are kept.
         """
         values = body.started(inputs)
         carries: dict[int, list[Any]] = {}
         for position, node in enumerate(body.nodes):
             if node.loop is not None and node.loop.length is not None and body.is_passed(node):
                 outputs, carries[position] = _run_scan(node, values)
-                values |= dict(zip(node.unit.steps[-1].outputs, outputs, strict=True))
+                values |= dict(zip(node.group.steps[-1].outputs, outputs, strict=True))
             else:
-                values |= run_steps(node.unit.steps, values)
+                values |= run_steps(node.group.steps, values)
         return values, carries
 
     def back(
         self, body: Body, values: Mapping[int, Any], carries: Mapping[int, Any], cotangents: Cotangents
     ) -> tuple[Cotangents, Look]:
-        """Returns the gradient by each input, and what was seen on the way.
+        """Returns the gradient by each input, and the results of the backward pass.
 
         Args:
           body: the program.
-          values: of all its arrays.
-          carries: as `run` returns them.
+          values: values of all its arrays.
+          carries: the carried values that `run` returned.
           cotangents: the gradient by each output; None: there is none.
         """
         look = Look({}, [{} for _ in range(len(body.nodes) + 1)], {}, {}, {}, {})
@@ -152,7 +154,7 @@ class Backward:
         look: Look,
         signs: _Signs,
     ) -> dict[int, Scaled]:
-        """What a node gives back to the array at each of its ports."""
+        """Returns the gradient that a node gives back to the array at each of its ports."""
         node = body.nodes[position]
         if node.loop is not None:
             if node.loop.length is None:
@@ -163,7 +165,7 @@ class Backward:
         values, made = self._at_hand(body, node, values, made)
         pull = _pull_back(node, values, tuple(made))
         top, arrays = together(list(made.values()))
-        if node.may_be_nonlinear:  # the rule's gradient may depend on the size of what it is handed
+        if node.may_be_nonlinear:  # the rule's result may depend on the size of the gradient
             arrays, top = [x * jnp.exp(top).astype(x.dtype) for x in arrays], jnp.zeros_like(top)
         if node.keeps:
             (only,) = made.values()
@@ -171,7 +173,7 @@ class Backward:
                 port: Scaled(x, only.scale, only.log_norm) if number in node.data else scaled(x, only.scale)
                 for (port, number), x in zip(enumerate(node.reads), pull([only.unit]), strict=True)
             }
-        if node.unit.kind is Kind.ACTIVATION:
+        if node.group.kind is Kind.ACTIVATION:
             slopes, look.states[position] = self._slopes(node, values, pull)
             gains = pull(arrays)
             port = node.reads.index(node.data[0])
@@ -180,16 +182,16 @@ class Backward:
         else:
             gains = pull(arrays)
         found = {port: scaled(gain, top) for port, gain in enumerate(gains)}
-        if node.unit.kind is Kind.LINEAR:
+        if node.group.kind is Kind.LINEAR:
             signs.see(node, values, found, made)
         return found
 
     def _at_hand(
         self, body: Body, node: Node, values: Mapping[int, Any], made: Mapping[int, Scaled]
     ) -> tuple[Mapping[int, Any], Mapping[int, Scaled]]:
-        """The arrays that a node needs, at the moment when the gradient is here, not before.
+        """Returns the arrays that a node needs, and the gradients. No array is made before the gradients are here.
 
-        What an elementwise operation makes is made again, so that it is not kept.
+        Results of elementwise operations are computed again, so that they are not kept.
         """
         again: list[Node] = []
         needed: dict[int, None] = {}
@@ -199,31 +201,31 @@ class Backward:
             if maker is None or not maker.is_cheap:
                 needed[number] = None
             elif maker not in again:
-                for own in maker.unit.takes:
+                for own in maker.group.takes:
                     need(own)
                 again.append(maker)
 
-        for number in node.unit.takes:
+        for number in node.group.takes:
             need(number)
         at_hand, made = _once_here(values, [n for n in needed if n not in body.flat.constants], made)
         for maker in again:
-            at_hand |= run_steps(maker.unit.steps, at_hand)
+            at_hand |= run_steps(maker.group.steps, at_hand)
         return at_hand, made
 
-    def _slopes(self, node: Node, values: Mapping[int, Any], pull: Any) -> tuple[jax.Array, Units]:
-        """The slopes dz/dy of an activation, in closed form where it is known, and the state of its units."""
+    def _slopes(self, node: Node, values: Mapping[int, Any], pull: Any) -> tuple[jax.Array, UnitState]:
+        """Returns the slopes dz/dy of an activation, in closed form if it is known, and the state of its units."""
         z = values[node.makes[0]]
         if (slopes := node.closed_form(values)) is None:
             slopes = pull([jnp.ones_like(z)])[node.reads.index(node.data[0])]
-        site = node.unit.site
+        site = node.group.site
         axis = site.axis if site is not None and site.axis is not None and site.axis < slopes.ndim else slopes.ndim - 1
-        return slopes, _state(slopes / node.unit.factor, axis, z, self._edges)
+        return slopes, _state(slopes / node.group.factor, axis, z, self._edges)
 
     def _again(
         self, node: Node, loop: Loop, values: Mapping[int, Any], made: Mapping[int, Scaled]
     ) -> tuple[dict[int, Scaled], LookWithin]:
-        """Through a body that is computed again."""
-        (step,) = node.unit.steps
+        """Goes back through a body that is computed again."""
+        (step,) = node.group.steps
         at_hand, made = _once_here(values, list(dict.fromkeys(step.inputs)), made)
         inputs = [at_hand[n] for n in step.inputs]
         inner, carries = self.run(loop.body, inputs)
@@ -233,8 +235,8 @@ class Backward:
     def _scan(
         self, node: Node, loop: Loop, values: Mapping[int, Any], carries: Any, made: Mapping[int, Scaled]
     ) -> tuple[dict[int, Scaled], LookWithin]:
-        """Back through a scan, step by step: each is run again from what was carried into it."""
-        (step,) = node.unit.steps
+        """Goes back through a scan, step by step. Each step is run again from the values that were carried into it."""
+        (step,) = node.group.steps
         body = loop.body
         consts, carry, xs = loop.parts([values[n] for n in step.inputs])
         shared, carried = len(consts), len(consts) + len(carry)
@@ -288,9 +290,9 @@ class Backward:
 def _once_here(
     values: Mapping[int, Any], numbers: Sequence[int], made: Mapping[int, Scaled]
 ) -> tuple[dict[int, Any], Mapping[int, Scaled]]:
-    """The arrays and gradients, those of these numbers not before the gradients are here.
+    """Returns the arrays and gradients. The arrays of these numbers cannot be used before the gradients are here.
 
-    What is computed again from them is then not merged with the first computation, whose results would be kept.
+    So a second computation from them is not merged with the first one, which would keep the first one's results.
     """
     floats = [n for n in numbers if jnp.issubdtype(values[n].dtype, jnp.inexact)]
     held, made = lax.optimization_barrier(([values[n] for n in floats], dict(made)))
@@ -302,8 +304,8 @@ def _zero_like(like: Scaled | None) -> Scaled | None:
 
 
 def _run_scan(node: Node, values: Mapping[int, Any]) -> tuple[list[Any], list[Any]]:
-    """The outputs of a scan, and what is carried into each of its steps."""
-    (step,), loop = node.unit.steps, node.loop
+    """Returns the outputs of a scan, and the values that are carried into each of its steps."""
+    (step,), loop = node.group.steps, node.loop
     assert loop is not None
     consts, carry, xs = loop.parts([values[n] for n in step.inputs])
     body = loop.body
@@ -318,10 +320,10 @@ def _run_scan(node: Node, values: Mapping[int, Any]) -> tuple[list[Any], list[An
 
 
 def _pull_back(node: Node, values: Mapping[int, Any], outputs: Sequence[int]) -> Any:
-    """The function from the gradients by a node's outputs to those by what it reads."""
+    """Returns the function from the gradients by a node's outputs to the gradients by the arrays that it reads."""
 
     def function(*own: Any) -> list[Any]:
-        made = run_steps(node.unit.steps, collections.ChainMap(dict(zip(node.reads, own, strict=True)), dict(values)))
+        made = run_steps(node.group.steps, collections.ChainMap(dict(zip(node.reads, own, strict=True)), dict(values)))
         return [made[n] for n in outputs]
 
     @contextlib.contextmanager
@@ -330,7 +332,7 @@ def _pull_back(node: Node, values: Mapping[int, Any], outputs: Sequence[int]) ->
             yield
         except (NotImplementedError, ValueError, TypeError) as error:
             raise ValueError(
-                f"attribute: expected operations that a gradient can pass, got {node.unit.function!r} at "
+                f"attribute: expected operations that a gradient can pass, got {node.group.function!r} at "
                 f"{place_of(node.operation)}: {str(error).splitlines()[0]}"
             ) from error
 
@@ -345,21 +347,21 @@ def _pull_back(node: Node, values: Mapping[int, Any], outputs: Sequence[int]) ->
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _state(slopes: jax.Array, axis: int, z: jax.Array, edges: jax.Array | None) -> Units:
-    """The state of units with slopes dz/dy and values z, but for the signs of weight gradients.
+def _state(slopes: jax.Array, axis: int, z: jax.Array, edges: jax.Array | None) -> UnitState:
+    """Returns the state of units with slopes dz/dy and values z, without the signs of weight gradients.
 
     Args:
       slopes: of any shape.
-      axis: that of nodes or channels.
+      axis: the axis of nodes or channels.
       z: of the same shape.
-      edges: of the bins of the histogram; None: there is none.
+      edges: bin edges of the histogram; None: there is none.
     """
     wide = in_full_precision(slopes)
     by_node = jnp.moveaxis(wide, axis, -1) if wide.ndim else wide[None]
     unknown = jnp.full((), jnp.nan, wide.dtype)
     both = jnp.stack([jnp.abs(wide) >= 1, jnp.abs(wide) < units.SATURATED_BELOW])  # in one pass
     at_least_one, saturated = both.mean(range(1, both.ndim))
-    return Units(
+    return UnitState(
         slope_at_least_one=at_least_one.astype(wide.dtype),
         saturated=saturated.astype(wide.dtype),
         dead=units.dead_share(by_node.reshape(-1, by_node.shape[-1])).astype(wide.dtype),
@@ -385,15 +387,15 @@ def count(gradient: Scaled) -> jax.Array:
 
 
 class _Signs:
-    """Whether the weight gradients of neurons have one sign, of the linear maps right before activations."""
+    """Whether the weight gradients of neurons have one sign, for the linear maps right before activations."""
 
     def __init__(self, body: Body) -> None:
         self._before: dict[int, int] = {}
         for node in body.nodes:
-            if node.unit.kind is Kind.ACTIVATION and node.data:
+            if node.group.kind is Kind.ACTIVATION and node.data:
                 number = node.data[0]
                 while (maker := body.makers.get(number)) is not None and len(maker.data) == 1:
-                    if not (maker.keeps or maker.unit.kind is Kind.MASKING):
+                    if not (maker.keeps or maker.group.kind is Kind.MASKING):
                         break
                     number = maker.data[0]
                 self._before[node.makes[0]] = number
@@ -404,7 +406,7 @@ class _Signs:
         self, node: Node, values: Mapping[int, Any], gains: Mapping[int, Scaled], made: Mapping[int, Scaled]
     ) -> None:
         """Looks at a linear map on the way back."""
-        step, number = node.unit.steps[0], node.makes[0]
+        step, number = node.group.steps[0], node.makes[0]
         if number not in self._wanted or len(step.inputs) != 2 or len(node.data) > 1:
             return
         data = next((i for i, n in enumerate(step.inputs) if n in node.data), None)
@@ -429,8 +431,8 @@ class _Signs:
             axes = tuple(axis for axis in range(gradient.ndim) if axis != out)
             self._seen[number] = _share_of_one_sign(gradient, axes).astype(nan.dtype), nan
 
-    def completed(self, state: Units, node: Node) -> Units:
-        """Returns the state of an activation's units with what was seen before it."""
+    def completed(self, state: UnitState, node: Node) -> UnitState:
+        """Returns the state of an activation's units, with the signs of the weight gradients before it."""
         seen = self._seen.get(self._before[node.makes[0]])
         return state if seen is None else state._replace(one_sign=seen[0], one_sign_of_sample=seen[1])
 

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 
 MINOR_SHARE = 0.1
-"""A factor that makes up less than this share of a decay is not among its causes."""
+"""A factor with less than this share of a decay is not one of its causes."""
 
 
 class Cause(enum.IntEnum):
     """Why a gradient became smaller: the types of [P, section 3.1]."""
 
     UNDEFINED = -1
-    """The gradient was exactly 0 before this layer already, or it is not finite before it or behind it."""
+    """The gradient was exactly 0 already when it came to this layer, or is not finite on one side of the layer."""
     NONE = 0
     """It did not become smaller."""
     LINEAR = 1
@@ -27,24 +27,24 @@ class Cause(enum.IntEnum):
     """Type 3: both."""
 
 
-class Decay(NamedTuple):
-    """What happens to the gradient between linear maps that all paths pass: the causes of [P, section 3.1].
+class LayerDecay(NamedTuple):
+    """How the gradient changes between the linear maps that all paths pass, with the causes of [P, section 3.1].
 
-    y^(l) is the output of the l-th of these maps with its bias, l = 1 .. K+1. Norms are taken over all samples and
-    nodes together. In a perceptron the factors W^(l+1) and diag(f'(y^(l))) lie between l and l+1; entry l - 1 of
-    `linear`, `activation` and `cause` is about these two, l = 1 .. K.
+    y^(l) is the output of the l-th such map with its bias, l = 1 .. K+1. Norms are taken over all samples and
+    nodes together. In a perceptron the factors W^(l+1) and diag(f'(y^(l))) lie between l and l+1. Entry l - 1 of
+    `linear`, `activation` and `cause` is for these two factors, l = 1 .. K.
 
     Attributes:
       log_norm: log ||dL/dy^(l)||, l = 1 .. K+1; -inf where the gradient is exactly 0. All logarithms are natural.
       linear: share of the linear maps, in a perceptron log(||dL/dz^(l+1)|| / ||dL/dy^(l+1)||): type 1.
       activation: share of the activations and other elementwise functions, in a perceptron
-        log(||dL/dy^(l)|| / ||dL/dz^(l+1)||): type 2. In a perceptron the two add up to log_norm[l - 1] - log_norm[l];
-        elsewhere the rest is that of other operations. The first factor that makes the gradient exactly 0 has -inf;
-        those behind it are NaN, having nothing to act on.
+        log(||dL/dy^(l)|| / ||dL/dz^(l+1)||): type 2. In a perceptron the two shares add up to
+        log_norm[l - 1] - log_norm[l]; in other networks other operations have the rest. The first factor that makes
+        the gradient exactly 0 has -inf. The factors after it on the way back are NaN, as there is no gradient left.
       cause: `Cause` of every layer, int32.
-      total_cause: `Cause` of the decay from the last affine map to the first, from the sums of both.
-      non_finite: how many entries of dL/dy^(l) are infinite or NaN, or beyond the largest number of the model's dtype,
-        l = 1 .. K+1, int32.
+      total_cause: `Cause` of the decay from the last affine map to the first, from the sums of both shares.
+      non_finite: number of entries of dL/dy^(l) that are infinite or NaN, or beyond the largest number of the model's
+        dtype, l = 1 .. K+1, int32.
     """
 
     log_norm: jax.Array
@@ -55,19 +55,19 @@ class Decay(NamedTuple):
     non_finite: jax.Array
 
 
-def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
-    """The `Cause` of a change by two logarithmic factors.
+def causes_of(linear: jax.Array, activation: jax.Array) -> jax.Array:
+    """Returns the `Cause` of each change by two logarithmic factors.
 
-    None if their sum is not negative. Otherwise each factor that is negative is a cause, unless it makes up less than a
-    tenth of the negative ones.
+    It is NONE if the sum of the factors is not negative. Otherwise each negative factor is a cause, unless it is less
+    than a tenth of the sum of the negative ones.
 
     Args:
       linear: logarithms of the linear factor.
-      activation: logarithms of the activation's factor, of the same shape. NaN: it has nothing to act on. inf: the
-        gradient is not finite, and its change undefined.
+      activation: logarithms of the activation's factor, of the same shape. NaN: no gradient comes to it. inf: the
+        gradient is not finite, and its change is undefined.
 
     Examples:
-      >>> [Cause(int(c)).name for c in cause(jnp.array([-1.0, 0.5, -2.0]), jnp.array([-1.5, -0.4, -0.1]))]
+      >>> [Cause(int(c)).name for c in causes_of(jnp.array([-1.0, 0.5, -2.0]), jnp.array([-1.5, -0.4, -0.1]))]
       ['BOTH', 'NONE', 'LINEAR']
     """
     both = linear + activation
@@ -79,6 +79,6 @@ def cause(linear: jax.Array, activation: jax.Array) -> jax.Array:
         return decays & (factor < 0) & ((factor <= MINOR_SHARE * lost) | jnp.isneginf(factor))
 
     found = int(Cause.LINEAR) * is_cause(linear) + int(Cause.ACTIVATION) * is_cause(activation)
-    # A linear factor of -inf leaves the activation nothing to act on, and is the cause alone.
+    # A linear factor of -inf leaves no gradient for the activation, and is the only cause.
     alone = jnp.where(jnp.isneginf(linear), int(Cause.LINEAR), int(Cause.UNDEFINED))
     return jnp.where(undefined, alone, found).astype(jnp.int32)

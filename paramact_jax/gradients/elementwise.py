@@ -1,4 +1,4 @@
-"""Which arrays of a program are elementwise functions of which others."""
+"""Finds which arrays of a program are elementwise functions of which others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DRAWS: tuple[Draw, ...] = (
     lambda random, shape: random.uniform(0, 1, shape),
     lambda random, shape: random.uniform(1, 10, shape),
 )
-"""Numbers to try: of all sizes, and for functions that are finite only there, between 0 and 1 or above 1."""
+"""Draws of numbers to try: of all sizes; then between 0 and 1 and above 1, for functions that are finite only there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Dependence:
     """What an array depends on.
 
     Attributes:
-      sources: numbers of the arrays it depends on, among those that were asked for.
-      obstacle: the operation because of which it is not elementwise in them; None: it is, or depends on nothing.
+      sources: numbers of the arrays that it depends on, among the sources of interest.
+      obstacle: the operation that keeps it from being elementwise in them; None: it is elementwise, or depends on none.
     """
 
     sources: frozenset[int] = frozenset()
@@ -43,15 +43,15 @@ class Dependence:
 def dependence(
     step: Step, known: Mapping[int, Dependence], shapes: Mapping[int, tuple[int, ...]], *, linear: bool = False
 ) -> list[Dependence]:
-    """Returns what a step's outputs depend on, from what its inputs do.
+    """Returns what a step's outputs depend on, from what its inputs depend on.
 
-    On the safe side: an elementwise result is one by construction or by trial, and one that is called not elementwise
-    might be. What is elementwise has the shape of all its sources, which therefore have one shape.
+    It errs on the safe side: a result is called elementwise only if its construction or a test shows it. A result that
+    is not called so may be elementwise too. An elementwise result has the shape of all its sources.
 
     Args:
       step: the operation.
       known: dependence of its inputs.
-      shapes: of all arrays.
+      shapes: shapes of all arrays.
       linear: whether everything that depends on the sources is linear in them.
     """
     inputs = [known.get(i, Dependence()) for i in step.inputs]
@@ -70,7 +70,7 @@ def dependence(
 def dependences(
     program: FlatProgram, sources: Mapping[int, Dependence], *, linear: bool = False
 ) -> dict[int, Dependence]:
-    """Of every array of a program, where that of some is given; `linear` as in `dependence`."""
+    """Returns the dependence of every array of a program, from that of the sources; `linear` as in `dependence`."""
     known = dict(sources)
     shapes = dict(program.shapes)
     for step in program.steps:
@@ -79,17 +79,17 @@ def dependences(
 
 
 def _keeps_places(step: Step, data: tuple[bool, ...], linear: bool) -> bool:
-    """Returns whether the step makes of arrays of one shape others of that shape, element by element."""
+    """Returns whether the step computes its outputs element by element from arrays of the same shape."""
     if step.name in POINTWISE or step.name == "broadcast_in_dim":
         return True
     if step.name == "reshape" and step.params.get("dimensions") is None:
         return True
     if step.equation.effects or any(hasattr(leaf, "eqns") for leaf in jax.tree.leaves(dict(step.params))):
-        return False  # effects are not to be tried out, and a loop may not end for the values of a trial
+        return False  # effects must not be tested, and a loop may not end for the values of a test
     avals = tuple((tuple(atom.aval.shape), atom.aval.dtype) for atom in step.equation.invars)
     try:
         return _tried(step.equation.primitive, tuple(sorted(step.params.items())), avals, data, linear)
-    except Exception:  # whatever stops a trial, such as a missing rule, leaves open what the operation does
+    except Exception:  # any failed test, as by a missing rule, leaves the question open
         return False
 
 
@@ -101,18 +101,18 @@ def _tried(
     data: tuple[bool, ...],
     linear: bool,
 ) -> bool:
-    """Returns whether a primitive that is not in the list is elementwise, as its derivative and its values have it.
+    """Returns whether a primitive that is not in the list is elementwise, by tests of its derivative and its values.
 
-    Two things have to hold. Its tangents are an elementwise function of those of its inputs, by the rule that JAX has
-    for it: then its Jacobian is diagonal everywhere. And a change of some elements leaves all the others as they were:
-    that refuses a rank, whose derivative is 0. For a linear operation the second is enough.
+    Two conditions have to hold. First, by JAX's rule its tangents are an elementwise function of the tangents of its
+    inputs. Then its Jacobian is diagonal everywhere. Second, a change of some elements leaves all other elements as
+    they were. This excludes ranking, which has the derivative 0. For a linear operation the second condition is enough.
 
     Args:
       primitive: the operation.
-      params: of the operation, by name.
+      params: params of the operation, by name.
       avals: shape and dtype of its inputs.
-      data: which of them depend on something.
-      linear: whether the operation is linear in these.
+      data: for each input, whether it depends on a source.
+      linear: whether the operation is linear in such inputs.
     """
     random = np.random.default_rng(0)
 
@@ -163,7 +163,7 @@ def _has_elementwise_tangents(
 
 
 def _separating(shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Yields sets of positions, so many that for any two there is one that has the first and not the second."""
+    """Yields sets of positions. For any two positions, one of the sets has the first and not the second."""
     positions = np.arange(math.prod(shape)).reshape(shape)
     for bit in range((positions.size - 1).bit_length()):
         for side in (0, 1):
@@ -175,7 +175,7 @@ def _drawn(numbers: np.ndarray, dtype: Any, data: bool) -> np.ndarray:
         return numbers.astype(dtype)
     if data and dtype.kind in "biu":
         return (np.abs(100 * numbers).clip(0, 100) % (2 if dtype.kind == "b" else 101)).astype(dtype)
-    raise TypeError(f"no trial of {dtype}: numbers beside the data that are no floats may say where a value goes")
+    raise TypeError(f"no test with {dtype}: numbers that are neither data nor floats may say where a value goes")
 
 
 def _of_body(body: Any, inputs: list[Dependence], linear: bool) -> list[Dependence]:

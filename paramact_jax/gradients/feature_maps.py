@@ -13,15 +13,15 @@ from paramact_jax.layers import Sharing
 
 
 class FeatureMapGradients(NamedTuple):
-    """What the chain rule makes of dL/dA at one activation layer A = f(M; a, b).
+    """The gradients by the chain rule from dL/dA at one activation layer A = f(M; a, b).
 
     Attributes:
       values: A, of the shape of M [A, eq. 9, 17].
       slopes: dA/dM, of the shape of M [A, eq. 10, 18].
       partials: dA/da and dA/db by name, of the shape of M [A, eq. 11-12, 19-20].
       maps: dL/dM = dA/dM * dL/dA, of the shape of M.
-      params: dL/da and dL/db by name, of the parameters' shape: the sum of dA/da * dL/dA over all that shares a
-        [A, eq. 13-14, 21-22], which descent subtracts [A, eq. 15-16, 23-24].
+      params: dL/da and dL/db by name, of the parameters' shape: the sum of dA/da * dL/dA over all elements that share
+        one a [A, eq. 13-14, 21-22]. Gradient descent subtracts it [A, eq. 15-16, 23-24].
     """
 
     values: jax.Array
@@ -39,23 +39,23 @@ def feature_map_gradients(
     params: Mapping[str, jax.Array],
     sharing: Sharing,
 ) -> FeatureMapGradients:
-    """Derivatives at an activation layer by the record's closed forms, without automatic differentiation.
+    """Returns the derivatives at an activation layer by the record's closed forms, without automatic differentiation.
 
     For Agile Sigmoid, A = a s with s = 1 / (1 + exp(-(M - b))): dA/dM = A (1 - A/a), dA/da = s, dA/db = A (A/a - 1).
     For Agile ReLU, A = a (M - b) for M >= b, else 0: dA/dM = a or 0, dA/da = M - b or 0, dA/db = -a or 0. [A] prints
-    some of them otherwise: eq. 10 and 18 with the input in place of the output, eq. 12 and 14 with the sign of dA/dM,
-    eq. 16, 20, 22 and 24 with z - 1 in place of z - a, and in eq. 15 the gradient of b where a is updated.
+    some of them differently: eq. 10 and 18 with the input in place of the output, eq. 12 and 14 with the sign of dA/dM,
+    eq. 16, 20, 22 and 24 with z - 1 in place of z - a, and eq. 15 with the gradient of b in the update of a.
 
     Args:
       activation: the record.
-      maps: M, (images, height, width, filters), or whatever `sharing` is for; any leading axes.
+      maps: M, (images, height, width, filters), or another shape that `sharing` is for; any leading axes.
       cotangents: dL/dA, of the shape of M.
       params: a and b, each of shape `sharing.shape`.
       sharing: which elements of a map share one a and one b.
 
     Raises:
-      ValueError: for cotangents of another shape than the maps, maps that do not end in `sharing`'s features, names
-        that are not the record's parameters, or parameters of another shape.
+      ValueError: for cotangents of another shape than the maps, for maps that do not end in `sharing`'s features, for
+        names other than the record's parameters, and for parameters of another shape.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -1,10 +1,10 @@
-"""What each operation has to do with the change of a gradient's norm, from what a backward pass saw.
+"""The share of each operation in the change of a gradient's norm, from the results of a backward pass.
 
 At an array u that several operations use, the gradient is the sum of one contribution c_k from each. A flow w goes from
-the inputs to the outputs: 1 in all at the inputs, and at u it parts in proportion to ||c_k||^2. An operation that makes
-v gets the share sum_k w_k (log ||c_k|| - log ||dL/dv||) over its inputs, and the sum at u gets
-w(u) log ||dL/du|| - sum_k w_k log ||c_k||. What flows in flows out, so all shares add up to
-log ||dL/d inputs|| - log ||dL/d outputs||, in whatever order the operations are written. In a chain w is 1.
+the inputs to the outputs. At the inputs it is 1 in total; at u it splits in proportion to ||c_k||^2. An operation that
+makes v gets the share sum_k w_k (log ||c_k|| - log ||dL/dv||) over its inputs, and the sum at u gets
+w(u) log ||dL/du|| - sum_k w_k log ||c_k||. The flow into a point equals the flow out of it. So all shares add up to
+log ||dL/d inputs|| - log ||dL/d outputs||, in any order of the operations. In a chain w is 1.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Operation(NamedTuple):
 
     Attributes:
       kind: what it does.
-      function: its name.
-      module: path of the module that it lies in; empty if it lies in none.
-      line: of the user's code that made it, as "net.py:12 in f"; empty if there is none.
-      step: numbers of the steps of the scans that it lies in, the outermost first.
-      segment: number of the stretch between two points that it lies in, from the inputs on.
+      function: name of the operation.
+      module: path of the module that it is in; empty if it is in none.
+      line: line of the user's code that made it, such as "net.py:12 in f"; empty if there is none.
+      step: numbers of the steps of the scans that it is in, the outermost first.
+      segment: number of the segment between two points that it is in, from the inputs on.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class Operation(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Its module and step, or the line where it lies in no module."""
+        """The module and step of the operation; the line if it is in no module."""
         steps = "".join(f"[{t}]" for t in self.step)
         return f"{self.module or self.line or 'unknown place'}{steps}"
 
@@ -56,11 +56,11 @@ class Point(NamedTuple):
     """A point on the way of the gradient.
 
     Attributes:
-      name: what makes the array there.
-      kind: of the operation that makes it.
+      name: name of the operation that makes the array there.
+      kind: kind of this operation.
       step: as in `Operation`.
-      on_all_paths: whether all paths from the inputs to the outputs pass it. If not, it is what a scan carries from
-        one step to the next, beside which there are other ways.
+      on_all_paths: whether all paths from the inputs to the outputs pass it. If not, it is the state that a scan
+        carries from one step to the next, and other paths go around it.
     """
 
     name: str
@@ -70,11 +70,11 @@ class Point(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """One of several ways on from a point.
+    """One of several branches that lead on from a point.
 
     Attributes:
-      segment: number of the stretch between points that it lies in.
-      name: the first operation on it; "skip" if nothing but sums lies on it up to the next point.
+      segment: number of the segment between points that it is in.
+      name: the first operation on it; "skip" if it only has sums up to the next point.
       step: as in `Operation`.
     """
 
@@ -102,11 +102,11 @@ Event = Operation | Point | Branch | Activation
 
 @dataclasses.dataclass
 class Findings:
-    """What was found, in the order of the program: what each is, and its numbers.
+    """The events on a gradient's way, in the order of the program, and their numbers.
 
     Attributes:
-      events: what each is.
-      numbers: kind of event -> arrays whose rows are the numbers of these events, in order.
+      events: the events.
+      numbers: kind of event -> arrays with a row of numbers for each such event, in order.
     """
 
     events: list[Event] = dataclasses.field(default_factory=list)
@@ -125,9 +125,9 @@ class Findings:
         """Adds the events of a scan.
 
         Args:
-          events: of one step.
+          events: the events of one step.
           arrays: their numbers, with a leading axis of the steps.
-          steps: in their order.
+          steps: numbers of the steps, in order.
         """
         self.events += [event._replace(step=(t, *event.step)) for t in steps for event in events]
         for kind, array in arrays.items():
@@ -142,7 +142,7 @@ class Findings:
 
 
 def _in_blocks(rows: Sequence[Any]) -> Iterator[jax.Array]:
-    """Rows of single numbers put together column by column, which makes few operations; and arrays of rows."""
+    """Yields arrays of rows. Rows of single numbers are put together by column, which takes few operations."""
     for single, group in itertools.groupby(rows, lambda row: isinstance(row, tuple)):
         if single:
             columns = (jnp.stack(list(column)) for column in zip(*group, strict=True))
@@ -152,15 +152,15 @@ def _in_blocks(rows: Sequence[Any]) -> Iterator[jax.Array]:
 
 
 class Flow:
-    """Follows the flow through bodies."""
+    """The flow from the inputs to the outputs, followed through bodies."""
 
     def __init__(self, scope: Callable[[str], str], source: jax.Array, sources: int) -> None:
-        """Takes how modules are named, and what the flow starts from.
+        """Takes the naming of modules, and the start of the flow.
 
         Args:
-          scope: makes a module's path of the scopes of a place.
+          scope: returns a module's path from the scopes of a place.
           source: log norm of the gradient by all inputs.
-          sources: how many inputs there are, those that arguments select within loops counted in every step.
+          sources: number of inputs; parameters that arguments select in a loop count once for each step.
         """
         self._scope, self._source, self._sources = scope, source, sources
 
@@ -171,24 +171,24 @@ class Flow:
         return jnp.where(usual, part, 1 / self._sources).astype(log_norm.dtype)
 
     def through(self, body: Body, look: Look, entering: Sequence[Any]) -> tuple[Findings, list[Any]]:
-        """Returns what is found in a body, and the flow at each of its outputs.
+        """Returns the findings in a body, and the flow at each of its outputs.
 
         Args:
           body: the program.
-          look: what a backward pass saw of it.
+          look: the results of a backward pass for it.
           entering: the flow at each of its inputs; None: there is none.
         """
         return _Through(self, body, look).follow(entering)
 
     def row(self, node: Node, kind: Kind | None = None, function: str | None = None) -> Operation:
-        """Returns a node, or the sum of gradients behind it, as a row."""
-        place, unit = place_of(node.operation), node.unit
+        """Returns the row for a node, or for the sum of gradients at its output."""
+        place, group = place_of(node.operation), node.group
         line = str(next(iter(place.own_lines), ""))
-        return Operation(kind or unit.kind, function or unit.function, self._scope(place.scope), line)
+        return Operation(kind or group.kind, function or group.function, self._scope(place.scope), line)
 
 
 class _Through:
-    """Follows the flow through one body."""
+    """The flow through one body."""
 
     def __init__(self, flow: Flow, body: Body, look: Look) -> None:
         self._flow, self._body, self._look = flow, body, look
@@ -227,7 +227,7 @@ class _Through:
         return self._found, [self._arriving.get((last, port)) for port in range(len(body.flat.outputs))]
 
     def _leave(self, number: int, maker: Node | None) -> None:
-        """Parts the flow at an array."""
+        """Splits the flow at an array between the operations that use it."""
         norm = self._look.norms[number]
         if number in self._body.sources:
             self._weights[number] = self._flow.started(norm)
@@ -254,7 +254,7 @@ class _Through:
                     self._found.add(Branch(0, self._branch(use)), parts[i], logs[i])
 
     def _row_of_sum(self, maker: Node | None, uses: Sequence[tuple[int, int]]) -> Operation:
-        """The sum of the gradients of several uses, as a row: where the array is made, or used first."""
+        """Returns the row for the sum of several uses' gradients, at the place where the array is made or used."""
         function = f"sum of {len(uses)} gradients"
         users = (self._body.nodes[position] for position, _ in uses if position < len(self._body.nodes))
         node = maker or next(users, None)
@@ -265,7 +265,7 @@ class _Through:
         )
 
     def _branch(self, use: tuple[int, int]) -> str:
-        """The name of a way on from a point."""
+        """Returns the name of a branch that leads on from a point."""
         position, _ = use
         first = None
         while position < len(self._body.nodes):
@@ -281,7 +281,7 @@ class _Through:
         return "skip"
 
     def _row(self, row: Operation, share: Any, behind: Any, before: Any, has_nan: Any = False) -> None:
-        """Adds a row: the share, the log norm on the side of the outputs and of the inputs, and if it makes a NaN."""
+        """Adds a row: the share, the log norms at output and input, and whether the operation makes a NaN."""
         self._found.add(row, share, behind, before, jnp.asarray(has_nan, before.dtype))
 
     def _pass(self, position: int, node: Node) -> None:
@@ -291,8 +291,8 @@ class _Through:
         parts = look.parts[position]
         weights = [self._arriving[position, port] for port in parts]
         if weights and not node.keeps:
-            if node.unit.factor != 1:
-                scaled = behind + math.log(abs(node.unit.factor))
+            if node.group.factor != 1:
+                scaled = behind + math.log(abs(node.group.factor))
                 row = self._flow.row(node, Kind.SCALE, "mul")
                 self._row(row, times(weights[0], scaled - behind), behind, scaled)
                 behind = scaled
@@ -309,7 +309,7 @@ class _Through:
             self._divide(node, makes, sum(weights[1:], weights[0]), behind)
 
     def _divide(self, node: Node, makes: Sequence[int], weight: jax.Array, behind: jax.Array) -> None:
-        """Parts the flow between the arrays that an operation makes."""
+        """Splits the flow between the arrays that an operation makes."""
         norms = [self._look.norms[n] for n in makes]
         parts = fractions(jnp.stack(norms)) * weight if len(makes) > 1 else [weight]
         self._weights.update(zip(makes, parts, strict=True))
@@ -325,7 +325,7 @@ class _Through:
         self._collect(node, leaving)
 
     def _collect(self, node: Node, leaving: Sequence[Any]) -> None:
-        for number, weight in zip(node.unit.steps[-1].outputs, leaving, strict=True):
+        for number, weight in zip(node.group.steps[-1].outputs, leaving, strict=True):
             if number in self._look.norms:
                 self._weights[number] = jnp.zeros_like(self._look.norms[number]) if weight is None else weight
 
@@ -375,7 +375,7 @@ class _Through:
         order = list(range(loop.length or 0))
         self._found.repeated(events, arrays, order[::-1] if loop.reverse else order)
         totals = [None if column is None else column.sum() for column in columns]
-        outputs = node.unit.steps[-1].outputs
+        outputs = node.group.steps[-1].outputs
         for i, column in enumerate(columns):
             number = outputs[len(carry) + i]
             inner = look.parts[-1].get(len(carry) + i)
@@ -388,5 +388,5 @@ class _Through:
 
 
 def times(weight: Any, change: Any) -> Any:
-    """Returns a part of a change; nothing of one that nothing flows through."""
+    """Returns weight times change, and 0 for the weight 0, even if the change is not finite."""
     return jnp.where(weight == 0, 0, weight * change)

@@ -1,4 +1,4 @@
-"""The way of a gradient through a program: units of operations, loops within, and the points that all paths pass."""
+"""The way of a gradient through a program: groups of operations, loops, and the points that all paths pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from paramact_jax.gradients.kinds import Kind, Level, Unit, keeps_norm, units_of
+from paramact_jax.gradients.kinds import Group, Kind, Level, groups_of, keeps_norm
 from paramact_jax.programs.places import place_of
 from paramact_jax.programs.program import (
     REMAT,
@@ -34,18 +34,18 @@ _CHEAP = (Kind.ACTIVATION, Kind.ELEMENTWISE, Kind.SCALE, Kind.MASKING)
 
 @dataclasses.dataclass(eq=False)
 class Node:
-    """Operations that a gradient passes as one.
+    """A group of operations that a gradient passes as one.
 
     Attributes:
-      unit: the operations and their kind.
-      reads: arrays that it takes, by which a derivative is taken: data and learned parameters, each once.
-      data: those of them that depend on data.
-      makes: arrays that it makes, that a gradient comes back by.
+      group: the operations and their kind.
+      reads: input arrays with a derivative: data and learned parameters, each once.
+      data: those of `reads` that depend on data.
+      makes: output arrays with a derivative.
       keeps: whether it leaves the norm of every gradient as it is.
-      loop: what it repeats or computes again; None: nothing.
+      loop: the program that it repeats or computes again; None: there is none.
     """
 
-    unit: Unit
+    group: Group
     reads: tuple[int, ...]
     data: tuple[int, ...]
     makes: tuple[int, ...]
@@ -54,32 +54,32 @@ class Node:
 
     @property
     def is_cheap(self) -> bool:
-        """Whether what it makes of one array of data is made again rather than kept: by elementwise operations."""
-        elementwise = self.keeps or self.unit.kind in _CHEAP
-        return elementwise and len(self.data) == 1 and len(self.unit.steps[-1].outputs) == 1
+        """Whether it is elementwise and makes one array of one: its result is then computed again, and not kept."""
+        elementwise = self.keeps or self.group.kind in _CHEAP
+        return elementwise and len(self.data) == 1 and len(self.group.steps[-1].outputs) == 1
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The array at each place where it gives a gradient back: for a loop at each of its inputs."""
-        return self.reads if self.loop is None else self.unit.steps[-1].inputs
+        """The arrays to which it gives a gradient back, one for each port: for a loop at each of its inputs."""
+        return self.reads if self.loop is None else self.group.steps[-1].inputs
 
     @property
     def has_own_rule(self) -> bool:
-        """Whether it has a derivative rule of its own, which says what a gradient becomes."""
-        return self.unit.known is None and any(step.custom_body is not None for step in self.unit.steps)
+        """Whether it has a derivative rule of its own, which computes the gradient."""
+        return self.group.known is None and any(step.custom_body is not None for step in self.group.steps)
 
     @functools.cached_property
     def may_be_nonlinear(self) -> bool:
-        """Whether it holds a rule for the derivative that somebody wrote, which may do anything with a gradient."""
-        if self.unit.known is not None:
+        """Whether it holds a derivative rule that a user wrote, which may not be linear in the gradient."""
+        if self.group.known is not None:
             return False
-        equations = [step.equation for step in self.unit.steps]
+        equations = [step.equation for step in self.group.steps]
         within = (o.equation for e in equations for program in programs_of(e) for o in walk(program))
         return any(name_of(e).startswith("custom_vjp") for e in (*equations, *within))
 
     def closed_form(self, values: Mapping[int, Any]) -> Any | None:
         """Returns the slopes dz/dy in the activation's closed form; None if it is not known."""
-        if (known := self.unit.known) is None:
+        if (known := self.group.known) is None:
             return None
         y = values[self.data[0]]
         params = {name: values[number] for name, number in known.params.items()}
@@ -87,18 +87,18 @@ class Node:
 
     @property
     def operation(self) -> Operation:
-        """The last of its operations."""
-        return self.unit.steps[-1].operation
+        """The last operation of the group."""
+        return self.group.steps[-1].operation
 
 
 @dataclasses.dataclass(eq=False)
 class Loop:
-    """A program that a node runs: the body of a scan, or what is computed again for the derivative.
+    """A program that a node runs: the body of a scan, or a part that is computed again for the derivative.
 
     Attributes:
       body: the program.
-      equation: which runs it.
-      length: number of steps; None: it is run once, and is no scan.
+      equation: the equation that runs it.
+      length: number of steps; None: it is run once, and is not a scan.
       reverse: whether the scan goes from its last step to the first.
     """
 
@@ -109,28 +109,28 @@ class Loop:
 
     @property
     def ends_with_point(self) -> bool:
-        """Whether what it makes is a point in its last step."""
+        """Whether an output of its last step is a point."""
         return self.body.piped and any(map(self.body.is_point, self.body.flat.outputs))
 
     def parts(self, values: Sequence[Any]) -> list[list[Any]]:
-        """Returns the inputs in three: shared by all steps, carried, one entry a step."""
+        """Returns the inputs in three parts: shared by all steps, carried, and with one entry for each step."""
         return [list(values), [], []] if self.length is None else parts_of_scan(self.equation, values)
 
 
 @dataclasses.dataclass(eq=False)
 class Body:
-    """A program, the way of a gradient through it, and what is found on it.
+    """A program, and the way of a gradient through it.
 
     Attributes:
       flat: its operations.
-      make_nodes: makes `nodes`, the first time that they are needed.
-      levels: of all arrays.
-      sources: arrays made here that a gradient ends at: what arguments select of learned parameters.
-      live: arrays that a gradient comes back by.
+      make_nodes: makes `nodes` when they are needed first.
+      levels: levels of all arrays.
+      sources: arrays made here at which the gradient's way ends: learned parameters that arguments select.
+      live: arrays that a gradient comes to.
       piped: whether all paths of the whole program pass its one input and its one output.
       cuts: arrays that all paths from the inputs to the outputs of the whole program pass.
-      points: those of them that are not just another layout of the one before.
-      counted: arrays at which the entries of the gradient are looked at.
+      points: the cuts without those that are only another layout of the cut before.
+      counted: arrays at which entries of the gradient that are 0 or not finite are counted.
     """
 
     flat: FlatProgram
@@ -145,16 +145,16 @@ class Body:
 
     @functools.cached_property
     def nodes(self) -> list[Node]:
-        """Its operations in units, in order, those that a gradient does not pass among them."""
+        """All its operations in groups, in order, with those that no gradient passes."""
         return self.make_nodes()
 
     @functools.cached_property
     def makers(self) -> dict[int, Node]:
-        """The node that makes each array that a gradient comes back by."""
+        """The node that makes each array with a derivative."""
         return {number: node for node in self.nodes for number in node.makes}
 
     def sources_on_the_way(self) -> int:
-        """Returns how many inputs a gradient ends at; those that arguments select in a scan count in every step."""
+        """Returns the number of inputs at which the way ends. Parameters selected in a scan count in each step."""
         inputs = sum(map(self.is_data, dict.fromkeys(self.flat.inputs)))
         return inputs + self._selected()
 
@@ -164,20 +164,20 @@ class Body:
         return own + sum((1 if loop.length is None else loop.length) * loop.body._selected() for loop in loops)
 
     def is_point(self, number: int) -> bool:
-        """Tells whether an array is a point that all paths pass, here or as the last of a loop within."""
+        """Returns whether an array is a point that all paths pass, here or as the last one of a loop inside."""
         loop = self.makers[number].loop if number in self.makers else None
         return number in self.points or (loop is not None and loop.ends_with_point)
 
     def moves(self, number: int) -> bool:
-        """Tells whether an array is differentiated by."""
+        """Returns whether derivatives by an array are taken."""
         return self.levels[number] in (Level.LEARNED, Level.DATA)
 
     def is_data(self, number: int) -> bool:
-        """Tells whether an array is on the gradient's way from the outputs to the data."""
+        """Returns whether an array is on the gradient's way from the outputs to the data."""
         return self.levels[number] is Level.DATA and number in self.live
 
     def is_passed(self, node: Node) -> bool:
-        """Tells whether a gradient comes back through a node."""
+        """Returns whether a gradient comes back through a node."""
         return any(number in self.live for number in node.makes)
 
     def run(self, inputs: Sequence[Any]) -> dict[int, Any]:
@@ -192,28 +192,28 @@ class Body:
 
 
 class Start(enum.Enum):
-    """Where data starts: at the end of the gradient's way."""
+    """Where data starts, which is where the gradient's way ends."""
 
     FLOATS = enum.auto()
     """At arguments of a float dtype."""
     SELECTED = enum.auto()
-    """At what arguments select of learned parameters, or multiply with them: embeddings."""
+    """At learned parameters that arguments select, or products of both: embeddings."""
     MIXED = enum.auto()
-    """At all that is made of arguments and learned parameters."""
+    """At every result of arguments and learned parameters."""
     CONSTANTS = enum.auto()
-    """At products of numbers that the program holds with learned parameters."""
+    """At products of numbers that the program holds and learned parameters."""
 
 
 class Reader:
-    """Reads a program as a way of a gradient."""
+    """A reader of programs as ways of a gradient."""
 
     def __init__(self, sites: Sequence[Site], records: Records, start: Start) -> None:
         """Takes the program's activations.
 
         Args:
-          sites: as `programs.sites` found them.
+          sites: the sites that `programs.sites` found.
           records: activations that the model holds.
-          start: where the data starts.
+          start: where data starts.
         """
         self._start, self._records = start, records
         self._sites: dict[Any, Site] = {}
@@ -232,9 +232,9 @@ class Reader:
 
         Args:
           program: the jaxpr.
-          levels: of its inputs.
-          within: the calls, loops and branches that it lies in.
-          wanted: for each of its outputs, whether it is one of the body; by default all are.
+          levels: levels of its inputs.
+          within: the calls, loops and branches around it.
+          wanted: for each of its outputs, whether it is an output of the body; by default all are.
         """
         flat = flatten(program, within, self._is_whole)
         if wanted is not None:
@@ -253,17 +253,17 @@ class Reader:
                 loops[id(step)] = loop
 
         def nodes() -> list[Node]:
-            units = units_of(flat, known, self._sites, self._records)
-            return [self._node(unit, known, flat, loops.get(id(unit.steps[0]))) for unit in units]
+            groups = groups_of(flat, known, self._sites, self._records)
+            return [self._node(group, known, flat, loops.get(id(group.steps[0]))) for group in groups]
 
         return Body(flat, nodes, known, sources)  # a scan's body is read until it settles, and only the last is used
 
-    def _node(self, unit: Unit, levels: Mapping[int, Level], flat: FlatProgram, loop: Loop | None) -> Node:
-        last = unit.steps[-1]
-        reads = tuple(n for n in unit.takes if levels[n] >= Level.LEARNED)
+    def _node(self, group: Group, levels: Mapping[int, Level], flat: FlatProgram, loop: Loop | None) -> Node:
+        last = group.steps[-1]
+        reads = tuple(n for n in group.takes if levels[n] >= Level.LEARNED)
         makes = tuple(n for n, v in zip(last.outputs, last.equation.outvars, strict=True) if levels[n] >= Level.LEARNED)
         data = tuple(n for n in reads if levels[n] is Level.DATA)
-        return Node(unit, reads, data, makes, keeps_norm(unit, levels, flat), loop)
+        return Node(group, reads, data, makes, keeps_norm(group, levels, flat), loop)
 
     def _is_whole(self, operation: Operation) -> bool:
         return operation.name in REMAT or operation.key in self._sites
@@ -297,7 +297,7 @@ class Reader:
         return max(present, default=Level.FIXED)
 
     def _starts(self, step: Step, levels: list[Level], flat: FlatProgram) -> bool:
-        """Whether what a step makes with learned parameters is where data starts."""
+        """Returns whether data starts at a step that has learned parameters among its inputs."""
         if self._start is Start.CONSTANTS:
             numbers = zip(levels, step.inputs, strict=True)
             return step.name in _PRODUCTS and any(
@@ -329,17 +329,17 @@ def _refuse(step: Step) -> None:
 
 
 def _within(step: Step) -> Iterator[Operation]:
-    """The operations in the branches of a step."""
+    """Yields the operations in the branches of a step."""
     for branch in step.params["branches"] if step.name == "cond" else ():
         yield from walk(branch, (*step.within, step.equation))
 
 
 def settle(body: Body, wanted: Sequence[bool], *, piped: bool) -> None:
-    """Finds in a body, and in those within, what a gradient comes back by, and the points that all paths pass.
+    """Finds the arrays that a gradient comes to and the points that all paths pass, in a body and the bodies inside it.
 
     Args:
       body: the program.
-      wanted: for each of its outputs, whether a gradient comes back by it.
+      wanted: for each of its outputs, whether a gradient comes to it.
       piped: whether all paths of the whole program pass its one input and its one output.
 
     Raises:
@@ -351,7 +351,7 @@ def settle(body: Body, wanted: Sequence[bool], *, piped: bool) -> None:
     for node in reversed(body.nodes):
         if body.is_passed(node):
             body.live.update(node.reads)
-            for step in node.unit.steps:
+            for step in node.group.steps:
                 _refuse(step)
     body.cuts = _cuts(body, outputs) if piped else []
     laid_out = {n for node in body.nodes if node.keeps and len(node.data) == 1 for n in node.makes}
@@ -361,11 +361,11 @@ def settle(body: Body, wanted: Sequence[bool], *, piped: bool) -> None:
         if node.loop is not None and body.is_passed(node):
             _settle_within(body, node, node.loop)
             if node.loop.ends_with_point:
-                body.points -= set(node.makes)  # which is a point within
+                body.points -= set(node.makes)  # the point is inside the loop
 
 
 def _settle_within(body: Body, node: Node, loop: Loop) -> None:
-    made = [number in body.live for number in node.unit.steps[-1].outputs]
+    made = [number in body.live for number in node.group.steps[-1].outputs]
     inner = loop.body
     if loop.length is not None:
         carried = len(loop.parts(inner.flat.inputs)[1])
@@ -374,7 +374,7 @@ def _settle_within(body: Body, node: Node, loop: Loop) -> None:
 
 
 def _is_pipe(body: Body, node: Node, loop: Loop) -> bool:
-    """Whether all paths of the whole program pass the one input and the one output of a body, in each of its steps."""
+    """Returns whether all paths of the whole program pass a body's one input and one output, in each of its steps."""
     inner = loop.body
     ends = [n for n in node.makes if body.is_data(n)]
     entries = [n for n in inner.flat.inputs if inner.levels[n] is Level.DATA]
@@ -394,7 +394,7 @@ def _has_sources(body: Body) -> bool:
 
 
 def _cuts(body: Body, outputs: Sequence[int]) -> list[int]:
-    """Arrays that all paths pass: at some moment each is the only one on the way that is needed later."""
+    """Returns the arrays that all paths pass: at some moment, such an array is the only one that is needed later."""
     last: dict[int, int] = {}
     for position, node in enumerate(body.nodes):
         if body.is_passed(node):
@@ -414,6 +414,6 @@ def _cuts(body: Body, outputs: Sequence[int]) -> list[int]:
 
 
 def _sources_of(node: Node, body: Body) -> int:
-    """How many sources a node makes, or holds within, that a gradient comes back to."""
+    """Returns the number of sources that a node makes or holds and that a gradient comes to."""
     own = sum(number in body.sources for number in node.makes if number in body.live)
     return own + (node.loop is not None and body.is_passed(node) and _has_sources(node.loop.body))

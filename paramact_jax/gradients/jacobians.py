@@ -1,7 +1,7 @@
 """The factors of the chain rule through a network, and their products [P, eq. 6, 13-17].
 
-Notation of [P]: layer l makes y^(l) = W^(l) z^(l) + w0^(l) of its input z^(l), l = 1 .. K+1, and hidden layers make
-z^(l+1) = f(y^(l)) of that. So y are pre-activations and z are activations, the outputs of a layer; z^(1) is the input
+Notation of [P]: layer l computes y^(l) = W^(l) z^(l) + w0^(l) from its input z^(l), l = 1 .. K+1, and hidden layers
+compute z^(l+1) = f(y^(l)). So y are pre-activations, and z are activations, the outputs of a layer; z^(1) is the input
 of the network. W is the transpose of Flax's kernel. The factors of the chain rule are dy^(m)/dz^(m) = W^(m) (type 1,
 the linear part) and dz^(m)/dy^(m-1) = diag(f'(y^(m-1))) (type 2, the activation).
 """
@@ -33,14 +33,14 @@ class LayerJacobians(NamedTuple):
     """The factors of the chain rule at every sample; entry l - 1 of each tuple belongs to layer l = 1 .. K+1.
 
     Attributes:
-      z: inputs z^(l) of the affine maps, (samples, n_{l-1}). The first is the network's input, or what it makes of
-        that element by element before the first affine map.
+      z: inputs z^(l) of the affine maps, (samples, n_{l-1}). The first is the network's input, or an elementwise
+        function of it if the network applies one before the first affine map.
       y: outputs y^(l) of the affine maps, (samples, n_l).
       linear: dy^(l)/dz^(l) = W^(l) [P, eq. 16], (n_l, n_{l-1}), the same for all samples: the transposed kernel.
-      slopes: the diagonals of dz^(l+1)/dy^(l) [P, eq. 14, 15], (samples, n_l). As many as hidden layers; one more if
-        the model applies a function to its last affine map.
+      slopes: the diagonals of dz^(l+1)/dy^(l) [P, eq. 14, 15], (samples, n_l), one for each hidden layer, and one more
+        if the model applies a function to its last affine map.
       partials: for each of the `slopes`, dz/dp by name of the activation's parameter p [P, eq. 8, 9], (samples, n_l).
-        Empty where the function is not recognised, see `layer_jacobians`.
+        Empty if the function is not recognised, see `layer_jacobians`.
       output: what the network returns, (samples, n_{K+1}).
     """
 
@@ -55,8 +55,8 @@ class LayerJacobians(NamedTuple):
 class Chain(NamedTuple):
     """Running products of the factors, from the output down to each layer.
 
-    With `outputs` standing for the axis of the network's outputs, or for nothing where the chain started from a
-    gradient dL/d output:
+    `outputs` stands for the axis of the network's outputs. A chain that started from a gradient dL/d output does not
+    have this axis.
 
     Attributes:
       to_y: d output / dy^(l), l = 1 .. K+1, (samples, [outputs,] n_l); the first of dL/dy^(l) is [P, eq. 17].
@@ -70,17 +70,18 @@ class Chain(NamedTuple):
 
 @float32_products()
 def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
-    """The factors of the chain rule through a Flax model that is a chain of affine maps and elementwise functions.
+    """Returns the factors of the chain rule through a Flax model.
 
-    They are found in the program that JAX makes of the model, so it does not matter how the model is written: modules
-    or plain arrays, functions that it holds or names, jitted or rematerialised parts. A product of data with a matrix
-    is an affine map, and a constant added to it at once is its bias. Anything elementwise may lie between two of them,
-    and behind the last. Where that is a record of the catalogue, or one that an nnx model holds (in an attribute, or in
-    a `Parametric`), operation by operation, its slope is the record's closed form, which does not underflow where
-    autodiff does; elsewhere it is JAX's derivative. An operation of JAX that is not known here is tried out: it counts
-    as elementwise if its derivative is and if a change of some elements leaves the others as they were.
+    The model has to be a chain of affine maps and elementwise functions. They are found in the program that JAX traces
+    of the model. So the model may be written in any way: as modules or plain arrays, with functions that it holds or
+    names, with jitted or rematerialised parts. A product of data with a matrix is an affine map, and a constant that is
+    added to it directly is its bias. Any elementwise function may be between two affine maps, and after the last one.
+    If this function has the same operations as a record of the catalogue, or as a record that an nnx model holds (in an
+    attribute, or in a `Parametric`), its slope is the record's closed form, which does not underflow where autodiff
+    does. Otherwise its slope is JAX's derivative. An operation of JAX that is not known here is tested: it counts as
+    elementwise if its derivative is elementwise, and if a change of some elements leaves the others as they were.
 
-    A pure function of the model's params: it can be jitted, and vmapped over the params of many trials or
+    This is a pure function of the model's params. It can be jitted, and vmapped over the params of many trials or
     checkpoints, as in `jax.vmap(lambda p: layer_jacobians(with_params(model, p), x))(params)`.
 
     Args:
@@ -89,9 +90,10 @@ def layer_jacobians(model: Model, x: jax.Array) -> LayerJacobians:
 
     Raises:
       TypeError: if the model is no such module, or x is not of a float dtype.
-      ValueError: if x does not have two axes, there is no affine map, or the model is no such chain: an affine map
-        reads more than the one before it (a skip connection), or something other than an elementwise function lies
-        before or between them (a normalisation over the features, a convolution). The message says where, and what.
+      ValueError: if x does not have two axes, if there is no affine map, or if the model is not such a chain: an affine
+        map reads more than the one before it (a skip connection), or an operation that is not elementwise comes before
+        or between them (a normalisation over the features, a convolution). The message names the place and the
+        operation.
 
     Examples:
       >>> from flax import nnx
@@ -169,7 +171,7 @@ def _of_jax_nn() -> Records:
 def _factor(
     program: FlatProgram, layer: Layer, z: int, values: Mapping[int, Any], records: Records
 ) -> tuple[jax.Array, Partials]:
-    """The slopes dz/dy, and the partials dz/dp where the function is recognised."""
+    """Returns the slopes dz/dy, and the partials dz/dp if the function is recognised."""
     y = values[layer.y]
     known = recognise(program, layer.y, z, y.dtype, records) if values[z].dtype == y.dtype else None
     if known is None:
@@ -185,7 +187,7 @@ def _closed_forms(known: Known, y: jax.Array, values: Mapping[int, Any]) -> tupl
 
 
 def _derivative(program: FlatProgram, start: int, end: int, values: Mapping[int, Any]) -> jax.Array:
-    """By reverse mode, which every function has. Of an elementwise function J^T 1 is the diagonal."""
+    """Returns the slopes by reverse mode, which every function has. For an elementwise function they are J^T 1."""
     steps = between(program, start, end)
 
     def function(x: jax.Array) -> jax.Array:
@@ -195,7 +197,7 @@ def _derivative(program: FlatProgram, start: int, end: int, values: Mapping[int,
         return jax.vjp(function, x)[1](ones)[0]
 
     arguments = values[start], jnp.ones_like(values[end])
-    if any(step.custom_body is not None for step in steps):  # the rule for its derivative is somebody's own
+    if any(step.custom_body is not None for step in steps):  # its derivative rule is a user's own
         derived = trace_flat(slopes, *arguments)
         own = {number: Dependence(frozenset({number})) for number in derived.inputs}
         found = dependences(derived, own).get(derived.outputs[0], Dependence())
@@ -209,10 +211,10 @@ def _derivative(program: FlatProgram, start: int, end: int, values: Mapping[int,
 
 @float32_products()
 def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain:
-    """The running product of the factors from the output to every layer [P, eq. 6, 13, 17].
+    """Returns the running product of the factors from the output to every layer [P, eq. 6, 13, 17].
 
     d output / dz^(l) = d output / dy^(l) . W^(l) and d output / dy^(l) = d output / dz^(l+1) . diag(f'(y^(l))), from
-    the last layer down. Products with the diagonals are elementwise; none is ever written out as a matrix.
+    the last layer down. Products with the diagonals are elementwise; no diagonal is written out as a matrix.
 
     Args:
       jacobians: the factors.
@@ -248,7 +250,7 @@ def chain(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> Chain
 
 
 class LayerGradients(NamedTuple):
-    """Gradients of one layer's parameters at every sample; with an axis of outputs as in `Chain`.
+    """Gradients of one layer's parameters at every sample, with an axis of outputs as in `Chain`.
 
     Attributes:
       kernel: dL/d kernel = (dL/dW)^T, (samples, [outputs,] fan_in, fan_out).
@@ -262,17 +264,18 @@ class LayerGradients(NamedTuple):
 
 
 def parameter_gradients(jacobians: LayerJacobians, gradient: jax.Array | None = None) -> list[LayerGradients]:
-    """The gradient of every parameter at every sample, from the chain of factors [P, eq. 6-9, 13].
+    """Returns the gradient of every parameter at every sample, from the chain of factors [P, eq. 6-9, 13].
 
-    dL/dw_ij = z_i dL/dy_j with w_ij = kernel[i, j], dL/dw0_j = dL/dy_j, dL/da_j = dz_j/da_j dL/dz_j, and likewise b:
-    the chain's last link. A parameter that several nodes share has the sum of their entries.
+    The last factor of the chain is dL/dw_ij = z_i dL/dy_j with w_ij = kernel[i, j], dL/dw0_j = dL/dy_j,
+    dL/da_j = dz_j/da_j dL/dz_j, and likewise for b. The gradient of a parameter that several nodes share is the sum of
+    their entries.
 
     Args:
       jacobians: the factors.
       gradient: dL/d output, (samples, n_{K+1}), to get the gradients of L; None: the Jacobians of the outputs.
 
     Returns:
-      One entry a layer, l = 1 .. K+1.
+      One entry for each layer, l = 1 .. K+1.
 
     Raises:
       ValueError: if the gradient is not of the output's shape.
@@ -281,21 +284,21 @@ def parameter_gradients(jacobians: LayerJacobians, gradient: jax.Array | None = 
     behind = [*products.to_z[1:], _start(jacobians, gradient)]
     partials = [*jacobians.partials, *[{}] * (len(jacobians.linear) - len(jacobians.partials))]
 
-    def beside(of_sample: jax.Array) -> jax.Array:
+    def with_outputs(of_sample: jax.Array) -> jax.Array:
         return of_sample[:, None] if gradient is None else of_sample
 
     return [
         LayerGradients(
-            kernel=beside(z)[..., :, None] * to_y[..., None, :],
+            kernel=with_outputs(z)[..., :, None] * to_y[..., None, :],
             bias=to_y,
-            activation={name: beside(partial) * to_z for name, partial in own.items()},
+            activation={name: with_outputs(partial) * to_z for name, partial in own.items()},
         )
         for z, to_y, to_z, own in zip(jacobians.z, products.to_y, behind, partials, strict=True)
     ]
 
 
 def _start(jacobians: LayerJacobians, gradient: jax.Array | None) -> jax.Array:
-    """What a chain starts from."""
+    """Returns the array that a chain starts from."""
     samples, outputs = jacobians.output.shape
     if gradient is None:
         eye = jnp.eye(outputs, dtype=jacobians.output.dtype)

@@ -1,7 +1,7 @@
-"""Which operations of a program belong together, and what they do to a gradient on its way back.
+"""Groups the operations of a program, and says what each group does to a gradient on its way back.
 
-Told by what the operations compute, not by the names of modules: a norm, a softmax or an activation is the same
-whether it is a module, a library's function or written out.
+Groups are recognised by what the operations compute, not by the names of modules: a norm, a softmax or an activation is
+the same whether it is a module, a library's function or written out.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Kind(enum.StrEnum):
     LINEAR = "linear"
     """A product with a kernel, and its bias."""
     ACTIVATION = "activation"
-    """An elementwise nonlinear function, with the a and b of a f(y - b)."""
+    """An elementwise nonlinear function, together with the a and b of a f(y - b)."""
     NORMALISATION = "normalisation"
-    """Minus a mean, by a norm or deviation, times what is learned for it; with stored statistics too."""
+    """Subtracts a mean, divides by a norm or deviation, and applies learned parameters; also with stored statistics."""
     RESIDUAL = "residual sum"
-    """Gradients of several uses of one array are added: of a skip and a branch, of queries, keys and values."""
+    """The sum of the gradients of several uses of one array: of a skip and a branch, of queries, keys and values."""
     SCALE = "scale"
     """A product with numbers that depend on no input."""
     GATE = "gate"
@@ -47,41 +47,41 @@ class Kind(enum.StrEnum):
     PRODUCT = "attention product"
     """A matrix product of two arrays that both depend on the input."""
     POOLING = "pooling"
-    """A sum, mean, maximum or the like over axes or windows."""
+    """A sum, mean, maximum or similar over axes or windows."""
     MASKING = "masking"
-    """Some entries are chosen, others replaced: dropout, an attention mask."""
+    """Chooses some entries and replaces others: dropout, an attention mask."""
     RESHAPING = "reshaping"
-    """Entries are moved, repeated or left out."""
+    """Moves, repeats or leaves out entries."""
     ELEMENTWISE = "elementwise"
     """An elementwise function that is not known as an activation, such as exp or a square."""
     OTHER = "other"
-    """None of these, such as an FFT, a branch or a solver."""
+    """None of the kinds above, such as an FFT, a branch or a solver."""
 
 
 class Level(enum.IntEnum):
     """What an array depends on."""
 
     FIXED = 0
-    """Neither an argument nor a learned parameter."""
+    """On neither an argument nor a learned parameter."""
     INPUT = 1
-    """An argument, through which no gradient is followed: token ids, a mask."""
+    """On an argument through which no gradient is followed: token ids, a mask."""
     LEARNED = 2
-    """Learned parameters alone."""
+    """On learned parameters only."""
     DATA = 3
-    """Arguments of a float dtype, or learned parameters that an argument selects: the gradient's way."""
+    """On arguments of a float dtype, or on learned parameters that an argument selects: the gradient's way."""
 
 
 @dataclasses.dataclass(eq=False)
-class Unit:
-    """Operations that are looked at as one.
+class Group:
+    """A group of operations that count as one.
 
     Attributes:
-      steps: in order.
+      steps: the operations, in order.
       kind: what they do.
-      function: the name of what they compute.
-      site: the activation that they are.
-      known: the record of this activation, whose parameters are given by numbers of arrays; None: it has none.
-      factor: by which a constant that is written in its operations multiplies a known activation.
+      function: name of the function that they compute.
+      site: the activation that they are; None: they are none.
+      known: the record of this activation, with numbers of the arrays of its parameters; None: it has no record.
+      factor: constant factor, written in the operations, that multiplies a known activation.
     """
 
     steps: list[Step]
@@ -93,7 +93,7 @@ class Unit:
 
     @property
     def takes(self) -> tuple[int, ...]:
-        """All arrays that the steps take from others."""
+        """All arrays that the steps take from other steps."""
         made = {number for step in self.steps for number in step.outputs}
         return tuple(dict.fromkeys(n for step in self.steps for n in step.inputs if n not in made))
 
@@ -112,7 +112,7 @@ _RESHAPING = frozenset(
 )
 _KEEPING = frozenset(("copy", "copy_p", "expand_dims", "neg", "optimization_barrier", "reshape", "rev"))
 _KEEPING |= {"squeeze", "transpose"}
-"""Which leave the norm of a gradient as it is."""
+"""Operations that leave the norm of a gradient as it is."""
 _PLAIN_NAMES = {
     "dot_general": "matrix product",
     "conv_general_dilated": "convolution",
@@ -131,11 +131,11 @@ _ORDER = (
     *(Kind.SOFTMAX, Kind.NORMALISATION, Kind.PRODUCT, Kind.LINEAR, Kind.ACTIVATION, Kind.POOLING, Kind.GATE),
     *(Kind.ELEMENTWISE, Kind.SCALE, Kind.MASKING, Kind.RESHAPING),
 )
-"""What a function with a derivative rule of its own is called if it is several of these."""
+"""The kinds of a function with a derivative rule of its own, by precedence: it has the first one that it contains."""
 
 
-def keeps_norm(unit: Unit, levels: Mapping[int, Level], flat: FlatProgram) -> bool:
-    """Tells whether a unit leaves the norm of every gradient that passes it as it is, but for rounding."""
+def keeps_norm(group: Group, levels: Mapping[int, Level], flat: FlatProgram) -> bool:
+    """Returns whether a group leaves the norm of every gradient that passes it as it is, up to rounding."""
 
     def keeps(step: Step) -> bool:
         if len(step.outputs) != 1:
@@ -149,21 +149,21 @@ def keeps_norm(unit: Unit, levels: Mapping[int, Level], flat: FlatProgram) -> bo
         alike = all(flat.shapes[i] == flat.shapes[step.outputs[0]] for i in data)
         return step.name in _SUMS and alike and len(data) == sum(levels[i] is Level.DATA for i in step.inputs)
 
-    return len(unit.steps) == 1 and keeps(unit.steps[0])
+    return len(group.steps) == 1 and keeps(group.steps[0])
 
 
-def units_of(
+def groups_of(
     flat: FlatProgram, levels: Mapping[int, Level], sites: Mapping[Any, Site], records: Records = ()
-) -> list[Unit]:
-    """Returns the operations of a program in units, in an order in which each has its inputs.
+) -> list[Group]:
+    """Returns the operations of a program in groups, in an order in which each group has its inputs.
 
     Args:
       flat: the program.
-      levels: of all its arrays.
+      levels: levels of all its arrays.
       sites: activations by the keys of all their operations.
-      records: activations that the model holds, beside those of the catalogue.
+      records: activations that the model holds, in addition to those of the catalogue.
     """
-    return _Grouping(flat, levels, records).units(sites)
+    return _Grouping(flat, levels, records).grouped(sites)
 
 
 class _Grouping:
@@ -175,42 +175,42 @@ class _Grouping:
         for step in flat.steps:
             for number in dict.fromkeys(step.inputs):
                 self._users.setdefault(number, []).append(step)
-        self._owner: dict[int, Unit] = {}
+        self._owner: dict[int, Group] = {}
 
-    def units(self, sites: Mapping[Any, Site]) -> list[Unit]:
-        """Returns the units."""
-        for unit in itertools.chain(self._trainable(sites), self._sites(sites)):
-            if not any(id(step) in self._owner for step in unit.steps) and self._closed(unit.steps):
-                self._take(unit)
+    def grouped(self, sites: Mapping[Any, Site]) -> list[Group]:
+        """Returns the groups."""
+        for group in itertools.chain(self._trainable(sites), self._sites(sites)):
+            if not any(id(step) in self._owner for step in group.steps) and self._closed(group.steps):
+                self._take(group)
         for step in self._flat.steps:
             if id(step) not in self._owner:
-                self._take(Unit([step], self._kind(step), _name(step)))
+                self._take(Group([step], self._kind(step), _name(step)))
         self._find_regions()
         self._attach()
         return self._in_order()
 
-    def _in_order(self) -> list[Unit]:
-        """The units by their last steps."""
-        unique = {id(unit): unit for unit in self._owner.values()}
-        return sorted(unique.values(), key=lambda unit: self._position[id(unit.steps[-1])])
+    def _in_order(self) -> list[Group]:
+        """Returns the groups in the order of their last steps."""
+        unique = {id(group): group for group in self._owner.values()}
+        return sorted(unique.values(), key=lambda group: self._position[id(group.steps[-1])])
 
-    def _take(self, unit: Unit) -> None:
-        unit.steps.sort(key=lambda step: self._position[id(step)])
-        for step in unit.steps:
-            self._owner[id(step)] = unit
+    def _take(self, group: Group) -> None:
+        group.steps.sort(key=lambda step: self._position[id(step)])
+        for step in group.steps:
+            self._owner[id(step)] = group
 
     def _is_data(self, number: int) -> bool:
         return self._levels[number] is Level.DATA
 
     def _data(self, steps: Iterable[Step]) -> list[int]:
-        """The arrays that depend on data and that the steps take from others."""
+        """Returns the arrays that depend on data and that the steps take from other steps."""
         steps = list(steps)
         made = {number for step in steps for number in step.outputs}
         read = (number for step in steps for number in step.inputs)
         return list(dict.fromkeys(number for number in read if self._is_data(number) and number not in made))
 
     def _closed(self, steps: Sequence[Step]) -> bool:
-        """Whether nobody else needs what the steps make before the last."""
+        """Returns whether no other step needs the results of these steps, except those of the last one."""
         own = set(map(id, steps))
         return all(
             number not in self._flat.outputs and all(id(user) in own for user in self._users.get(number, ()))
@@ -222,14 +222,14 @@ class _Grouping:
         users = self._users.get(number, [])
         return users[0] if len(users) == 1 and number not in self._flat.outputs else None
 
-    def _maker(self, number: int) -> Unit | None:
+    def _maker(self, number: int) -> Group | None:
         maker = self._makers.get(number)
         return None if maker is None else self._owner.get(id(maker))
 
-    # what is known as an activation
+    # activations
 
-    def _trainable(self, sites: Mapping[Any, Site]) -> Iterator[Unit]:
-        """The layers of this package, which compute a f(y - b) or a record with parameters."""
+    def _trainable(self, sites: Mapping[Any, Site]) -> Iterator[Group]:
+        """Yields the layers of this package, which compute a f(y - b) or a record with parameters."""
         if not any(site.why == TRAINABLE for site in sites.values()):
             return
         run: list[Step] = []
@@ -245,7 +245,7 @@ class _Grouping:
                 yield self._activation(kept, site, "activation")
             run = []
 
-    def _sites(self, sites: Mapping[Any, Site]) -> Iterator[Unit]:
+    def _sites(self, sites: Mapping[Any, Site]) -> Iterator[Group]:
         steps: dict[int, list[Step]] = {}
         found: dict[int, Site] = {}
         for step in self._flat.steps:
@@ -260,15 +260,15 @@ class _Grouping:
                 continue
             if site.is_activation:
                 ways = (self._with_parameters(steps) for steps in self._ways_to_cut(own))
-                units = [self._activation(steps, site) for steps in ways]
-                yield next((unit for unit in units if unit.known is not None), units[-1])
+                groups = [self._activation(steps, site) for steps in ways]
+                yield next((group for group in groups if group.known is not None), groups[-1])
             elif site.place.library is None:
-                unit = self._activation(own, site)
-                is_known = unit.known is not None or unit.factor != 1
-                yield unit if is_known else Unit(own, Kind.ELEMENTWISE, site.function)
+                group = self._activation(own, site)
+                is_known = group.known is not None or group.factor != 1
+                yield group if is_known else Group(own, Kind.ELEMENTWISE, site.function)
 
     def _without_bias(self, steps: list[Step]) -> list[Step]:
-        """Without a bias that is added first, and without what lays out parameters."""
+        """Returns the steps without a bias that is added first, and without layouts of parameters."""
         own = [step for step in steps if any(map(self._is_data, step.outputs)) or not self._lays_out_learned(step)]
         if len(own) > 1 and own[0].name == "add" and self._is_with_learned(own[0]):
             return own[1:]
@@ -277,19 +277,19 @@ class _Grouping:
     def _lays_out_learned(self, step: Step) -> bool:
         return step.name in LAID_OUT and all(self._levels[number] is Level.LEARNED for number in step.outputs)
 
-    def _activation(self, steps: list[Step], site: Site | None, name: str = "") -> Unit:
-        """A unit that is an activation, with its closed form if it is known."""
+    def _activation(self, steps: list[Step], site: Site | None, name: str = "") -> Group:
+        """Returns a group that is an activation, with its closed form if it is known."""
         steps.sort(key=lambda step: self._position[id(step)])
         known = self._recognised(steps)
         if known is not None:
-            return Unit(steps, Kind.ACTIVATION, known.record.name, site, known)
+            return Group(steps, Kind.ACTIVATION, known.record.name, site, known)
         if site is None:
-            return Unit(steps, Kind.ACTIVATION, name)
+            return Group(steps, Kind.ACTIVATION, name)
         function, factor = self._multiple(steps, site) or (site.function, 1.0)
-        return Unit(steps, Kind.ACTIVATION, function, site, None, factor)
+        return Group(steps, Kind.ACTIVATION, function, site, None, factor)
 
     def _multiple(self, steps: Sequence[Step], site: Site) -> tuple[str, float] | None:
-        """The known activation that a function of numbers alone is a multiple of, and the factor if it is not 1."""
+        """Returns the known activation that a function without parameters is a multiple of, and the factor if not 1."""
         atoms = {n: v for step in steps for n, v in zip(step.inputs, step.equation.invars, strict=True)}
         learned = any(level is Level.LEARNED for step in steps for level in map(self._levels.get, step.inputs))
         if site.before is None or learned:
@@ -307,7 +307,7 @@ class _Grouping:
         return None if found is None or abs(abs(found[1]) - 1) < 1e-3 else found
 
     def _recognised(self, steps: Sequence[Step]) -> Known | None:
-        """The record by which the steps make their last array of data, and the arrays that hold its parameters."""
+        """Returns the record that computes the steps' last array from data, and the arrays that hold its parameters."""
         (y,), (z,) = self._data(steps), steps[-1].outputs
         kinds = {n: v.aval for step in steps for n, v in zip(step.inputs, step.equation.invars, strict=True)}
         last = steps[-1].equation.outvars[0].aval
@@ -317,9 +317,9 @@ class _Grouping:
         return recognise(program, y, z, last.dtype, self._records)
 
     def _ways_to_cut(self, steps: list[Step]) -> list[list[Step]]:
-        """Ways to tell an activation from products with numbers beside it, such as the frequency in sin(30 y).
+        """Returns ways to separate an activation from products with numbers, such as the frequency in sin(30 y).
 
-        Some activations have such numbers, as 0.5 tanh(0.5 y): these have to be known. The last way is without any.
+        Some activations include such numbers, as 0.5 tanh(0.5 y), but only known activations. The last way has none.
         """
         inner = steps
         while len(inner) > 1 and self._is_by_number(inner[0]) and self._data(inner[1:]) == list(inner[0].outputs):
@@ -339,7 +339,7 @@ class _Grouping:
         return ways[::-1]
 
     def _is_by_number(self, step: Step) -> bool:
-        """Whether a step multiplies data by a number that is written in the program, or divides it by one."""
+        """Returns whether a step multiplies or divides data by a number that is written in the program."""
         if step.name not in ("mul", "div") or (step.name == "div" and not self._is_data(step.inputs[0])):
             return False
         others = [number for number in step.inputs if not self._is_data(number)]
@@ -356,7 +356,7 @@ class _Grouping:
         )
 
     def _with_parameters(self, steps: list[Step]) -> list[Step]:
-        """With the learned a and b of a f(y - b), where they are written right beside f."""
+        """Returns the steps with the learned a and b of a f(y - b), if they are written directly before and after f."""
         (y,) = self._data(steps)
         before = self._makers.get(y)
         if (
@@ -379,7 +379,7 @@ class _Grouping:
         return [*self._layouts(steps), *steps]
 
     def _is_with_learned(self, step: Step) -> bool:
-        """Whether a step combines data with a learned parameter, which it takes as it is or laid out."""
+        """Returns whether a step combines data with a learned parameter, as it is or in another layout."""
         others = [number for number in step.inputs if not self._is_data(number)]
         if len(others) != 1 or (step.name == "sub" and others != [step.inputs[1]]):
             return False
@@ -391,7 +391,7 @@ class _Grouping:
         return maker is None and self._levels[number] is Level.LEARNED
 
     def _layouts(self, steps: Sequence[Step]) -> list[Step]:
-        """What lays out the learned parameters of some steps, and of no others."""
+        """Returns the steps that lay out the learned parameters of the given steps only."""
         found: list[Step] = []
         own = set(map(id, steps))
         pending = [number for step in steps for number in step.inputs]
@@ -405,7 +405,7 @@ class _Grouping:
                 pending += maker.inputs
         return found
 
-    # what one operation is
+    # the kind of one operation
 
     def _kind(self, step: Step) -> Kind:
         data = [number for number in step.inputs if self._is_data(number)]
@@ -437,7 +437,7 @@ class _Grouping:
         return Kind.NORMALISATION if any(map(self._is_deviation, others)) else Kind.SCALE
 
     def _is_deviation(self, number: int) -> bool:
-        """Whether an array that depends on no data is made with a root of something that is stored or learned."""
+        """Returns whether an array that depends on no data comes from a root of a stored or learned array."""
         if self._is_data(number):
             return False
         pending, seen, roots = [number], set(), []
@@ -453,93 +453,93 @@ class _Grouping:
     # norms and softmax: regions with one entry and one exit
 
     def _find_regions(self) -> None:
-        """Joins what makes one array of another with a reduction on one of the ways between: a norm or a softmax."""
+        """Joins the steps from one array to another if there is a reduction on a path between: a norm or a softmax."""
         dominators: dict[int, tuple[int, ...]] = {}
-        for unit in self._in_order():
-            data = self._data(unit.steps)
+        for group in self._in_order():
+            data = self._data(group.steps)
             ways = [dominators.get(number, (number,)) for number in data]
             common = functools.reduce(_common, ways) if ways else ()
-            if len(data) > 1 and common and self._owner[id(unit.steps[0])] is unit:
-                self._join(unit, common[-1])
-            for step in unit.steps:
+            if len(data) > 1 and common and self._owner[id(group.steps[0])] is group:
+                self._join(group, common[-1])
+            for step in group.steps:
                 for number in step.outputs:
                     dominators[number] = (*common, number)
-            if unit.steps[-1].name == "log":
-                self._join_log_sum_exp(unit)
+            if group.steps[-1].name == "log":
+                self._join_log_sum_exp(group)
 
-    def _join(self, last: Unit, entry: int) -> None:
-        """Makes one unit of all that lies between an array and the output of a unit, if it is a norm or softmax."""
+    def _join(self, last: Group, entry: int) -> None:
+        """Joins all steps between an array and the output of a group into one group, if they are a norm or softmax."""
         exit_name = last.steps[-1].name
         if exit_name not in ("mul", "div", "sub", "add"):
             return
-        units: dict[int, Unit] = {}
+        groups: dict[int, Group] = {}
         pending = [last]
         while pending:
-            unit = pending.pop()
-            if id(unit) in units:
+            group = pending.pop()
+            if id(group) in groups:
                 continue
-            units[id(unit)] = unit
-            for number in self._data(unit.steps):
+            groups[id(group)] = group
+            for number in self._data(group.steps):
                 if number != entry:
                     maker = self._maker(number)
                     if maker is None:
                         return
                     pending.append(maker)
-        if any(unit.kind in (Kind.ACTIVATION, Kind.LINEAR, Kind.PRODUCT, Kind.OTHER) for unit in units.values()):
+        if any(group.kind in (Kind.ACTIVATION, Kind.LINEAR, Kind.PRODUCT, Kind.OTHER) for group in groups.values()):
             return
-        steps = sorted((s for u in units.values() for s in u.steps), key=lambda s: self._position[id(s)])
+        steps = sorted((s for u in groups.values() for s in u.steps), key=lambda s: self._position[id(s)])
         names = {step.name for step in steps}
         if not any(name.startswith("reduce_") for name in names) or not self._closed(steps):
             return
         exponent = self._exponential(entry)
         is_softmax = (exit_name == "div" and (exponent or "exp" in names)) or ("exp" in names and "log" in names)
         if is_softmax:
-            self._take(Unit([*(exponent or ()), *steps], Kind.SOFTMAX, "softmax"))
+            self._take(Group([*(exponent or ()), *steps], Kind.SOFTMAX, "softmax"))
         elif (
             exit_name != "add"
-            and not any(unit.kind is Kind.SOFTMAX for unit in units.values())
+            and not any(group.kind is Kind.SOFTMAX for group in groups.values())
             and (names & {"sqrt", "rsqrt", "pow"} or exit_name in ("div", "sub"))
         ):
-            self._take(Unit(steps, Kind.NORMALISATION, "normalisation"))
+            self._take(Group(steps, Kind.NORMALISATION, "normalisation"))
 
     def _exponential(self, number: int) -> list[Step] | None:
-        """The exponential that makes an array, perhaps masked, if nobody else needs what it makes; or None."""
+        """Returns the exponential that makes an array, with masks after it; None if there is none."""
         steps: list[Step] = []
         while (maker := self._makers.get(number)) is not None and len(data := self._data([maker])) == 1:
             steps.insert(0, maker)
             if maker.name in ("exp", "exp2"):
-                unit = self._owner[id(maker)]
-                return [*unit.steps, *(s for s in steps if s not in unit.steps)]
+                group = self._owner[id(maker)]
+                return [*group.steps, *(s for s in steps if s not in group.steps)]
             if maker.name not in ("select_n", "mul", "convert_element_type"):
                 return None
             number = data[0]
         return None
 
-    def _join_log_sum_exp(self, unit: Unit) -> None:
-        (number, *others) = self._data(unit.steps) or [-1]
-        before: list[Unit] = [unit]
+    def _join_log_sum_exp(self, group: Group) -> None:
+        (number, *others) = self._data(group.steps) or [-1]
+        before: list[Group] = [group]
         while not others and (maker := self._maker(number)) is not None and self._only_user(number) is not None:
             before.insert(0, maker)
             names = {step.name for step in maker.steps}
             if "exp" in names:
                 steps = [step for u in before for step in u.steps]
                 if any(step.name == "reduce_sum" for step in steps):
-                    self._take(Unit(steps, Kind.SOFTMAX, "log-sum-exp"))
+                    self._take(Group(steps, Kind.SOFTMAX, "log-sum-exp"))
                 return
             if not names <= {"reduce_sum", "abs", "squeeze", "reshape", "mul", "select_n", "broadcast_in_dim"}:
                 return
             number, *others = self._data(maker.steps) or [-1]
 
-    # what belongs to the operation before: a bias, the scale of a norm, the number of a mean
+    # steps that belong to the operation before: a bias, the scale of a norm, the divisor of a mean
 
     def _attach(self) -> None:
         for step in self._flat.steps:
-            unit = self._owner[id(step)]
-            data = self._data(unit.steps)
-            if len(unit.steps) != 1 or len(data) != 1 or self._only_user(data[0]) is None:
+            group = self._owner[id(step)]
+            data = self._data(group.steps)
+            if len(group.steps) != 1 or len(data) != 1 or self._only_user(data[0]) is None:
                 continue
             maker = self._maker(data[0])
-            if maker is None or maker is unit or len(step.outputs) != 1:
+            if maker is None or maker is group or len(step.outputs) != 1:
                 continue
             alike = self._flat.shapes[data[0]] == self._flat.shapes[step.outputs[0]]
             learned = all(self._levels[n] in (Level.LEARNED, Level.FIXED) for n in step.inputs if n != data[0])
@@ -557,11 +557,11 @@ class _Grouping:
 
 
 _MULTIPLES: dict[str, tuple[str, float] | None] = {}
-"""What was found of functions, by their text."""
+"""Results of `_multiple`, by the text of a function."""
 
 
 def _name(step: Step) -> str:
-    """What an operation is called: in words, or by the name of the function that has a derivative rule of its own."""
+    """Returns the name of an operation in words, or the name of the function with a derivative rule of its own."""
     if step.custom_body is None:
         return _PLAIN_NAMES.get(step.name, step.name)
     jaxpr, _ = opened(step.custom_body)
@@ -570,22 +570,22 @@ def _name(step: Step) -> str:
 
 
 def _common(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    """The arrays that all ways to both pass, in order."""
+    """Returns the arrays that all paths to both arrays pass, in order."""
     return tuple(number for number, other in zip(left, right, strict=False) if number == other)
 
 
 def _kind_of_program(program: Any, levels: tuple[Level, ...]) -> Kind:
-    """What a function with a derivative rule of its own is, by what it computes."""
+    """Returns the kind of a function with a derivative rule of its own, by what it computes."""
     if any(operation.name in ("while", "scan", "cond") for operation in walk(program)):
         return Kind.OTHER
     flat = flatten(program)
     known = dict.fromkeys(flat.constants, Level.FIXED) | dict(zip(flat.inputs, levels, strict=True))
     for step in flat.steps:
         known |= dict.fromkeys(step.outputs, max((known[number] for number in step.inputs), default=Level.FIXED))
-    kinds = {unit.kind for unit in units_of(flat, known, {}) if any(known[n] is Level.DATA for n in _made(unit))}
+    kinds = {group.kind for group in groups_of(flat, known, {}) if any(known[n] is Level.DATA for n in _made(group))}
     return next((kind for kind in _ORDER if kind in kinds), Kind.OTHER)
 
 
-def _made(unit: Unit) -> Iterator[int]:
-    for step in unit.steps:
+def _made(group: Group) -> Iterator[int]:
+    for step in group.steps:
         yield from step.outputs

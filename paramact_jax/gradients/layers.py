@@ -1,4 +1,4 @@
-"""The layers of a model, found in its program: matrix products, and elementwise functions between them."""
+"""Finds the layers of a model in its program: matrix products, and elementwise functions between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Layer(NamedTuple):
       kernel: the matrix.
       fan_in_axis: the matrix's axis that is summed over.
       product: z times the matrix.
-      y: product and bias, or the product where no constant is added to it at once.
+      y: product plus bias, or the product if no constant is added to it directly.
     """
 
     z: int
@@ -27,11 +27,11 @@ class Layer(NamedTuple):
 
 
 def find_layers(program: FlatProgram) -> list[Layer]:
-    """The chain of affine maps in a program of one argument (samples, in_features) and one result.
+    """Returns the chain of affine maps in a program of one argument (samples, in_features) and one result.
 
     Raises:
-      ValueError: if there is none, or something in the program is not part of such a chain; the message says what
-        and where.
+      ValueError: if there is none, or if an operation is not part of such a chain; the message names the operation
+        and the place.
     """
     (x,), (output,) = program.inputs, program.outputs
     known = {x: Dependence(frozenset({x}))}
@@ -46,15 +46,15 @@ def find_layers(program: FlatProgram) -> list[Layer]:
             known |= dict(zip(step.outputs, dependence(step, known, program.shapes), strict=True))
     if not layers:
         raise ValueError(
-            "layer_jacobians: expected a model that multiplies its inputs (samples, features) with matrices, found no "
-            "such product in it"
+            "layer_jacobians: expected a model that multiplies its inputs (samples, features) with matrices, got one "
+            "without such a product"
         )
     _check_chain(program, layers, known.get(output, Dependence()), "the model's output", x)
     return layers
 
 
 def _layer(program: FlatProgram, step: Step, data: list[int]) -> Layer | None:
-    """A product of data (samples, fan_in) with a matrix; None for other products."""
+    """Returns the layer of a product of data (samples, fan_in) with a matrix; None for other products."""
     (contracted, batched) = step.params["dimension_numbers"]
     left, right = step.inputs
     if data != [left] or any(batched) or len(program.shapes[left]) != 2 or len(program.shapes[right]) != 2:
@@ -66,7 +66,7 @@ def _layer(program: FlatProgram, step: Step, data: list[int]) -> Layer | None:
 
 
 def _with_bias(program: FlatProgram, product: int) -> int:
-    """The sum, where the only thing that is done to a product is to add something else."""
+    """Returns the sum, if the only use of a product is to add something to it; else the product."""
     users = [step for step in program.steps if product in step.inputs]
     if len(users) == 1 and users[0].name == "add" and product not in program.outputs:
         return users[0].outputs[0]
@@ -74,7 +74,7 @@ def _with_bias(program: FlatProgram, product: int) -> int:
 
 
 def _check_chain(program: FlatProgram, layers: list[Layer], found: Dependence, place: str, x: int) -> None:
-    """Refuses what does not depend on the last affine map alone, or not elementwise."""
+    """Refuses an array that depends on more than the last affine map, or not elementwise."""
     names = {x: "the model's input"} | {
         layer.product: f"the output of affine map {i + 1} ({_sizes(program, layer)})" for i, layer in enumerate(layers)
     }
@@ -83,7 +83,7 @@ def _check_chain(program: FlatProgram, layers: list[Layer], found: Dependence, p
         reads = " and ".join(names[source] for source in names if source in found.sources) or "no input at all"
         raise ValueError(
             f"layer_jacobians: expected a chain of layers, where {place} depends on {names[before]} alone, got one "
-            f"where it depends on {reads}; skip connections and branches are no chain of factors"
+            f"where it depends on {reads}; skip connections and branches are not a chain of factors"
         )
     if found.obstacle:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What an infinitely wide random network does to its signal and to its gradient, layer by layer.
+"""Predicts how an infinitely wide random network changes its signal and its gradient, layer by layer.
 
 Weights are independent with mean 0 and variance gain^2 / fan_in, biases with variance bias_variance. In a wide
 layer the y_j are then normal with mean 0 and a variance q, and the gradient's mean square changes by a factor chi:
@@ -27,7 +27,7 @@ from paramact_jax.activations.record import Function
 
 _STRETCH = 10.0
 _STEPS = np.linspace(-_STRETCH, _STRETCH, 20_001)
-_NODES = 9.0 * np.sinh(_STEPS) / np.sinh(_STRETCH)  # dense at 0, where functions of a large variance change
+_NODES = 9.0 * np.sinh(_STEPS) / np.sinh(_STRETCH)  # dense at 0, where functions change if the variance is large
 _WEIGHTS = np.cosh(_STEPS) * np.exp(-0.5 * _NODES**2)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
@@ -55,8 +55,8 @@ class Prediction:
     def log_gradient(self) -> np.ndarray:
         """Natural logarithm of the root mean square of ||dL/dy^(1)|| / ||dL/dy^(out)||, by number of hidden layers.
 
-        Entry k - 1 is for a network of k hidden layers, k = 1 .. depth, and has the product of chi_1 .. chi_k: the
-        output layer is one more random affine map.
+        Entry k - 1 is for a network of k hidden layers, k = 1 .. depth, and has the product of chi_1 .. chi_k. The
+        output layer counts as one more random affine map.
         """
         with np.errstate(divide="ignore"):
             return 0.5 * np.cumsum(np.log(self.factors))
@@ -66,20 +66,20 @@ class Prediction:
 def predict(
     activation: Activation, depth: int, *, gain: float = 1.0, bias_variance: float = 0.0, input_mean_square: float = 1.0
 ) -> Prediction:
-    """Variances and mean squared slopes of `depth` hidden layers, the activation at its start values.
+    """Returns variances and mean squared slopes of `depth` hidden layers, with the activation at its start values.
 
-    Expectations are sums over 20,001 nodes within 9 standard deviations, dense at 0: to 1e-5 for smooth functions and
-    variances up to 1e8, to about 5e-4 for kinks and jumps.
+    Expectations are sums over 20,001 nodes within 9 standard deviations, dense at 0. They are exact to 1e-5 for smooth
+    functions and variances up to 1e8, and to about 5e-4 for kinks and jumps.
 
     Args:
       activation: the record.
       depth: number of hidden layers.
       gain: standard deviation of the weights times sqrt(fan_in).
-      bias_variance: of the biases.
+      bias_variance: variance of the biases.
       input_mean_square: mean square of the network's inputs.
 
     Raises:
-      ValueError: if depth < 1, the gain is not positive, or a variance is negative; each also if not a number.
+      ValueError: if depth < 1, if the gain is not positive, if a variance is negative, or if one is not finite.
 
     Examples:
       >>> from paramact_jax.activations import relu

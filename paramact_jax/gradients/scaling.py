@@ -1,4 +1,4 @@
-"""Arrays at norm 1 beside the logarithm of their norm: products of them neither underflow nor overflow."""
+"""Arrays scaled to norm 1, along with the logarithm of their norm: their products neither underflow nor overflow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Tree = TypeVar("Tree")
 
 
 def normalised(x: jax.Array, axis: int | None = None) -> tuple[jax.Array, jax.Array]:
-    """X at Euclidean norm 1, and the natural logarithm of its norm.
+    """Returns x scaled to Euclidean norm 1, and the natural logarithm of its norm.
 
-    What is 0, or not finite, stays as it is; the logarithm is then -inf, inf or NaN.
+    An x of zeros, or one that is not finite, stays as it is; the logarithm is then -inf, inf or NaN.
 
     Args:
       x: any array.
-      axis: to take norms along; None: of the whole array.
+      axis: the axis along which norms are taken; None: the norm of the whole array.
 
     Examples:
       >>> unit, log_norm = normalised(jnp.array([3e-30, 4e-30]))
@@ -28,14 +28,14 @@ def normalised(x: jax.Array, axis: int | None = None) -> tuple[jax.Array, jax.Ar
     largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
     usual = (largest > 0) & jnp.isfinite(largest)
     safe = jnp.where(usual, largest, 1)
-    scaled = x / safe  # whose squares neither underflow nor overflow
+    scaled = x / safe  # its squares neither underflow nor overflow
     norm = jnp.sqrt(jnp.sum(scaled**2, axis=axis, keepdims=True))
     log_norm = jnp.where(usual, jnp.log(jnp.where(usual, norm, 1)) + jnp.log(safe), jnp.log(largest))
     return scaled / jnp.where(usual, norm, 1), jnp.squeeze(log_norm, axis)
 
 
 def in_full_precision(tree: Tree) -> Tree:
-    """The tree with its 16-bit numbers as float32, in which sums of their squares and logarithms have room."""
+    """Returns the tree with 16-bit floats as float32, which can hold the sums of their squares and the logarithms."""
 
     def wide(x: jax.Array) -> jax.Array:
         return x.astype(jnp.promote_types(x.dtype, jnp.float32)) if jnp.issubdtype(x.dtype, jnp.floating) else x
@@ -44,12 +44,12 @@ def in_full_precision(tree: Tree) -> Tree:
 
 
 class Scaled(NamedTuple):
-    """An array that may be far from any number its dtype can hold: exp(scale) times `unit`.
+    """An array with numbers that its dtype may not be able to hold: exp(scale) times `unit`.
 
     Attributes:
-      unit: the array by its largest entry. What is 0 or not finite stays as it is.
-      scale: natural logarithm of that entry; -inf of an array of zeros.
-      log_norm: natural logarithm of the array's Euclidean norm; -inf of zeros, inf or NaN if it is not finite.
+      unit: the array divided by its largest entry. An array of zeros, or one that is not finite, stays as it is.
+      scale: natural logarithm of that entry; -inf for an array of zeros.
+      log_norm: natural logarithm of the array's Euclidean norm; -inf for zeros, inf or NaN if it is not finite.
     """
 
     unit: jax.Array
@@ -89,7 +89,7 @@ def added(parts: Sequence[Scaled]) -> Scaled:
 
 
 def together(parts: Sequence[Scaled]) -> tuple[jax.Array, list[jax.Array]]:
-    """Returns one scale for several arrays, and what each is without it."""
+    """Returns one scale for several arrays, and each array divided by it."""
     if len(parts) == 1:
         return parts[0].scale, [parts[0].unit]
     top = jnp.max(jnp.stack([part.scale for part in parts]))
@@ -98,7 +98,7 @@ def together(parts: Sequence[Scaled]) -> tuple[jax.Array, list[jax.Array]]:
 
 
 def stacked(parts: Scaled) -> Scaled:
-    """Returns arrays along a first axis, each with a scale of its own, as one array."""
+    """Returns arrays along a first axis, each with a scale of its own, as one array with one scale."""
     top = jnp.max(parts.scale, initial=-jnp.inf)
     top = jnp.where(jnp.isneginf(top), 0, top)
     factors = jnp.exp(parts.scale - top).astype(parts.unit.dtype)
@@ -114,9 +114,9 @@ def log_sum(log_norms: Sequence[jax.Array]) -> jax.Array:
 
 @jax.jit
 def fractions(log_norms: jax.Array) -> jax.Array:
-    """Returns for each of several arrays its part of the sum of their squares, from the logarithms of their norms.
+    """Returns each array's part of the sum of the squares of several, from the logarithms of their norms.
 
-    All have the same part if all are 0. Those that are not finite have it all.
+    If all are 0, all have the same part. If some are not finite, they share the whole.
 
     Examples:
       >>> [f"{part:.2f}" for part in fractions(jnp.log(jnp.array([1e-30, 3e-30])))]

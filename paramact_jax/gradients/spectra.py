@@ -18,8 +18,8 @@ class Spectra(NamedTuple):
     Attributes:
       linear: of every W^(l), (min(n_l, n_{l-1}),).
       slopes: of every diag(f'(y^(l))), that is |f'| sorted, (samples, n_l).
-      log_end_to_end: natural logarithms of those of d output / dz^(1), the input of the first affine map,
-        (samples, min(outputs, inputs)).
+      log_end_to_end: natural logarithms of the singular values of d output / dz^(1), with z^(1) the input of the first
+        affine map, (samples, min(outputs, inputs)).
     """
 
     linear: tuple[jax.Array, ...]
@@ -29,11 +29,13 @@ class Spectra(NamedTuple):
 
 @float32_products()
 def spectra(jacobians: LayerJacobians) -> Spectra:
-    """Singular values of every factor, and logarithms of those of the end-to-end Jacobian; in float32 at least.
+    """Returns the singular values of every factor, and their logarithms for the end-to-end Jacobian.
 
-    The end-to-end Jacobian is carried as a matrix of entries up to 1 and the logarithm of its scale, so that
-    its largest singular value is right where the product itself would underflow or overflow. A singular value below
-    the dtype's precision times the largest is rounding; one of an exact zero has the logarithm -inf.
+    They are computed at least in float32.
+
+    The end-to-end Jacobian is held as a matrix with entries up to 1 and the logarithm of its scale. So its largest
+    singular value is right even if the product itself would underflow or overflow. A singular value below the largest
+    one times the dtype's precision is only rounding. A singular value of exactly 0 has the logarithm -inf.
 
     Examples:
       >>> from flax import nnx

@@ -1,4 +1,4 @@
-"""An attribution in words."""
+"""Prints an attribution as a table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def table(found: Attribution, rows: int = 12) -> str:
     """Returns the attribution of one network as text: kinds, the largest losses, branches, activations, parameters.
 
     Args:
-      found: the attribution. One of several networks, from `jax.vmap`, is only said to be that.
-      rows: how many operations, activations and parameters are listed at most.
+      found: the attribution. For several networks, from `jax.vmap`, the text is one line that says so.
+      rows: largest number of operations, activations and parameters in the lists.
     """
     if isinstance(found.share, jax.core.Tracer):
-        return f"Attribution of {len(found.operations)} operations, whose numbers JAX is tracing"
+        return f"Attribution of {len(found.operations)} operations, with numbers that JAX is tracing"
     if found.share.ndim > 1:
         shape = found.share.shape[:-1]
         return f"Attribution of {shape} networks; to print one, take it: jax.tree.map(lambda x: x[0], found)"
@@ -41,7 +41,7 @@ def _summary(found: Attribution) -> Iterator[str]:
     )
     for number, what in (
         (found.first_nan, "The first operation that makes a NaN"),
-        (found.first_non_finite, "The first operation on the way back whose gradient is not finite"),
+        (found.first_non_finite, "The first operation on the way back with a gradient that is not finite"),
         (found.first_zero, "The first operation on the way back that makes a gradient exactly 0"),
     ):
         if int(number) >= 0:
@@ -136,7 +136,7 @@ def _decades(share: Any) -> str:
 
 
 def _power(log: Any) -> str:
-    """A number from its natural logarithm, which may be too small or too large for a float."""
+    """Returns a number as text from its natural logarithm; it may be too small or too large for a float."""
     value = float(log) / _DECADE
     if not np.isfinite(value):
         return "0" if value < 0 else ("inf" if value > 0 else "NaN")

@@ -1,6 +1,6 @@
-"""The state of a layer's units: slopes, saturation, death, one-sided weight gradients, and where their values lie.
+"""The state of a layer's units: slopes, saturation, death, one-sided weight gradients, and histograms of their values.
 
-Functions of arrays alone, each of one layer.
+All are functions of the arrays of one layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ SATURATED_BELOW = 0.01
 
 
 def share_at_least_one(slopes: jax.Array) -> jax.Array:
-    """Share of all |dz/dy|, over samples and nodes, that are >= 1: what [P, Fig. 14] counts. NaN slopes are not.
+    """Returns the share of all |dz/dy| >= 1, over samples and nodes, as [P, Fig. 14] counts. NaN is not >= 1.
 
     Args:
       slopes: (samples, nodes).
@@ -26,7 +26,7 @@ def share_at_least_one(slopes: jax.Array) -> jax.Array:
 
 
 def saturated_share(slopes: jax.Array, below: float = SATURATED_BELOW) -> jax.Array:
-    """Share of all |dz/dy|, over samples and nodes, that are below `below`: sigmoid's first fault [B2].
+    """Returns the share of all |dz/dy| below `below`, over samples and nodes: sigmoid's first fault [B2].
 
     Args:
       slopes: (samples, nodes).
@@ -36,7 +36,7 @@ def saturated_share(slopes: jax.Array, below: float = SATURATED_BELOW) -> jax.Ar
 
 
 def dead_share(slopes: jax.Array) -> jax.Array:
-    """Share of the nodes whose slope is exactly 0 at every sample: no gradient reaches their weights [B1].
+    """Returns the share of the nodes with a slope of exactly 0 at every sample: no gradient reaches their weights [B1].
 
     Args:
       slopes: (samples, nodes).
@@ -49,11 +49,11 @@ def dead_share(slopes: jax.Array) -> jax.Array:
 
 
 def one_sign_share(gradients: jax.Array) -> jax.Array:
-    """Share of the neurons whose weight gradients dL/dw_ij, i = 1 .. fan_in, all have one sign: the second fault [B2].
+    """Returns the share of neurons with weight gradients dL/dw_ij, i = 1 .. fan_in, of one sign: the second fault [B2].
 
     Gradient descent then moves all weights of the neuron up, or all of them down, and has to zig-zag towards any
-    other goal. Of a neuron with independent signs this happens with probability 2^(1 - fan_in). Zeros have both
-    signs; a neuron whose gradients are all 0 has none.
+    other goal. For a neuron with independent signs this happens with probability 2^(1 - fan_in). A zero counts for both
+    signs, but a neuron with only zeros is not counted.
 
     Args:
       gradients: (..., fan_in, neurons).
@@ -70,11 +70,11 @@ def one_sign_share(gradients: jax.Array) -> jax.Array:
 
 
 def histogram(values: jax.Array, edges: jax.Array) -> jax.Array:
-    """How many values lie in each bin, below the first, above the last, and how many are not numbers.
+    """Returns how many values lie in each bin, below the first, above the last, and how many are NaN.
 
     Args:
       values: any shape.
-      edges: (bins + 1,), increasing. A bin holds its lower edge, the last one both.
+      edges: (bins + 1,), increasing. A bin includes its lower edge, the last bin both edges.
 
     Returns:
       int32 counts of shape (bins + 3,): below, the bins, above, NaN. They add up to the number of values.

@@ -1,8 +1,8 @@
-"""Which branches a step takes is known beforehand where the number of the iteration decides it, and runs without them.
+"""Replaces conditionals by branches that are known in advance, since only the iteration's number decides them.
 
 On an accelerator each conditional makes the host wait. A step that scores every hundredth iteration and shuffles every
-epoch takes the same branches for long stretches of iterations: each kind of stretch gets a program of its own, in which
-the branches that it takes are written out.
+epoch takes the same branches for long stretches of iterations. Each kind of stretch gets a program of its own, which
+has the branches in place of the conditionals.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from paramact_jax.programs.program import (
 from paramact_jax.programs.rewrite import Replacement, replace
 
 NOT_TAKEN = -1
-"""Stands for the branch of a conditional that lies in a branch that is not taken."""
+"""Stands for the branch of a conditional that is itself inside a branch that is not taken."""
 
 Choice = tuple[int, ...]
-"""For each of some conditionals the number of a branch, or `NOT_TAKEN`."""
+"""For each of some conditionals, the number of a branch, or `NOT_TAKEN`."""
 
 LARGEST = 256
-"""An index is computed for many iterations at once if no array on the way has more numbers for one."""
+"""An index is computed for many iterations at once if no array on the way has more numbers for one iteration."""
 _AT_ONCE = 2**14
-"""Iterations."""
+"""Number of iterations for which indices are computed at once."""
 _ELSEWHERE = frozenset(
     {
         "axis_index",
@@ -57,18 +57,18 @@ _ELSEWHERE = frozenset(
         "rng_bit_generator",
         "rng_uniform",
         "shard_map",
-        "while",  # over many iterations at once it would also run where no branch calls for it, perhaps for ever
+        "while",  # for many iterations at once it would also run in branches that are not taken, perhaps for ever
     }
 )
-"""Primitives of which not every device makes the same of the same numbers, or which other code carries out."""
+"""Primitives that may give different results on different devices, or that other code carries out."""
 
 
 class Stretch(NamedTuple):
-    """Iterations in a row that take the same branches.
+    """Consecutive iterations that take the same branches.
 
     Attributes:
-      begin: the first.
-      end: one past the last.
+      begin: the first iteration.
+      end: one past the last iteration.
       choice: the branch that each conditional takes.
     """
 
@@ -79,11 +79,11 @@ class Stretch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KnownBranches:
-    """The conditionals of a program whose branches the number of the iteration decides. Made by `known_branches`.
+    """The conditionals of a program that only the iteration's number decides. Made by `known_branches`.
 
     Attributes:
       program: the program.
-      conditionals: those conditionals, in the order of `walk`.
+      conditionals: the conditionals, in the order of `walk`.
     """
 
     program: Program
@@ -93,13 +93,13 @@ class KnownBranches:
     _made: dict[Choice, Program] = dataclasses.field(default_factory=dict, repr=False)
 
     def only(self, which: Iterable[int]) -> KnownBranches:
-        """Returns the same of some of the conditionals; the others stay conditionals.
+        """Returns the same with some of the conditionals only; the others stay conditionals.
 
         Args:
-          which: their positions among `conditionals`.
+          which: positions of the chosen ones among `conditionals`.
 
         Examples:
-          Those that change their branch in at most one of ten iterations:
+          The conditionals that change their branch in at most one of ten iterations:
 
           >>> def step(x, iteration):
           ...     x = jax.lax.cond(iteration % 2 == 0, lambda: -x, lambda: x)
@@ -122,23 +122,23 @@ class KnownBranches:
 
         Args:
           begin: the first iteration.
-          end: one past the last.
+          end: one past the last iteration.
 
         Returns:
           int32 (iterations, conditionals); `NOT_TAKEN` for a conditional in a branch that is not taken.
 
         Raises:
-          ValueError: for an end before the beginning, or iterations that the program's integers cannot count.
+          ValueError: for an end before the beginning, or iterations beyond the range of the program's integers.
         """
         parts = [self._taken(*part) for part in self._parts(begin, end)]
         return np.concatenate([np.zeros((0, len(self.conditionals)), np.int32), *parts])
 
     def stretches(self, begin: int, end: int) -> list[Stretch]:
-        """Returns the iterations cut where a conditional changes its branch, and nowhere else.
+        """Returns the iterations in stretches that end only where a conditional changes its branch.
 
         Args:
           begin: the first iteration.
-          end: one past the last.
+          end: one past the last iteration.
 
         Raises:
           ValueError: as `taken`.
@@ -170,16 +170,16 @@ class KnownBranches:
     def with_branches(self, choice: Sequence[int]) -> Program:
         """Returns the program with the chosen branches in place of the conditionals, for iterations that take them.
 
-        It is called as the program is. Its operations are the same, in the same order, without those that only a
-        conditional needed; compiled, sums may be rounded otherwise in the last digit, as operations of a branch can be
-        fused with others now. A function with a derivative rule that holds a conditional loses the rule: it is
-        differentiated as the operations that it is made of. Made once for each choice.
+        It takes the arguments of the program. Its operations are the same, in the same order, without those that only a
+        conditional needed. After compilation the last digit of sums may differ, since operations of a branch can now be
+        fused with others. A function with a derivative rule that holds a conditional loses the rule; it is then
+        differentiated operation by operation. Each choice is made only once.
 
         Args:
-          choice: of a `Stretch`. A conditional with `NOT_TAKEN` stays if it is there at all.
+          choice: the choice of a `Stretch`. A conditional with `NOT_TAKEN` stays, unless its branch is left out.
 
         Raises:
-          ValueError: for another number of branches than there are conditionals, or a branch that one has not.
+          ValueError: if the number of branches is not the number of conditionals, and for a branch that does not exist.
 
         Examples:
           >>> def step(x, iteration):
@@ -204,14 +204,14 @@ class KnownBranches:
         return self._made[choice]
 
     def _parts(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """The iterations in parts that are computed at once."""
+        """Returns the iterations in parts that are computed at once."""
         limits = np.iinfo(self._dtype)
         if not limits.min <= begin <= end <= limits.max + 1:
-            raise ValueError(f"expected iterations begin <= end that {self._dtype} counts, got {begin} and {end}")
+            raise ValueError(f"expected iterations begin <= end within {self._dtype}, got {begin} and {end}")
         return [(start, min(start + _AT_ONCE, end)) for start in range(begin, end, _AT_ONCE)]
 
     def _taken(self, begin: int, end: int) -> np.ndarray:
-        """The branches of at most `_AT_ONCE` iterations; always so many are computed, by one compiled program."""
+        """Returns the branches of at most `_AT_ONCE` iterations. One compiled program computes `_AT_ONCE` of them."""
         if not self.conditionals:
             return np.zeros((end - begin, 0), np.int32)
         iterations = np.minimum(np.arange(begin, begin + _AT_ONCE), end - 1).astype(self._dtype)
@@ -219,24 +219,23 @@ class KnownBranches:
 
 
 def known_branches(program: Program, which: int, given: Mapping[int, Any] | None = None) -> KnownBranches:
-    """Returns the conditionals of a program whose index depends on one of its inputs alone, and on what is given.
+    """Returns the conditionals of a program that are decided by the iteration, given values and constants alone.
 
-    Constants that the program holds are known too. Found are conditionals within calls and branches as well; those
-    within loops stay as they are. So do those whose index needs a callback, a while loop, random numbers other than
-    those of threefry, a large array (more than `LARGEST` numbers that an operation makes), or whatever else is not
-    carried out everywhere alike.
+    Conditionals in calls and branches are included, but conditionals in loops stay as they are. A conditional also
+    stays if its index needs a callback, a while loop, random numbers other than those of threefry, a large array (an
+    operation that makes more than `LARGEST` numbers), or another operation that may differ between devices.
 
-    Of floating-point numbers, devices and programs differ in the last digit. A branch that hangs on it may be another
-    one than the step itself had taken, but is always the same one.
+    The last digit of floating-point numbers differs between devices and programs. A branch that depends on this digit
+    may differ from the one that the step itself would take, but is always the same one.
 
     Args:
-      program: as `trace` made it.
-      which: position of the number of the iteration among the program's inputs, in the order of `jax.tree.leaves`.
-      given: values of further inputs, by position. The result is for these alone.
+      program: a program from `trace`.
+      which: position of the iteration's number among the program's inputs, in the order of `jax.tree.leaves`.
+      given: values of further inputs, by position. The result holds only for such values.
 
     Raises:
-      ValueError: for a position that is no input, an iteration that is no scalar integer, or a value of another shape
-        or kind than the input.
+      ValueError: for a position that is not an input, an iteration that is not a scalar integer, and a value of another
+        shape or kind than its input.
 
     Examples:
       >>> def step(x, every, iteration):
@@ -271,13 +270,13 @@ def known_branches(program: Program, which: int, given: Mapping[int, Any] | None
 
 
 def _shapes(program: Program) -> list[Any]:
-    """Shapes, dtypes and weak types of the inputs."""
+    """Returns shapes, dtypes and weak types of the inputs."""
     avals = program.closed.in_avals
     return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=getattr(a, "weak_type", False)) for a in avals]
 
 
 def _checked(position: int, value: Any, shape: Any) -> np.ndarray:
-    """The value of an input in its dtype."""
+    """Returns the value of an input in its dtype."""
     if not jnp.issubdtype(shape.dtype, jax.dtypes.extended):
         array = np.asarray(value)
         if array.shape == shape.shape and jnp.can_cast(array.dtype, shape.dtype, "same_kind"):
@@ -286,7 +285,7 @@ def _checked(position: int, value: Any, shape: Any) -> np.ndarray:
 
 
 def _on_cpu(closed: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The function of many iterations that a program of indices is of one, wherever the program's constants lie."""
+    """Returns a program of one iteration's indices as a function of many iterations, on the CPU."""
 
     @functools.cache
     def compiled() -> Callable[[np.ndarray], jax.Array]:
@@ -308,7 +307,7 @@ def _on_cpu(closed: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _here(value: Any) -> Any:
-    """A constant that is tied to no device."""
+    """Returns a constant without a device."""
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(value))
         return jax.random.wrap_key_data(jnp.asarray(data), impl=jax.random.key_impl(value))
@@ -323,11 +322,11 @@ _UNKNOWN = _Unknown()
 
 
 class _Following:
-    """Evaluates what of a program is known, and notes the indices of the conditionals that it meets.
+    """Evaluates the known values of a program, and collects the indices of its conditionals.
 
     Attributes:
-      found: the conditionals whose index is known.
-      indices: of each, by its key; `NOT_TAKEN` where it lies in a branch that is not taken.
+      found: the conditionals with a known index.
+      indices: index of each conditional, by its key; `NOT_TAKEN` if it is in a branch that is not taken.
     """
 
     def __init__(self) -> None:
@@ -339,9 +338,9 @@ class _Following:
 
         Args:
           program: open or closed.
-          values: of its inputs.
-          within: the calls and branches that it lies in.
-          taken: whether these branches are taken; None if nothing is known about that, or there are none.
+          values: values of its inputs.
+          within: the calls and branches around it.
+          taken: whether these branches are taken; None if that is not known, or if there are none.
         """
 
         def rule(equation: Any, read: Callable[[Any], Any]) -> Sequence[Any]:
@@ -379,25 +378,25 @@ class _Following:
         key = operation.key
         if key not in self.indices:
             self.found.append(operation)
-        # two branches may be one program, and what lies in it is met twice
+        # two branches may be one program, so that its conditionals come twice
         before = self.indices.get(key, NOT_TAKEN)
         self.indices[key] = index if taken is None else jnp.where(taken, index, before)
 
 
 def _selected(index: jax.Array, values: Sequence[Any], aval: Any) -> Any:
-    """What the branches make, where it is known of all."""
+    """Returns the result of the branches, if it is known for all of them."""
     if any(value is _UNKNOWN for value in values) or math.prod(aval.shape) > LARGEST:
         return _UNKNOWN
     return lax.select_n(index, *(_array(value, aval) for value in values))
 
 
 def _array(value: Any, aval: Any) -> Any:
-    """A value that may have been written in the program, as an array."""
+    """Returns a value, which may be a number in the program, as an array."""
     return value if isinstance(value, jax.Array) else jnp.asarray(value, aval.dtype)
 
 
 def _everywhere_alike(equation: Any) -> bool:
-    """Whether an operation makes of the same numbers the same on every device, and that without much ado."""
+    """Returns whether an operation gives the same result on every device, at little cost."""
     inner = (operation.equation for program in programs_of(equation) for operation in walk(program))
     return not equation.effects and all(map(_plain, (equation, *inner)))
 
@@ -413,7 +412,7 @@ def _plain(equation: Any) -> bool:
 
 
 def _rewritten(program: Program, branches: Mapping[tuple[int, ...], int]) -> Program:
-    """The program with some of its conditionals, by their keys, replaced by a branch of each."""
+    """Returns the program with some of its conditionals, by their keys, replaced by a branch of each."""
 
     def chosen(operation: Operation) -> Replacement | None:
         branch = branches.get(operation.key)

@@ -1,4 +1,4 @@
-"""Elementwise operations of one program, by which array each is a function of."""
+"""Elementwise operations of one program, by the array that each is a function of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paramact_jax.programs.program import called_by, name_of, opened
 from paramact_jax.programs.rules import ELEMENTWISE
 
 POINTWISE = ELEMENTWISE | {"select_n", "clamp", "reduce_precision", "stop_gradient"}
-"""Primitives that make each element of that place in their inputs, as far as these are no single numbers."""
+"""Primitives that make each element from the elements at the same place in their inputs, or from single numbers."""
 LAYING_OUT = frozenset(("broadcast_in_dim", "reshape"))
 
 
@@ -23,10 +23,10 @@ class Piece(NamedTuple):
     """Operations of one program that make an elementwise function of one array.
 
     Attributes:
-      equations: in order.
+      equations: the operations, in order.
       y: the variable that they are a function of.
       function: name of the function.
-      why: why it is not taken for an activation; empty: it is.
+      why: why it does not count as an activation; empty: it counts as one.
     """
 
     equations: tuple[Any, ...]
@@ -36,16 +36,16 @@ class Piece(NamedTuple):
 
 
 class Chains:
-    """Tells for each array of a program which array before it is an elementwise function of.
+    """Finds for each array of a program the earlier array that it is an elementwise function of.
 
-    The nearest array that decides all elements of another at their places is called its parent here. An array that
-    depends on two unrelated ones has no parent.
+    The parent of an array is the nearest earlier array that it is an elementwise function of. An array that depends on
+    two unrelated arrays has no parent.
     """
 
     def __init__(self, jaxpr: Any, origins: Mapping[Any, Origin], *, marks: bool = False) -> None:
         """Takes an open jaxpr, the origin of each of its variables, and whether it takes derivatives.
 
-        Where it does, the derivative of a function needs what the function makes on the way.
+        If it does, the derivative of a function needs the function's intermediate results.
         """
         self._origins, self._marks = origins, marks
         self.equations: list[Any] = list(jaxpr.eqns)
@@ -64,12 +64,12 @@ class Chains:
             self._join(equation)
 
     def data(self, equation: Any) -> list[Any]:
-        """Returns the inputs of an operation that depend on an input of the program, but for single numbers."""
+        """Returns the inputs of an operation that depend on an input of the program, without single numbers."""
         numbers = self._numbers if equation.outvars[0].aval.shape else ()
         return [atom for atom in _variables(equation) if self._origins[atom].inputs and atom not in numbers]
 
     def segment(self, v: Any) -> list[Any]:
-        """Returns the operations that make v of its parent, in order."""
+        """Returns the operations that compute v from its parent, in order."""
         start, pending, found = self.parent[v], [self.maker[v]], {}
         while pending:
             equation = pending.pop()
@@ -79,7 +79,7 @@ class Chains:
         return sorted(found.values(), key=lambda equation: self._position[id(equation)])
 
     def closed(self, segment: Sequence[Any]) -> bool:
-        """Tells whether nothing else needs what the operations make on the way."""
+        """Returns whether no other operation needs the intermediate results of these operations."""
         own = {id(equation) for equation in segment}
         return self._marks or all(
             v not in self._results and all(id(user) in own for user in self._users.get(v, []))
@@ -88,18 +88,18 @@ class Chains:
         )
 
     def only_user(self, v: Any) -> Any | None:
-        """Returns the operation that alone needs v; None if there are several, or v is a result."""
+        """Returns the only operation that needs v; None if there are several, or if v is a result."""
         users = self._users.get(v, [])
         return users[0] if len(users) == 1 and v not in self._results else None
 
     def held(self, piece: Piece) -> tuple[Any, ...]:
-        """Returns the variables beside y that a piece reads."""
+        """Returns the variables other than y that a piece reads."""
         made = {v for equation in piece.equations for v in equation.outvars} | {piece.y}
         read = (atom for equation in piece.equations for atom in _variables(equation))
         return tuple(dict.fromkeys(atom for atom in read if atom not in made))
 
     def fixed(self, piece: Piece) -> tuple[Any, ...] | None:
-        """Returns the operations before a piece that make the numbers it holds; None if it holds other values."""
+        """Returns the operations before a piece that make the numbers that it holds; None if it holds other values."""
         found: dict[int, Any] = {}
         pending = list(self.held(piece))
         while pending:
@@ -112,7 +112,7 @@ class Chains:
         return tuple(sorted(found.values(), key=lambda equation: self._position[id(equation)]))
 
     def scale(self, v: Any) -> float:
-        """Returns the number that v is a multiple of another array by; 1 if it is not made in this way."""
+        """Returns c if v is c times another array, with a number c; otherwise 1."""
         equation = self.maker.get(v)
         if equation is None or name_of(equation) not in ("mul", "div") or len(self.data(equation)) != 1:
             return 1.0
@@ -122,7 +122,7 @@ class Chains:
         return 1 / float(number) if isinstance(equation.invars[1], core.Literal) else 1.0
 
     def multiplies(self, v: Any) -> bool:
-        """Tells whether v, or 1 - v, multiplies another array that depends on an input."""
+        """Returns whether v, or 1 - v, multiplies another array that depends on an input."""
         for user in self._users.get(v, []):
             if name_of(user) == "mul" and len(self.data(user)) == 2:
                 return True
@@ -131,7 +131,7 @@ class Chains:
         return False
 
     def guards(self, v: Any) -> bool:
-        """Tells whether v goes into a root, logarithm or reciprocal, with at most a number added before."""
+        """Returns whether v goes into a root, logarithm or reciprocal, perhaps after a sum with a number."""
         user = self.only_user(v)
         while user is not None and name_of(user) in ("add", "convert_element_type", "broadcast_in_dim", "reshape"):
             v = user.outvars[0]
@@ -141,11 +141,11 @@ class Chains:
         )
 
     def is_smooth(self, atom: Any) -> bool:
-        """Tells whether an array is of a float dtype and a derivative can reach it."""
+        """Returns whether an array is of a float dtype and a derivative can reach it."""
         return is_float(atom) and self._origins[atom].moves
 
     def alone(self, equation: Any) -> bool:
-        """Tells whether an operation makes a float array of learned parameters alone."""
+        """Returns whether an operation makes a float array that depends on learned parameters only."""
         origin = self._origins[equation.outvars[0]]
         return is_float(equation.outvars[0]) and bool(origin.learned) and not origin.inputs
 
@@ -171,12 +171,12 @@ class Chains:
 
 
 def is_float(atom: Any) -> bool:
-    """Tells whether a variable is of a float dtype."""
+    """Returns whether a variable is of a float dtype."""
     return bool(jnp.issubdtype(atom.aval.dtype, jnp.floating))
 
 
 def is_elementwise(equation: Any) -> bool:
-    """Tells whether an operation makes one array, each element of that place in its inputs, which may be numbers."""
+    """Returns whether an operation makes one array, each element from the same place in its inputs or from numbers."""
     if len(equation.outvars) != 1 or equation.effects:
         return False
     if name_of(equation) in POINTWISE or equation.primitive is mark_p:
@@ -188,12 +188,12 @@ def is_elementwise(equation: Any) -> bool:
 
 
 def is_elementwise_program(program: Any) -> bool:
-    """Tells whether a program makes one array, each element of that place in its inputs, which may be numbers."""
+    """Returns whether a program makes one array, each element from the same place in its inputs or from numbers."""
     return _is_elementwise(_ById(opened(program)[0]))
 
 
 class _ById:
-    """A jaxpr as a key: equal to itself only."""
+    """A jaxpr as a key, which is equal only to itself."""
 
     def __init__(self, jaxpr: Any) -> None:
         self.jaxpr = jaxpr

@@ -1,4 +1,4 @@
-"""Which values of a program differ between trials, found without carrying anything out."""
+"""Finds the values of a program that differ between trials, without computing anything."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Own = list[bool]
 
 
 class Dependence:
-    """Follows through programs what depends on a value of which every trial has its own."""
+    """Follows through programs which values depend on a value that differs between trials."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, tuple[bool, ...]], tuple[Any, Own]] = {}
 
     def of(self, program: Any, own: Sequence[bool]) -> Own:
-        """Returns for each output of a program whether trials have their own.
+        """Returns for each output of a program whether every trial has its own.
 
         Args:
           program: open or closed.
-          own: the same for each input.
+          own: for each input, whether every trial has its own.
         """
         key = id(program), tuple(own)
         if key not in self._found:
-            self._found[key] = program, self._follow(program, own)  # the program too: an id is only its while it lives
+            self._found[key] = program, self._follow(program, own)  # with the program, so that its id stays its own
         return self._found[key][1]
 
     def of_while(self, equation: Any, own: Sequence[bool]) -> tuple[Own, bool]:
-        """Returns the same for the carried values of a while loop, and whether trials end at different times."""
+        """Returns the same for the carried values of a while loop, and whether trials end at different steps."""
         params = equation.params
         condition, body, carry = parts_of_while(equation, own)
         jaxpr, _ = opened(params["body_jaxpr"])
@@ -57,7 +57,7 @@ class Dependence:
             carry = new
 
     def of_branches(self, branches: Sequence[Any], own: Sequence[bool]) -> Own:
-        """Returns the same for the results of branches between which all trials decide alike."""
+        """Returns the same for the results of a conditional in which all trials take the same branch."""
         return [any(of_one) for of_one in zip(*(self.of(branch, own) for branch in branches), strict=True)]
 
     def _follow(self, program: Any, own: Sequence[bool]) -> Own:

@@ -1,4 +1,4 @@
-"""Where two programs begin to differ, in one short phrase."""
+"""Names the place where two programs begin to differ, in one short phrase."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _MOST_WORDS = 3
 
 
 def difference(stored: Sequence[str], now: Sequence[str], where: Callable[[int], str] = lambda line: "") -> str:
-    """Names the first line in which two programs differ, as well as it can be named.
+    """Names the first line in which two programs differ, as exactly as possible.
 
     Args:
       stored: the lines of one program.
-      now: those of the other.
-      where: gives the place in the source of a line of the other.
+      now: the lines of the other program.
+      where: returns the place in the source of a line of the other program.
 
     Examples:
       >>> difference(["v1:f32[] = mul v0 0.1:f32[]"], ["v1:f32[] = mul v0 0.2:f32[]"])
@@ -57,7 +57,7 @@ def _after_equals(words: Sequence[str]) -> Sequence[str]:
 
 
 def _without_type(before: str, after: str) -> tuple[str, str]:
-    """Two operands, without the type that they share."""
+    """Returns two operands, without the type if they share it."""
     (x, _, type_x), (y, _, type_y) = before.rpartition(":"), after.rpartition(":")
     return (x, y) if x and y and type_x == type_y else (before, after)
 

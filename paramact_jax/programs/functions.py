@@ -1,4 +1,4 @@
-"""What a Python function is that a program calls while it runs, of which no operations can be read."""
+"""Describes a Python function that a program calls while it runs, since its operations cannot be read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.dtype)
 
 
 def describe_function(fn: Any) -> str:
-    """Returns the name of a function, and a checksum of all that its results depend on, as far as it can be seen.
+    """Returns the name of a function, and a checksum of everything that its results depend on, as far as possible.
 
-    Looked at are its bytecode, its default arguments, the values in its closure, the object that it is a method of,
-    the attributes of a callable object, and the globals and functions of modules that it uses, all in the same way. Of
-    functions of installed packages the bytecode and the globals are left alone. What lies eight levels deep is not
-    seen.
+    The checksum covers its bytecode, its default arguments, the values in its closure, the object that it is a method
+    of, the attributes of a callable object, and the globals and functions of modules that it uses, all in the same way.
+    It leaves out the bytecode and the globals of functions of installed packages, and values eight levels deep.
 
     Args:
       fn: a function or any other callable.
@@ -46,11 +45,11 @@ def describe_function(fn: Any) -> str:
 
 
 class _Parts:
-    """Looks into values, into each once, in an order that only they decide."""
+    """Describes values and their parts, each once, in an order that depends only on the values."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        self._seen: dict[int, tuple[int, Any]] = {}  # the values too: an id is only theirs while they live
+        self._seen: dict[int, tuple[int, Any]] = {}  # with the values, so that their ids stay their own
 
     def add(self, name: str, value: Any, depth: int) -> None:
         if isinstance(value, _PLAIN) or is_array(value):
@@ -107,7 +106,7 @@ def _of_function(fn: types.FunctionType) -> Iterable[tuple[str, Any]]:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """Names that a function looks up, functions within it included."""
+    """Returns the names that a function looks up, with those of functions inside it."""
     inner = (_names(x) for x in code.co_consts if isinstance(x, types.CodeType))
     return set(code.co_names).union(*inner)
 
@@ -122,7 +121,7 @@ def _content(cell: types.CellType) -> Any:
 @functools.cache
 def _is_installed(module: str | None) -> bool:
     file = getattr(sys.modules.get(module or ""), "__file__", None)
-    if file is None:  # of a notebook or of the interpreter itself
+    if file is None:  # from a notebook, or from the interpreter itself
         return module in sys.builtin_module_names
     return "site-packages" in Path(file).parts or Path(file).resolve().is_relative_to(_STANDARD_LIBRARY)
 

@@ -1,4 +1,4 @@
-"""What a program is: its operations and constants as text that is the same in every process, and their digest."""
+"""The identity of a program: its operations and constants as text, the same in every process, and the text's digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jax.extend.core import Literal
 from paramact_jax.programs.functions import describe_function
 from paramact_jax.programs.values import describe_value, is_array, without_addresses
 
-_DERIVATIVES = ("custom_jvp_call", "custom_vjp_call")  # their rules are not evaluated any more
+_DERIVATIVES = ("custom_jvp_call", "custom_vjp_call")  # their rules are no longer evaluated
 _SILENT = {"np_printoptions", "logging_record", "donated_invars", "keep_unused", "inline"}  # compute nothing
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 _UNSPECIFIED = re.compile(r"\((None|UnspecifiedValue|,)*\)")
@@ -28,9 +28,9 @@ class Identity:
     """A program as text.
 
     Attributes:
-      lines: the inputs, the operations, the outputs. Programs within an operation are indented below it, those that
-        are there already by their number. A constant stands where it is used, a long one by its checksum.
-      sources: where each line comes from, as JAX keeps it; no part of what the program is.
+      lines: the inputs, the operations, the outputs. Programs inside an operation are indented below it; a program that
+        occurs again has only its number. A constant is written where it is used, a long constant as its checksum.
+      sources: the source of each line, as JAX keeps it. It is not part of the identity.
     """
 
     lines: tuple[str, ...]
@@ -42,7 +42,7 @@ class Identity:
         return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
 
     def where(self, line: int) -> str:
-        """Returns file and line of the source that a line comes from, of the user's own if there is one, or nothing."""
+        """Returns the file and line of a line's source, in the user's own code if possible; empty if not known."""
         try:
             from jax._src.source_info_util import user_frames
 
@@ -54,15 +54,15 @@ class Identity:
 
 
 def describe(closed: Any, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Identity:
-    """Returns what a traced program computes.
+    """Returns the identity of a traced program.
 
-    Names of functions and lines of the source do not count. Of Python functions that the program calls while it runs,
+    Names of functions and lines of the source do not count. For Python functions that the program calls while it runs,
     see `describe_function`.
 
     Args:
-      closed: a ClosedJaxpr, as `jax.make_jaxpr` gives it.
-      inputs: names of the inputs, to be part of what the program is.
-      outputs: names of the outputs, likewise.
+      closed: a ClosedJaxpr, as `jax.make_jaxpr` returns it.
+      inputs: names of the inputs, which are part of the identity.
+      outputs: names of the outputs, which are part of it too.
 
     Examples:
       >>> import jax
@@ -90,17 +90,17 @@ class _Program(NamedTuple):
 
 
 class _Reader:
-    """Reads every program once, and writes it once."""
+    """Reads and writes every program only once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.sources: list[Any] = []
-        self._read: dict[int, tuple[Any, _Program]] = {}  # with what was read: an id is only its own while it lives
+        self._read: dict[int, tuple[Any, _Program]] = {}  # with the program, so that its id stays its own
         self._constants: dict[int, tuple[Any, str]] = {}
         self._numbers: dict[str, int] = {}
 
     def put(self, program: _Program, depth: int) -> None:
-        """Write a program, and those within it where they come first."""
+        """Writes a program, and the programs inside it where they occur first."""
         for line in program.lines:
             self._put("  " * depth + line.text, line.source)
             for name, inner in line.programs:
@@ -160,7 +160,7 @@ class _Reader:
         rules = eqn.primitive.name.startswith(_DERIVATIVES)
         found: dict[str, str] = {}
         for name, value in sorted(eqn.params.items()):
-            empty = value is None or getattr(value, "empty", False)  # as the mesh that there is not
+            empty = value is None or getattr(value, "empty", False)  # such as an empty mesh
             rule = rules and not (_is_program(value) or isinstance(value, bool | int))
             if not (name in _SILENT or empty or rule):
                 found[name] = self._value(name, value, programs)
@@ -169,7 +169,7 @@ class _Reader:
         return [f"{name}={text}" for name, text in found.items() if not _UNSPECIFIED.fullmatch(text)]
 
     def _value(self, path: str, value: Any, programs: list[tuple[str, _Program]]) -> str:
-        """A parameter in one word; programs in it are added to `programs`."""
+        """Returns a parameter as one word; programs in it are added to `programs`."""
         within = functools.partial(self._value, programs=programs)
         if _is_program(value):
             programs.append((path, self.read(value)))
@@ -211,7 +211,7 @@ def _type(aval: Any) -> str:
 
 
 def _context(eqn: Any) -> list[str]:
-    """What else of the place where an operation stands decides its results."""
+    """Returns the settings around an operation that its results depend on."""
     partitionable = getattr(eqn.ctx, "threefry_partitionable", True)
     words = [] if partitionable else ["threefry_partitionable=False"]
     for name in ("compute_type", "xla_metadata"):

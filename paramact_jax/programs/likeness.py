@@ -1,4 +1,4 @@
-"""Which known activation a function is, told by its values."""
+"""Recognises a known activation by its values."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from paramact_jax.activations import catalogue
 from paramact_jax.activations.record import Function
 
 _Y = np.concatenate([np.linspace(-6, 6, 95), [-0.0, -30.0, 30.0, 100.0, -100.0]]).astype(np.float32)
-"""Where functions are compared."""
+"""Numbers at which functions are compared."""
 
 _TOLERANCE = 1e-4
-"""Relative to 1 or to the value, whichever is larger: formulas for one function round differently."""
+"""Tolerance relative to 1 or to the value, whichever is larger: formulas for one function round differently."""
 
 
 def values_of(function: Callable[..., Any], dtype: Any = jnp.float32, y: np.ndarray = _Y) -> np.ndarray:
-    """Returns f(y), computed in a dtype, of a function of arrays of one axis."""
+    """Returns f(y), computed in a dtype, for a function of arrays with one axis."""
     with jax.ensure_compile_time_eval():  # the caller may be traced
         return np.asarray(jax.jit(function)(jnp.asarray(y, dtype)), np.float64)
 
 
 def known_as(values: np.ndarray, dtype: Any = jnp.float32) -> str | None:
-    """Returns the name of the activation that has these values, at the numbers where `values_of` computes them.
+    """Returns the name of the activation with these values, at the numbers where `values_of` computes them; or None.
 
-    Known are the functions of `jax.nn` and of the catalogue, sine, cosine, the square of ReLU, and the families of
-    leaky ReLU, ELU and CELU with any slope or alpha. A constant or affine function is none.
+    The known activations are the functions of `jax.nn` and of the catalogue, sine, cosine, the square of ReLU, and the
+    families of leaky ReLU, ELU and CELU with any slope or alpha. Constant and affine functions are not activations.
     """
     return next((name for name, known in _known() if alike(values, known, dtype)), None) or _family(values, dtype)
 
 
 def known_multiple(values: np.ndarray, dtype: Any = jnp.float32) -> tuple[str, float] | None:
-    """Returns the name of an activation of which these values are a multiple, and the factor; or None.
+    """Returns the name of an activation that these values are a multiple of, and the factor; or None.
 
     Args:
-      values: at the numbers where `values_of` computes them.
-      dtype: in which they were computed.
+      values: the values at the numbers where `values_of` computes them.
+      dtype: the dtype in which they were computed.
 
     Examples:
       >>> known_multiple(values_of(lambda y: 30 * jax.nn.relu(y)))
@@ -58,14 +58,14 @@ def known_multiple(values: np.ndarray, dtype: Any = jnp.float32) -> tuple[str, f
 
 
 def is_affine(values: np.ndarray, dtype: Any = jnp.float32) -> bool:
-    """Tells whether the values are those of c y + d."""
+    """Returns whether the values are those of c y + d."""
     y = _Y.astype(np.float64)
     slope = (values[0] - values[94]) / (y[0] - y[94])
     return alike(values, values[95] + slope * y, dtype)
 
 
 def alike(values: np.ndarray, others: np.ndarray, dtype: Any = jnp.float32) -> bool:
-    """Tells whether values that were computed in a dtype are these others, where they are finite."""
+    """Returns whether values that were computed in a dtype equal the others, where they are finite."""
     finite = np.isfinite(values)
     if np.count_nonzero(finite) < 0.9 * len(values):
         return False
@@ -76,7 +76,7 @@ def alike(values: np.ndarray, others: np.ndarray, dtype: Any = jnp.float32) -> b
 
 def _family(values: np.ndarray, dtype: Any) -> str | None:
     y = _Y.astype(np.float64)
-    slope, floor = values[0] / y[0], -values[-1]  # of a leaky ReLU; of ELU and CELU, whose value at -100 this is
+    slope, floor = values[0] / y[0], -values[-1]  # slope of a leaky ReLU; ELU and CELU have -floor at -100
     candidates = {"leaky_relu": np.where(y > 0, y, slope * y)} if 0 < slope < 1 else {}
     if np.isfinite(floor) and floor > 0:
         candidates["elu"] = np.where(y > 0, y, floor * np.expm1(np.minimum(y, 0)))
@@ -86,7 +86,7 @@ def _family(values: np.ndarray, dtype: Any) -> str | None:
 
 @functools.cache
 def _known() -> list[tuple[str, np.ndarray]]:
-    """The functions by the names that `jax.nn` gives them, each with its values."""
+    """Returns the known functions by the names that `jax.nn` gives them, each with its values."""
     renamed = {"gelu_tanh": "gelu", "softsign": "soft_sign", "leaky_relu_tenth": "leaky_relu"}
     records = [record for record in map(catalogue.get, catalogue.names()) if not record.params]
     functions: list[tuple[str, Function]] = [
@@ -98,4 +98,4 @@ def _known() -> list[tuple[str, np.ndarray]]:
 
 
 _NONE = ("identity", "relu_from_right", "step", "sgn")
-"""Of the catalogue, what is no activation or has the values of another."""
+"""Records of the catalogue that are not activations, or that have the values of another record."""

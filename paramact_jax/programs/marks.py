@@ -1,8 +1,8 @@
-"""Activations of a program that takes derivatives, kept as one operation each.
+"""Keeps each activation of a program that takes derivatives as one operation.
 
-Traced as usual, the derivative of tanh in a program is an expression like 1 - z^2, in which z may not become a z. So a
-program that takes derivatives within is traced again, with an operation of its own instead of every activation. Its
-derivative is such an operation again, with the activation's slope as its function.
+In a program traced as usual, the derivative of tanh is an expression like 1 - z^2, in which z must not become a z. So a
+program that takes derivatives itself is traced again, with every activation as one special operation. The derivative of
+this operation is such an operation too, with the activation's slope as its function.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from jax.interpreters import ad, batching, mlir
 from paramact_jax.programs.program import afresh
 
 Wanted = Callable[[Any, str], str | None]
-"""Names the activation that a function is, from its jaxpr and the name it is called by; None: it is none."""
+"""Returns the name of the activation that a function is, from its jaxpr and its own name; None: it is none."""
 
 mark_p = core.Primitive("activation")
 """Applies an elementwise function of one array.
 
-Params: `jaxpr`, the closed jaxpr of the function; `name`, of the activation; `order`, of the derivative that it is.
+Params: `jaxpr`, the closed jaxpr of the function; `name`, the activation's name; `order`, the order of the derivative.
 """
 
 
@@ -38,7 +38,7 @@ def _value(y: Any, *, jaxpr: Any, **_: Any) -> Any:
 
 
 def _derivative(g: jax.Array, y: jax.Array, *, jaxpr: Any, name: str, order: int) -> jax.Array:
-    def slope(y: jax.Array) -> jax.Array:  # of a function with a rule for reverse mode too
+    def slope(y: jax.Array) -> jax.Array:  # works for a function with only a reverse-mode rule too
         z, pull_back = jax.vjp(functools.partial(_value, jaxpr=jaxpr), y)
         return pull_back(jnp.ones_like(z))[0]
 
@@ -59,7 +59,7 @@ mlir.register_lowering(mark_p, mlir.lower_fun(_value, multiple_results=False))
 
 
 class _Marking(threading.local):
-    """What this thread marks at the moment; None: nothing."""
+    """The activations that this thread marks at the moment; None: it marks nothing."""
 
     wanted: Wanted | None = None
 
@@ -71,10 +71,10 @@ _PRIMITIVES = ("tanh_p", "logistic_p", "sin_p", "cos_p", "erf_p", "atan_p")
 
 @contextlib.contextmanager
 def marked(wanted: Wanted) -> Iterator[None]:
-    """Within, every activation that this thread traces becomes one operation `mark_p`.
+    """Makes every activation that this thread traces in the context one operation `mark_p`.
 
-    Calls of jitted functions and of functions with a derivative rule are marked as a whole if `wanted` says so. Other
-    threads wait for their turn to mark; what they trace otherwise is not changed.
+    Calls of jitted functions and of functions with a derivative rule are marked as a whole if `wanted` names them.
+    Other threads wait for their turn to mark. Nothing else that they trace is changed.
     """
     with _LOCK, contextlib.ExitStack() as stack:
         for name in _PRIMITIVES:
@@ -82,7 +82,7 @@ def marked(wanted: Wanted) -> Iterator[None]:
         _hook(stack, primitives.jit_p, "bind", _bind_call)
         for kind in (jax.custom_jvp, jax.custom_vjp):
             _hook(stack, kind, "__call__", _call_with_rule)
-        if isinstance(jax.nn.gelu, types.FunctionType):  # where it is jitted, it is a call as any other
+        if isinstance(jax.nn.gelu, types.FunctionType):  # if it is jitted, it is an ordinary call
             stack.callback(setattr, jax.nn.gelu, "__code__", jax.nn.gelu.__code__)
             jax.nn.gelu.__code__ = _gelu_hook.__code__
         stack.enter_context(afresh())
@@ -92,7 +92,7 @@ def marked(wanted: Wanted) -> Iterator[None]:
 
 
 def _hook(stack: contextlib.ExitStack, owner: Any, name: str, hook: Callable[..., Any]) -> None:
-    """Puts a function in the place of a method, which it is handed first, and takes it out again in the end."""
+    """Replaces a method by a hook, which gets the method, until the stack is closed."""
     before = getattr(owner, name)
     own = name in vars(owner)
     setattr(owner, name, hook(owner, before))
@@ -131,7 +131,7 @@ def _call_with_rule(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _mark_of(inputs: Sequence[Any], call: Callable[..., Any], name: str) -> Any | None:
-    """What a call makes, as one operation; None if it is no activation of the one array that is traced."""
+    """Returns the result of a call as one operation; None if it is not an activation of the only traced array."""
     wanted, traced = _MARKING.wanted, [i for i, x in enumerate(inputs) if isinstance(x, jax.core.Tracer)]
     if wanted is None or len(traced) != 1 or not _is_traced(inputs[traced[0]]):
         return None
@@ -143,7 +143,7 @@ def _mark_of(inputs: Sequence[Any], call: Callable[..., Any], name: str) -> Any 
 
 
 def _gelu_hook(x: Any, approximate: bool = True) -> Any:
-    """Takes the place of the code of `jax.nn.gelu`, which is no jitted function; its aliases are not to be found."""
+    """Replaces the code of `jax.nn.gelu`, which is not jitted. Its aliases cannot be found, but share its code."""
     import importlib
 
     return importlib.import_module("paramact_jax.programs.marks")._gelu(x, approximate)
@@ -165,14 +165,14 @@ def _is_traced(x: Any) -> bool:
 
 
 def _unmarked(function: Callable[..., Any], y: Any) -> Any:
-    """Returns the closed jaxpr of a function of an array like y, in which nothing is marked."""
+    """Returns the closed jaxpr of a function of an array like y, without marks."""
     with _paused():
         return jax.make_jaxpr(function)(jax.ShapeDtypeStruct(y.shape, y.dtype))
 
 
 @contextlib.contextmanager
 def _paused() -> Iterator[None]:
-    """Within, this thread marks nothing."""
+    """Stops this thread from marking in the context."""
     wanted, _MARKING.wanted = _MARKING.wanted, None
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which elementwise operations of a program together are an activation, and which one."""
+"""Finds the elementwise operations of a program that together are an activation, and names it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _SCALING = frozenset(("mul", "div"))
 _COMPARING = ("gt", "ge", "lt", "le", "eq", "ne")
 
 _LONGEST = 12
-"""How many functions in a row are tried as one: 1 / (1 + exp(-y)) is four."""
+"""Largest number of consecutive functions that are tried as one: 1 / (1 + exp(-y)) is four."""
 
 _CORNERS = frozenset(("max", "min", "clamp", "select_n", "abs", "sign"))
-"""Primitives with a kink: alone they may be a known activation, as max(y, 0) is."""
+"""Primitives with a kink: one alone may be a known activation, such as max(y, 0)."""
 
 
 def is_strong(equation: Any) -> bool:
-    """Tells whether an operation is an activation by its name, or calls one."""
+    """Returns whether an operation is an activation by its name, or calls one."""
     if equation.primitive is mark_p or name_of(equation) in _STRONG:
         return True
     called = called_by(equation)
@@ -59,10 +59,10 @@ WRITTEN_OUT = (
 
 
 class Naming:
-    """Finds the activations among the elementwise operations of a program."""
+    """Finds and names the activations among the elementwise operations of a program."""
 
     def __init__(self, also: Sequence[Function], *, marks: bool = False) -> None:
-        """Takes functions that are activations too, and whether calls of activations are marked in the programs."""
+        """Takes further functions that count as activations, and whether programs have calls of activations marked."""
         self.marks = marks
         self._also = [
             (f.name if isinstance(f, Activation) else own_functions.name_of(f), likeness.values_of(f)) for f in also
@@ -70,7 +70,7 @@ class Naming:
         self._values: dict[Any, np.ndarray] = {}
 
     def pieces(self, chains: Chains) -> Iterator[Piece]:
-        """Yields the nonlinear pieces of a program, the last first: no operation is in two."""
+        """Yields the nonlinear pieces of a program, the last one first. No operation is in two pieces."""
         taken: set[int] = set()
         parts: set[int] = set()
         for equation in reversed(chains.equations):
@@ -102,8 +102,8 @@ class Naming:
         """Returns the name of the activation that a function of one array is; None: it is none.
 
         Args:
-          program: of the function.
-          name: by which it is called.
+          program: program of the function.
+          name: name of the function.
         """
         if not is_elementwise_program(program):
             return None
@@ -147,7 +147,7 @@ class Naming:
         return piece._replace(function=name, why="not known as an activation; if it is one here, name it in also=(...)")
 
     def _lengthened(self, piece: Piece, chains: Chains, taken: set[int]) -> Iterator[Piece]:
-        """Yields a piece, then with one more segment in front each time, while nothing else needs what is between."""
+        """Yields a piece, then longer ones with one more segment in front, while no other operation needs the parts."""
         yield piece
         for _ in range(_LONGEST):
             before = _in_front(piece, chains, taken)
@@ -192,7 +192,7 @@ class Naming:
 
 
 def _parts_of_one_function(segment: Sequence[Any], chains: Chains) -> list[int]:
-    """The marks in a function that is written out in several operations; none for what a derivative is made of."""
+    """Returns the marks in a function that is written out in several operations; none for parts of a derivative."""
     marks = [e for e in segment if e.primitive is mark_p]
     if any(mark.params["order"] for mark in marks) or not chains.closed(segment):
         return []
@@ -205,7 +205,7 @@ def _in_words(segment: Sequence[Any], chains: Chains) -> str:
 
 
 def _in_front(piece: Piece, chains: Chains, taken: set[int]) -> Piece | None:
-    """The segment that makes y of its parent, if only this piece needs y."""
+    """Returns the segment that computes y from its parent, if only this piece needs y."""
     if piece.y not in chains.parent:
         return None
     segment = chains.segment(piece.y)
@@ -215,7 +215,7 @@ def _in_front(piece: Piece, chains: Chains, taken: set[int]) -> Piece | None:
 
 
 def _with_scaling(piece: Piece, chains: Chains, taken: set[int]) -> Piece:
-    """The piece with a multiplication by a number right before it, such as the frequency in sin(30 y)."""
+    """Returns the piece with a multiplication by a number directly before it, such as the frequency in sin(30 y)."""
     before = _in_front(piece, chains, taken)
     if before is not None and len(before.equations) == 1 and _is_scaling_by_number(before.equations[0]):
         return Piece((*before.equations, *piece.equations), before.y)
@@ -227,7 +227,7 @@ def _is_scaling_by_number(equation: Any) -> bool:
 
 
 def _is_nonlinear(equation: Any, chains: Chains) -> bool:
-    """Whether an operation is not linear in the arrays that depend on an input."""
+    """Returns whether an operation is not linear in the arrays that depend on an input."""
     name = name_of(equation)
     if (called := called_by(equation)) is not None:
         inner = [operation.equation for operation in walk(called)]
@@ -263,7 +263,7 @@ def _may_be_known(equation: Any) -> bool:
 
 
 def _name_of_call(equation: Any) -> str:
-    """The name of the function that an operation calls, or that the one call within it calls."""
+    """Returns the name of the function that an operation calls, directly or through a single call inside."""
     if equation.primitive is mark_p:
         return str(equation.params["name"])
     if (called := called_by(equation)) is None:
@@ -280,7 +280,7 @@ def _plain_name(equation: Any) -> str:
 
 
 def text_of(equations: Sequence[Any], y: Any) -> str:
-    """Returns operations as text with their variables renamed, equal for the same function written again."""
+    """Returns operations as text with renamed variables, so that the same function has the same text everywhere."""
     names = {y: "y"}
     lines = [str(y.aval.dtype)]
     for equation in equations:

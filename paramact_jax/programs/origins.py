@@ -1,4 +1,4 @@
-"""What the values of a program come from: learned parameters, inputs, or neither, and along which axes."""
+"""The origins of a program's values: learned parameters, inputs, or neither, and along which axes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Origin(NamedTuple):
 
     Attributes:
       learned: numbers of the learned parameters.
-      inputs: whether it depends on inputs, integers and random keys among them.
+      inputs: whether it depends on inputs, including integers and random keys.
       smooth: whether it depends on inputs of a float dtype.
-      axes: for each axis, whether its entries differ by parameters, as those of nodes and channels do: 2 where the
-        last product with a kernel made the axis, 1 where earlier or added parameters did, 0 where the entries are
-        samples, times or places of an input.
+      axes: for each axis, whether its entries have different parameters, such as nodes and channels. 2: the last
+        product with a kernel made the axis. 1: earlier or added parameters did. 0: the entries are samples, times or
+        places of an input.
     """
 
     learned: frozenset[int] = frozenset()
@@ -51,7 +51,7 @@ def an_input(shape: Sequence[int], dtype: Any) -> Origin:
 
 
 def union(*origins: Origin) -> Origin:
-    """Returns the origin of a value that may come from any of these, which have one number of axes."""
+    """Returns the origin of a value that may come from any of these origins, which have equally many axes."""
     return Origin(
         frozenset().union(*(o.learned for o in origins)),
         any(o.inputs for o in origins),
@@ -61,7 +61,7 @@ def union(*origins: Origin) -> Origin:
 
 
 def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
-    """Returns the origins of what an operation makes, one that holds no programs."""
+    """Returns the origins of the outputs of an operation that holds no programs."""
     axes = [o.axes for o in inputs]
     if name_of(equation) in _PRODUCTS:
         axes = _near_the_kernel(inputs)
@@ -78,7 +78,7 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
 
 
 def _near_the_kernel(inputs: Sequence[Origin]) -> list[Axes]:
-    """The axes of the two inputs of a product: those of a kernel are nearer to its result than those of the other."""
+    """Returns the axes of a product's two inputs: 2 for those of a kernel, at most 1 for those of the other input."""
     kernels = [bool(o.learned) and not o.inputs for o in inputs]
     if not any(kernels):
         return [o.axes for o in inputs]
@@ -89,11 +89,11 @@ def _near_the_kernel(inputs: Sequence[Origin]) -> list[Axes]:
 
 
 _PRODUCTS = ("dot_general", "conv_general_dilated")
-"""Where parameters meet numbers that are held fixed, such as the points of a grid: these are inputs then."""
+"""Products: fixed numbers that multiply parameters in them, such as the points of a grid, count as inputs."""
 
 
 def _same_rank(equation: Any, axes: Sequence[Axes], output: int = 0) -> Axes:
-    """Axes that stay where they are; for an unknown operation that moves them, as if the last were the features."""
+    """Returns axes that stay in place; if an unknown operation moves them, the last one counts as the features."""
     rank = len(equation.outvars[output].aval.shape)
     alike = [a for a in axes if len(a) == rank]
     if alike:
@@ -141,7 +141,7 @@ def _of_reduction(equation: Any, axes: Sequence[Axes]) -> Axes:
 
 
 def _of_reshape(equation: Any, axes: Sequence[Axes]) -> Axes:
-    """An axis of the result has the axes of the input that the same run of elements is made of."""
+    """Returns the axes after a reshape: each gets the largest value of the input's axes that it is made of."""
     before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     made: list[int] = []
     i = 0

@@ -1,4 +1,4 @@
-"""Where in the code an operation was made: the scopes around it, and the lines that were being run."""
+"""Finds where in the code an operation was made: the scopes around it, and the lines that were run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_PLACES = (
     *(str(_PACKAGE) + os.sep, contextlib.__file__, functools.__file__),
     *(location + os.sep for location in jax.__path__),
 )
-"""Whose lines say nothing about a place."""
+"""Files with lines that say nothing about a place."""
 
 _LIBRARIES = (
     *_NO_PLACES,
@@ -35,7 +35,7 @@ _LIBRARIES = (
         for location in spec.submodule_search_locations or ()
     ),
 )
-"""Whose lines are not the user's own."""
+"""Files with lines that are not the user's own."""
 
 _ANY = re.compile("")
 _PARTS = {
@@ -44,11 +44,11 @@ _PARTS = {
     "a loss": (re.compile(r"[/\\]losses[/\\]|loss\.py$"), _ANY),
     "a random draw": (re.compile(r"random\.py$"), _ANY),
 }
-"""Files and functions of libraries whose elementwise functions are no activations."""
+"""Files and functions of libraries with elementwise functions that are not activations."""
 
 
 class Line(NamedTuple):
-    """One line of code that was being run."""
+    """One line of code that was run."""
 
     file: str
     function: str
@@ -59,11 +59,11 @@ class Line(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an operation was made.
+    """The place where an operation was made.
 
     Attributes:
       scope: names of `jax.named_scope`, which linen gives every module, joined by slashes.
-      lines: the lines that were being run, the innermost first; empty where JAX keeps none.
+      lines: the lines that were run, the innermost first; empty if JAX keeps none.
     """
 
     scope: str
@@ -71,12 +71,12 @@ class Place(NamedTuple):
 
     @property
     def own_lines(self) -> tuple[Line, ...]:
-        """Those outside of JAX, Flax, their companions and this package."""
+        """The lines outside JAX, Flax, related libraries and this package."""
         return tuple(line for line in self.lines if not line.file.startswith(_LIBRARIES))
 
     @property
     def library(self) -> str | None:
-        """What of a library it is a part of, if no activation of a network: a norm, softmax or loss; or None."""
+        """The part of a library that it belongs to, if no activation is there: a norm, a softmax or a loss; or None."""
         for line in self.lines:
             if _is_trainable(line):
                 return TRAINABLE
@@ -93,11 +93,11 @@ class Place(NamedTuple):
 
 
 TRAINABLE = "trainable already"
-"""Why an activation of this package's layers is left."""
+"""Why an activation of this package's layers is left as it is."""
 
 
 def is_trainable(place: Place) -> bool:
-    """Tells whether an operation is part of a trainable activation of this package."""
+    """Returns whether an operation is part of a trainable activation of this package."""
     return any(map(_is_trainable, place.lines))
 
 
@@ -106,7 +106,7 @@ def _is_trainable(line: Line) -> bool:
 
 
 def place_of(operation: Operation) -> Place:
-    """Returns where an operation was made."""
+    """Returns the place where an operation was made."""
     around = (*operation.within, operation.equation)
     scopes = (part for equation in around for part in _scopes(equation))
     lines = [line for equation in reversed(around) for line in _lines(equation)]
@@ -114,7 +114,7 @@ def place_of(operation: Operation) -> Place:
 
 
 def is_differentiated(operation: Operation) -> bool:
-    """Tells whether an operation belongs to a derivative that the program takes."""
+    """Returns whether an operation belongs to a derivative that the program takes."""
     return _DIFFERENTIATED.search(str(operation.equation.source_info.name_stack)) is not None
 
 
@@ -129,4 +129,4 @@ def _lines(equation: Any) -> list[Line]:
     traceback = getattr(equation.source_info, "traceback", None)
     frames = traceback.frames if traceback is not None else ()
     lines = (Line(frame.file_name, frame.function_name, frame.line_num) for frame in frames)
-    return list(itertools.takewhile(lambda line: line[:2] != _TRACING, lines))  # not who asked for the program
+    return list(itertools.takewhile(lambda line: line[:2] != _TRACING, lines))  # without the caller of `trace`

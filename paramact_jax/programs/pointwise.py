@@ -1,4 +1,4 @@
-"""Operations of a program carried out on their own, whatever the shapes are that they were traced for."""
+"""Carries out operations of a program on arrays of other shapes than they were traced for."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from paramact_jax.programs.chains import LAYING_OUT
 from paramact_jax.programs.program import Rule, apply, called_by, evaluate, name_of, opened, run_equations
 
 SAMPLE = 0.25
-"""What stands for a number that a function holds and that is not known."""
+"""Stands for a number that a function holds and that is not known."""
 
 
 class UnevenError(ValueError):
-    """Says that a function is not the same at all places: it holds an array."""
+    """Raised if a function is not the same at all places, since it holds an array."""
 
 
 def pointwise(equations: Sequence[Any], variable: Any, y: jax.Array) -> jax.Array:
-    """Returns what the last of some elementwise operations makes of an array of one axis, whatever shape they are for.
+    """Returns the result of the last of some elementwise operations for an array with one axis.
 
     Args:
-      equations: operations that make an elementwise function of one variable, those of its numbers included.
-      variable: which.
-      y: its values. Other variables that nothing here makes, such as a slope that is learned, are `SAMPLE`.
+      equations: operations that make an elementwise function of one variable, with the operations of its numbers.
+      variable: the variable.
+      y: its values. Other variables that no operation here makes, such as a learned slope, are `SAMPLE`.
 
     Raises:
       UnevenError: if the function is not the same at all places.
@@ -36,7 +36,7 @@ def pointwise(equations: Sequence[Any], variable: Any, y: jax.Array) -> jax.Arra
 
 
 def pointwise_program(program: Any, y: jax.Array) -> jax.Array:
-    """Returns what the program of an elementwise function makes of an array of one axis.
+    """Returns the result of the program of an elementwise function for an array with one axis.
 
     Raises:
       UnevenError: as `pointwise`.
@@ -45,7 +45,7 @@ def pointwise_program(program: Any, y: jax.Array) -> jax.Array:
 
 
 def _at_each_place(shape: tuple[int, ...]) -> Rule:
-    """Carries out elementwise operations on arrays of one shape."""
+    """Returns the rule that carries out elementwise operations on arrays of one shape."""
 
     def spread(value: Any, dtype: Any) -> jax.Array:
         if jnp.ndim(value) and jnp.shape(value) != shape:

@@ -1,4 +1,4 @@
-"""Products of many small arrays at once as multiply-and-sum, with the trials on the last axis."""
+"""Products of many small arrays at once by multiplication and sum, with the trials on the last axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNROLLED = 8
 """Most terms of one sum: XLA's CPU compiler vectorises a sum along the trials only while it is unrolled."""
 
 LARGEST = 4096
-"""Most multiplications of a trial's product that is carried out as multiply-and-sum."""
+"""Most multiplications of a trial's product that is carried out by multiplication and sum."""
 
 
 def sum_over(x: jax.Array, axes: Sequence[int]) -> jax.Array:
@@ -34,7 +34,7 @@ def _sum_over_one(x: jax.Array, axis: int) -> jax.Array:
             for start in range(0, size, UNROLLED)
         ]
         return _sum_over_one(jnp.stack(chunks), 0)
-    whole = size - size % UNROLLED  # a program of so many slices would take long to compile
+    whole = size - size % UNROLLED  # a program with a slice for each chunk would take long to compile
     in_chunks = (*x.shape[:axis], whole // UNROLLED, UNROLLED, *x.shape[axis + 1 :])
     made = _sum_over_one(lax.slice_in_dim(x, 0, whole, axis=axis).reshape(in_chunks).sum(axis + 1, dtype=x.dtype), axis)
     return made if whole == size else made + lax.slice_in_dim(x, whole, size, axis=axis).sum(axis, dtype=x.dtype)
@@ -62,11 +62,11 @@ def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.
     Args:
       left: an array.
       right: another.
-      numbers: dimension numbers of `dot_general`, of the arrays of one trial.
-      dtype: of the result; None: that of the arguments.
+      numbers: dimension numbers of `dot_general` for the arrays of one trial.
+      dtype: dtype of the result; None: that of the arguments.
 
     Returns:
-      None if the arrays are too large for this, or no floating-point numbers.
+      The product; None if the arrays are too large for this, or are not floating-point numbers.
     """
     if not jnp.issubdtype(left.dtype, jnp.floating) or not jnp.issubdtype(right.dtype, jnp.floating):
         return None
@@ -91,15 +91,15 @@ def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.
 
 
 def _order(left: int, right: int, pairs: Sequence[tuple[int, int]]) -> tuple[list[int], dict[tuple[int, int], int]]:
-    """An order of all axes in which, where there is one, neither array has to be transposed.
+    """Returns an order of all axes in which neither array has to be transposed, if there is such an order.
 
     Args:
       left: number of axes of the left array.
-      right: of the right one.
-      pairs: axes that are the same one in both.
+      right: number of axes of the right array.
+      pairs: axes of the left and the right array that are the same axis.
 
     Returns:
-      The axes by name, in order, and the name of each array's axes.
+      The axes by name, in order, and the names of each array's axes.
     """
     names = {(0, i): i for i in range(left)}
     shared = {second: first for first, second in pairs}
@@ -111,7 +111,7 @@ def _order(left: int, right: int, pairs: Sequence[tuple[int, int]]) -> tuple[lis
             order.append(first.pop(0))
         elif second and second[0] not in first:
             order.append(second.pop(0))
-        else:  # the next of the left array is the right one's too, further on if the two orders contradict each other
+        else:  # both have the left array's next axis; it is further on in the right one if the orders contradict
             axis = first.pop(0)
             second.remove(axis)
             order.append(axis)
@@ -119,7 +119,7 @@ def _order(left: int, right: int, pairs: Sequence[tuple[int, int]]) -> tuple[lis
 
 
 def _laid_out(x: jax.Array, array: int, order: Sequence[int], names: dict[tuple[int, int], int]) -> jax.Array:
-    """The array with its axes in this order, and axes of size 1 for those that it has not; the trials stay last."""
+    """Returns the array with its axes in this order, and size 1 for axes that it lacks; the trials stay last."""
     own = [names[array, i] for i in range(x.ndim - 1)]
     wanted = [axis for axis in order if axis in own]
     permutation = [own.index(axis) for axis in wanted]

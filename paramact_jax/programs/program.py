@@ -1,4 +1,4 @@
-"""A function as a traced program: its operations in order, those of loops, branches and calls within."""
+"""A function as a traced program: its operations in order, with those in loops, branches and calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paramact_jax.programs.identity import Identity, describe
 CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "call"})
 """Primitives that only call a program."""
 REMAT = frozenset({"remat", "remat2", "checkpoint"})
-"""Primitives that call a program and say that its values are to be computed again for the derivative."""
+"""Primitives that call a program with values that are computed again for the derivative."""
 CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
 """Primitives that call a program with a derivative rule of its own."""
 LOOPS = frozenset({"while", "scan"})
@@ -28,15 +28,15 @@ LOOPS = frozenset({"while", "scan"})
 class Program:
     """A pure function for arguments of fixed shapes, as JAX traced it. Made by `trace`.
 
-    Called, it does what the function did then, whatever has become of globals meanwhile. Two programs are equal if
-    their operations, constants, structures and names of parameters are. One whose constants have been changed in place
-    since then is equal to no other, nor to itself.
+    A call does what the function did when it was traced, even if globals have changed since then. Two programs are
+    equal if they have the same operations, constants, structures and names of parameters. A program with constants
+    that were changed in place later is not equal to any program, not even to itself.
 
     Attributes:
       closed: the operations, with the constants that the function holds.
       in_tree: structure of the arguments.
       out_tree: structure of the result.
-      identity: what the program is, in words and as a digest.
+      identity: the program as text and as a digest.
     """
 
     def __init__(self, closed: Any, arguments: tuple[Any, ...], outputs: Any) -> None:
@@ -51,12 +51,12 @@ class Program:
 
         def run(*values: Any) -> list[Any]:
             made = zip(core.jaxpr_as_fun(self.closed)(*values), self.closed.out_avals, strict=True)
-            return [x if isinstance(x, jax.Array) else jnp.asarray(x, a.dtype) for x, a in made]  # else a constant
+            return [x if isinstance(x, jax.Array) else jnp.asarray(x, a.dtype) for x, a in made]  # or a constant
 
         return self.rebuilt(run, arguments)
 
     def rebuilt(self, run: Callable[..., Sequence[Any]], arguments: tuple[Any, ...]) -> Any:
-        """Returns the tree of what `run` makes of the arguments' arrays, one value for each output."""
+        """Returns the tree of what `run` returns for the arguments' arrays, one value for each output."""
         values, tree = jax.tree.flatten(arguments)
         if self.in_tree != tree:
             raise ValueError(f"expected arguments like {self.in_tree}, which the program was traced with, got {tree}")
@@ -70,7 +70,7 @@ class Program:
 
     @functools.cached_property
     def identity(self) -> Identity:
-        """What the program is, as it was when this was asked first."""
+        """The program as text and as a digest, at the time of the first use of this property."""
         return self._describe()
 
     def __hash__(self) -> int:
@@ -92,13 +92,13 @@ class Program:
 def trace(function: Callable[..., Any], *arguments: Any, idle: bool = False) -> Program:
     """Returns the program of a function for arguments of these shapes. Nothing is computed.
 
-    Operations that no result needs are left out, but for those within loops, branches and calls.
-    JAX keeps what it traced of a loop's body or a jitted function within; see `afresh`.
+    Operations that no result needs are left out, except in loops, branches and calls. JAX keeps its trace of a loop's
+    body or a jitted function inside; see `afresh`.
 
     Args:
       function: a pure function of trees of arrays.
       arguments: trees of arrays or `jax.ShapeDtypeStruct`.
-      idle: whether operations that no result needs are kept after all.
+      idle: whether operations that no result needs are kept.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -113,7 +113,7 @@ def trace(function: Callable[..., Any], *arguments: Any, idle: bool = False) -> 
 
 
 def _needed(closed: Any) -> Any:
-    """The program without operations that neither the results nor the world outside need."""
+    """Returns the program without operations that no result needs and that have no effects."""
     needed = {atom for atom in closed.jaxpr.outvars if not isinstance(atom, core.Literal)}
     kept = []
     for equation in reversed(closed.jaxpr.eqns):
@@ -138,11 +138,11 @@ _TRACES = itertools.count(1)
 
 
 def afresh() -> contextlib.AbstractContextManager[Any]:
-    """Has JAX trace everything again within this context, functions within a function too.
+    """Makes JAX trace everything again in this context, including functions inside a function.
 
-    JAX keeps what it traced of a loop's body or a jitted function, and does not look again at the globals that they
-    read. What it keeps is found by its settings too, and the one that is changed here says nothing before a program is
-    compiled.
+    JAX keeps its trace of a loop's body or a jitted function, and does not look again at the globals that they read. It
+    finds a kept trace by JAX's settings, among other things. So this context changes a setting, one that has no effect
+    before a program is compiled.
     """
     try:
         from jax._src.config import pgle_profiling_runs
@@ -152,7 +152,7 @@ def afresh() -> contextlib.AbstractContextManager[Any]:
 
 
 def on_cpu() -> contextlib.AbstractContextManager[Any]:
-    """Within, what nothing ties to a device is computed on the CPU, unless JAX was told to have none."""
+    """Computes arrays without a device of their own on the CPU in this context, unless JAX has no CPU device."""
     try:
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     except RuntimeError:
@@ -160,7 +160,7 @@ def on_cpu() -> contextlib.AbstractContextManager[Any]:
 
 
 def settings() -> Any:
-    """Returns what of JAX's settings decides how a function is traced: precision, dtypes and the like."""
+    """Returns the settings of JAX that decide how a function is traced: precision, dtypes and so on."""
     try:
         from jax._src.config import trace_context
     except ImportError:
@@ -173,9 +173,9 @@ class Operation:
     """One operation of a program.
 
     Attributes:
-      equation: as JAX traced it.
-      within: the calls, loops and branches that it lies in, the outermost first.
-      steps: what `replace` hands to the step of each scan that it lies in, the outermost first; only while it runs.
+      equation: the equation that JAX traced.
+      within: the calls, loops and branches around it, the outermost first.
+      steps: what `replace` passes to the step of each scan around it, the outermost first; only while it runs.
     """
 
     equation: Any
@@ -189,7 +189,7 @@ class Operation:
 
     @property
     def key(self) -> tuple[int, ...]:
-        """Tells its place from all others while the program lives, also where a program is called twice."""
+        """A key of its place, unique while the program lives, even if a program is called twice."""
         return *map(id, self.within), id(self.equation)
 
     @property
@@ -199,9 +199,10 @@ class Operation:
 
 
 def walk(jaxpr: Any, within: tuple[Any, ...] = ()) -> Iterator[Operation]:
-    """Yields every operation of a jaxpr or program in order; after one that holds programs, the operations of these.
+    """Yields every operation of a jaxpr or program in order.
 
-    The programs of a derivative rule that the function's value does not need are not entered.
+    The operations of inner programs follow the operation that holds them. Programs of a derivative rule that the
+    function's value does not need are left out.
     """
     jaxpr = jaxpr.closed if isinstance(jaxpr, Program) else jaxpr
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
@@ -216,7 +217,7 @@ def name_of(equation: Any) -> str:
 
 
 def called_by(equation: Any) -> Any | None:
-    """Returns the program that an equation only calls: of jit, remat or a function with a derivative rule; or None."""
+    """Returns the program that an equation calls: of jit, remat or a function with a derivative rule; else None."""
     if name_of(equation) in CALLS | REMAT | CUSTOM:
         params = equation.params
         return next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
@@ -232,7 +233,7 @@ def programs_of(equation: Any) -> list[Any]:
 
 
 def parts_of_scan(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
-    """Returns the inputs of a scan in three: what all steps share, what is carried, and what has one entry a step."""
+    """Returns the inputs of a scan in three parts: shared by all steps, carried, and with one entry for each step."""
     params = equation.params
     if "num_consts" in params:
         return split(values, params["num_consts"], params["num_carry"])
@@ -240,12 +241,12 @@ def parts_of_scan(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
 
 
 def parts_of_while(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
-    """Returns the inputs of a while loop in three: the condition's own, the body's own, and what is carried."""
+    """Returns the inputs of a while loop in three parts: the condition's own, the body's own, and the carried ones."""
     return split(values, equation.params["cond_nconsts"], equation.params["body_nconsts"])
 
 
 def split(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
-    """Returns the values in pieces of these sizes, and what is left.
+    """Returns the values in pieces of these sizes, and the rest.
 
     Examples:
       >>> split([1, 2, 3, 4], 1, 2)
@@ -259,22 +260,22 @@ def split(values: Sequence[Any], *sizes: int) -> list[list[Any]]:
 
 
 def opened(program: Any) -> tuple[Any, Sequence[Any]]:
-    """Returns a program as a jaxpr and its constants, which an open jaxpr has none of."""
+    """Returns a program as a jaxpr and its constants; an open jaxpr has no constants."""
     return getattr(program, "jaxpr", program), getattr(program, "consts", ())
 
 
 Rule = Callable[[Any, Callable[[Any], Any]], Sequence[Any]]
-"""Maps an equation, and a function that gives the value of a variable or literal, to a value for each output."""
+"""Maps an equation, and a function that returns the value of a variable or literal, to a value for each output."""
 
 
 def evaluate(jaxpr: Any, consts: Sequence[Any], values: Sequence[Any], rule: Rule | None = None) -> list[Any]:
-    """Returns what a jaxpr makes of values of any kind, by a rule for each equation.
+    """Returns the outputs of a jaxpr for values of any kind, by a rule for each equation.
 
     Args:
       jaxpr: an open jaxpr.
       consts: values of its constants.
       values: one for each of its inputs.
-      rule: by default what JAX does, `apply`.
+      rule: computes the outputs of an equation; by default as JAX does, with `apply`.
     """
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, values, strict=True))
@@ -284,12 +285,12 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], values: Sequence[Any], rule: Rul
 def run_equations(
     equations: Iterable[Any], env: dict[Any, Any], results: Iterable[Any], rule: Rule | None
 ) -> list[Any]:
-    """Returns what some operations make, by a rule for each.
+    """Returns the results of some operations, by a rule for each.
 
     Args:
-      equations: in order.
-      env: values of the variables that none of them makes; it gets those that they make.
-      results: which variables and literals are returned.
+      equations: the operations, in order.
+      env: values of the variables that no operation here makes. The values that the operations make are added.
+      results: the variables and literals to return.
       rule: as in `evaluate`.
     """
 
@@ -308,7 +309,7 @@ def inputs_of(equation: Any, read: Callable[[Any], Any]) -> list[Any]:
 
 
 def apply(primitive: core.Primitive, params: Mapping[str, Any], inputs: Sequence[Any]) -> Sequence[Any]:
-    """Returns what one primitive operation makes of arrays: a value for each output."""
+    """Returns the results of one primitive operation on arrays: a value for each output."""
     bound = primitive.get_bind_params(params)
     functions, params = bound if isinstance(bound, tuple) else ((), bound)  # a pair in older versions of JAX
     results = primitive.bind(*functions, *inputs, **params)

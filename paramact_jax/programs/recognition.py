@@ -1,4 +1,4 @@
-"""Which activation a piece of a program is, so that its closed forms can be used."""
+"""Recognises the activation that a piece of a program is, so that its closed forms can be used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Known(NamedTuple):
     """An activation, as a program applies it.
 
     Attributes:
-      record: which.
+      record: the activation.
       params: number of the array that holds each of its parameters.
     """
 
@@ -29,21 +29,21 @@ class Known(NamedTuple):
 
 
 def recognise(program: FlatProgram, y: int, z: int, dtype: Any, records: Records) -> Known | None:
-    """The activation by which z is made of y; None if no record makes it by just the same operations.
+    """Returns the activation z of y; None if no record has exactly the same operations.
 
     Args:
       program: the whole program.
       y: number of the input.
       z: number of the output.
-      dtype: of both.
-      records: to look among, beside the catalogue's.
+      dtype: dtype of both.
+      records: records that are compared, in addition to the catalogue's.
     """
     form, held = _form(program, y, z)
     shapes = tuple(program.shapes[number] for number in held)
     if len(set(shapes)) > 1:  # a layer's parameters are all shared in the same way
         return None
     kind = program.shapes[y], jnp.dtype(dtype), shapes, jnp.result_type(float)
-    everywhere = tuple(map(catalogue.get, catalogue.names()))  # apart, so that one answer serves all models
+    everywhere = tuple(map(catalogue.get, catalogue.names()))  # separately, so that all models share one cached result
     found = _forms(records, *kind).get(form) or _forms(everywhere, *kind).get(form)
     return Known(found[0], dict(zip(found[1], held, strict=True))) if found else None
 
@@ -72,9 +72,9 @@ def _forms(
 
 
 def _form(program: FlatProgram, y: int, z: int) -> tuple[str, list[int]]:
-    """The operations that make z of y, arrays renamed in the order of their use; and the arrays that are held.
+    """Returns the operations from y to z, with arrays renamed in the order of their use, and the held arrays.
 
-    Held are those that no operation makes of others, or only lays out: parameters.
+    Held arrays are parameters: no operation makes them, or operations only lay them out.
     """
     makers = program.makers()
 

@@ -1,4 +1,4 @@
-"""Programs with some of their operations replaced, or with values on the way brought out."""
+"""Programs with some of their operations replaced, or with intermediate values as results."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Replacement = Callable[..., Sequence[Any]]
 
 
 class Instead(NamedTuple):
-    """What takes the place of several operations of one program, for a function that is written out in it.
+    """A replacement for several operations of one program, for a function that is written out in it.
 
     Attributes:
-      equations: the operations that no longer run, the last of which is the one that this stands for.
+      equations: the operations that no longer run. The last one is the operation that is replaced.
       reads: variables and literals of the same program; their values are the replacement's arguments.
       by: the replacement.
     """
@@ -57,20 +57,20 @@ def replace(
 ) -> Callable[..., Any]:
     """Returns the function of a program with some of its operations replaced.
 
-    The function works under jit, vmap and grad. Loops, branches and rematerialisation stay what they are. A function
-    with a derivative rule keeps the rule unless an operation within it is replaced; it is then differentiated as
-    the operations that it is made of.
+    The function works under jit, vmap and grad. Loops, branches and rematerialisation stay as they are. A function with
+    a derivative rule keeps the rule unless an operation inside it is replaced; it is then differentiated operation by
+    operation.
 
     Args:
-      program: as `trace` made it.
-      which: gives the replacement of an operation, or None for one that stays. It is asked for a call, loop or branch
-        before the operations within, which are not asked for if the whole is replaced. It may be asked several times.
-      along: gives a scan a tree of arrays with a leading axis of its steps, or None. The operations within find their
-        step's part in `operation.steps`.
+      program: a program from `trace`.
+      which: returns the replacement of an operation, or None for an operation that stays. It is called for a call, loop
+        or branch first, then for the operations inside, unless the whole is replaced. It may be called several times.
+      along: returns for a scan a tree of arrays with a leading axis of its steps, or None. The operations inside find
+        their step's part in `operation.steps`.
 
     Raises:
-      ValueError: in the call, if a replacement gives more or fewer values than the operation has outputs, or for an
-        operation within one that holds programs and is no call, loop or branch.
+      ValueError: in the call, if a replacement returns more or fewer values than the operation has outputs, or if the
+        replaced operation is inside one that holds programs and is not a call, loop or branch.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -92,14 +92,14 @@ def tap(program: Program, which: Callable[[Operation], str | None]) -> Callable[
     """Returns a function that returns the program's result, and the results of some of its operations by name.
 
     Args:
-      program: as `trace` made it.
-      which: gives an operation a name, or None. Two operations of one name are told apart by ":1", ":2", .. .
+      program: a program from `trace`.
+      which: returns a name for an operation, or None. Further operations with the same name get ":1", ":2", .. .
 
     Returns:
-      A function of the program's arguments. A value within a scan has a leading axis of its steps.
+      A function of the program's arguments. A value in a scan has a leading axis of its steps.
 
     Raises:
-      ValueError: in the call, for an operation within a while loop or a branch, whose values are not all kept.
+      ValueError: in the call, for an operation in a while loop or a branch, since not all its values are kept.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -119,7 +119,7 @@ def tap(program: Program, which: Callable[[Operation], str | None]) -> Callable[
 
 
 class Within(NamedTuple):
-    """Where a program lies in another: the calls, loops and branches around it, and the step's part of the scans."""
+    """The position of a program in another: the calls, loops and branches around it, and the step's part of scans."""
 
     within: tuple[Any, ...] = ()
     steps: tuple[Any, ...] = ()
@@ -129,12 +129,12 @@ class Within(NamedTuple):
         return Operation(equation, self.within, self.steps)
 
     def inside(self, equation: Any) -> Within:
-        """Returns where a program lies that the equation holds."""
+        """Returns the position of a program that the equation holds."""
         return Within((*self.within, equation), self.steps)
 
 
 def _as_made(equation: Any, *, lines: bool = True) -> contextlib.AbstractContextManager[Any]:
-    """Within, what is traced has the named scopes of an operation, and its lines of code if they are wanted."""
+    """Gives what is traced in the context the named scopes of an operation, and its lines of code if wanted."""
     try:
         from jax._src import source_info_util as info
 
@@ -147,7 +147,7 @@ def _as_made(equation: Any, *, lines: bool = True) -> contextlib.AbstractContext
 
 
 class _Rewriting:
-    """Evaluates programs operation by operation, and rebuilds around what is changed or looked at."""
+    """Evaluates programs operation by operation, and rebuilds the programs around operations of interest."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class _Rewriting:
         self._seen[f"{name}:{number}" if number else name] = value
 
     def _concerned(self, operation: Operation) -> bool:
-        """Whether something within an operation is replaced or looked at."""
+        """Returns whether an operation inside this one is replaced or named."""
         within = (*operation.within, operation.equation)
         return any(
             self._which(inner) is not None or (self._named is not None and self._named(inner) is not None)

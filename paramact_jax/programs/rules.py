@@ -1,4 +1,4 @@
-"""How one primitive operation is carried out with the trials on the last axis."""
+"""Carries out one primitive operation with the trials on the last axis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paramact_jax.programs.program import apply, name_of
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Trials:
-    """A value of which every trial has its own: an array with one more axis, the last."""
+    """A value that every trial has for itself: an array with one more axis, the last."""
 
     array: Any
 
@@ -38,19 +38,19 @@ ELEMENTWISE = frozenset[str]().union(
     *(_ARITHMETIC, _SIGNS, _COMPARISONS, _BITS, _SHIFTS),
     *(_EXPONENTIAL, _TRIGONOMETRIC, _SPECIAL, _INCOMPLETE, _KINDS),
 )
-"""Primitives that make each element of that place in their inputs, whose ranks are equal or 0, sizes equal or 1."""
+"""Primitives that work element by element, on inputs with equal ranks or rank 0, and equal sizes or size 1."""
 
 _CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 _REDUCTIONS = ("argmax", "argmin", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
 AXES_STAY = frozenset((*_CUMULATIVE, *_REDUCTIONS, "expand_dims", "reduce_precision", "rev"))
-"""Primitives of one array whose params name axes from the front: one more at the end changes nothing."""
+"""Primitives of one array with params that count axes from the front, so that one more axis at the end is harmless."""
 
 
 def carry_out(equation: Any, inputs: Sequence[Any], count: int) -> Sequence[Any]:
-    """Returns the outputs of an operation, at least one input of which is `Trials`.
+    """Returns the outputs of an operation with at least one input that is `Trials`.
 
     Args:
-      equation: neither a call nor a loop or branch.
+      equation: an operation that is not a call, a loop or a branch.
       inputs: arrays that all trials share, and `Trials`.
       count: number of trials.
     """
@@ -65,13 +65,13 @@ def carry_out(equation: Any, inputs: Sequence[Any], count: int) -> Sequence[Any]
 
 
 def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
-    """Returns what `jax.vmap` of the primitive makes of the inputs."""
+    """Returns the outputs of `jax.vmap` of the primitive."""
     own = [isinstance(x, Trials) for x in inputs]
 
     def one(*values: Any) -> tuple[Any, ...]:
         return tuple(apply(equation.primitive, equation.params, values))
 
-    # the bits that some generators draw for an array of keys depend on the order of its axes
+    # with some generators the bits for an array of keys depend on the order of its axes
     first = any(jnp.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
     arrays = [x.array if isinstance(x, Trials) else x for x in inputs]
     if first:
@@ -83,7 +83,7 @@ def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def full(value: Any, count: int) -> Any:
-    """Returns the array of a value with the trials on its last axis, copies if all trials share it."""
+    """Returns the array of a value with the trials on its last axis; a shared value is copied."""
     if isinstance(value, Trials):
         return value.array
     array = value if isinstance(value, jax.Array) else jnp.asarray(value)
@@ -99,7 +99,7 @@ def _elementwise(equation: Any, inputs: Sequence[Any], count: int) -> Trials:
 
 
 def _to_rank(x: Any, rank: int) -> Any:
-    """An array of `rank` axes and the trials; shared ones have size 1 there, and shared numbers stay numbers."""
+    """Returns an array of `rank` axes and the trials, of size 1 if they share it; a shared number stays a number."""
     if isinstance(x, Trials):
         return _leading(x.array, rank + 1)
     if not np.ndim(x):
@@ -108,7 +108,7 @@ def _to_rank(x: Any, rank: int) -> Any:
 
 
 def _leading(x: Any, rank: int) -> Any:
-    """With axes of size 1 in front."""
+    """Returns an array with axes of size 1 added in front."""
     return x if x.ndim == rank else lax.reshape(x, (*(1,) * (rank - x.ndim), *x.shape))
 
 
@@ -207,7 +207,7 @@ def _dynamic_slice(params: Any, inputs: Sequence[Any], count: int) -> Any:
     if any(isinstance(start, Trials) for start in starts) or len(starts) != x.array.ndim - 1:
         return None
     zero = jnp.zeros((), starts[0].dtype if starts else jnp.int32)
-    sizes = (*params["slice_sizes"], count)  # what starts are negative, the primitive takes for 0
+    sizes = (*params["slice_sizes"], count)  # the primitive takes negative starts for 0
     return [Trials(lax.dynamic_slice(x.array, (*starts, zero), sizes, allow_negative_indices=False))]
 
 
@@ -229,7 +229,7 @@ def _sort(params: Any, inputs: Sequence[Any], count: int) -> Any:
 
 
 def _gather(params: Any, inputs: Sequence[Any], count: int) -> Any:
-    """Rows of an array that every trial has its own of, at places that all trials share."""
+    """Gathers rows of an array that every trial has for itself, at places that all trials share."""
     x, indices = inputs
     numbers = params["dimension_numbers"]
     if isinstance(indices, Trials) or numbers.operand_batching_dims:
@@ -272,4 +272,4 @@ _RULES: dict[str, Callable[[Any, Sequence[Any], int], Any]] = {
     "transpose": _transpose,
     "unstack": _unstack,
 }
-"""Rules by name of the primitive; one returns None for what `jax.vmap` is left to do."""
+"""Rules by name of the primitive; a rule returns None if `jax.vmap` has to do the operation."""

@@ -1,8 +1,8 @@
-"""A program of one trial on vectors of trials: one vector for each number of the trial.
+"""Carries out a program of one trial on vectors of trials: one vector for each number of the trial.
 
-`trials_last` keeps the arrays of a trial; here they are taken apart. What is left are operations on vectors of one
-shape, and loops. No reshape, product of matrices or broadcast reaches the compiler. So a body of any shapes can be
-one kernel of a GPU or TPU, whose state stays in registers.
+`trials_last` keeps the arrays of a trial; here they are taken apart. Only operations on vectors of one shape and loops
+are left. No reshape, product of matrices or broadcast reaches the compiler. So a body of any shapes can be one kernel
+of a GPU or TPU, with its state in registers.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from paramact_jax.programs.program import (
 )
 
 Numbers = np.ndarray[Any, np.dtype[np.object_]]
-"""An array of a trial: its numbers, each a vector of trials, a number that all trials share, or a NumPy constant."""
+"""An array of a trial: its numbers are vectors of trials, numbers that all trials share, or NumPy constants."""
 
 MOST_STEPS = 64
-"""Steps of a loop within a loop that are written out."""
+"""Most steps of a scan inside a loop, which are written out."""
 MOST_CHOICES = 32
-"""Places among which an index that is not known before chooses."""
+"""Most places that an index can choose among if it is not known in advance."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """What vectors of trials are like.
+    """The kind of vectors of trials.
 
     Attributes:
-      shape: of a vector.
-      settle: prepares a vector to be carried by a loop, where a compiler wants all of one kind; it is also told whether
-        the vector consists of copies of one number.
+      shape: shape of a vector.
+      settle: prepares a vector for a loop, if a compiler needs all carried vectors of one kind. The second argument is
+        whether the vector consists of copies of one number.
     """
 
     shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class Lanes:
 
 
 class NoRuleError(Exception):
-    """An operation has no rule here; the message names it."""
+    """Raised for an operation without a rule here; the message names it."""
 
 
 def carry_out(program: Any, values: Sequence[Numbers], lanes: Lanes) -> list[Numbers]:
@@ -71,7 +71,7 @@ def carry_out(program: Any, values: Sequence[Numbers], lanes: Lanes) -> list[Num
     Args:
       program: a jaxpr, open or closed, or a `Program`.
       values: its inputs.
-      lanes: what vectors are like.
+      lanes: the kind of vectors.
 
     Raises:
       NoRuleError: for an operation that has no rule.
@@ -80,7 +80,7 @@ def carry_out(program: Any, values: Sequence[Numbers], lanes: Lanes) -> list[Num
 
 
 def carry_out_equation(equation: Any, values: Sequence[Numbers], lanes: Lanes) -> list[Numbers]:
-    """Returns the same of one loop or branch; raises as `carry_out`."""
+    """Returns the same for one loop or conditional; raises as `carry_out`."""
     return _LOOPS[name_of(equation)](_Scalars(lanes), equation, values)
 
 
@@ -94,19 +94,19 @@ def entry(array: Numbers, at: Any, lanes: Lanes) -> Numbers:
 def problem(program: Any) -> str | None:
     """Returns the first operation in a program that certainly has no rule, or None.
 
-    Whether an index or the length of a loop is known shows only when the program is carried out.
+    Only when the program is carried out does it show whether an index or the length of a loop is known.
     """
     for operation in walk(program):
         name = operation.name
         if name not in _KNOWN and name not in LOOPS and name != "cond" and called_by(operation.equation) is None:
             return name
         if name == "rem" and jnp.issubdtype(operation.equation.invars[0].aval.dtype, jnp.inexact):
-            return "rem of floating-point numbers"  # no kernel of a GPU has it
+            return "rem of floating-point numbers"  # no kernel of a GPU can compute it
     return None
 
 
 def operations(program: Any) -> int:
-    """Returns how many operations on vectors a program becomes; a loop counts as its body, a scan with each step."""
+    """Returns the number of operations on vectors in a program; a loop counts as its body, a scan counts each step."""
     return sum(_operations(equation) for equation in opened(getattr(program, "closed", program))[0].eqns)
 
 
@@ -121,7 +121,7 @@ def _operations(equation: Any) -> int:
 
 
 def numbers_of(x: Any) -> Numbers:
-    """Returns a constant of a trial as its numbers; a traced number that all trials share as itself."""
+    """Returns a constant of a trial as its numbers; a traced number that all trials share stays as it is."""
     if isinstance(x, np.ndarray) and x.dtype == object:
         return x
     if isinstance(x, jax.core.Tracer):
@@ -133,7 +133,7 @@ def numbers_of(x: Any) -> Numbers:
 
 
 def known(function: Callable[..., Any], *constants: Any) -> Any:
-    """Returns what a function makes of constants, as a NumPy array."""
+    """Returns the result of a function of constants, as a NumPy array."""
     with jax.ensure_compile_time_eval(), on_cpu():
         return np.asarray(function(*map(jnp.asarray, constants)))
 
@@ -147,7 +147,7 @@ def shaped(items: Sequence[Any], shape: Sequence[int]) -> Numbers:
 
 
 def is_vector(x: Any) -> bool:
-    """Whether a number is a vector of trials."""
+    """Returns whether a number is a vector of trials."""
     return bool(np.ndim(x))
 
 
@@ -193,13 +193,13 @@ class _Scalars:
         raise NoRuleError(name)
 
     def each(self, function: Callable[..., Any], *inputs: Numbers) -> Numbers:
-        """Returns what a function of numbers makes at each place; an array of no axes counts for every place."""
+        """Returns the results of a function of numbers at each place; an array without axes is used at every place."""
         shape = np.broadcast_shapes(*(x.shape for x in inputs))
         spread = [np.broadcast_to(x, shape).reshape(-1) for x in inputs]
         return shaped([self.one(function, *values) for values in zip(*spread, strict=True)], shape)
 
     def one(self, function: Callable[..., Any], *values: Any) -> Any:
-        """Returns what it makes of one number each: of vectors, if one of them is; of constants a constant."""
+        """Returns the result of a function of numbers: a vector if one of them is; for constants a constant."""
         if all(isinstance(x, np.generic) for x in values):
             return known(function, *values)[()]
         if any(map(is_vector, values)):
@@ -207,11 +207,11 @@ class _Scalars:
         return function(*map(jnp.asarray, values))
 
     def fold(self, function: Callable[..., Any], terms: Sequence[Any]) -> Any:
-        """Returns what a function of two makes of terms, from the first to the last."""
+        """Returns the terms combined by a function of two numbers, from the first to the last."""
         return functools.reduce(functools.partial(self.one, function), terms)
 
     def cond(self, equation: Any, inputs: Sequence[Numbers]) -> list[Numbers]:
-        """Carries out all branches, and takes the right results; of a constant index, that branch alone."""
+        """Carries out all branches, and takes the right results; for a constant index only its branch."""
         (index, *operands), branches = inputs, equation.params["branches"]
         which: Any = index[()]
         if isinstance(which, np.generic):
@@ -243,7 +243,7 @@ class _Scalars:
         return [*carry, *ys]
 
     def loop(self, equation: Any, inputs: Sequence[Numbers]) -> list[Numbers]:
-        """Carries out a while loop whose number of steps all trials share, as a loop on vectors."""
+        """Carries out a while loop as a loop on vectors, if all trials make the same number of steps."""
         _, body, carry = parts_of_while(equation, inputs)
         own, differs = self._dependence.of_while(equation, [any(map(is_vector, x.flat)) for x in inputs])
         if differs:
@@ -266,7 +266,7 @@ class _Scalars:
             after = self.run(equation.params["body_jaxpr"], [*body, *(values[k] for k in range(len(carry)))])
             return pack.pack([after[k] for k in kept])
 
-        # from 0 on, since Mosaic compiles no loop from a negative constant
+        # from 0 on, since Mosaic cannot compile a loop from a negative constant
         state = lax.fori_loop(jnp.zeros_like(first), last - first, step, pack.pack([carry[i] for i in kept]))
         made = dict(enumerate(carry)) | {counter: shaped([jnp.maximum(first, last)], ())}
         made |= dict(zip(kept, pack.unpack(state), strict=True))
@@ -277,13 +277,13 @@ class Packing:
     """Arrays of a trial as one flat list of vectors and numbers, which a loop can carry; booleans as integers.
 
     Args:
-      arrays: examples.
-      own: whether each is to consist of vectors.
-      lanes: what vectors are like.
+      arrays: example arrays.
+      own: for each array, whether it has to consist of vectors.
+      lanes: the kind of vectors.
     """
 
     def __init__(self, arrays: Sequence[Numbers], own: Sequence[bool], lanes: Lanes) -> None:
-        """Takes what all calls share."""
+        """Takes the arguments that all calls share."""
         self._shapes = [x.shape for x in arrays]
         self._own, self._lanes = own, lanes
         self._booleans = [is_boolean(number) for x in arrays for number in x.flat]
@@ -308,14 +308,14 @@ def stored(x: Any) -> Any:
 
 
 def is_boolean(x: Any) -> bool:
-    """Whether a number is a boolean."""
+    """Returns whether a number is a boolean."""
     return str(getattr(x, "dtype", "")) == "bool"
 
 
 def select(which: Any, on_true: Any, on_false: Any) -> Any:
     """Returns `jax.lax.select` of numbers.
 
-    Mosaic takes selected integers for unsigned ones from there on: taken as bits and back they have their sign again.
+    Mosaic takes selected integers for unsigned ones. A conversion to bits of a float and back restores their sign.
     """
     made = lax.select(which, on_true, on_false)
     if made.dtype != jnp.int32 or not made.ndim:
@@ -324,15 +324,15 @@ def select(which: Any, on_true: Any, on_false: Any) -> Any:
 
 
 def to_integer(x: Any) -> Any:
-    """Returns a boolean as 0 or 1: kernels convert none."""
+    """Returns a boolean as 0 or 1, by selection, since kernels cannot convert booleans."""
     return select(x, jnp.ones(x.shape, jnp.int32), jnp.zeros(x.shape, jnp.int32))
 
 
 def counted(equation: Any) -> tuple[int, int] | None:
-    """Returns where a while loop counts its steps, and where the end is, if its condition is no more than that.
+    """Returns the places of the counter and the end of a while loop, if its condition is only `i < n`.
 
     Returns:
-      The places among the carried values of i and n in `i < n`, -1 for an n that is a constant; None if there is more.
+      The places of i and n among the carried values, -1 for a constant n; None for any other condition.
     """
     params = equation.params
     condition, body = opened(params["cond_jaxpr"])[0], opened(params["body_jaxpr"])[0]
@@ -398,7 +398,7 @@ def _accumulating(function: Callable[..., Any]) -> Any:
 
 
 def _first_of(better: Callable[..., Any]) -> Any:
-    """The index of the first number that is better than all others; of the first that is not a number, if there is."""
+    """Returns a rule that finds the index of the first number that is better than all others, or of the first NaN."""
 
     def find(scalars: _Scalars, equation: Any, inputs: Sequence[Numbers]) -> Numbers:
         moved = np.moveaxis(inputs[0], equation.params["axes"][0], -1)
@@ -446,7 +446,7 @@ def _at_places(
     starts: Sequence[Numbers],
     make: Callable[[tuple[slice, ...]], Numbers],
 ) -> Numbers:
-    """Returns what `make` makes of the window that begins at some place; where that is not known, a choice of all."""
+    """Returns the result of `make` for the window at a place; if that is not known, a selection among all places."""
     known = [isinstance(start[()], np.generic) for start in starts]
     last = [size - taken for size, taken in zip(shape, sizes, strict=True)]
     ranges = [
@@ -472,7 +472,7 @@ def _at_places(
 
 
 def _moved(equation: Any, inputs: Sequence[Numbers]) -> list[Numbers]:
-    """Carries out an operation that only moves numbers, on their positions; an index has to be known."""
+    """Carries out an operation that only moves numbers, by their positions; an index has to be known."""
     name, params = name_of(equation), dict(equation.params)
     numbers = [number for x in inputs for number in x.flat]
     arguments, at = [], 0
@@ -484,7 +484,7 @@ def _moved(equation: Any, inputs: Sequence[Numbers]) -> list[Numbers]:
         else:
             arguments.append(np.arange(at, at + x.size, dtype=np.int32).reshape(x.shape))
         at += x.size
-    if name == "gather":  # what lies beyond the ends is a number of its own
+    if name == "gather":  # places beyond the ends get a number of their own
         params["fill_value"] = at
         numbers.append(_filling(equation))
     made = []
@@ -495,7 +495,7 @@ def _moved(equation: Any, inputs: Sequence[Numbers]) -> list[Numbers]:
 
 
 def _filling(equation: Any) -> Any:
-    """What `gather` puts in place of numbers beyond the ends, if its mode is to fill."""
+    """Returns the number that `gather` uses for places beyond the ends, if its mode is to fill."""
     dtype, given = equation.outvars[0].aval.dtype, equation.params.get("fill_value")
     if given is not None:
         return np.asarray(given, dtype)[()]
@@ -555,7 +555,7 @@ _MOVES: dict[str, Callable[[Any, Sequence[Numbers]], list[Numbers]]] = {
     "transpose": lambda equation, inputs: [np.transpose(inputs[0], equation.params["permutation"])],
     "unstack": _moved,
 }
-"""What only moves numbers."""
+"""Operations that only move numbers."""
 
 _SUMS: dict[str, Callable[[_Scalars, Any, Sequence[Numbers]], Numbers]] = {
     "argmax": _first_of(lax.gt),
@@ -574,7 +574,7 @@ _SUMS: dict[str, Callable[[_Scalars, Any, Sequence[Numbers]], Numbers]] = {
     "reduce_prod": _folding(lax.mul, 1),
     "reduce_sum": _folding(lax.add, 0),
 }
-"""What makes one number of several."""
+"""Operations that compute one number from several."""
 
 _PRIMITIVES = frozenset(
     (
@@ -583,7 +583,7 @@ _PRIMITIVES = frozenset(
         *("shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sqrt", "sub", "tanh", "xor"),
     )
 )
-"""What kernels of GPUs and TPUs compute of one number each."""
+"""Operations on single numbers that kernels of GPUs and TPUs compute."""
 
 
 def _like(x: Any, value: float) -> Any:
@@ -646,12 +646,12 @@ def _pow(equation: Any) -> Callable[..., Any]:
 
 
 def _expm1(x: Any) -> Any:
-    """(exp(x) - 1) by tanh(x / 2) = (exp(x) - 1) / (exp(x) + 1), which loses no digits near 0."""
+    """Returns exp(x) - 1 by tanh(x / 2) = (exp(x) - 1) / (exp(x) + 1), which loses no digits near 0."""
     return lax.tanh(x * 0.5) * (lax.exp(x) + 1)
 
 
 def _log1p(x: Any) -> Any:
-    """log(u) x / (u - 1) for u = 1 + x as it is rounded [Kahan]; x where u is 1."""
+    """Returns log(u) x / (u - 1) for the rounded u = 1 + x [Kahan]; x where u is 1."""
     u = x + 1
     small, large = u == 1, lax.abs(u) == np.inf
     divisor = select(small | large, _like(x, 1), u - 1)
@@ -659,7 +659,10 @@ def _log1p(x: Any) -> Any:
 
 
 def _atan(x: Any) -> Any:
-    """A polynomial up to tan(pi/8), and beyond it of (|x| - 1) / (|x| + 1) and of -1 / |x| [Cephes, atanf]."""
+    """Returns atan(x) by a polynomial [Cephes, atanf].
+
+    It is a polynomial of |x| up to tan(pi/8), then of (|x| - 1) / (|x| + 1) up to tan(3 pi/8), then of -1 / |x|.
+    """
     size = lax.abs(x)
     large, middle = size > np.tan(3 * np.pi / 8), size > np.tan(np.pi / 8)
     inverse = -1 / lax.max(size, _like(x, 1))
@@ -682,7 +685,7 @@ _ERFC_FROM_2 = (
 
 
 def _erfc(x: Any) -> Any:
-    """1 - erf(x) up to 1, then exp(-x^2) / x times a polynomial in 1 / x^2, which keeps its digits [Cephes, erfcf]."""
+    """Returns 1 - erf(x) up to 1, then exp(-x^2) / x times a polynomial in 1 / x^2 for its digits [Cephes, erfcf]."""
     size = lax.abs(x)
     inverse = 1 / lax.max(size, _like(x, 1))
 
@@ -694,7 +697,7 @@ def _erfc(x: Any) -> Any:
 
 
 def _floor(x: Any) -> Any:
-    """Towards zero by integers, then one less if that went up; numbers from 2^23 on are whole."""
+    """Returns floor(x): x rounded towards 0 by integers, less 1 if that is above x. Numbers from 2^23 on are whole."""
     whole = lax.convert_element_type(lax.convert_element_type(x, jnp.int32), x.dtype)
     whole = select(whole > x, whole - 1, whole)
     return select(lax.abs(x) < 2.0**23, whole, x)
@@ -719,6 +722,6 @@ _WRITTEN: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "square": lambda equation: lambda x: x * x,
     "tan": lambda equation: lambda x: lax.sin(x) / lax.cos(x),
 }
-"""The same, written by those, since not all kernels know it."""
+"""Further operations on single numbers, written with `_PRIMITIVES`, since not all kernels have them."""
 
 _KNOWN = frozenset((*_MOVES, *_SUMS, *_PRIMITIVES, *_WRITTEN))

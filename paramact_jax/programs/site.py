@@ -17,7 +17,7 @@ from paramact_jax.programs.pointwise import UnevenError, pointwise
 from paramact_jax.programs.program import Operation, run_equations
 
 OF_INPUTS = "before any parameter: of the inputs alone"
-"""Why an activation is left that no parameter comes before."""
+"""Why an activation is left as it is if no parameter comes before it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,19 +26,19 @@ class Site:
 
     Attributes:
       operation: the last of its operations, which makes z.
-      equations: its operations in order, of one program.
+      equations: its operations, in order, from one program.
       y: the variable that the function is applied to.
-      held: variables that the function reads too, which depend on no input: slopes and other parameters.
-      before: operations that make these of numbers; None: they are made of other values.
+      held: other variables that the function reads, such as slopes and other parameters; they depend on no input.
+      before: operations that compute the held variables from numbers; None: they depend on other values.
       function: name of the function.
       place: where it was made.
       origin: what y depends on.
-      why: why it is no activation to be made trainable; empty: it is one.
-      recurrent: whether a step that is repeated with its own results applies it.
-      multiplies: whether its value multiplies something else that depends on an input.
-      scale: what an input of the operations is multiplied by before, where that is an operation of its own.
+      why: why it cannot be made trainable; empty: it can.
+      recurrent: whether a step that is repeated on its own results applies it.
+      multiplies: whether its value multiplies another array that depends on an input.
+      scale: number that multiplies the input before, if this is an operation of its own; otherwise 1.
       layers: lengths of the scans around it that run over layers, the outermost first.
-      layer_scans: keys of these scans, as `Operation.key` has them.
+      layer_scans: values of `Operation.key` of the scans over layers.
       steps: lengths of all other scans around it.
     """
 
@@ -60,23 +60,23 @@ class Site:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of y."""
+        """Shape of y."""
         return tuple(self.y.aval.shape)
 
     @property
     def axis(self) -> int | None:
-        """The axis of the nodes or channels: the last of those that are nearest to parameters; None: there is none."""
+        """The axis of nodes or channels: the last axis with the largest number in `origin.axes`; None: all are 0."""
         nearest = max(self.origin.axes, default=0)
         return max((axis for axis, x in enumerate(self.origin.axes) if x and x == nearest), default=None)
 
     @property
     def is_activation(self) -> bool:
-        """Whether it is an activation, one that can be made trainable or not."""
+        """Whether it is an activation, even if it cannot be made trainable."""
         return self.why in ("", OF_INPUTS, TRAINABLE)
 
     @property
     def gate(self) -> bool:
-        """Whether it is a gate of a recurrent step: a sigmoid that multiplies something."""
+        """Whether it is a gate of a recurrent step: a sigmoid that multiplies another array."""
         return self.recurrent and self.multiplies and self.function in ("sigmoid", "hard_sigmoid")
 
     def value(self, y: Any, *held: Any) -> Any:
@@ -85,7 +85,7 @@ class Site:
         return run_equations(self.equations, env, self.equations[-1].outvars, None)[0]
 
     def steepest_slope(self) -> float | None:
-        """Returns max |f'| as found on a grid; inf: no bound was found; None: it depends on values that f holds."""
+        """Returns max |f'| on a grid; inf: no bound was found; None: it depends on values that f holds."""
         if (before := self.before) is None:
             return None
 

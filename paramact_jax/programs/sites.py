@@ -1,4 +1,4 @@
-"""Where a program applies an activation: every elementwise nonlinear function of one array, and what it is."""
+"""Finds where a program applies an activation: every elementwise nonlinear function of one array, and its name."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from paramact_jax.programs.site import OF_INPUTS, Site
 def sites(
     program: Program, learned: Sequence[bool], *, also: Sequence[Function] = (), marks: bool = False
 ) -> list[Site]:
-    """Returns all places in order where a program applies an elementwise nonlinear function to one array.
+    """Returns all places, in order, where a program applies an elementwise nonlinear function to one array.
 
     Args:
-      program: as `trace` made it.
+      program: a program from `trace`.
       learned: for each array among its arguments, whether it is a learned parameter; all others are inputs.
-      also: elementwise functions that are activations too, told by their values.
-      marks: whether the program was traced with its activations marked, since it takes derivatives. What is written
-        out in several operations is left then.
+      also: further elementwise functions that count as activations, recognised by their values.
+      marks: whether the program was traced with its activations marked, since it takes derivatives. Functions that are
+        written out in several operations are then left as they are.
     """
     origins = [
         parameter(number, v.aval.shape) if is_learned else an_input(v.aval.shape, v.aval.dtype)
@@ -53,7 +53,7 @@ def sites(
 
 
 class _Around(NamedTuple):
-    """What lies around a program: the operations, and the scans by what they run over."""
+    """The operations around a program, and the scans around it by what they run over."""
 
     within: tuple[Any, ...] = ()
     layers: tuple[int, ...] = ()
@@ -69,7 +69,7 @@ Found = tuple[list[Origin], list[Site]]
 
 
 class _Reading:
-    """Reads programs, those of loops, branches and calls within."""
+    """Reads programs, with the programs of loops, branches and calls inside."""
 
     def __init__(self, naming: Naming) -> None:
         self._naming = naming
@@ -103,7 +103,7 @@ class _Reading:
             return through(equation, origins), []
         if (called := called_by(equation)) is not None:
             made, found = self.read(called, origins, inside)
-            if name in CUSTOM:  # a replacement within would take the rule away
+            if name in CUSTOM:  # a replacement inside would remove the rule
                 found = [dataclasses.replace(site, why=site.why or _RULE) for site in found]
             return made, found
         if name == "scan":
@@ -146,7 +146,7 @@ class _Reading:
         return [union(*o) for o in zip(*made, strict=True)], [site for of_one in found for site in of_one]
 
     def _pieces(self, jaxpr: Any, env: Mapping[Any, Origin], around: _Around) -> Iterator[Site]:
-        """The sites whose operations are all of this program."""
+        """Yields the sites with all their operations in this program."""
         chains = Chains(jaxpr, env, marks=self._naming.marks)
         for piece in self._naming.pieces(chains):
             last = piece.equations[-1]
@@ -176,7 +176,7 @@ _RULE = "within a function with a derivative rule of its own, which would be los
 
 
 def _until_settled(carry: list[Origin], body: Callable[[list[Origin]], Found]) -> tuple[list[Origin], Found]:
-    """Follows what is carried through a loop until one more step adds nothing to what it depends on."""
+    """Follows the carried values through a loop until one more step adds nothing to their origins."""
     while True:
         found = body(carry)
         after = [union(o, new) for o, new in zip(carry, found[0], strict=False)]
@@ -186,19 +186,19 @@ def _until_settled(carry: list[Origin], body: Callable[[list[Origin]], Found]) -
 
 
 def _closed_to_us(program: Any, inside: _Around, origins: Sequence[Origin]) -> Iterator[Site]:
-    """Activations within an operation that is neither a call, a loop nor a branch: seen, and left."""
+    """Yields the activations in an operation that is not a call, a loop or a branch; they are left as they are."""
     origin = union(*(o._replace(axes=()) for o in origins)) if origins else Origin()
     for operation in walk(program, inside.within):
         if is_strong(operation.equation):
             y = operation.equation.invars[0]
-            why = f"within {name_of(inside.within[-1])!r}, whose operations are not changed"
+            why = f"within {name_of(inside.within[-1])!r}, where no operation is changed"
             own = origin._replace(axes=(0,) * len(y.aval.shape))
             place, name = place_of(operation), name_of(operation.equation)
             yield Site(operation, (operation.equation,), y, (), None, name, place, own, why)
 
 
 def _left_for(place: Place, origin: Origin) -> str:
-    """Why what looks like an activation is none; empty: it is one."""
+    """Returns why a function does not count as an activation to be made trainable; empty: it counts."""
     if (within := place.library) is not None:
         return within
     if not origin.inputs:
@@ -209,7 +209,7 @@ def _left_for(place: Place, origin: Origin) -> str:
 
 
 def _with_repeated_cells(found: list[Site], jaxpr: Any) -> list[Site]:
-    """Marks as recurrent what a loop of Python applies at one line to its own results, with the same parameters."""
+    """Marks sites as recurrent if a Python loop applies them at one line to their own results with the same params."""
     groups: dict[Any, list[Site]] = {}
     for site in found:
         if site.place.own_lines:
@@ -232,7 +232,7 @@ def _with_repeated_cells(found: list[Site], jaxpr: Any) -> list[Site]:
 
 
 def _depends(jaxpr: Any, after: Site, before: Site) -> bool:
-    """Whether one site depends on another, as far as the operations of the whole program tell."""
+    """Returns whether one site depends on another, judged by the outermost operations of the program."""
     first, last = ((*site.operation.within, site.operation.equation)[0] for site in (before, after))
     reached = set(first.outvars)
     started = False

@@ -28,10 +28,10 @@ class Step:
     """One primitive operation.
 
     Attributes:
-      equation: as JAX traced it.
-      inputs: numbers of the arrays it takes.
-      outputs: numbers of the arrays it makes.
-      within: the calls, loops and branches that it lies in, the outermost first.
+      equation: the equation that JAX traced.
+      inputs: numbers of the arrays that it takes.
+      outputs: numbers of the arrays that it makes.
+      within: the calls, loops and branches around it, the outermost first.
     """
 
     equation: Any
@@ -41,12 +41,12 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Of the primitive."""
+        """Name of the primitive."""
         return name_of(self.equation)
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Of the primitive."""
+        """Params of the primitive."""
         return self.equation.params
 
     @property
@@ -56,7 +56,7 @@ class Step:
 
     @property
     def custom_body(self) -> Any | None:
-        """What a function with a derivative rule of its own computes, as a jaxpr; None for other operations."""
+        """The jaxpr of a function with a derivative rule of its own; None for other operations."""
         return called_by(self.equation) if self.name in CUSTOM else None
 
 
@@ -68,9 +68,9 @@ class FlatProgram:
       steps: the operations.
       inputs: numbers of the arguments.
       outputs: numbers of the results.
-      constants: values of the arrays that no operation makes: what the function holds, and literals.
+      constants: values of the arrays that no operation makes: arrays that the function holds, and literals.
       literals: numbers of the constants that are written in the program itself.
-      shapes: of all arrays.
+      shapes: shapes of all arrays.
     """
 
     steps: list[Step]
@@ -91,7 +91,7 @@ class FlatProgram:
 
 
 def trace_flat(function: Callable[..., Any], *arguments: Any) -> FlatProgram:
-    """Returns the flat program of a function for arguments of these shapes, without what its results do not need.
+    """Returns the flat program of a function for arguments of these shapes, without steps that no result needs.
 
     Nothing is computed.
     """
@@ -100,7 +100,7 @@ def trace_flat(function: Callable[..., Any], *arguments: Any) -> FlatProgram:
 
 
 def only(program: FlatProgram, outputs: Sequence[int]) -> FlatProgram:
-    """Returns the program of some of the results alone, without what they do not need."""
+    """Returns the program of some of the results only, without steps that they do not need."""
     needed = set(outputs)
     steps = []
     for step in reversed(program.steps):
@@ -117,8 +117,8 @@ def flatten(
 
     Args:
       program: the jaxpr.
-      within: the calls, loops and branches that it lies in.
-      whole: tells of a call whether it stays one operation.
+      within: the calls, loops and branches around it.
+      whole: returns for a call whether it stays one operation.
     """
     flat = FlatProgram([], [], [], {}, set(), {})
 
@@ -185,7 +185,7 @@ def written_out(program: FlatProgram, steps: Sequence[Step]) -> FlatProgram:
 
 
 def run_steps(steps: Iterable[Step], values: Mapping[int, Any]) -> dict[int, Any]:
-    """Returns what the steps make of the values that they start from, by number."""
+    """Returns the arrays that the steps make from these values, by number."""
     made: dict[int, Any] = {}
     for step in steps:
         inputs = [made[i] if i in made else values[i] for i in step.inputs]
@@ -194,7 +194,7 @@ def run_steps(steps: Iterable[Step], values: Mapping[int, Any]) -> dict[int, Any
 
 
 def between(program: FlatProgram, start: int, end: int) -> list[Step]:
-    """Returns the steps on the way from one array to another: those that make `end` of what depends on `start`."""
+    """Returns the steps from one array to another: those that depend on `start` and that `end` depends on."""
     reached, forward = {start}, []
     for step in program.steps:
         if reached & set(step.inputs):

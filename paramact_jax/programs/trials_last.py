@@ -1,8 +1,8 @@
-"""Many trials of a function of one trial, with the trials on the last axis of every array.
+"""Carries out a function of one trial for many trials, with the trials on the last axis of every array.
 
-`jax.vmap` moves the axis of trials to the front wherever it multiplies matrices or broadcasts. For networks of a few
-nodes that leaves the processor with scalar loops. Here every operation of the traced program is carried out with the
-trials last, where they are contiguous: an operation on one array of shape (2, 2) becomes one on (2, 2, trials).
+`jax.vmap` moves the axis of trials to the front when it multiplies matrices or broadcasts. For networks with few nodes
+this leaves only scalar loops to the processor. Here every operation of the traced program is carried out with the
+trials last, where they are contiguous: an operation on an array of shape (2, 2) becomes one on (2, 2, trials).
 """
 
 from __future__ import annotations
@@ -31,29 +31,28 @@ from paramact_jax.programs.program import (
 from paramact_jax.programs.rules import Trials
 
 Loop = Callable[[Any, Sequence[Any], int], Sequence[Any] | None]
-"""Carries out a loop: from its equation, its inputs and the number of trials to its outputs; None: as usual."""
+"""Maps a loop's equation, its inputs and the number of trials to its outputs; None: it is carried out as usual."""
 
 
 def trials_last(program: Program, own: Sequence[bool], *, loop: Loop | None = None) -> Callable[..., Any]:
-    """Returns the function of many trials that `program` is of one.
+    """Returns a function that does for many trials what `program` does for one.
 
     It computes what `jax.vmap(program, in_axes=-1 or None, out_axes=-1)` does, in the same order of operations; sums
-    are rounded differently. Random numbers have the same bits. An operation that has no rule here is carried out
-    by its own rule of `jax.vmap`. The function is to be computed, not to be differentiated: functions with a
-    derivative rule of their own are carried out without it, and what was to be computed again for the derivative
-    may be kept instead.
+    are rounded differently. Random numbers have the same bits. An operation without a rule here is carried out by its
+    own rule of `jax.vmap`. Do not differentiate the function: derivative rules of functions are lost, and values that
+    should be computed again for the derivative may be kept.
 
     Args:
-      program: as `trace` made it, of one trial.
+      program: a program of one trial, from `trace`.
       own: for each array of the arguments, in the order of `jax.tree.leaves`, whether every trial has its own; it then
         has a last axis of trials. The other arrays are shared.
-      loop: another way to carry out a loop that lies in no other loop, or in one that it left as it is.
+      loop: another way to carry out a loop that is in no other loop, or in a loop for which `loop` returned None.
 
     Returns:
       A function of the program's arguments. Every array that it returns has a last axis of trials.
 
     Raises:
-      ValueError: in the call, if no array has trials, or not all have the same number of them.
+      ValueError: in the call, if no array has trials, or if their numbers of trials differ.
 
     Examples:
       >>> from paramact_jax.programs import trace
@@ -67,7 +66,7 @@ def trials_last(program: Program, own: Sequence[bool], *, loop: Loop | None = No
         leaves = jax.tree.leaves(arguments)
         counts = {x.shape[-1] for x, is_own in zip(leaves, own, strict=True) if is_own}
         if len(counts) != 1:
-            raise ValueError(f"expected trials on the last axis, in equal number everywhere, got {sorted(counts)}")
+            raise ValueError(f"expected trials on the last axis, the same number everywhere, got {sorted(counts)}")
         (count,) = counts
         values = [Trials(x) if is_own else x for x, is_own in zip(leaves, own, strict=True)]
         made = _TrialsLast(count, loop).run(program.closed, values)
@@ -77,7 +76,7 @@ def trials_last(program: Program, own: Sequence[bool], *, loop: Loop | None = No
 
 
 class _TrialsLast:
-    """Carries out programs on values, of which those that differ between trials are `Trials`.
+    """Carries out programs on values. Values that differ between trials are `Trials`.
 
     Args:
       count: number of trials.
@@ -112,7 +111,7 @@ class _TrialsLast:
         return rules.carry_out(equation, inputs, self._count)
 
     def _as(self, own: Sequence[bool], values: Sequence[Any]) -> tuple[Any, ...]:
-        """The values with a trial's own where it is said."""
+        """Returns the values, as `Trials` where `own` says so."""
         return tuple(Trials(rules.full(x, self._count)) if is_own else x for is_own, x in zip(own, values, strict=True))
 
     def _while(self, equation: Any, inputs: list[Any]) -> list[Any]:
@@ -162,7 +161,7 @@ class _TrialsLast:
     def _cond(self, equation: Any, inputs: list[Any]) -> list[Any]:
         index, *operands = inputs
         branches = equation.params["branches"]
-        if isinstance(index, Trials):  # every branch is carried out, and each trial has its own
+        if isinstance(index, Trials):  # every branch is carried out, and each trial takes its own result
             results = [self.run(branch, operands) for branch in branches]
             which = jnp.clip(index.array.astype(jnp.int32), 0, len(branches) - 1)
             return [self._selected(which, values) for values in zip(*results, strict=True)]

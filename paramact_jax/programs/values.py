@@ -1,4 +1,4 @@
-"""Arrays and other values in one short line each, the same in every process."""
+"""Describes arrays and other values in one short line each, the same in every process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 SHORT = 8
-"""Arrays of at most so many numbers are written out."""
+"""Largest number of entries of an array that is written out."""
 
 
 def describe_value(value: Any) -> str:
-    """Returns a value in one short line: itself where that is short, else type, shape and checksum.
+    """Returns a value in one short line: the value itself if it is short, otherwise type, shape and checksum.
 
     Examples:
       >>> describe_value(np.arange(3))
@@ -32,22 +32,22 @@ def describe_value(value: Any) -> str:
 
 
 def is_array(value: Any) -> bool:
-    """Returns whether it has numbers, as an array of NumPy or JAX or of a kind that JAX keeps constants as."""
+    """Returns whether a value is an array: of NumPy, of JAX, or of a kind in which JAX keeps constants."""
     return not isinstance(value, type) and all(hasattr(value, name) for name in ("dtype", "shape", "__array__"))
 
 
 def checksum(content: bytes | memoryview) -> str:
-    """Returns the first sixteen digits of the SHA-256."""
+    """Returns the first sixteen digits of the SHA-256 of some bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def without_addresses(text: str) -> str:
-    """Leave out where in memory objects lie, which their default texts tell."""
+    """Returns a text without the memory addresses that default texts of objects have."""
     return re.sub(r"(?: at )?0x[0-9a-fA-F]{6,}", "", text)
 
 
 def _describe_array(value: Any) -> str:
-    if isinstance(value, jax.Array) and not value.is_fully_addressable:  # this process has a part of it
+    if isinstance(value, jax.Array) and not value.is_fully_addressable:  # this process has only a part of it
         parts = ", ".join(_describe_array(shard.data) for shard in value.addressable_shards)
         return f"{value.dtype}{list(value.shape)} {checksum(parts.encode())}"
     array = np.asarray(value)

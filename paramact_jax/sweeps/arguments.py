@@ -1,4 +1,4 @@
-"""What a user's function is called with: which names it takes, and values as arrays."""
+"""Checks the arguments of a user's function: the names that it takes, and its values as arrays."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NOTHING: Mapping[str, str] = {}
 
 
 def check_call(functions: Mapping[str, Any]) -> None:
-    """Refuse a sweep of what is no function, and one within another JAX program.
+    """Refuses a sweep of something that is not a function, and a sweep inside another JAX program.
 
     Args:
-      functions: by the name that a message should have.
+      functions: the functions, by the name that an error message gives them.
 
     Raises:
       ValueError: in one line.
@@ -30,7 +30,7 @@ def check_call(functions: Mapping[str, Any]) -> None:
 
 
 def check_concrete(name: str, values: Any) -> None:
-    """Raise ValueError, in one line, if there is a tracer among the leaves of these values."""
+    """Raises ValueError, in one line, if a leaf of the values is a tracer."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
         raise ValueError(
             f"{name}: expected values, got a tracer; a sweep compiles a program of its own and cannot be called inside "
@@ -46,14 +46,15 @@ def check_names(
     provided: Mapping[str, str] = _NOTHING,
     elsewhere: Collection[str] = (),
 ) -> None:
-    """Refuse names that no function takes, or that are missing.
+    """Refuses names that no function takes, and required names that are missing.
 
     Args:
-      functions: by the name that a message should have; the first parameter of each is given by the sweep.
-      choices: names of the axes and points' settings, for each choice of the static ones.
+      functions: the functions, by the name that an error message gives them. The sweep itself passes the first
+        parameter of each.
+      choices: for each choice of the static settings, the names of the axes and of the points' settings.
       settings: names of the settings.
-      provided: by function the name that the sweep itself gives a value, if the function has such a parameter.
-      elsewhere: names that functions at other choices take.
+      provided: by function, the parameter that the sweep itself sets, if the function has one.
+      elsewhere: names that the functions take at other choices.
 
     Raises:
       ValueError: in one line.
@@ -63,13 +64,13 @@ def check_names(
     given = [*axes, *settings]
     for name in provided.values():
         if name in given:
-            raise ValueError(f"{name}: expected axes and settings of other names, which the sweep does not set itself")
+            raise ValueError(f"{name}: expected an axis or setting that the sweep does not set itself; rename it")
     for name in axes:
         if given.count(name) > 1:
             raise ValueError(f"{name}: expected an axis or a setting, got both; leave one of the two out")
-    known = {who: _parameters(fn) for who, fn in functions.items()}
-    for who, name in provided.items():
-        (known[who] or {}).pop(name, None)
+    known = {function: _parameters(fn) for function, fn in functions.items()}
+    for function, name in provided.items():
+        (known[function] or {}).pop(name, None)
     if all(names is not None for names in known.values()):
         taken = {name for names in known.values() for name in names or {}}
         for name in given:
@@ -80,28 +81,28 @@ def check_names(
                     f"{', '.join(sorted(taken)) or '(none)'}, got {name!r}"
                     + (f"; did you mean {near[0]!r}?" if near else "")
                 )
-    for who, names in known.items():
+    for function, names in known.items():
         for name, required in (names or {}).items():
             if required and not all(name in (*own, *settings) for own in choices):
                 where = "none at some points" if name in given else "none"
                 raise ValueError(
-                    f"{who}: expected a value for its parameter {name!r}, got {where}; pass {name}=... or an axis"
+                    f"{function}: expected a value for its parameter {name!r}, got {where}; pass {name}=... or an axis"
                 )
 
 
 def names_of(function: Callable[..., Any]) -> list[str]:
-    """Names of all parameters of a function after its first."""
+    """Returns the names of all parameters of a function after the first."""
     return list(_parameters(function) or ())
 
 
 def accepted(fn: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that `fn` has parameters for."""
+    """Returns the values that `fn` has parameters for."""
     names = _parameters(fn)
     return {name: value for name, value in values.items() if names is None or name in names}
 
 
 def has_parameter(fn: Callable[..., Any], name: str) -> bool:
-    """Whether `fn` has a parameter of this very name after its first; `**names` do not count."""
+    """Returns whether `fn` has a parameter of exactly this name after the first; `**names` does not count."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())[1:]
     except (TypeError, ValueError):
@@ -110,13 +111,13 @@ def has_parameter(fn: Callable[..., Any], name: str) -> bool:
 
 
 def as_arrays(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with every number an array of a dtype of its own, as the compiled program takes them.
+    """Returns the settings with every number as an array with a dtype, as the compiled program takes them.
 
     Python's and NumPy's floating-point numbers become JAX's default float, so 0.1 and np.float32(0.1) are one type
-    and share one compiled program; arrays keep their dtype, or get that of JAX's 32-bit mode.
+    and share one compiled program. Arrays keep their dtype, or get the dtype of JAX's 32-bit mode.
 
     Raises:
-      ValueError: in one line, for what is no number or array, and for what `converted` refuses.
+      ValueError: in one line, for a value that is not a number or an array, or that `converted` refuses.
     """
     return {name: jax.tree.map(lambda x, name=name: _as_array(name, x), value) for name, value in settings.items()}
 
@@ -142,11 +143,11 @@ def _as_array(name: str, x: Any) -> Any:
 
 
 def converted(name: str, given: np.ndarray, dtype: Any) -> np.ndarray:
-    """Numbers in the dtype that trials compute in, which may round them but not make others of them.
+    """Returns the numbers in the dtype that trials compute in: perhaps rounded, otherwise unchanged.
 
     Raises:
-      ValueError: in one line, for an integer that does not fit, and for a finite number that would become infinite, or
-        one other than 0 so small that XLA computes with 0.
+      ValueError: in one line, for an integer that does not fit, for a finite number that would become infinite, and
+        for a number other than 0 that is so small that XLA computes with 0.
 
     Examples:
       >>> converted("rate", np.array([0.1, np.inf]), np.float32).tolist()
@@ -180,7 +181,7 @@ def _lost(given: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _parameters(fn: Callable[..., Any]) -> dict[str, bool] | None:
-    """Parameters after the first, by name: whether a value is required; None where any name, or no one knows."""
+    """Returns by parameter after the first whether it needs a value; None if any name is taken or none is known."""
     try:
         parameters: Sequence[inspect.Parameter] = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Compiled programs that outlive their process."""
+"""A cache of compiled programs on disk, for later processes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ SWITCH = "PARAMACT_JAX_COMPILATION_CACHE"
 
 
 def use_compilation_cache(directory: Path | str | None = None) -> Path | None:
-    """Keep compiled programs in a directory, so that a program that ran before starts without compiling again.
+    """Keeps compiled programs in a directory, so that a program that ran before starts without compiling again.
 
-    For programs, before they compile anything. JAX's persistent compilation cache does the work, for programs of any
-    size; an entry fits one program, one version of JAX and one kind of device only, and a damaged one is compiled
-    again. A cache that the user has chosen already (JAX_COMPILATION_CACHE_DIR) stays as it is, and
-    PARAMACT_JAX_COMPILATION_CACHE=0 in the environment turns this off.
+    Call it at the start of a script, before anything is compiled. JAX's persistent compilation cache does the work, for
+    programs of any size. An entry fits only one program, one version of JAX and one kind of device. A damaged entry is
+    compiled again. A cache that the user has chosen already (JAX_COMPILATION_CACHE_DIR) stays as it is.
+    PARAMACT_JAX_COMPILATION_CACHE=0 in the environment turns the cache off.
 
     Args:
       directory: by default PARAMACT_CACHE in the environment, or `paramact_jax` in the user's directory for caches.
 
     Returns:
-      The directory in use; None if it is turned off or cannot be written to, which costs nothing but time.
+      The directory in use; None if the cache is turned off or the directory cannot be written to. Programs then start
+      more slowly, but work.
     """
     chosen: str | None = jax.config.values["jax_compilation_cache_dir"]
     if chosen is not None:

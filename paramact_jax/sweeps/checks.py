@@ -1,4 +1,4 @@
-"""Trials that raise: what `jax.experimental.checkify.check` finds within them, told for each trial."""
+"""Reports for each trial which `jax.experimental.checkify.check` in it failed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from jax.experimental import checkify
 from paramact_jax.programs.program import Program, walk
 
 ERROR, SHOWN_AS = " error", "error"
-"""Name of what a trial raised among its results, which no user's result has, and in a dataset."""
+"""Name of the error message among a trial's results, which no user's result can have, and in a dataset."""
 LONGEST = 200
-"""Bytes of a message that are kept."""
+"""Number of bytes that are kept of a message."""
 
 
 def has_checks(program: Program) -> bool:
@@ -27,7 +27,7 @@ def has_checks(program: Program) -> bool:
 
 
 def checked(fn: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Returns a function whose results hold also the first check that did not hold, as an `Error` of checkify."""
+    """Returns a function with one more result: the first check that failed, as an `Error` of checkify."""
 
     def run(*arguments: Any) -> dict[str, Any]:
         error, results = checkify.checkify(fn, errors=checkify.user_checks)(*arguments)
@@ -37,29 +37,29 @@ def checked(fn: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
 
 
 class Raised:
-    """What the checks of a step have found, as a part of the state {"own", "raised"}: the first that did not hold."""
+    """The first check of a step that failed, kept as a part of the state {"own", "raised"}."""
 
     def __init__(self, step: Callable[..., Any], *arguments: Any) -> None:
-        """Takes the step and shapes of its arguments."""
+        """Takes the step and the shapes of its arguments."""
         self._step = checkify.checkify(step, errors=checkify.user_checks)
         self._shapes = jax.eval_shape(lambda *own: jax.tree.leaves(self._step(*own)[0]), *arguments)
         self._tree: Any = None
 
     def init(self, init: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns the beginning of a training, with nothing found."""
+        """Returns `init` with a state in which no check has failed."""
         return lambda *own: {"own": init(*own), "raised": [jnp.zeros(x.shape, x.dtype) for x in self._shapes]}
 
     def step(self, trial: dict[str, Any], *rest: Any) -> dict[str, Any]:
-        """Carries out the step, and keeps what was found before."""
+        """Carries out the step. A check that failed before is kept."""
         error, after = self._step(trial | {"state": trial["state"]["own"]}, *rest)
         found, self._tree = jax.tree.flatten(error)
         before = trial["state"]["raised"]
-        holds = itertools.takewhile(lambda x: x.dtype == np.bool_, before)  # whether there is one comes first
+        holds = itertools.takewhile(lambda x: x.dtype == np.bool_, before)  # they say whether a check failed
         raised = functools.reduce(jnp.logical_or, holds)
         return {"own": after, "raised": [jnp.where(raised, x, y) for x, y in zip(before, found, strict=True)]}
 
     def told(self, fn: Callable[..., dict[str, Any]], *, tell: bool) -> Callable[..., dict[str, Any]]:
-        """Returns a function of the state, with what was found among its results if it is to tell."""
+        """Returns a function of the state. With `tell`, its results include the check that failed."""
 
         def run(trial: dict[str, Any], *rest: Any) -> dict[str, Any]:
             results = fn(trial | {"state": trial["state"]["own"]}, *rest)
@@ -71,9 +71,9 @@ class Raised:
 
 @contextlib.contextmanager
 def counted_anew() -> Iterator[None]:
-    """Has checks numbered from the same number on in each program that is traced.
+    """Numbers the checks of each traced program from the same number on.
 
-    Before JAX 0.12 the numbers go on within a process, and the same program would be another one each time.
+    Before JAX 0.12 the numbers go on within a process, so that a program would differ each time it is traced.
     """
     from jax._src import checkify as own
 
@@ -90,13 +90,13 @@ def counted_anew() -> Iterator[None]:
 
 
 def shapes(results: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of results with the message in place of the `Error`."""
+    """Returns the shapes of results, with a message in place of the `Error`."""
     message = jax.ShapeDtypeStruct((LONGEST,), np.uint8)
     return {name: message if name == ERROR else x for name, x in results.items()}
 
 
 def with_messages(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Returns results of trials with messages, as bytes filled up with zeros, in place of the `Error`."""
+    """Returns the results of trials with messages in place of the `Error`: bytes, filled up with zeros."""
     if ERROR not in results:
         return dict(results)
     leaves = jax.tree.leaves(results[ERROR])
@@ -110,6 +110,6 @@ def with_messages(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def to_strings(messages: np.ndarray) -> np.ndarray:
-    """Returns the messages, without their last axis, as strings."""
+    """Returns the messages as strings, without the last axis."""
     flat = [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in messages.reshape(-1, LONGEST)]
     return np.array(flat).reshape(messages.shape[:-1])

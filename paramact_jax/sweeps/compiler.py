@@ -1,7 +1,7 @@
-"""What XLA's CPU compiler is told about programs of many trials, where it understands it.
+"""Options for XLA's compilers for programs of many trials.
 
-The options change speed and rounding, not the mathematics. Each is tried once on a trivial program and left out where
-it is unknown.
+The options change speed and rounding, not the mathematics. Each is tried once on a trivial program. An option that the
+compiler does not know is left out.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _IN_KERNELS = frozenset(
 )
 """Operations that XLA's CPU compiler was seen to put in one kernel.
 
-Not among them: sorts, scatters, callbacks, what a library computes (linear algebra, Fourier transforms); and
-convolutions, which are slow there.
+They do not include sorts, scatters, callbacks and operations that a library computes (linear algebra, Fourier
+transforms). They do not include convolutions either, which are slow in a kernel.
 """
 
 CompilerOptions = dict[str, str | int]
 
 
 LOOP_TO_KERNEL = "small-while-loop-hoisting"
-"""XLA's pass that compiles a loop of little memory traffic as one kernel. It is left out.
+"""XLA's pass that compiles a loop with little memory traffic as one kernel. It is left out.
 
-With jax 0.12 it takes the loop over a device's blocks too, and its code generator rounds differently. A device with one
-block has no such loop, so the bits of a trial would depend on the number of trials. Without the pass every block runs
-the same kernels, alone or in a loop. The large kernel also takes three times as long to compile.
+With jax 0.12 the pass also compiles the loop over a device's blocks, and its code generator rounds differently. A
+device with one block has no such loop, so the bits of a trial would depend on the number of trials. Without the pass
+every block runs the same kernels, alone or in a loop. The large kernel also takes three times as long to compile.
 """
 
 
@@ -54,14 +54,14 @@ the same kernels, alone or in a loop. The large kernel also takes three times as
 def cpu_options(*, small: bool) -> CompilerOptions:
     """Returns compiler options for programs of many trials on a CPU: those that this jaxlib knows.
 
-    They take the place of `--xla_disable_hlo_passes` in the user's XLA_FLAGS.
+    They replace `--xla_disable_hlo_passes` in the user's XLA_FLAGS.
 
     Args:
-      small: whether the trials are small arrays, on the last axis.
+      small: whether a trial's arrays are small, with the trials on the last axis.
     """
     wanted: CompilerOptions = {"xla_disable_hlo_passes": LOOP_TO_KERNEL}
     if small:
-        # The trials are spread over devices already; splitting each small loop over threads only costs.
+        # The trials are spread over devices already; to split each small loop over threads would only cost time.
         wanted["xla_disable_hlo_passes"] = f"cpu-parallel-task-assigner,{LOOP_TO_KERNEL}"
         # Keep small reductions in XLA's own vectorised loops instead of calls into a library.
         wanted["xla_cpu_experimental_ynn_fusion_type"] = ""
@@ -72,9 +72,9 @@ def cpu_options(*, small: bool) -> CompilerOptions:
 
 @functools.cache
 def gpu_options() -> CompilerOptions:
-    """Returns compiler options for several programs as one on a GPU: those that this jaxlib knows.
+    """Returns compiler options for several programs compiled as one on a GPU: those that this jaxlib knows.
 
-    They make the program a graph whose independent parts run at the same time.
+    They make the program a graph in which independent parts run at the same time.
     """
     wanted: CompilerOptions = {
         "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION",
@@ -85,16 +85,16 @@ def gpu_options() -> CompilerOptions:
 
 
 def one_kernel() -> str:
-    """Returns what the environment says of kernels: "0" for none."""
+    """Returns PARAMACT_JAX_ONE_KERNEL from the environment, by default "1"; "0" stands for no kernels."""
     return os.environ.get("PARAMACT_JAX_ONE_KERNEL", "1")
 
 
 def loops_as_kernels(program: Program) -> Callable[..., Any]:
-    """Returns the function of a program, whose loops a CPU carries out as one kernel each, with everything within.
+    """Returns the function of a program in which a CPU carries out each loop, with everything in it, as one kernel.
 
     A kernel's state stays in the first-level caches. A loop that cannot be one kernel stays as it is, see
-    `not_in_kernels`; the loops within it are kernels if they can. PARAMACT_JAX_ONE_KERNEL=0 in the environment makes
-    no kernels.
+    `not_in_kernels`; the loops inside it become kernels if they can. With PARAMACT_JAX_ONE_KERNEL=0 in the environment
+    there are no kernels.
     """
     if one_kernel() == "0":
         return program
@@ -108,7 +108,7 @@ def loops_as_kernels(program: Program) -> Callable[..., Any]:
 
 
 def not_in_kernels(equation: Any) -> str | None:
-    """Returns the first operation in a loop that XLA's CPU compiler puts in no kernel; None: the loop can be one."""
+    """Returns the first operation that keeps a loop from being one kernel of XLA's CPU compiler; None: it can be."""
     for program in programs_of(equation):
         for operation in walk(program):
             if operation.name not in _IN_KERNELS:
@@ -119,8 +119,8 @@ def not_in_kernels(equation: Any) -> str | None:
 def _one_kernel(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a function of arrays so that it is compiled as one kernel.
 
-    It asks for this through an attribute that XLA's CPU compiler gives its own small calls. A compiler that does not
-    know it ignores it, and the program runs as it would without.
+    The request is an attribute that XLA's CPU compiler gives its own small calls. A compiler that does not know the
+    attribute ignores it, and the program runs as it would without it.
     """
     inner = jax.jit(lambda *inputs: (fn(*inputs), _touch(inputs)), inline=False)
 
@@ -135,13 +135,13 @@ def _one_kernel(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _touch(inputs: Any) -> jax.Array:
-    """A number that depends on every array."""
+    """Returns a number that depends on every array."""
     numbers = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in inputs]
     return jnp.stack([jnp.ravel(x)[0].astype(jnp.float32) for x in numbers if x.size]).sum()
 
 
 def understood(name: str, value: Any) -> bool:
-    """Whether this jaxlib's compiler takes an option."""
+    """Returns whether this jaxlib's compiler knows an option."""
     program = jax.jit(lambda x: x + 1, compiler_options={name: value})
     try:
         program.lower(jax.ShapeDtypeStruct((), jnp.float32)).compile()
@@ -153,7 +153,7 @@ def understood(name: str, value: Any) -> bool:
 
 
 def has_avx512() -> bool:
-    """Whether this machine's processor has AVX-512; False where it cannot be read."""
+    """Returns whether this machine's processor has AVX-512; False if that cannot be read."""
     try:
         return "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

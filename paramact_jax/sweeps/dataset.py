@@ -1,4 +1,4 @@
-"""Results of all trials as a labelled dataset."""
+"""The results of all trials as a labelled dataset."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 RESULT = "result"
-"""Variable that holds what a function returns that returns one bare array."""
+"""Name of the variable for a function that returns one bare array."""
 _NOWHERE: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
 
 def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
-    """The arrays of a tree by the names of their variables: the path within the tree, joined by dots.
+    """Returns the arrays of a tree by the names of their variables: the path in the tree, joined by dots.
 
     Random keys are stored as their data.
 
     Raises:
-      ValueError: in one line, if there are no arrays, something that is not an array, or one name twice.
+      ValueError: in one line, if there are no arrays, if a leaf is not an array, or if two arrays have one name.
     """
     found: dict[str, jax.Array] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(results):
         name = jax.tree_util.keystr(path, simple=True, separator=".") or RESULT
         if name in found:
-            raise ValueError(f"{what}: expected names that differ, got {name!r} for two of them; rename one")
+            raise ValueError(f"{what}: expected different names, got {name!r} for two of them; rename one")
         try:
             array = jnp.asarray(leaf)
         except TypeError as error:
@@ -51,12 +51,13 @@ def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
 
 
 def of_all_choices(results: Sequence[Shapes], *, what: str = "results") -> Shapes:
-    """The shapes of one trial's results by name, from those of each choice of the static settings.
+    """Returns the shapes of one trial's results by name, from the shapes at each choice of the static settings.
 
-    What some choices lack is NaN there.
+    A result that some choices lack is NaN there.
 
     Raises:
-      ValueError: in one line, for a name of several shapes or dtypes, or one without NaN that some choices lack.
+      ValueError: in one line, for a name with several shapes or dtypes, and for a result that some choices lack if its
+        dtype has no NaN.
     """
     found: dict[str, jax.ShapeDtypeStruct] = {}
     for shapes in results:
@@ -65,20 +66,20 @@ def of_all_choices(results: Sequence[Shapes], *, what: str = "results") -> Shape
             if (first.shape, first.dtype) != (x.shape, x.dtype):
                 raise ValueError(
                     f"{what}: {name}: expected one shape and dtype at all values of static settings, got "
-                    f"{first.dtype}{list(first.shape)} and {x.dtype}{list(x.shape)}; return something of one shape, as "
-                    f"a norm, or name them apart"
+                    f"{first.dtype}{list(first.shape)} and {x.dtype}{list(x.shape)}; return something of one shape, "
+                    f"such as a norm, or use different names"
                 )
     for name, x in found.items():
         if name != ERROR and any(name not in shapes for shapes in results) and not _has_nan(x.dtype):
             raise ValueError(
-                f"{what}: {name}: expected floating-point numbers where some static settings lack it, since "
-                f"NaN stands there, got {x.dtype}; return it at all values"
+                f"{what}: {name}: expected floating-point numbers, as NaN fills the gaps of a result that some static "
+                f"settings lack, got {x.dtype}; return it at all values"
             )
     return found
 
 
 def absences(results: Sequence[Shapes], grid: Grid) -> dict[str, list[Mapping[str, Any]]]:
-    """Returns the choices of static settings that lack a result, by the names of results that some lack."""
+    """Returns the choices of the static settings that lack a result, by the names of such results."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for name in dict.fromkeys(name for shapes in results for name in shapes):
         if lacking := [grid.choices[i].where for i, shapes in enumerate(results) if name not in shapes]:
@@ -91,12 +92,12 @@ def _has_nan(dtype: Any) -> bool:
 
 
 def joined(pieces: Sequence[Mapping[str, np.ndarray]], shapes: Shapes, counts: Sequence[int]) -> dict[str, np.ndarray]:
-    """The results of all trials of a part, from those of its pieces.
+    """Returns the results of all trials of a part, from the results of its pieces.
 
     Args:
       pieces: arrays by name, each with a leading axis of trials.
-      shapes: as `of_all_choices` found them, of the names in question.
-      counts: trials of each piece.
+      shapes: the shapes from `of_all_choices` of the names that are wanted.
+      counts: number of trials of each piece.
     """
 
     def one(name: str, like: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -110,22 +111,22 @@ def joined(pieces: Sequence[Mapping[str, np.ndarray]], shapes: Shapes, counts: S
 
 
 def check_results(results: Shapes, observed: Shapes, dims: Iterable[str]) -> None:
-    """Refuse results that could not stand in one dataset.
+    """Refuses results that cannot be in one dataset.
 
     Args:
-      results: shapes of one trial's, by name.
-      observed: the same of what is noted on the way.
+      results: shapes of one trial's results, by name.
+      observed: the same for the values observed during training.
       dims: names of the grid's dims.
 
     Raises:
-      ValueError: in one line, for a name that is a dim's too, or both a result and observed.
+      ValueError: in one line, for a name that a dim has too, and for a name of both a result and an observed value.
     """
     if both := sorted(results.keys() & observed.keys()):
-        raise ValueError(f"observe: expected names that the results have not, got {both[0]!r}; rename it")
+        raise ValueError(f"observe: expected names that no result has, got {both[0]!r}; rename it")
     if observed and ITERATION in dims:
-        raise ValueError(f"axes: expected another name than {ITERATION!r}, the dim of what is observed; rename it")
+        raise ValueError(f"axes: expected a name other than {ITERATION!r}, the dim of observed values; rename it")
     if ERROR in results and SHOWN_AS in (*results, *observed):
-        raise ValueError(f"results: expected another name than {SHOWN_AS!r}, which says what checks found; rename it")
+        raise ValueError(f"results: expected a name other than {SHOWN_AS!r}, the messages of failed checks; rename it")
     names = {**results, **observed}
     taken = [*dims, *([ITERATION] if observed else [])]
     taken += [dim for name, x in names.items() for dim in _own_dims(name, len(x.shape))]
@@ -143,20 +144,21 @@ def to_dataset(
     marks: Sequence[int] = (),
     absent: Mapping[str, Sequence[Mapping[str, Any]]] = _NOWHERE,
 ) -> xr.Dataset:
-    """Dims: each axis, `point`, `seed`, then `NAME_dim_0`, ... for the axes that a result has of its own.
+    """Returns a dataset with the dims: each axis, `point`, `seed`, then `NAME_dim_0`, ... for a result's own axes.
 
-    Of dtypes that NumPy does not have itself, neither xarray nor netCDF can do much: bfloat16 and the float8 become
-    float32, int2 and int4 int8, uint2 and uint4 uint8. No value changes.
+    Some dtypes are not NumPy's own, so that xarray and netCDF hardly support them. Of these dtypes, bfloat16 and float8
+    become float32, int2 and int4 become int8, uint2 and uint4 become uint8. No value changes.
 
     Args:
       grid: the trials.
       arrays: by name, each with a leading axis of all trials of the grid's product.
       form: how the trials were carried out; it becomes the attribute "form".
-      observed: names of the arrays that have an axis of `marks` next, the dim `iteration`.
+      observed: names of the arrays with `marks` as the next axis, the dim `iteration`.
       marks: the iterations.
-      absent: the choices of static settings that lack a result, by its name; they become its attribute "absent_at".
+      absent: by name of a result, the choices of the static settings that lack it; they become its attribute
+        "absent_at".
     """
-    import xarray as xr  # with pandas half a second, which a sweep that only prints a message need not wait for
+    import xarray as xr  # takes half a second with pandas; not needed for a sweep that only prints an error
 
     def dims(name: str, axes: int) -> tuple[str, ...]:
         return (ITERATION, *_own_dims(name, axes - 1)) if name in observed else _own_dims(name, axes)
@@ -183,7 +185,7 @@ def to_dataset(
 
 
 def widened(array: np.ndarray) -> np.ndarray:
-    """Returns an array in a dtype of NumPy's own, see `to_dataset`."""
+    """Returns an array in a dtype that NumPy has itself, see `to_dataset`."""
     if array.dtype.isbuiltin != 2:  # 2: registered with NumPy by another package
         return array
     if jnp.issubdtype(array.dtype, jnp.floating):
@@ -202,14 +204,14 @@ def _own_dims(name: str, axes: int) -> tuple[str, ...]:
 
 
 class Results:
-    """Results of all trials of a grid's product, filled part by part.
+    """The results of all trials of a grid's product, filled part by part.
 
     Attributes:
-      arrays: by name, each with a leading axis of trials; nothing takes memory before the first trials are put.
+      arrays: by name, each with a leading axis of trials. They take no memory before the first call of `put`.
     """
 
     def __init__(self, trials: int, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> None:
-        """Begins with nothing."""
+        """Begins without results."""
         self._trials, self._shapes = trials, shapes
         self.arrays: dict[str, np.ndarray] = {}
         self._have: np.ndarray | None = None
@@ -217,18 +219,18 @@ class Results:
 
     @property
     def have(self) -> np.ndarray:
-        """Which trials are there."""
+        """For each trial, whether its results are there."""
         if self._have is None:
             self._have = np.zeros(self._trials, bool)
         return self._have
 
     @property
     def count(self) -> int:
-        """Number of trials that are there."""
+        """Number of trials with results."""
         return 0 if self._have is None else int(self._have.sum())
 
     def put(self, positions: slice | np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes the results of some trials."""
+        """Stores the results of some trials."""
         if not self.arrays:
             self.arrays = {name: np.empty((self._trials, *x.shape), x.dtype) for name, x in self._shapes.items()}
         for name, x in arrays.items():
@@ -236,16 +238,16 @@ class Results:
         self.have[positions] = True
 
     def note(self, positions: np.ndarray, noted: Mapping[str, np.ndarray]) -> None:
-        """Takes what trials that are under way have noted: by "MARK:NAME" the values at the mark of that number."""
+        """Stores the values that unfinished trials observed: by "MARK:NAME" the values at the mark of that number."""
         for key, x in noted.items():
             mark, _, name = key.partition(":")
             self._noted.append((name, positions, int(mark), x))
 
     def dataset(self, grid: Grid, sheet: Sheet) -> xr.Dataset:
-        """Returns them as a dataset.
+        """Returns the results as a dataset.
 
-        Trials that are not there are NaN, integers and booleans become float64 for that, and the attribute "unfinished"
-        counts them.
+        Trials without results are NaN, for which integers and booleans become float64. The attribute "unfinished"
+        counts such trials.
         """
         self.put(slice(0, 0), {})
         about = {name: sheet.about[name] for name in ("observed", "marks", "absent")}

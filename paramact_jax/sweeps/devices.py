@@ -1,4 +1,4 @@
-"""Which devices the trials are spread over."""
+"""The devices that the trials are spread over."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TRIALS = "trials"
 
 
 def use_all_cores() -> None:
-    """Make every CPU core that this process may use one JAX device.
+    """Makes every CPU core that this process may use one JAX device.
 
-    For programs, before their first use of a device: JAX fixes the number of CPU devices there, and this does nothing
-    afterwards. A number set by the user (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in
-    XLA_FLAGS) stays as it is. Accelerators are not affected.
+    Call it at the start of a script, before the first use of a device. That use fixes the number of CPU devices, and
+    later calls do nothing. A number set by the user (`jax_num_cpu_devices`, or
+    `--xla_force_host_platform_device_count` in XLA_FLAGS) stays as it is. Accelerators are not affected.
     """
     in_config = jax.config.values["jax_num_cpu_devices"] > 0
     in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
@@ -27,17 +27,17 @@ def use_all_cores() -> None:
         return
     try:
         jax.config.update("jax_num_cpu_devices", usable_cores())
-    except RuntimeError:  # JAX says: the devices exist already
+    except RuntimeError:  # the devices exist already
         return
 
 
 def usable_cores() -> int:
-    """How many CPU cores this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The model of the CPU."""
+    """Returns the name of the CPU's model."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -46,12 +46,12 @@ def processor() -> str:
 
 
 def trial_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """One-dimensional mesh over `devices`, by default all devices of the default backend."""
+    """Returns a one-dimensional mesh over `devices`, by default over all devices of the default backend."""
     return Mesh(np.array(devices if devices is not None else jax.devices()), (TRIALS,), axis_types=(AxisType.Auto,))
 
 
 def check_mesh(mesh: Mesh | None) -> Mesh:
-    """The devices of a mesh of one axis, of whatever name, as `trial_mesh`; by default all.
+    """Returns a `trial_mesh` over the devices of a mesh with one axis of any name; None: over all devices.
 
     Raises:
       ValueError: in one line, for anything else.
@@ -59,7 +59,7 @@ def check_mesh(mesh: Mesh | None) -> Mesh:
     if mesh is None:
         return trial_mesh()
     if not isinstance(mesh, Mesh) or mesh.devices.ndim != 1 or not mesh.size:
-        got = f"one of {mesh.devices.shape} devices" if isinstance(mesh, Mesh) else repr(mesh)
+        got = f"a mesh of {mesh.devices.shape} devices" if isinstance(mesh, Mesh) else repr(mesh)
         raise ValueError(
             f"mesh: expected a jax.sharding.Mesh with one axis, or None for all devices, got {got}; pass "
             f'jax.sharding.Mesh(devices, ("{TRIALS}",)) with a list of devices'

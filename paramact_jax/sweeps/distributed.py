@@ -1,4 +1,4 @@
-"""Several processes as one machine: JAX's runtime joins them, and process 0 is the one that reads and writes files."""
+"""Several processes as one machine: JAX's runtime joins them, and only process 0 reads and writes files."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _RAISED: Mapping[str, type[Exception]] = {"ValueError": ValueError, "OSError": O
 def initialise_distributed(
     coordinator: str | None = None, processes: int | None = None, process: int | None = None, *, timeout: int = 300
 ) -> None:
-    """Join the processes of a sweep: `jax.distributed.initialize`, before the first use of a device in each of them.
+    """Joins the processes of a sweep with `jax.distributed.initialize`. Call it before the first use of a device.
 
     Afterwards every process makes the same calls with the same arguments. `sweep` spreads the trials over all
-    processes' devices and returns the same dataset in each; only process 0 touches `directory=`.
+    processes' devices and returns the same dataset in each process. Only process 0 touches `directory=`.
 
     Args:
       coordinator: HOST:PORT of process 0. Without it, JAX's own detection finds the processes on SLURM, Open MPI,
         MPI (mpi4py), Kubernetes and Cloud TPU.
-      processes: how many there are, with a coordinator.
-      process: which one this is, 0..processes - 1, with a coordinator.
+      processes: number of processes, with a coordinator.
+      process: number of this process, 0..processes - 1, with a coordinator.
       timeout: seconds to wait for the others.
 
     Raises:
-      ValueError: in one line, if the arguments are incomplete or impossible, no cluster is detected, or it is too
-        late.
+      ValueError: in one line, if the arguments are incomplete or impossible, if no cluster is detected, or if a device
+        was used before.
 
     Examples:
       >>> initialise_distributed("10.0.0.1:9911", processes=4)
@@ -70,7 +70,7 @@ def initialise_distributed(
 
 
 def put(x: Any, sharding: NamedSharding) -> jax.Array:
-    """An array that is the same in every process, on the devices of all."""
+    """Returns an array, the same in every process, on the devices of all processes."""
     if sharding.is_fully_addressable:
         return jax.device_put(x, sharding)
     x = np.asarray(x)
@@ -78,28 +78,29 @@ def put(x: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def begin_fetching(tree: Any) -> None:
-    """Have all arrays of a tree on their way to this process at once, rather than each when its turn comes."""
+    """Starts to copy all arrays of a tree to this process at once, instead of one after another."""
     for x in jax.tree.leaves(tree):
         if isinstance(x, jax.Array) and x.is_fully_addressable:
             x.copy_to_host_async()
 
 
 def fetch(x: Any) -> np.ndarray:
-    """A whole array in this process, wherever its parts are; every process has to ask."""
+    """Returns a whole array in this process, wherever its parts are; every process has to call this."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
         return np.asarray(multihost_utils.process_allgather(x, tiled=True))
     return np.asarray(x)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that reads and writes files."""
+    """Returns whether this process is the one that reads and writes files."""
     return jax.process_index() == 0
 
 
 def from_first(action: Callable[[], Arrays]) -> Arrays:
-    """What `action` returns in process 0, in every process; a ValueError or OSError there is raised in every one.
+    """Returns in every process what `action` returns in process 0.
 
-    Only process 0 calls it. Every process has to ask.
+    Only process 0 calls `action`, but every process has to call this function. A ValueError or OSError in process 0 is
+    raised in every process.
     """
     if jax.process_count() == 1:
         return action()
@@ -123,7 +124,7 @@ def from_first(action: Callable[[], Arrays]) -> Arrays:
 
 
 def first_does(action: Callable[[], None]) -> None:
-    """Let process 0 do something; a ValueError or OSError there is raised in every process, which all have to call."""
+    """Lets process 0 do something. Every process has to call this; a ValueError or OSError is raised in all of them."""
 
     def nothing() -> Arrays:
         action()
@@ -133,7 +134,7 @@ def first_does(action: Callable[[], None]) -> None:
 
 
 def smallest(number: int) -> int:
-    """The smallest of all processes' numbers, which are below 2**62."""
+    """Returns the smallest of all processes' numbers, which are below 2**62."""
     if jax.process_count() == 1:
         return number
     halves = multihost_utils.process_allgather(np.array([number >> 31, number & (2**31 - 1)], np.int32))
@@ -146,7 +147,10 @@ def _to_bytes(arrays: Arrays) -> bytes:
 
 
 def _from_first_bytes(content: bytes) -> bytes:
-    """Of few sizes, for each of which JAX compiles once: a packet with the length, the rest in a power of two."""
+    """Returns the bytes of process 0: a packet with the length, then the rest, padded to a power of two.
+
+    So there are few sizes, and JAX compiles once for each size.
+    """
     packet = _broadcast(len(content).to_bytes(8, "little") + content[:_PACKET], 8 + _PACKET)
     length = int.from_bytes(packet[:8], "little")
     rest = length - _PACKET
@@ -156,7 +160,7 @@ def _from_first_bytes(content: bytes) -> bytes:
 
 
 def _broadcast(content: bytes, size: int) -> bytes:
-    """Whole numbers, since a broadcast is a sum over processes, in which a float -0.0 would become 0.0."""
+    """Sends bytes as whole numbers, since a broadcast is a sum over processes, which would turn a -0.0 into 0.0."""
     sent = np.zeros(size, np.uint8)
     if is_first():
         sent[: len(content)] = np.frombuffer(content, np.uint8)

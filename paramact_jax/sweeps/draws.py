@@ -1,4 +1,4 @@
-"""Values of settings to try, drawn with a seed: at random, or as Sobol points that fill a box evenly."""
+"""Draws values of settings to try, with a seed: at random, or as Sobol points that fill a box evenly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGEST_INTEGER = 2**53
 _ROUNDS = 20
 
 Quantiles = Callable[[np.ndarray], Any]
-"""The values of a law at these levels within [0, 1)."""
+"""A function from levels within [0, 1) to values of a law."""
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -22,11 +22,12 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 def uniform(low: float, high: float, n: int, seed: int) -> Floats:
     """Returns n numbers within low..high, all equally likely, as for a momentum or a dropout rate.
 
-    No two are equal, even as float32, so they can be the values of an axis. More of them begin with the same ones.
+    No two are equal, even as float32, so they can be the values of an axis. A larger n begins with the same numbers.
 
-    They depend on the seed, low and high alone, on every machine and version of NumPy: it promises the bits of PCG64
-    and its seeding for good, and nothing else of it is used. Another range with the same seed is drawn independently.
-    For two settings with one law and range give two seeds: with one they would be equal.
+    The numbers depend only on the seed, low and high, on every machine and with every version of NumPy: NumPy promises
+    never to change the bits of PCG64 and its seeding, and nothing else of NumPy's random numbers is used. Another range
+    with the same seed is drawn independently. Give two settings with the same law and range two seeds: with one seed
+    their values would be equal.
 
     Args:
       low: the smallest value.
@@ -35,8 +36,8 @@ def uniform(low: float, high: float, n: int, seed: int) -> Floats:
       seed: a whole number >= 0.
 
     Raises:
-      ValueError: in one line, unless low < high are finite numbers, n >= 1, and seed >= 0; and for a range that has
-        not n different float32 numbers.
+      ValueError: in one line, unless low < high are finite numbers, n >= 1, and seed >= 0; and for a range with fewer
+        than n different float32 numbers.
 
     Examples:
       >>> uniform(0, 1, 4, seed=0).round(3).tolist()
@@ -46,11 +47,11 @@ def uniform(low: float, high: float, n: int, seed: int) -> Floats:
 
 
 def log_uniform(low: float, high: float, n: int, seed: int) -> Floats:
-    """Returns n numbers within low..high whose logarithms are equally likely, as for a learning rate.
+    """Returns n numbers within low..high with equally likely logarithms, as for a learning rate.
 
-    Every decade gets as many. No two are equal, even as float32, so they can be the values of an axis. More of them
-    begin with the same ones. They depend on the seed, low and high alone, as those of `uniform` do; only the last of
-    their 16 digits may differ between machines, whose exponential functions round differently.
+    Every decade gets equally many. No two are equal, even as float32, so they can be the values of an axis. A larger n
+    begins with the same numbers. They depend only on the seed, low and high, as with `uniform`. Only the last of their
+    16 digits may differ between machines, because exponential functions round differently.
 
     Args:
       low: the smallest value, above 0.
@@ -59,8 +60,8 @@ def log_uniform(low: float, high: float, n: int, seed: int) -> Floats:
       seed: a whole number >= 0.
 
     Raises:
-      ValueError: in one line, unless 0 < low < high are finite numbers, n >= 1, and seed >= 0; and for a range that
-        has not n different float32 numbers.
+      ValueError: in one line, unless 0 < low < high are finite numbers, n >= 1, and seed >= 0; and for a range with
+        fewer than n different float32 numbers.
 
     Examples:
       >>> log_uniform(1e-4, 1e-1, 4, seed=0).round(5).tolist()
@@ -72,8 +73,8 @@ def log_uniform(low: float, high: float, n: int, seed: int) -> Floats:
 def integers(low: int, high: int, n: int, seed: int) -> Integers:
     """Returns n whole numbers within low..high, both ends included, all equally likely, as for a width.
 
-    Values repeat: an axis takes np.unique(...) of them. They depend on the seed, low and high alone, as those of
-    `uniform` do.
+    Values repeat; for an axis take np.unique(...) of them. They depend only on the seed, low and high, as with
+    `uniform`.
 
     Args:
       low: the smallest value.
@@ -95,7 +96,7 @@ def integers(low: int, high: int, n: int, seed: int) -> Integers:
 def choices(values: Iterable[Any], n: int, seed: int) -> list[Any]:
     """Returns n of the values, all equally likely, whatever they are.
 
-    Values repeat. Which places are chosen depends on the seed and the number of values alone, as with `uniform`.
+    Values repeat. The chosen positions depend only on the seed and the number of values, as with `uniform`.
 
     Args:
       values: at least one.
@@ -117,21 +118,21 @@ def choices(values: Iterable[Any], n: int, seed: int) -> list[Any]:
 def sobol(n: int, seed: int, **dimensions: tuple[Any, ...]) -> dict[str, Any]:
     """Returns n scrambled Sobol points: values for several settings at once, spread evenly over all combinations.
 
-    Each n-th of the range of every setting gets one value, and each pair of settings is covered far more evenly than
-    at random. Twice as many points begin with the same ones. They depend on the seed and the dimensions in their
-    order, as far as SciPy keeps its scrambling.
+    If the range of a setting is cut into n equal parts, each part gets one value. Each pair of settings is covered far
+    more evenly than at random. With twice as many points, the first half is the same. The points depend on the seed and
+    on the dimensions in their order, as long as SciPy does not change its scrambling.
 
     Args:
-      n: how many points: a power of two, since Sobol points are balanced in such numbers only.
+      n: number of points: a power of two, since Sobol points are balanced only in such numbers.
       seed: of the scrambling, a whole number >= 0.
-      dimensions: for each setting the name of a function here, and what it takes before n and seed: ("uniform", low,
-        high), ("log_uniform", low, high), ("integers", low, high) or ("choices", values).
+      dimensions: for each setting, the name of a function of this module and its arguments before n and seed:
+        ("uniform", low, high), ("log_uniform", low, high), ("integers", low, high) or ("choices", values).
 
     Returns:
       The n values of each setting by its name: an array, or a list of choices.
 
     Raises:
-      ValueError: in one line, for another n or seed, no dimensions, and one that is not of this kind.
+      ValueError: in one line, for an n, a seed or a dimension that is not of this kind, and for no dimensions.
 
     References:
       Sobol, USSR Computational Mathematics and Mathematical Physics 7, 1967. Owen, Journal of Complexity 14, 1998.
@@ -156,7 +157,7 @@ def sobol(n: int, seed: int, **dimensions: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _different(law: tuple[Any, ...], n: int, seed: int) -> Floats:
-    """The first n numbers of a law that differ as float32."""
+    """Returns the first n numbers of a law that differ as float32."""
     quantiles, stream, n = _quantiles(law[0], law), _stream(law, seed), at_least("n", n, 1)
     found = np.empty(0)
     for _ in range(_ROUNDS):
@@ -172,19 +173,19 @@ def _different(law: tuple[Any, ...], n: int, seed: int) -> Floats:
 
 
 def _stream(law: tuple[Any, ...], seed: int) -> np.random.PCG64:
-    """Random bits for one seed of one law: another law's differ, so that two settings do not rise and fall together."""
+    """Returns the random bits for a seed and a law. Other laws have other bits, so that settings vary independently."""
     kind, *numbers = law
     entropy = f"{kind} {[float(number) for number in numbers]}".encode()
     return np.random.PCG64(np.random.SeedSequence([at_least("seed", seed, 0), *entropy]))
 
 
 def _levels(stream: np.random.PCG64, n: int) -> Floats:
-    """The next n numbers within [0, 1), from the bits that NumPy promises to keep."""
+    """Returns the next n numbers within [0, 1), from the bits that NumPy promises not to change."""
     return np.asarray((stream.random_raw(n) >> np.uint64(11)) * 2.0**-53)
 
 
 def _quantiles(what: str, law: Any) -> Quantiles:
-    """The quantiles of a law, described as in `sobol`; raises ValueError, in one line, if it is none."""
+    """Returns the quantiles of a law that is described as in `sobol`; raises ValueError, in one line, if it is none."""
     match law:
         case ["choices", values]:
             given = _several(what, values)
@@ -203,7 +204,7 @@ def _between(what: str, kind: str, low: Any, high: Any) -> Quantiles:
         raise ValueError(f"{what}: expected finite numbers low < high, got {low!r} and {high!r}")
     if kind == "log_uniform":
         if a <= 0:
-            raise ValueError(f"{what}: expected low > 0, of which there is a logarithm, got {low!r}; take uniform")
+            raise ValueError(f"{what}: expected low > 0, to have a logarithm, got {low!r}; take uniform")
         return lambda u: np.clip(np.exp((1 - u) * math.log(a) + u * math.log(b)), a, b)
     if kind == "integers":
         if not (a.is_integer() and b.is_integer() and max(-a, b) <= _LARGEST_INTEGER):

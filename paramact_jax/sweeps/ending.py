@@ -1,4 +1,4 @@
-"""Ends a sweep that keeps its state before it is finished: on SIGTERM, as batch systems send it, or in time."""
+"""Ends a sweep early, with its state saved: on SIGTERM, which batch systems send, or before a time limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNAL, _TIME, _NOTHING = range(3)
 
 
 class TimeLimitError(RuntimeError):
-    """A sweep has stopped in time and is saved; the same call goes on from there.
+    """Raised if a sweep stops because of its time limit. It is saved, and the same call goes on from there.
 
     Examples:
       >>> import tempfile
@@ -31,14 +31,14 @@ is done and saved: make the same call again to go on from there
 
 
 class Ending:
-    """Notes SIGTERM while a sweep runs in the main thread, so that the state is saved before the signal has its effect.
+    """Delays SIGTERM while a sweep runs in the main thread, so that the state is saved before the signal takes effect.
 
-    A second one has its effect at once. Afterwards the handler is what it was. What has no directory, or ignores the
-    signal, is left as it is.
+    A second SIGTERM takes effect at once. At the end of the sweep the old handler is restored. Nothing is changed if
+    the sweep has no directory, or if the process ignores the signal.
 
     Args:
       keeps: whether the sweep has a directory.
-      time_limit: seconds from `began` within which calls are to end, by process 0's clock.
+      time_limit: seconds from `began` within which calls have to end, by process 0's clock.
       began: when the sweep was called, by `time.perf_counter`.
     """
 
@@ -52,15 +52,15 @@ class Ending:
         self._before = signal.getsignal(signal.SIGTERM)
 
     def __enter__(self) -> Ending:
-        """Begins to note the signal."""
+        """Begins to delay the signal."""
         self._before = signal.getsignal(signal.SIGTERM)
-        replaceable = self._before not in (signal.SIG_IGN, None)  # None: not a handler of Python's
+        replaceable = self._before not in (signal.SIG_IGN, None)  # None: the handler was not set by Python
         if self._keeps and replaceable and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Gives the signal its effect, if it came."""
+        """Lets the signal take effect, if it came."""
         self._restore()
         if self._noted:
             if error is not None and not isinstance(error, SystemExit):
@@ -69,23 +69,24 @@ class Ending:
             signal.raise_signal(signal.SIGTERM)
 
     def due(self) -> bool:
-        """Returns whether the sweep is to end now, after its state has been saved: the same in every process.
+        """Returns whether the sweep has to end once its state is saved: the same in every process.
 
-        To be asked before the first call, which is made however little time there is, and between two calls.
+        It has to be called before the first call of the sweep, which is made even if there is little time, and between
+        two calls.
         """
         if not self._keeps:
             return False
         now = time.perf_counter()
         late = False
         if self._asked is not None:
-            self._longest = max(self._longest, now - self._asked)  # with what was saved and told before
+            self._longest = max(self._longest, now - self._asked)  # includes the time for saving and reporting
             late = is_first() and now + self._longest > self._until
         self._asked = now
         self._reason = smallest(_SIGNAL if self._noted else _TIME if late else _NOTHING)
         return self._reason != _NOTHING
 
     def end_if_due(self, progress: Progress) -> None:
-        """Ends the sweep if it was due when last asked; goes on if the user's handler of the signal returns."""
+        """Ends the sweep if the last call of `due` said so; goes on if the user's handler of the signal returns."""
         reason, self._reason = self._reason, _NOTHING
         if reason == _TIME:
             raise TimeLimitError(
@@ -93,9 +94,9 @@ class Ending:
                 f"the sweep is done and saved: make the same call again to go on from there"
             )
         if reason == _SIGNAL:
-            self._noted = True  # perhaps another process was told
+            self._noted = True  # the signal may have come to another process
             if not callable(self._before):
-                raise SystemExit(128 + signal.SIGTERM)  # through what is to be closed, to __exit__
+                raise SystemExit(128 + signal.SIGTERM)  # closes what is open on the way to __exit__
             self.__exit__(None, None, None)
             self.__enter__()
 
@@ -106,5 +107,5 @@ class Ending:
         self._noted = True
 
     def _restore(self) -> None:
-        if signal.getsignal(signal.SIGTERM) == self._note:  # else the user has set another one meanwhile
+        if signal.getsignal(signal.SIGTERM) == self._note:  # otherwise the user has set another handler meanwhile
             signal.signal(signal.SIGTERM, self._before)

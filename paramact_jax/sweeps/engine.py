@@ -1,4 +1,4 @@
-"""The host's loop of every sweep: trials in parts, one after another, and what is stored not again."""
+"""The host's loop of every sweep: it runs the trials in parts, one after another, and skips trials that are stored."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What all kinds of sweeps are told in the same way; see `sweep`."""
+    """The options that all kinds of sweeps have; see `sweep`."""
 
     chunk: int
     fused: bool | None
@@ -55,7 +55,7 @@ class Options:
     called_at: float
 
     def forms(self, programs: Sequence[Program]) -> Forms:
-        """Returns the form of each program of one trial; raises as `sweep`."""
+        """Returns the form of each program of one trial; raises the errors of `sweep`."""
         platform, target = self.mesh.devices.flat[0].platform, target_of(self.mesh)
         return Forms(choose([x], platform, fused=self.fused, block=self.block, target=target) for x in programs)
 
@@ -77,7 +77,7 @@ class Options:
         keep: Any = None,
         time_limit: float | None = None,
     ) -> Options:
-        """The options, with what was left to us filled in; raises as `sweep`."""
+        """Returns the options, with defaults filled in; raises the errors of `sweep`."""
         called_at = time.perf_counter()
         if not isinstance(directory, str | os.PathLike | None):
             raise ValueError(f"directory: expected a path, or None to keep nothing, got {directory!r}; name one")
@@ -109,11 +109,11 @@ class Work:
     Attributes:
       form: how the trials are carried out.
       results: shapes of one trial's results.
-      units: of progress, a trial.
-      bytes_for: bytes on each device for parts of a grid, with so many trials a call.
-      run: results of a part; see `Call`.
+      units: units of progress that a trial counts.
+      bytes_for: returns the bytes on each device for parts of a grid, given the number of trials in a call.
+      run: returns the results of a part; see `Call`.
       observed, marks, absent: see `to_dataset`.
-      iterations: of a long sweep.
+      iterations: number of iterations of a long sweep; None for other sweeps.
     """
 
     form: Forms
@@ -127,7 +127,7 @@ class Work:
     iterations: int | None = None
 
     def sheet(self, grid: Grid) -> Sheet:
-        """Returns what the results are, for a directory."""
+        """Returns the description of the results that a directory keeps."""
         shapes = {name: (str(x.dtype), x.shape) for name, x in self.results.items()}
         about = {
             "form": str(self.form),
@@ -141,16 +141,16 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """What `Work.run` is asked.
+    """The arguments of `Work.run`.
 
     Attributes:
-      grid: with the trials that are to run.
-      part: the trials.
-      room: trials to pad to, so that all parts run in one compiled program.
-      begun: where to go on from.
-      checkpoints: where to keep states.
-      ends: to be asked before a state is kept, whether the sweep ends with it.
-      on_units: to be told the units done of each trial; raises if the sweep ends.
+      grid: the trials that are to run.
+      part: the trials of this call.
+      room: number of trials to pad to, so that all parts run in one compiled program.
+      begun: the state to go on from; None: the part begins.
+      checkpoints: where states are kept.
+      ends: called before a state is kept; returns whether the sweep ends with this state.
+      on_units: called with the units done of each trial; raises if the sweep ends.
     """
 
     grid: Grid
@@ -163,7 +163,7 @@ class Call:
 
 
 def execute(grid: Grid, work: Work, configuration: Configuration, options: Options) -> xr.Dataset:
-    """Run what is not stored yet and return everything; raises as `sweep`."""
+    """Runs the trials that are not stored yet, and returns all results; raises the errors of `sweep`."""
     results = Results(grid.total, work.results)
     if options.keep is not None:
         kept, again = kept_of(options.keep, grid, work.results, work.marks)
@@ -189,7 +189,7 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
             results.put(positions, arrays)
         there = results.count
         grid, starts = checkpoints.own(lambda: results.have)
-        if options.keep is not None and not (options.task and options.task[0]):  # the first task keeps them for all
+        if options.keep is not None and not (options.task and options.task[0]):  # the first task saves for all
             kept_at = np.flatnonzero(results.have)
             checkpoints.save_kept(kept_at, {name: x[kept_at] for name, x in results.arrays.items()})
         finished = []
@@ -249,14 +249,14 @@ def execute(grid: Grid, work: Work, configuration: Configuration, options: Optio
                 ending.due()
             checkpoints.save_part(part, arrays)
             results.put(grid.positions(part), arrays)
-            del arrays  # else they would be held beside the dataset
+            del arrays  # otherwise they would be held in memory along with the dataset
             done += len(part) * work.units
             on_units(work.units)
     return results.dataset(grid, work.sheet(grid))
 
 
 def _rooms(grid: Grid, parts: Sequence[range]) -> dict[range, int]:
-    """Returns for each part the most trials of a part of the same choices."""
+    """Returns for each part the number of trials of the largest part with the same choices."""
     choices = {part: tuple(i for i, _ in grid.pieces(part)) for part in parts}
     most: dict[tuple[int, ...], int] = {}
     for part, key in choices.items():
@@ -267,9 +267,9 @@ def _rooms(grid: Grid, parts: Sequence[range]) -> dict[range, int]:
 def cut(
     trials: int, chunk: int, finished: Sequence[range], first: Sequence[range] = (), *, borders: Sequence[int] = ()
 ) -> list[range]:
-    """What is left to run: the parts that come first, then the gaps between finished ones in pieces of at most `chunk`.
+    """Returns the parts that are left to run: those in `first`, then the gaps between finished parts.
 
-    Pieces do not cross the borders.
+    The gaps are cut into pieces of at most `chunk` trials. Pieces do not cross the borders.
 
     Examples:
       >>> cut(10, 4, finished=[range(0, 3)])
@@ -292,7 +292,7 @@ def cut(
 
 
 def check_count(name: str, value: Any, least: int) -> int:
-    """An integer of at least `least`; raises ValueError for anything else."""
+    """Returns an integer of at least `least`; raises ValueError for anything else."""
     try:
         count = least - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -312,7 +312,7 @@ def _callback(name: str, given: Callable[[Any], None] | None) -> Callable[[Any],
     if given is None:
         return lambda told: None
     if not callable(given):
-        raise ValueError(f"{name}: expected a function, or None to be told nothing, got {given!r}")
+        raise ValueError(f"{name}: expected a function, or None for no calls, got {given!r}")
     return given
 
 

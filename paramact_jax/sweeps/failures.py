@@ -1,4 +1,4 @@
-"""Trials that failed: which, why, and what to keep of a sweep when they run again."""
+"""Trials that failed: which ones, why, and what to keep of a sweep when they run again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArray:
     """Returns why each trial failed; an empty string for one that did not.
 
-    A trial fails if one of its numbers is NaN or infinite. What a static setting lacks does not count. In what a long
-    sweep noted on the way, the first such iteration is told. A trial fails too if a `jax.experimental.checkify.check`
-    within it does not hold: the dataset has its message as the variable "error".
+    A trial fails if one of its numbers is NaN or infinite. A result that a static setting lacks does not count. For
+    values that a long sweep observed during training, the reason names the first such iteration. A trial also fails if
+    a `jax.experimental.checkify.check` in it fails; the variable "error" of the dataset then has its message.
 
     Args:
       results: of `sweep` or `long_sweep`.
@@ -44,7 +44,7 @@ def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArra
     import xarray as xr
 
     found = _of_trials(results, of).astype(str).astype(object)
-    for name, wrong in _wrong(results, of):  # the last reason stands
+    for name, wrong in _wrong(results, of):  # a later reason replaces an earlier one
         if name == SHOWN_AS:
             found = xr.where(wrong, results[name], found)
             continue
@@ -61,8 +61,8 @@ def reasons(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArra
 def failed(results: xr.Dataset, of: Iterable[str] | None = None) -> xr.DataArray:
     """Returns which trials failed, see `reasons`; `results.failed` is the same for all variables.
 
-    Trials that have not run yet, in what `read` or one task returns, are NaN and count too. Datasets get the attribute
-    with the first one that a sweep returns.
+    Trials that have not run yet are NaN in the results of `read` or of one task, and count as failed. Datasets have
+    the attribute `failed` once a sweep has returned one.
     """
     blank = _of_trials(results, of)
     found: xr.DataArray = blank != ""
@@ -83,7 +83,7 @@ def _names(results: xr.Dataset, of: Iterable[str] | None) -> list[Any]:
 
 
 def _of_trials(results: xr.Dataset, of: Iterable[str] | None) -> xr.DataArray:
-    """An empty string for each trial."""
+    """Returns an empty string for each trial."""
     import xarray as xr
 
     names = _names(results, of)
@@ -93,7 +93,7 @@ def _of_trials(results: xr.Dataset, of: Iterable[str] | None) -> xr.DataArray:
 
 
 def _wrong(results: xr.Dataset, of: Iterable[str] | None) -> Iterator[tuple[Any, xr.DataArray]]:
-    """Variables with numbers that are not finite or messages, and where, those with the best reason last."""
+    """Yields each variable with numbers that are not finite or with messages, and where; the best reason comes last."""
     import xarray as xr
 
     for name in _names(results, of):
@@ -111,19 +111,19 @@ def _wrong(results: xr.Dataset, of: Iterable[str] | None) -> Iterator[tuple[Any,
 def kept_of(
     keep: Any, grid: Grid, results: Mapping[str, jax.ShapeDtypeStruct], marks: Sequence[int] = ()
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Reads what is kept of an earlier sweep of the same trials.
+    """Returns the results that are kept from an earlier sweep of the same trials.
 
     Args:
       keep: the dataset that a sweep returned.
       grid: the trials.
       results: shapes of one trial's results, by name.
-      marks: the iterations after which something is observed.
+      marks: the iterations after which values are observed.
 
     Returns:
       The results of all trials by name, and which trials failed, both on the flat axis.
 
     Raises:
-      ValueError: in one line, if it has other trials or results.
+      ValueError: in one line, if the earlier sweep has other trials or results.
     """
     import xarray as xr
 

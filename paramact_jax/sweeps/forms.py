@@ -1,4 +1,4 @@
-"""The ways to carry out many trials of a function, and which of them is taken."""
+"""The forms in which many trials of a function are carried out, and the rule that chooses one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paramact_jax.sweeps.compiler import not_in_kernels
 from paramact_jax.sweeps.kernels import Target
 
 BLOCK = 64
-"""Trials computed together, by default. Fixed, so that a trial's arithmetic does not depend on who runs beside it."""
+"""Number of trials computed together, by default. It is fixed, so that no trial's arithmetic depends on others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Form:
 
     Attributes:
       layout: where the trials of a block are. "last": on the last axis of every array, see `programs.trials_last`.
-        "first": where `jax.vmap` puts them. "alone": nowhere, a block is one trial.
-      block: trials computed together.
-      kernel: whether each loop over iterations is carried out as one kernel: on a CPU one for a block, whose state
-        stays in the first-level caches; on an accelerator one for all trials, whose state stays in registers.
+        "first": where `jax.vmap` puts them. "alone": a block is one trial.
+      block: number of trials computed together.
+      kernel: whether each loop over iterations is carried out as one kernel. On a CPU there is one kernel for each
+        block, with its state in the first-level caches. On an accelerator there is one kernel for all trials, with its
+        state in registers.
     """
 
     layout: Literal["last", "first", "alone"]
@@ -45,7 +46,7 @@ class Form:
 
 
 class Forms(tuple[Form, ...]):
-    """The forms of several programs, each of its own.
+    """The forms of several programs, one for each program.
 
     Examples:
       >>> str(Forms([FORMS["batched"], FORMS["a trial at a time"], FORMS["batched"]]))
@@ -60,7 +61,7 @@ class Forms(tuple[Form, ...]):
 
     @property
     def block(self) -> int:
-        """Trials in the largest block."""
+        """Number of trials in the largest block."""
         return max(form.block for form in self)
 
     @property
@@ -78,15 +79,16 @@ FORMS = {
 """The forms by name, with the default number of trials in a block."""
 
 LARGEST_LAST = products.LARGEST
-"""Multiplications of the largest product up to which trials last is the fastest, on CPUs.
+"""Number of multiplications in the largest product up to which the form "trials last" is the fastest on CPUs.
 
-Measured for networks of 4 to 32 nodes and 4 to 256 points: at 4,096 as fast as batched products to twice as fast, below
-that up to 50 times, above 9,000 about half as fast.
+Measured for networks of 4 to 32 nodes and 4 to 256 points. At 4,096 it is between as fast and twice as fast as batched
+products, below that up to 50 times as fast, above 9,000 about half as fast.
 """
 LARGEST_BATCHED = 131_072
-"""The same for batched products: at 65,536 a tenth faster than a trial at a time, at 262,144 a sixth slower.
+"""Number of multiplications in the largest product up to which the form "batched" is the fastest on CPUs.
 
-Above that a block's arrays no longer fit into the caches.
+At 65,536 it is a tenth faster than a trial at a time, at 262,144 a sixth slower. Above that a block's arrays no longer
+fit into the caches.
 """
 SLOW_IN_KERNELS = frozenset({"atan", "lgamma"})
 """Operations that a kernel computes one number at a time, 2 to 10 times slower."""
@@ -102,22 +104,22 @@ def choose(
 ) -> Form:
     """Returns the form for programs of one trial, by a fixed rule.
 
-    What counts is the largest product of arrays in the programs' loops, or in all of them if there is no loop:
+    The largest product of arrays in the programs' loops decides, or in the whole programs if there is no loop:
 
-    - on a CPU a convolution, more than `LARGEST_BATCHED` multiplications, or an array that is changed in place
+    - on a CPU with a convolution, more than `LARGEST_BATCHED` multiplications, or an array that is changed in place
       (`jax.new_ref`), which `jax.vmap` refuses: a trial at a time;
-    - up to `LARGEST_LAST` multiplications: trials last; and one kernel, on a CPU unless an operation is slow there, on
-      an accelerator if `sweeps.kernels` can compile for it and has a rule for every operation of some loop;
-    - between the two, and for all larger ones on an accelerator: batched.
+    - with up to `LARGEST_LAST` multiplications: trials last. Loops become one kernel on a CPU, unless an operation is
+      slow there; on an accelerator if `sweeps.kernels` can compile for it and can handle every operation of some loop;
+    - otherwise: batched.
 
-    The number of trials does not count, so that a trial's bits do not depend on it.
+    The number of trials has no influence, so that a trial's bits do not depend on it.
 
     Args:
-      programs: what is carried out for every trial.
-      platform: "cpu", or that of an accelerator.
-      fused: whether loops are to be kernels, by default as above.
-      block: trials in a block, by default as above.
-      target: what kernels are compiled for on an accelerator; None: there are none.
+      programs: the programs that are carried out for every trial.
+      platform: "cpu", or the platform of an accelerator.
+      fused: whether loops become kernels, by default as above.
+      block: number of trials in a block, by default as above.
+      target: what kernels are compiled for on an accelerator; None: there are no kernels.
 
     Raises:
       ValueError: in one line, for `fused=True` and a loop with an operation that no kernel can hold.
@@ -161,7 +163,7 @@ def choose(
 
 
 def _multiplications(operation: Operation) -> float:
-    """Of a product of arrays; infinite for what has to be done for a trial at a time on a CPU."""
+    """Returns those of a product of arrays; infinite for an operation that a CPU does for a trial at a time."""
     changed_in_place = any(hasattr(var.aval, "inner_aval") for var in operation.equation.invars)
     if operation.name == "conv_general_dilated" or changed_in_place:
         return math.inf
@@ -180,7 +182,7 @@ def _check_kernels(operations: Sequence[Operation], target: Target | None) -> No
 
 
 def _check_traced(programs: Sequence[Program], target: Target) -> None:
-    """The same of what shows only when a program of trials is traced."""
+    """Refuses loops that turn out to be no kernels only when a program of trials is traced."""
     lanes = dataclasses.replace(target, name="interpreted")
     for program in programs:
         first, *rest = jax.tree.unflatten(program.in_tree, program.closed.in_avals)

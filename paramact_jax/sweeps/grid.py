@@ -1,4 +1,4 @@
-"""Which trials there are: axes, points and seeds as one flat axis."""
+"""The trials of a sweep: axes, points and seeds as one flat axis."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _AT_ONCE = 2**16
 
 
 def trial_key(seed: jax.Array | int, root: int = 0) -> jax.Array:
-    """The random key of a trial: fold_in(key(root), seed). One seed is one trial, whatever runs beside it."""
+    """Returns the random key of a trial: fold_in(key(root), seed). It does not depend on other trials."""
     return jax.random.fold_in(jax.random.key(root), seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A choice of the static settings, which makes a program of its own.
+    """A choice of the static settings, which gets a program of its own.
 
     Attributes:
-      settings: what the function is given as it is.
+      settings: the static settings, which the function gets as they are.
       traced: names of the axes and points' settings that are traced.
       name: for messages, as "activation=relu, width=8"; empty if there is but one choice.
-      where: labels of the choice by axis, and the numbers of its points.
+      where: labels of the choice by axis, and the numbers of its points under "point".
     """
 
     settings: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Choice:
 
 @contextlib.contextmanager
 def at_choice(choice: Choice) -> Iterator[None]:
-    """Has an error that is raised here say at which choice."""
+    """Adds to an error that is raised here a note that names the choice."""
     try:
         yield
     except Exception as error:
@@ -55,17 +55,16 @@ def at_choice(choice: Choice) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
-    """The product of axes, points and seeds; as a flat axis of trials the seeds run fastest, then the last axis.
+    """The product of axes, points and seeds. On the flat axis of trials the seeds run fastest, then the last axis.
 
-    The static axes come first, then the points, those of one choice side by side: so the trials of a program lie
-    together.
+    The static axes come first, then the points, grouped by choice. So the trials of one program are next to each other.
 
     Attributes:
       axes: by name, the static ones first.
-      points: settings whose values go together.
+      points: settings that have one value for each point.
       seeds: one trial for each, at every point and value.
-      bound: static settings, the same for all.
-      selected: the positions on the flat axis of the trials that are to run, in the order in which they do; None: all.
+      bound: static settings, the same for all trials.
+      selected: positions on the flat axis of the trials that are to run, in the order in which they run; None: all.
     """
 
     axes: Mapping[str, Column]
@@ -81,7 +80,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As many as `dims`."""
+        """Length of each of the `dims`."""
         return tuple(self._sizes.values())
 
     @property
@@ -96,7 +95,7 @@ class Grid:
 
     @property
     def labels(self) -> dict[str, np.ndarray]:
-        """What the axes' values are called."""
+        """The labels of the axes' values, by axis."""
         return {name: column.labels for name, column in self.axes.items()}
 
     @functools.cached_property
@@ -121,7 +120,7 @@ class Grid:
         return found
 
     def pieces(self, part: range) -> list[tuple[int, range]]:
-        """A part of the trials by choices: the number of each, and its trials in the part."""
+        """Returns a part of the trials by choices: the number of each choice, and its trials in the part."""
         if self.selected is None:
             found = [
                 (i, range(max(part.start, begin), min(part.stop, end)))
@@ -137,18 +136,18 @@ class Grid:
 
     @property
     def names(self) -> list[list[str]]:
-        """The names of what the function is given at each choice, besides the settings that are traced."""
+        """For each choice, the names of the function's arguments other than the traced settings."""
         return [[*choice.traced, *(choice.settings.keys() - self.bound.keys())] for choice in self.choices]
 
     @property
     def borders(self) -> list[int]:
-        """Where the trials of another choice begin."""
+        """The positions where the trials of another choice begin."""
         return [piece.start for _, piece in self.pieces(range(self.trials))][1:]
 
     def of_calls(self, parts: Sequence[range], trials: int) -> list[tuple[list[int], list[int]]]:
-        """The kinds of calls of at most so many trials that run some parts: the choices in each, and how many of each.
+        """Returns the kinds of calls that run some parts: the choices in each, and the number of trials of each choice.
 
-        A part that is larger is run in calls of one choice each.
+        A part of more than `trials` trials is run in calls of one choice each.
         """
         found: dict[tuple[int, ...], list[int]] = {}
         for part in parts:
@@ -160,17 +159,17 @@ class Grid:
         return [(list(choices), counts) for choices, counts in found.items()]
 
     def positions(self, part: range) -> slice | np.ndarray:
-        """Where the trials of a part are in the whole product."""
+        """Returns the positions of a part's trials in the whole product."""
         return slice(part.start, part.stop) if self.selected is None else self.selected[part.start : part.stop]
 
     def part(self, begin: int, end: int) -> dict[str, Any]:
-        """The trials begin..end - 1, all of one choice: {"seed": (n,), "axes": {name: (n,)}}."""
+        """Returns the trials begin..end - 1, all of one choice: {"seed": (n,), "axes": {name: (n,)}}."""
         traced = self.choices[self.pieces(range(begin, begin + 1))[0][0]].traced
         columns = {name: self._column(name) for name in traced}
         of_all = {name: np.asarray(column.values) for name, column in columns.items()}
         found = {name: np.empty((end - begin, *x.shape[1:]), x.dtype) for name, x in of_all.items()}
         seeds = np.empty(end - begin, np.uint32)
-        for first in range(begin, end, _AT_ONCE):  # the indices of all trials would be larger than what they choose
+        for first in range(begin, end, _AT_ONCE):  # all indices would take more memory than the values
             last = min(first + _AT_ONCE, end)
             along = self._along(range(first, last))
             here = slice(first - begin, last - begin)
@@ -180,7 +179,7 @@ class Grid:
         return {"seed": seeds, "axes": found}
 
     def labels_of(self, part: range) -> dict[str, np.ndarray]:
-        """What the trials of a part are called: the values of axes and of points' settings, and the seed."""
+        """Returns the labels of a part's trials: the values of axes and of points' settings, and the seed."""
         along = self._along(part)
         point = {POINT: self.order[along[POINT]]} if self.points else {}
         flat = {name: column.labels for name, column in self.points.items() if column.labels.ndim == 1}
@@ -189,18 +188,18 @@ class Grid:
         return {**of_axes, **point, **of_points, SEED: self.seeds[along[SEED]].astype(np.int64)}
 
     def _along(self, part: range) -> dict[str, np.ndarray]:
-        """The index of each trial of a part along each dim."""
+        """Returns the index of each trial of a part along each dim."""
         at = np.arange(part.start, part.stop) if self.selected is None else self.selected[part.start : part.stop]
         return dict(zip(self.dims, np.unravel_index(at, self.shape), strict=True))
 
     def one(self, choice: int = 0) -> dict[str, Any]:
-        """Shapes and dtypes of one trial of `part`."""
+        """Returns the shapes and dtypes of one trial of `part`."""
         values = {name: np.asarray(self._column(name).values) for name in self.choices[choice].traced}
         axes = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in values.items()}
         return {"seed": jax.ShapeDtypeStruct((), np.uint32), "axes": axes}
 
     def in_shape(self, flat: np.ndarray) -> np.ndarray:
-        """An array of all trials of the product along `dims`, the points as they were given."""
+        """Returns an array of all trials of the product along `dims`, with the points in their given order."""
         found = flat.reshape(*self.shape, *flat.shape[1:])
         if self.points and len(self._groups) > 1:
             found = np.take(found, np.argsort(self.order), axis=self.dims.index(POINT))
@@ -213,12 +212,12 @@ class Grid:
         return shaped.reshape(self.total, *shaped.shape[len(self.dims) :])
 
     def share(self, task: int, tasks: int) -> Grid:
-        """Returns the grid of one of several tasks, each of which runs as many trials side by side as the others."""
+        """Returns the grid of one of several tasks. The tasks run equally many trials, in consecutive pieces."""
         begin, end = self.trials * task // tasks, self.trials * (task + 1) // tasks
         return self.select(np.arange(begin, end) if self.selected is None else self.selected[begin:end])
 
     def matching(self, other: Grid) -> np.ndarray:
-        """Returns for each trial of another grid's product where it is in this one's; -1 if it is not there.
+        """Returns for each trial of another grid's product its position in this grid's product; -1: it is not there.
 
         Raises:
           ValueError: in one line, if the two have other axes or settings.
@@ -237,7 +236,7 @@ class Grid:
         return np.where(absent, -1, found)
 
     def _keys(self, dim: str) -> list[Any]:
-        """What tells the values along a dim apart, in the order of the flat axis."""
+        """Returns a key for each value along a dim, in the order of the flat axis. Different values differ in it."""
         if dim == SEED:
             return self.seeds.tolist()
         if dim != POINT:
@@ -250,12 +249,12 @@ class Grid:
                 (x.labels.dtype.kind, repr(x.labels[i].tolist())) if x.has(i) else None
                 for _, x in sorted(self.points.items())
             ]
-            found.append((*of, times[tuple(of)]))  # equal points are told apart by their order
+            found.append((*of, times[tuple(of)]))  # equal points differ by their order
             times[tuple(of)] += 1
         return found
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-        """Returns the labels of all trials as arrays, and the names of what is static."""
+        """Returns the labels of all trials as arrays, and the names of the static axes and settings."""
         found = {"seeds": self.seeds} | ({} if self.selected is None else {"selected": self.selected})
         found |= {f"axis:{name}": column.labels for name, column in self.axes.items()}
         found |= {f"point:{name}": column.labels for name, column in self.points.items()}
@@ -265,7 +264,7 @@ class Grid:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], static: Mapping[str, Collection[str]]) -> Grid:
-        """Returns the grid of `to_arrays`, to label results with: it has no values to run trials with."""
+        """Returns the grid that `to_arrays` described. It can label results, but cannot run trials."""
         columns: dict[str, dict[str, Column]] = {"axis": {}, "point": {}}
         for key, x in arrays.items():
             kind, _, name = key.partition(":")
@@ -275,7 +274,7 @@ class Grid:
         return cls(columns["axis"], columns["point"], arrays["seeds"], {}, arrays.get("selected"))
 
     def select(self, positions: np.ndarray) -> Grid:
-        """The same with other trials that are to run."""
+        """Returns the same grid with other trials that are to run."""
         return dataclasses.replace(self, selected=positions)
 
     @functools.cached_property
@@ -308,7 +307,7 @@ class Grid:
         return np.cumsum([0, *([size * each for size in groups] * (len(self.choices) // len(groups)))])
 
     def choice_of(self, positions: np.ndarray) -> np.ndarray:
-        """The choice of each trial of the product."""
+        """Returns the choice of each trial of the product, by position."""
         return np.searchsorted(self._bounds, positions, side="right") - 1
 
     def _column(self, name: str) -> Column:
@@ -324,7 +323,7 @@ def make_grid(
     static: str | Collection[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Grid:
-    """The grid of these axes, points and seeds.
+    """Returns the grid of these axes, points and seeds.
 
     Args:
       axes: for each name the values, each once: numbers or booleans, or names (strings). Floating-point ones become

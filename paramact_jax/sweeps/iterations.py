@@ -24,19 +24,19 @@ from paramact_jax.sweeps.storage.state import check_same_kind, pack, unpack
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A training in pure functions of one trial.
+    """A training as pure functions of one trial.
 
-    Each is given those of the settings and axes that it has parameters for.
+    Each function gets the settings and the values of axes that it has parameters for.
 
     Attributes:
       init: (key, **settings) -> state: any tree of arrays, random keys included.
-      step: (state, **settings) -> state: one iteration; tree, shapes and dtypes stay. If it has a parameter
-        `iteration`, it is given the number of iterations made before, the same for all trials: a `jax.lax.cond` on it
-        stays a branch. On an accelerator the branches are known before, and none of them costs time.
+      step: (state, **settings) -> state: one iteration, which keeps tree, shapes and dtypes. If it has a parameter
+        `iteration`, it gets the number of iterations made before, the same for all trials. A `jax.lax.cond` on that
+        number therefore stays a branch. On an accelerator the branches are known in advance and cost no time.
       summarise: (state, **settings) -> results: any tree of arrays.
-      observe: (state, **settings) -> what to note of a state on the way, any tree of arrays; see `observe_every`.
-      stop: (state, **settings) -> whether the trial is trained no more, one boolean; see `stop_every`. No comparison
-        with NaN is true, so of trials that converge or diverge: `~jnp.isfinite(loss) | (loss < 1e-3)`.
+      observe: (state, **settings) -> values to record during training: any tree of arrays; see `observe_every`.
+      stop: (state, **settings) -> whether the trial stops, one boolean; see `stop_every`. A comparison with NaN is
+        never true. To stop trials that converge or diverge, use `~jnp.isfinite(loss) | (loss < 1e-3)`.
     """
 
     init: Callable[..., Any]
@@ -47,7 +47,7 @@ class Training:
 
 
 class Trainable(Protocol):
-    """What has the functions of a `Training`, as `training.Classifier` has; `observe` and `stop` may be missing."""
+    """An object with the functions of a `Training`, such as `training.Classifier`; it may lack `observe` and `stop`."""
 
     @property
     def init(self) -> Callable[..., Any]:
@@ -63,15 +63,18 @@ class Trainable(Protocol):
 
 
 def functions_at(training: Any, choice: Choice, every: Mapping[str, int | None]) -> tuple[dict[str, Any], list[str]]:
-    """Returns the functions of a training at a choice of the static settings, by name, and the names that made it.
+    """Returns the functions of a training at a choice of the static settings, and the settings that it is made of.
 
     Args:
       training: a `Training` or another `Trainable`, or a function of static settings that returns one.
       choice: the static settings.
-      every: by name of a function that is called on the way how many iterations lie between two calls.
+      every: by name of a function that is called during training, the number of iterations between two calls.
+
+    Returns:
+      The functions by name, and the names of the static settings that `training` takes.
 
     Raises:
-      ValueError: in one line, for a training without one of its functions, or a function of other settings.
+      ValueError: in one line, for a training that lacks a function, or a `training` that takes other settings.
     """
     taken: list[str] = []
     if callable(training) and not hasattr(training, "step"):
@@ -104,15 +107,15 @@ def trace_training(
     settings: dict[str, Any],
     choice: Mapping[str, Any],
 ) -> dict[str, Program]:
-    """Returns the functions as programs of one trial, its state packed, for a choice of the static settings.
+    """Returns the functions as programs of one trial with its state packed, for a choice of the static settings.
 
-    What `checkify.check` finds in a step becomes a part of the state, and of what `summarise` returns.
+    A `checkify.check` that fails in a step becomes a part of the state and of the results of `summarise`.
 
     Args:
       functions: of a `Training`, by name.
       one: shapes of a trial.
-      settings: shapes of those that are traced.
-      choice: the static ones.
+      settings: shapes of the traced settings.
+      choice: the static settings.
 
     Raises:
       ValueError: in one line, for what `long_sweep` refuses.
@@ -160,19 +163,19 @@ def trace_training(
 def repeated(
     step: Program, one: dict[str, Any], settings: Mapping[str, Any], count: int | None = None, *, stops: bool = False
 ) -> Program:
-    """Returns the repetition of a step from one iteration to another.
+    """Returns a program that repeats a step from one iteration to another.
 
-    Parts of the state that the step leaves alone stay outside of the loop.
+    Parts of the state that the step does not change stay outside the loop.
 
     Args:
       step: one iteration.
       one: shapes of a trial.
       settings: of the sweep.
-      count: of iterations, if the program is to know it; the iteration to which it goes does not count then.
-      stops: whether a trial has another part, "stopped": whether its state stays.
+      count: number of iterations, if the compiled program has to know it; it then ignores the last iteration.
+      stops: whether a trial has another part, "stopped", which says whether its state stays as it is.
 
     Returns:
-      From {"state", "axes"} to the same later, so that the later one can take the place of the first.
+      A program from {"state", "axes"} to the same, later. So its result can replace its argument in memory.
     """
     structure = jax.tree.structure(step.outputs)
     given = step.closed.jaxpr.invars[len(jax.tree.leaves(one["axes"])) :]  # "axes" come before "state"

@@ -1,8 +1,8 @@
 """A loop over iterations as one kernel of a GPU or TPU, for all trials of a device.
 
-What reaches a kernel is the program of one trial taken apart into numbers, see `programs.scalars`: each is a vector of
-trials, and all of them stay in registers while the loop runs. Pallas compiles it: Mosaic on GPUs from Hopper on, Mosaic
-on TPUs. These interfaces of JAX are not stable. Where they are missing or have changed, loops stay ordinary.
+A kernel gets the program of one trial, taken apart into single numbers, see `programs.scalars`. Each number is a vector
+of trials, and all vectors stay in registers while the loop runs. Pallas compiles the kernel: Mosaic on GPUs from Hopper
+on, Mosaic on TPUs. These interfaces of JAX are not stable. If they are missing or have changed, loops stay ordinary.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from paramact_jax.programs.scalars import Lanes, NoRuleError, Numbers, Packing
 from paramact_jax.sweeps.compiler import one_kernel
 
 MOST_OPERATIONS = 20_000
-"""Operations on vectors in one iteration of a kernel: with more, compiling takes minutes and the registers overflow."""
+"""Most operations on vectors in one iteration. With more, compiling takes minutes and the registers overflow."""
 MOST_SHARED = 256
-"""Numbers of arrays that all trials share, which a kernel holds too."""
+"""Most numbers in arrays that all trials share; a kernel holds them too."""
 DTYPES = ("float32", "int32", "uint32", "bool")
 FIRST_CAPABILITY = 9.0
-"""Compute capability of the first GPUs that Mosaic compiles for: Hopper."""
+"""Lowest compute capability of the GPUs that Mosaic compiles for: Hopper."""
 FIRST_JAX = (0, 11)
-"""Version of the first JAX whose kernels were compiled and run."""
+"""First version of JAX with which kernels were compiled and run."""
 TPU_MEMORY = 8 * 2**20
-"""Bytes that a kernel of a TPU reads and writes for one block of trials; its memory on the chip is twice as large."""
+"""Most bytes that a kernel of a TPU reads and writes for one block of trials; the chip's memory is twice as large."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What kernels are compiled for.
+    """The kind of device that kernels are compiled for.
 
     Attributes:
-      name: "gpu", "tpu", or "interpreted", which runs on any device, slowly: for tests.
+      name: "gpu", "tpu", or "interpreted", which is for tests and runs on any device, slowly.
       lanes: the shape of a vector of trials.
     """
 
@@ -55,7 +55,7 @@ class Target:
 
     @property
     def block(self) -> int:
-        """Trials in a vector."""
+        """Number of trials in a vector."""
         return math.prod(self.lanes)
 
 
@@ -65,9 +65,9 @@ INTERPRETED = Target("interpreted", (128,))
 
 
 def target_of(mesh: Mesh) -> Target | None:
-    """Returns what kernels on these devices are compiled for; None where there is no way to.
+    """Returns the target that kernels on these devices are compiled for; None if they cannot be compiled.
 
-    PARAMACT_JAX_ONE_KERNEL=0 in the environment makes no kernels.
+    With PARAMACT_JAX_ONE_KERNEL=0 in the environment there are no kernels.
     """
     if one_kernel() == "0":
         return None
@@ -83,23 +83,23 @@ _USED = {
     "tpu": ("SMEM",),
     "mosaic_gpu": ("kernel", "load", "layout_cast", "Layout", "LoweringSemantics", "CompilerParams"),
 }
-"""The names used here of the parts of Pallas."""
+"""The names that are used here, by part of Pallas."""
 
 
 @functools.cache
 def _module(name: str) -> Any:
-    """The part of Pallas for a kind of device, if this JAX has it as it is used here; else None."""
+    """Returns the part of Pallas for a kind of device; None if this JAX lacks it, or a name that is used here."""
     if jax.__version_info__ < FIRST_JAX:
         return None
     try:
         found = importlib.import_module(f"jax.experimental.pallas.{name}")
-    except Exception:  # whatever goes wrong there: it is not stable, and may want libraries that are missing
+    except Exception:  # any error: Pallas is not stable, and may need libraries that are missing
         return None
     return found if all(hasattr(found, attribute) for attribute in _USED[name]) else None
 
 
 def problem(operation: Operation) -> str | None:
-    """Returns why a loop certainly cannot be a kernel; None: it can, or that shows only when it is traced."""
+    """Returns the reason why a loop cannot be a kernel; None if it can, or if only tracing it tells."""
     equation = operation.equation
     if name_of(equation) not in LOOPS:
         return "no loop"
@@ -121,7 +121,7 @@ class LoopKernels:
 
     Args:
       target: what to compile for.
-      strict: whether a loop that turns out to be no kernel is an error, a `NoRuleError`, and no mere warning.
+      strict: whether a loop that turns out to be no kernel raises `NoRuleError` instead of a warning.
     """
 
     def __init__(self, target: Target, *, strict: bool = False) -> None:
@@ -130,7 +130,7 @@ class LoopKernels:
         self._dependence = Dependence()
 
     def __call__(self, equation: Any, inputs: Sequence[Any], count: int) -> list[Any] | None:
-        """Returns the outputs of a loop, or None if it is to be carried out as usual.
+        """Returns the outputs of a loop, or None if it has to be carried out as usual.
 
         Args:
           equation: a while loop or scan.
@@ -141,18 +141,18 @@ class LoopKernels:
             return None
         try:
             return _Kernel(self._target, self._dependence, equation, inputs, count).outputs()
-        except (NoRuleError, AttributeError, TypeError) as error:  # the latter if Pallas has changed
+        except (NoRuleError, AttributeError, TypeError) as error:  # the last two: Pallas has changed
             if self._strict:
                 raise
-            warnings.warn(f"a loop is no kernel, and slower: {error}", stacklevel=2)
+            warnings.warn(f"a loop cannot be one kernel and runs more slowly: {error}", stacklevel=2)
             return None
 
 
 class _Kernel:
     """One loop as one kernel.
 
-    Inputs of the loop are: constants, which the kernel holds; arrays that all trials share, of few numbers; and arrays
-    of which every trial has its own. Trials that fill up a block are copies of the last one.
+    The inputs of the loop are constants, which the kernel holds; small arrays that all trials share; and arrays that
+    every trial has for itself. A block is filled up with copies of the last trial.
     """
 
     def __init__(
@@ -198,10 +198,10 @@ class _Kernel:
         """Computes a block of trials.
 
         Args:
-          lanes: what vectors are like.
-          refs: of the shared arrays, of those of which every trial has its own, and of the outputs.
-          read: gives the vector at a place of an array of trials.
-          write: puts a vector there.
+          lanes: the kind of vectors.
+          refs: references to the shared arrays, to the arrays that every trial has for itself, and to the outputs.
+          read: returns the vector at a place of an array of trials.
+          write: writes a vector there.
         """
         shared, own, outputs = split(refs, len(self.shared), len(self.own))
         shared_refs, own_refs = iter(shared), iter(own)
@@ -225,7 +225,7 @@ class _Kernel:
             writer.whole(x)
 
     def _scan(self, lanes: Lanes, values: Sequence[Any], results: Sequence[_Writer]) -> None:
-        """A scan reads what a step takes and writes what a step makes at the place of its number."""
+        """Carries out a scan. A step reads and writes the entries of the arrays at its own number."""
         params = self.equation.params
         consts, carry, xs = parts_of_scan(self.equation, values)
         consts, carry = ([x.whole() if isinstance(x, _Reader) else x for x in part] for part in (consts, carry))
@@ -252,7 +252,7 @@ class _Reader:
     Attributes:
       shape: of a trial's array.
       dtype: of its numbers.
-      read: the vector at a place.
+      read: returns the vector at a place.
     """
 
     shape: tuple[int, ...]
@@ -264,7 +264,7 @@ class _Reader:
         return self._numbers((), self.shape)
 
     def at(self, i: Any) -> Numbers:
-        """Returns those of one entry along the first axis."""
+        """Returns the numbers of one entry along the first axis."""
         return self._numbers((i,), self.shape[1:])
 
     def _numbers(self, first: tuple[Any, ...], shape: tuple[int, ...]) -> Numbers:
@@ -277,8 +277,8 @@ class _Writer:
     """Writes an array of trials in a kernel.
 
     Attributes:
-      lanes: what vectors are like.
-      write: puts a vector at a place.
+      lanes: the kind of vectors.
+      write: writes a vector at a place.
     """
 
     lanes: Lanes
@@ -289,7 +289,7 @@ class _Writer:
         self._numbers((), x)
 
     def at(self, i: Any, x: Numbers) -> None:
-        """Writes those of one entry along the first axis."""
+        """Writes the numbers of one entry along the first axis."""
         self._numbers((i,), x)
 
     def _numbers(self, first: tuple[Any, ...], x: Numbers) -> None:
@@ -298,7 +298,10 @@ class _Writer:
 
 
 def _input(x: Any, aval: Any) -> Any:
-    """An input of a loop: constants as their numbers. From negative integers Mosaic draws wrong conclusions on TPUs."""
+    """Returns an input of a loop, with constants as their numbers.
+
+    A negative integer stays an array, because Mosaic draws wrong conclusions from such constants on TPUs.
+    """
     if isinstance(x, Trials | jax.core.Tracer):
         return x
     numbers = scalars.numbers_of(np.asarray(x, aval.dtype))
@@ -314,7 +317,7 @@ def _padded(x: Any, count: int) -> Any:
 
 
 def _whole(x: Any) -> Any:
-    """With integers for booleans, which lie in no memory of a kernel."""
+    """Returns an array with integers in place of booleans, which a kernel's memory cannot hold."""
     return x.astype(jnp.int32) if x.dtype == jnp.bool_ else x
 
 
@@ -323,7 +326,7 @@ def _as_given(numbers: Sequence[Any], dtype: Any) -> list[Any]:
 
 
 Call = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
-"""From flat shared arrays, and arrays with a last axis of trials, to the outputs, these with a last axis of trials."""
+"""A function from flat shared arrays and arrays with a last axis of trials to outputs with a last axis of trials."""
 
 
 def _stored(like: Any) -> Any:
@@ -331,11 +334,14 @@ def _stored(like: Any) -> Any:
 
 
 def _for_gpu(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Any]) -> Call:
-    """A warpgroup a block, a thread a trial; arrays go from global memory to registers and back."""
+    """Returns the call for GPUs: one warpgroup for a block, one thread for a trial.
+
+    Arrays go from global memory to registers and back.
+    """
     plgpu, pl = _module("mosaic_gpu"), importlib.import_module("jax.experimental.pallas")
     (per,) = kernel.target.lanes
     layout = plgpu.Layout.WG_STRIDED(kernel.target.lanes, vec_size=1)  # a number in each thread
-    # copies of one number are kept as that number otherwise, and no loop can carry them
+    # otherwise copies of one number are kept as that one number, which no loop can carry
     lanes = Lanes(kernel.target.lanes, lambda vector, copies: plgpu.layout_cast(vector, layout))
 
     def body(*refs: Any) -> None:
@@ -354,14 +360,14 @@ def _for_gpu(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], ou
         out_type=[jax.ShapeDtypeStruct((*x.shape, blocks * per), _stored(x)) for x in outputs],
         grid=(blocks,),
         grid_names=("block",),
-        # Lane: the compiler is told the layout of every vector, and does not search for it
+        # Lane: the layout of every vector is given to the compiler, which need not search for it
         compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
     )
     return lambda shared, own: call(*shared, *own)
 
 
 def _by_blocks(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], outputs: Sequence[Any]) -> Call:
-    """A block after the other, its arrays in the memory of the chip; for TPUs, and interpreted."""
+    """Returns the call for TPUs, and interpreted: one block after the other, with its arrays in the chip's memory."""
     pl = importlib.import_module("jax.experimental.pallas")
     shape, interpreted = kernel.target.lanes, kernel.target.name == "interpreted"
     whole = tuple(slice(None) for _ in shape)
@@ -375,7 +381,7 @@ def _by_blocks(kernel: _Kernel, blocks: int, shapes: Sequence[tuple[int, ...]], 
 
     def body(ones: Any, *refs: Any) -> None:
         def settle(vector: Any, copies: bool) -> Any:
-            """Mosaic carries no copies of a constant; that they are copies does not show if they come from memory."""
+            """Hides that a vector holds copies of a constant, which Mosaic cannot carry: it is multiplied by ones."""
             return vector * ones[...].astype(vector.dtype) if copies else vector
 
         def read(ref: Any, place: tuple[Any, ...]) -> Any:

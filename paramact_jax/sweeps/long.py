@@ -1,4 +1,4 @@
-"""Sweep a long training: one iteration is the user's function, the sweep drives it, shows progress and saves."""
+"""Sweeps a long training: one iteration is the user's function; the sweep repeats it, shows progress and saves."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 MOST_ITERATIONS = 2**31 - 1
 MOST_PROGRAMS = 3
 LEAST_SHARE = 0.1
-"""At most so many kinds of stretches of iterations, each with such a share of all, are compiled alone."""
+"""At most MOST_PROGRAMS kinds of stretches get programs of their own, each with at least this share of iterations."""
 MOST_CHANGES = 0.25
-"""Changes of its branch in an iteration, on average, up to which a conditional cuts the iterations into stretches."""
+"""Most branch changes per iteration, on average, of a conditional that cuts the iterations into stretches."""
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
@@ -72,53 +72,53 @@ def long_sweep(
     on_observed: Callable[[Observed], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
-    """Run `iterations` steps of a training for every seed at every point of the axes.
+    """Runs `iterations` steps of a training for every seed at every point of the axes.
 
-    As `sweep`, with these differences.
+    It works like `sweep`, with the differences below.
 
     Args:
-      training: the functions, in a `Training` or in anything else that has them; or a function of static settings that
-        returns them, as `lambda width: Training(...)` with `static_axes={"width": [8, 64]}`. What that takes, its
-        functions are not given.
+      training: the functions: a `Training`, or another object that has them, or a function of static settings that
+        returns them, such as `lambda width: Training(...)` with `static_axes={"width": [8, 64]}`. Settings that this
+        function takes are not passed to the functions of the training.
       seeds: as in `sweep`.
       iterations: steps of every trial, at least 0.
       axes: as in `sweep`; the parameters are those of the functions.
       static_axes: as in `sweep`.
       points: as in `sweep`.
       static_argnames: as in `sweep`.
-      chunk: as in `sweep`: the first `chunk` trials make all their iterations, then the next.
-      iterations_per_call: steps in one compiled call, by default a hundredth of them: between calls progress is
-        reported and the state saved. The results do not depend on it; on an accelerator, but for a loop that is one
-        kernel, in the last digit.
-      observe_every: iterations between two calls of `training.observe`, beginning with the initial state and ending
-        with the last. What it returns has one more dim, "iteration", before its own.
-      stop_every: iterations between two calls of `training.stop`, the first after so many. Where it is true, the state
-        of the trial stays as it is then: it is observed and summarised as such. On a CPU, such trials take no more
-        time. The results have one more variable, "iterations": those that each trial made.
-      directory: as in `sweep`; beside finished parts of the trials, the last two states of the unfinished one are kept.
-      seconds_between_saves: a state is saved at the end of a call, when so many seconds have passed since the last, or
-        the sweep is to end.
+      chunk: as in `sweep`: the first `chunk` trials make all their iterations, then the next ones do.
+      iterations_per_call: steps in one compiled call, by default a hundredth of all. Between calls progress is reported
+        and the state is saved. The results do not depend on it, except for the last digit on an accelerator if the loop
+        is not one kernel.
+      observe_every: iterations between two calls of `training.observe`, which begin with the initial state and end with
+        the last state. What it returns gets one more dim, "iteration", before its own dims.
+      stop_every: iterations before the first call of `training.stop` and between two calls. If it returns True, the
+        trial stops: its state stays as it is, and is observed and summarised so. On a CPU, stopped trials take no more
+        time. The results have one more variable, "iterations": the number of iterations that each trial made.
+      directory: as in `sweep`; it also keeps the last two states of the part that is unfinished.
+      seconds_between_saves: a state is saved at the end of a call if this many seconds have passed since the last save,
+        or if the sweep has to end.
       time_limit: as in `sweep`.
       fused: as in `sweep`.
       block: as in `sweep`.
       mesh: as in `sweep`.
       part: as in `sweep`.
-      extend: as in `sweep`; `iterations` may be larger too: trials go on from the states in which they were left.
+      extend: as in `sweep`; `iterations` may be larger too: finished trials go on from their last states.
       keep: as in `sweep`.
-      keep_states: whether those states are kept in `directory`.
+      keep_states: whether `directory` keeps the last states of finished trials, which `extend` needs.
       on_plan: as in `sweep`.
       on_progress: as in `sweep`, but `done` counts iterations times trials.
-      on_observed: called with what is observed of the trials of a call, as soon as it is, see `Observed`; `to_csv` and
-        `to_jsonl` make functions that write it to a file. Of several processes only the first calls it. What is found
-        in the directory is not told again, but what was observed after the last saved state is. An error that it
-        raises ends the sweep; what was saved is kept.
+      on_observed: called with the values that `training.observe` returns for the trials of a call, as soon as they are
+        there, see `Observed`; `to_csv` and `to_jsonl` make functions that write them to a file. Of several processes
+        only the first calls it. A resumed sweep reports again what was observed after the last saved state, but nothing
+        from before it. An error that it raises ends the sweep; what was saved is kept.
       settings: as in `sweep`.
 
     Returns:
-      As `sweep`, of what `training.summarise` and `training.observe` return.
+      A dataset as in `sweep`, of what `training.summarise` and `training.observe` return.
 
     Raises:
-      ValueError: as `sweep`, or if a step returns another kind of state than it was given.
+      ValueError: as `sweep`, and if a step returns a state of another kind than it got.
       OSError, TimeLimitError: as `sweep`.
 
     Examples:
@@ -174,7 +174,7 @@ def long_sweep(
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}
     counted = {ITERATIONS: jax.ShapeDtypeStruct((), np.int32)} if stop_every else {}
     if counted.keys() & {**results, **seen}:
-        raise ValueError(f"results: expected names other than {ITERATIONS!r}, those of each trial; rename it")
+        raise ValueError(f"results: expected names other than {ITERATIONS!r}, the iterations of each trial; rename it")
     check_results({**results, **counted}, seen, [*grid.dims, *grid.points])
     told = ("summarise", "observe") if marks else ("summarise",)
     returned = [{name: x for function in told for name, x in each[function].outputs.items()} for each in traced]
@@ -214,9 +214,9 @@ def long_sweep(
 def _functions(
     training: Any, grid: Grid, settings: Mapping[str, Any], every: Mapping[str, int | None]
 ) -> list[tuple[dict[str, Any], list[str]]]:
-    """The functions at each choice of the static settings, and the names that made them.
+    """Returns the functions at each choice of the static settings, and the settings that they are made of.
 
-    Refuses names that no function takes, or that are missing.
+    Refuses names that no function takes, and required names that are missing.
     """
     if not callable(training) or hasattr(training, "step"):
         functions, _ = functions_at(training, grid.choices[0], every)
@@ -238,10 +238,10 @@ def _provided(functions: Mapping[str, Any]) -> dict[str, str]:
 
 
 def host_counts(form: Forms, mesh: Mesh) -> bool:
-    """Whether compiled programs are to know their number of iterations.
+    """Returns whether compiled programs have to know their number of iterations.
 
     On an accelerator the host asks after every iteration whether there is another one, unless the program says how many
-    there are; and a conditional within the loop makes it ask too. Within a kernel nobody is asked.
+    there are. A conditional in the loop makes the host ask too. In a kernel the host does not ask.
     """
     return mesh.devices.flat[0].platform != "cpu" and not form.kernel
 
@@ -289,13 +289,13 @@ class _Programs:
         if key not in self._made:
             forms = self._forms_of(choices)
             if name == "init" and self._on_cpu:
-                # drawing random numbers compiles in half the time for a trial at a time
+                # drawing random numbers compiles twice as fast for a trial at a time
                 forms = (Form("alone", 1),) * len(choices)
             self._made[key] = together(tuple(self._traced[i][name] for i in choices), forms, self._mesh)
         return self._made[key]
 
     def _advance(self, choices: Sequence[int], branches: Sequence[Choice] = (), count: int | None = None) -> Together:
-        """Some iterations of all trials; see `repeated`."""
+        """Returns the function of some iterations of all trials; see `repeated`."""
         key = tuple(choices), tuple(branches), count
         if key not in self._made:
             steps = [self._traced[i]["step"] for i in choices]
@@ -309,7 +309,7 @@ class _Programs:
 
     @functools.cached_property
     def _known(self) -> list[KnownBranches]:
-        """The conditionals of each step that the number of the iteration decides, but for those that change often."""
+        """The conditionals of each step that depend only on the iteration's number, except those that change often."""
         leaves = jax.tree.leaves(self._given)
         found = []
         for each in self._traced:
@@ -323,7 +323,7 @@ class _Programs:
         return found
 
     def _calls(self, choices: Sequence[int], begin: int, until: int) -> Iterator[tuple[int, Together]]:
-        """The iterations begin .. until - 1 as calls: where each ends, and its program."""
+        """Yields the calls that make the iterations begin .. until - 1: the end of each, and its program."""
         if not self._counts:
             yield until, self._advance(choices)
             return
@@ -333,14 +333,14 @@ class _Programs:
             begin = end
 
     def _stretches(self, choices: Sequence[int], begin: int, until: int) -> Iterator[tuple[int, tuple[Choice, ...]]]:
-        """Those iterations, cut where a conditional changes its branch: the ends, and the branches of each choice."""
+        """Yields stretches in which no conditional changes its branch: the end of each, and the branches of choices."""
         several = [self._known[i].stretches(begin, until) for i in choices]
         ends = sorted({one.end for stretches in several for one in stretches})
         for end in ends:
             yield end, tuple(next(one.choice for one in stretches if end <= one.end) for stretches in several)
 
     def _frequent(self, choices: tuple[int, ...]) -> frozenset[tuple[tuple[Choice, ...], int]]:
-        """The branches and lengths of the stretches that most iterations lie in; each becomes a program of its own.
+        """Returns the branches and lengths of the stretches with most iterations. Each gets a program of its own.
 
         All other iterations share one program, which has all conditionals, and in which the host counts.
         """
@@ -357,14 +357,14 @@ class _Programs:
         return self._often[choices]
 
     def _until(self, done: int) -> int:
-        """Where the call that begins after so many iterations ends."""
+        """Returns the iteration at which a call ends that begins after `done` iterations."""
         later = [mark for mark in self._marks if mark > done][:1]
         if self._stop_every is not None:
             later.append((done // self._stop_every + 1) * self._stop_every)
         return min(self._iterations, done + self._per_call, *later)
 
     def bytes_for(self, grid: Grid, parts: Sequence[range], trials: int) -> int:
-        """Bytes on each device while so many trials run: of the programs the one that takes most."""
+        """Returns the bytes on each device while `trials` trials run, for the program that takes most."""
         stopped = {STOPPED: STOPS[STOP]} if self._stop_every else {}
         lowered = []
         for choices, counts in grid.of_calls(parts, trials):
@@ -379,7 +379,7 @@ class _Programs:
         return most_memory(lowered)
 
     def run(self, call: Call) -> Arrays:
-        """Results of a part of the trials."""
+        """Returns the results of a part of the trials."""
         choices, pieces = zip(*call.grid.pieces(call.part), strict=True)
         counts = [len(piece) for piece in pieces]
         first = [call.grid.part(piece.start, piece.stop) for piece in pieces]
@@ -427,7 +427,7 @@ class _Programs:
                 standing.blocks, done = advance(standing.blocks, shared, trials=standing.running), end
             jax.block_until_ready(standing.blocks)
             note()
-            if done < self._iterations:  # after the last come the results
+            if done < self._iterations:  # the results follow the last one
                 call.checkpoints.save_state(call.part, done, gather, at_once=call.ends())
                 call.on_units(done)
         while len(noted) < len(self._marks):  # all have stopped

@@ -1,4 +1,4 @@
-"""What a sweep will need before it starts, and whether the machine has it."""
+"""Estimates before a sweep starts how much memory it needs, and whether the machine has it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from paramact_jax.sweeps.distributed import smallest
 
 BYTES_PER_SEED = 4
 BYTES_PER_LABEL = 16
-"""Of a seed in a dataset, while its index is made; the description of a sweep takes less, and before the results."""
+"""Bytes of a seed in a dataset while its index is made.
+
+The description of a sweep takes less, and takes it before there are results.
+"""
 _UNKNOWN = 2**61
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a sweep is going to do.
+    """The plan of a sweep: what it is going to do.
 
     Attributes:
-      trials: in all.
-      remaining: trials that are not stored in the sweep's directory yet.
-      trials_per_call: at most so many run in one compiled call.
-      calls: so many parts the remaining trials run in.
-      programs: so many programs are compiled for them, one for each choice of the static settings.
-      devices: so many share the trials of a call, over all processes.
+      trials: number of all trials.
+      remaining: number of trials that are not stored in the sweep's directory yet.
+      trials_per_call: largest number of trials in one compiled call.
+      calls: number of calls in which the remaining trials run.
+      programs: number of programs that are compiled for them, one for each choice of the static settings.
+      devices: number of devices that share the trials of a call, over all processes.
       form: how the trials are carried out, see `Form`.
-      bytes_per_device: what the compiled program takes on each device, by its own account.
+      bytes_per_device: what the compiled program takes on each device, as it says itself.
       bytes_of_results: what the results of all trials take in the memory of every process.
-      bytes_on_host: the most that every process holds beside the devices at one time: those results, the seeds, and
-        copies of a call's trials.
+      bytes_on_host: the most that every process holds at one time in addition to the devices' memory: the results, the
+        seeds, and copies of a call's trials.
     """
 
     trials: int
@@ -56,18 +59,18 @@ class Plan:
         return (
             f"{self.trials} trials{stored}{several} in {self.calls} calls of at most {self.trials_per_call} on "
             f"{self.devices} devices, {self.form}; {in_words(self.bytes_per_device)} a device, "
-            f"{in_words(self.bytes_on_host)} beside them, results {in_words(self.bytes_of_results)} of that"
+            f"{in_words(self.bytes_on_host)} on the host, results {in_words(self.bytes_of_results)} of that"
         )
 
 
 def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int], *, block: int) -> None:
-    """Refuse a plan that does not fit, and say which number of trials a call does.
+    """Refuses a plan that does not fit into memory. The message says how many trials a call would fit.
 
     Args:
       plan: the plan.
       mesh: its devices.
-      bytes_for: bytes on each device for so many trials a call.
-      block: trials in a block; a call has a whole number of them on every device.
+      bytes_for: returns the bytes on each device for a number of trials a call.
+      block: number of trials in a block; a call has a whole number of blocks on every device.
 
     Raises:
       ValueError: in one line.
@@ -100,34 +103,34 @@ def check_memory(plan: Plan, mesh: Mesh, bytes_for: Callable[[int], int], *, blo
 
 
 def check_host(needed: int, what: str, advice: str) -> None:
-    """Raise ValueError, in one line, if so many bytes are not free on this host."""
+    """Raises ValueError, in one line, if this many bytes are not free on this host."""
     if needed > (free := host_memory()):
         raise ValueError(f"{what} take {in_words(needed)} of memory, {in_words(free)} are free; {advice}")
 
 
 def bytes_on_host(*, seeds: int, results: int, per_call: int) -> int:
-    """The most that a process holds beside the devices.
+    """Returns the most bytes that a process holds in addition to the devices' memory.
 
     Args:
-      seeds: how many.
+      seeds: number of seeds.
       results: bytes of all results.
-      per_call: bytes of a call's trials, as they go to the devices or come back, whichever is more: held twice while
-        they are put into blocks or taken out of them.
+      per_call: bytes of a call's trials as they go to the devices or as they come back, whichever is more. They are
+        held twice while they are put into blocks or taken out of them.
     """
     return BYTES_PER_SEED * seeds + results + max(BYTES_PER_LABEL * seeds, 2 * per_call)
 
 
 def bytes_of(one: Any, trials: int) -> int:
-    """Bytes of so many trials of these shapes."""
+    """Returns the bytes of this number of trials of these shapes."""
     return trials * sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(one))
 
 
 def device_memory(mesh: Mesh, reserved: int = 0) -> int:
-    """Bytes free on the fullest of the mesh's devices; on CPUs an equal share of this host's memory.
+    """Returns the bytes free on the fullest of the mesh's devices; on CPUs an equal share of the host's memory.
 
     Args:
       mesh: the devices, of all processes.
-      reserved: bytes of the host's memory that are needed beside the devices'.
+      reserved: bytes of the host's memory that are needed in addition to the devices' memory.
     """
     here = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
     free = _UNKNOWN
@@ -142,14 +145,14 @@ def device_memory(mesh: Mesh, reserved: int = 0) -> int:
 
 
 def host_memory() -> int:
-    """Bytes of memory that a process on this host can still have; a number beyond any need where nothing tells."""
+    """Returns the bytes of memory that a process on this host can still get; a huge number if they are unknown."""
     return min(_available(), _limit_of_container())
 
 
 def _available() -> int:
     try:
         for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):  # the free pages of sysconf leave out what the file cache would give
+            if line.startswith("MemAvailable:"):  # sysconf's free pages leave out what the file cache would free
                 return int(line.split()[1]) * 1024
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
@@ -157,7 +160,7 @@ def _available() -> int:
 
 
 def _limit_of_container() -> int:
-    """What a cgroup, as of a container or a batch system's job, leaves; version 2."""
+    """Returns the bytes that a cgroup (version 2) leaves, such as that of a container or of a batch system's job."""
     try:
         own = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
         group = Path("/sys/fs/cgroup") / own.lstrip("/")
@@ -168,7 +171,7 @@ def _limit_of_container() -> int:
 
 
 def in_words(number: int) -> str:
-    """Bytes for people.
+    """Returns a number of bytes as a short text.
 
     Examples:
       >>> in_words(999), in_words(123_456_789)

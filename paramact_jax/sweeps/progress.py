@@ -8,12 +8,12 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a chunked run has come.
+    """How far a sweep has come.
 
     Attributes:
-      done, total: iterations; in `sweep` trials, in `long_sweep` iterations times trials.
-      seconds: since the run's first chunk started.
-      found: what of `done` had been done before: a resumed run found it in its directory.
+      done, total: units of work: in `sweep` trials, in `long_sweep` iterations times trials.
+      seconds: since the first part of this run started.
+      found: the part of `done` that a resumed run found in its directory.
 
     Examples:
       >>> Progress(done=30, total=100, seconds=8.0, found=10).seconds_left
@@ -27,7 +27,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
-        """What the rest takes at the pace of this run so far; infinite before anything is done."""
+        """The seconds that the rest takes at the pace of this run so far; infinite before anything is done."""
         if self.done == self.total:
             return 0.0
         return (

@@ -1,4 +1,4 @@
-"""Results out of directories, without the function that made them: of a running sweep, and of many tasks."""
+"""Reads results from directories, without the function that made them: of a running sweep, and of many tasks."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 def read(directory: Path | str) -> xr.Dataset:
-    """Returns the results in a sweep's directory, as far as they are there.
+    """Returns the results that are in a sweep's directory so far.
 
-    Any process may read at any time, also while others write: no lock is needed, and no device is used. With what was
-    added by `extend=True`, the trials of the last such call, and those of all tasks of `part=`.
+    Any process may read at any time, also while others write: no lock is needed, and no device is used. After
+    `extend=True` the results are those of the last such call. After `part=` they are those of all tasks.
 
     Args:
       directory: of `sweep` or `long_sweep`.
 
     Returns:
-      What the sweep returns when all trials are finished. Before that, trials that are not finished are NaN, integers
-      and booleans are float64, and the attribute "unfinished" counts them; of a long sweep, what the trials that are
-      under way noted up to the last saved state is there.
+      The dataset that the sweep returns, if all trials are finished. Before that, unfinished trials are NaN, integers
+      and booleans are float64, and the attribute "unfinished" counts the unfinished trials. For a long sweep it also
+      has the values that unfinished trials observed up to the last saved state.
 
     Raises:
-      ValueError: in one line, if there is no sweep, or it is damaged.
+      ValueError: in one line, if there is no sweep, or if it is damaged.
 
     Examples:
       >>> import tempfile
@@ -49,11 +49,11 @@ def read(directory: Path | str) -> xr.Dataset:
 
 
 def merge(*directories: Path | str) -> xr.Dataset:
-    """Returns the results of all tasks of a sweep, the same bits as of one call without `part=`.
+    """Returns the results of all tasks of a sweep, bit for bit as one call without `part=` returns them.
 
     Args:
-      directories: the one that all tasks have kept their shares in; or several, of sweeps of the same function with
-        other seeds or values, whose trials together are a whole product of axes and seeds.
+      directories: the directory of all tasks; or several directories, of sweeps of the same function with different
+        seeds or values. Their trials together have to be a whole product of axes and seeds.
 
     Raises:
       ValueError: in one line that names a task, if trials are not finished, or the directories hold different sweeps.
@@ -86,7 +86,7 @@ def _path(directory: Path | str) -> Path:
 
 
 def _read(directory: Path) -> tuple[xr.Dataset, str]:
-    """The results, and the names of what is not finished."""
+    """Returns the results, and the names of the parts that are not finished."""
     several = _sheets(directory)
     tasks = [(contents, sheet) for contents, sheet in several if TASK.fullmatch(contents.directory.name)]
     last = several[-1][1]
@@ -110,7 +110,7 @@ def _read(directory: Path) -> tuple[xr.Dataset, str]:
 
 
 def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
-    """What is in a directory: tasks, or a sweep and its extensions."""
+    """Returns the contents of a directory: tasks, or a sweep and its extensions."""
     found = []
     for path in sweeps_in(directory):
         contents = Contents(path)
@@ -118,12 +118,12 @@ def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
             if EXTENSION.fullmatch(path.name):  # it has just begun
                 continue
             raise DirectoryRefusedError(
-                f"directory: expected a sweep with its labels, got {path} without; make the sweep's call once more, "
+                f"directory: expected a sweep with its labels, got {path} without them; repeat the sweep's call, "
                 f"which writes them"
             )
         found.append((contents, sheet))
     if not found:
-        raise DirectoryRefusedError(f"directory: expected one of a sweep, got {directory} without; name another one")
+        raise DirectoryRefusedError(f"directory: expected one of a sweep, got {directory} without one; name another")
     of_tasks = [contents for contents, _ in found if TASK.fullmatch(contents.directory.name)]
     for contents in of_tasks:
         if told := unlike_tasks(of_tasks[0].entries, contents.entries):
@@ -135,10 +135,10 @@ def _sheets(directory: Path) -> list[tuple[Contents, Sheet]]:
 
 
 def _put_noted(results: Results, contents: Contents, sheet: Sheet, where: np.ndarray) -> None:
-    """What trials that are under way have noted."""
+    """Adds the values that unfinished trials observed."""
     finished = contents.parts()
     for state in contents.states()[:1]:
-        arrays = contents.load(state.path, "what it noted is left out") if state.part not in finished else None
+        arrays = contents.load(state.path, "its observed values are left out") if state.part not in finished else None
         noted = {key: x for key, x in (arrays or {}).items() if ":" in key}
         if noted:
             positions = where[sheet.grid.positions(state.part)]
@@ -151,7 +151,7 @@ def _shapes(sheet: Sheet) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def _union(directories: list[Path]) -> xr.Dataset:
-    """The results of sweeps of other seeds or values as one product."""
+    """Returns the results of sweeps with different seeds or values as one product."""
     several = [item for directory in directories for item in _sheets(directory)]
     first, sheet = several[0]
     for contents, other in several:
@@ -160,7 +160,7 @@ def _union(directories: list[Path]) -> xr.Dataset:
             told = told or "points or extensions"
             raise ValueError(
                 f"merge: expected sweeps that differ in seeds and values of axes, got {first.directory} and "
-                f"{contents.directory}, which differ in {told}; merge them alone"
+                f"{contents.directory}, which differ in {told}; merge them separately"
             )
     axes = {}
     for name, column in sheet.grid.axes.items():

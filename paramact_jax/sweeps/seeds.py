@@ -1,4 +1,4 @@
-"""Which seeds a sweep has."""
+"""The seeds of a sweep."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Seeds = np.ndarray[tuple[int], np.dtype[np.uint32]]
 
 
 def check_seeds(seeds: Iterable[int]) -> Seeds:
-    """The seeds as a uint32 array; raises ValueError as `sweep` does."""
-    if isinstance(seeds, range) and len(seeds):  # may be long: its two ends say it all
+    """Returns the seeds as a uint32 array; raises ValueError as `sweep` does."""
+    if isinstance(seeds, range) and len(seeds):  # may be long; its two ends are enough
         _check_seed(seeds[0]), _check_seed(seeds[-1])
         needed = bytes_on_host(seeds=len(seeds), results=0, per_call=0)
         check_host(needed, f"{len(seeds)} seeds", "sweep fewer at a time")
@@ -54,7 +54,7 @@ def _check_seed(seed: Any) -> int:
 
 
 def first_repeated(values: np.ndarray) -> Any:
-    """Returns the smallest value that is there twice; None, if there is none."""
+    """Returns the smallest value that occurs twice; None if there is none."""
     ordered = np.sort(values)
     again = ordered[1:] == ordered[:-1]
     return ordered[1:][again][0] if again.any() else None

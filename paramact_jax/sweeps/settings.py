@@ -14,9 +14,9 @@ from paramact_jax.sweeps.arguments import check_concrete, converted
 from paramact_jax.sweeps.seeds import first_repeated
 
 SEED, POINT = "seed", "point"
-"""Names of the dim that seeds are on, the last of a grid's, and of the one that points are on."""
+"""Names of the dim of the seeds, which is a grid's last dim, and of the dim of the points."""
 ITERATION = "iteration"
-"""Name of the dim that what is observed on the way has, and of the parameter that tells a step its number."""
+"""Name of the dim of observed values, and of the parameter through which a step gets its number."""
 ABSENT = "absent_at"
 """Attribute of a variable that some static settings lack: their labels, as JSON."""
 _LONGEST_NAME = 60
@@ -27,9 +27,9 @@ class Column:
     """The values of one setting along a dim.
 
     Attributes:
-      labels: the values as a dataset shows them; of points they may be arrays of one shape.
-      values: what trials are given: an array in the dtype of computation, which is traced, or a tuple of any objects,
-        each of which makes programs of its own.
+      labels: the values as a dataset shows them; the values of points may be arrays of one shape.
+      values: the values that trials get: an array in the dtype of computation, which is traced, or a tuple of any
+        objects. Each object gets programs of its own.
       present: which points have this setting; None: all.
     """
 
@@ -39,27 +39,27 @@ class Column:
 
     @property
     def static(self) -> bool:
-        """Returns whether each value makes programs of its own."""
+        """Returns whether each value gets programs of its own."""
         return isinstance(self.values, tuple)
 
     def has(self, i: int) -> bool:
-        """Returns whether the setting is there at a point."""
+        """Returns whether a point has the setting."""
         return self.present is None or bool(self.present[i])
 
 
 def columns_of_axes(axes: Any, static_axes: Any, static: Collection[str]) -> dict[str, Column]:
-    """Reads the axes, those whose values are static first.
+    """Reads the axes, static ones first.
 
     Raises:
-      ValueError: in one line, for what `sweep` does not take.
+      ValueError: in one line, for axes that `sweep` does not take.
     """
     for what, given in (("axes", axes), ("static_axes", static_axes)):
         if not isinstance(given, Mapping):
             raise ValueError(f"{what}: expected a dict from a parameter's name to its values, got {given!r}")
         for name in given:
             if name in (SEED, POINT):
-                whose = {SEED: "seeds; give the trials' seeds as seeds=", POINT: "points; give them as points="}[name]
-                raise ValueError(f"{what}: {name!r} is the dim of the {whose}")
+                things = {SEED: "seeds; pass them as seeds=", POINT: "points; pass them as points="}[name]
+                raise ValueError(f"{what}: expected other names, got {name!r}, the dim of the {things}")
     if both := sorted(axes.keys() & static_axes.keys()):
         raise ValueError(f"{both[0]}: expected an axis in axes or in static_axes, got it in both; leave one out")
     found = {name: _axis(f"axes: {name}", values, name in static) for name, values in axes.items()}
@@ -71,19 +71,19 @@ def columns_of_axes(axes: Any, static_axes: Any, static: Collection[str]) -> dic
 
 
 def columns_of_points(points: Any, static: Collection[str]) -> dict[str, Column]:
-    """Reads the points: lists of equal length by name, or a list of a dict for each point.
+    """Reads the points: lists of equal length by name, or a list with a dict for each point.
 
     Raises:
-      ValueError: in one line, for what `sweep` does not take.
+      ValueError: in one line, for points that `sweep` does not take.
     """
     if hasattr(points, "keys"):
         lists = {name: _listed(f"points: {name}", points[name]) for name in points.keys()}  # noqa: SIM118  # a DataFrame
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
-            raise ValueError(f"points: expected as many values of each setting, got {told}; use axes for a product")
+            raise ValueError(f"points: expected lists of equal length, got {told}; use axes for a product")
         rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-        gaps = hasattr(points, "iloc")  # what a DataFrame lacks is NaN
+        gaps = hasattr(points, "iloc")  # a DataFrame has NaN for a missing value
         points = [{name: x for name, x in row.items() if not gaps or (x is not None and x == x)} for row in rows]
     check_concrete("points", points)
     if isinstance(points, str) or not isinstance(points, Iterable):
@@ -123,15 +123,15 @@ def _point_column(name: str, points: Sequence[Mapping[str, Any]], static: bool) 
 
 
 def _check_told_apart(where: str, labels: np.ndarray, values: Sequence[Any]) -> None:
-    """Refuse two values with one label."""
+    """Refuses two values with one label."""
     first: dict[Any, Any] = {}
     for label, value in zip(labels.tolist(), values, strict=True):
         other = first.setdefault(label, value)
         plain = isinstance(value, str | bool | int | float | np.generic | None)
         if other is not value and not (plain and type(other) is type(value) and other == value):
             raise ValueError(
-                f"{where}: expected values that are told apart by their names, got two that are called {label!r}; give "
-                f"functions a __name__ of their own, or pass strings and look the value up"
+                f"{where}: expected values with different names, got two with the name {label!r}; give functions a "
+                f"__name__ of their own, or pass strings and look the value up"
             )
 
 
@@ -142,7 +142,7 @@ def _axis(where: str, values: Any, static: bool) -> Column:
         return _static(where, values)
     if isinstance(values, Collection) and len(values) and all(isinstance(value, str) for value in values):
         names = _array_of([str.__str__(value) for value in values], where)
-        return Column(names, tuple(names.tolist()))  # of an enumeration too the string, not its name there
+        return Column(names, tuple(names.tolist()))  # also for an enumeration: its string, not its name
     given = values if hasattr(values, "__array__") else _listed(where, values)
     found = _numbers(given)
     if not (len(given) if found is None else found.size):
@@ -179,7 +179,7 @@ def _listed(where: str, values: Any) -> list[Any]:
 
 
 def _numbers(values: Any) -> np.ndarray | None:
-    """The values as an array of real numbers; None for other things."""
+    """Returns the values as an array of real numbers; None for other things."""
     check_concrete("axes", values)
     try:
         found = np.asarray(values)
@@ -190,14 +190,14 @@ def _numbers(values: Any) -> np.ndarray | None:
 
 
 def _in_dtype(where: str, numbers: np.ndarray) -> np.ndarray:
-    """In the dtype of computation."""
+    """Returns numbers in the dtype of computation."""
     if numbers.dtype == np.bool_:
         return numbers
     return converted(where, numbers, jnp.result_type(float if jnp.issubdtype(numbers.dtype, jnp.floating) else int))
 
 
 def _label(where: str, value: Any) -> Any:
-    """What a dataset calls a static value: the number or string itself, or the name of a function or class."""
+    """Returns the label of a static value: the number or string itself, or the name of a function or class."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, bool | int | float | np.number | np.bool_):
@@ -216,7 +216,7 @@ def _label(where: str, value: Any) -> Any:
 
 
 def _array_of(labels: Sequence[Any], where: str) -> np.ndarray:
-    """Numbers as numbers, everything else as strings."""
+    """Returns the labels as an array: numbers as numbers, everything else as strings."""
     if any(isinstance(label, float) and np.isnan(label) for label in labels):
         raise ValueError(f"{where}: expected numbers, got nan among {labels!r}")
     if all(isinstance(label, bool) for label in labels) or all(

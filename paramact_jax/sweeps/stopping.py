@@ -19,16 +19,16 @@ STOPPED_AT = "stopped_at"
 STOPPED = "stopped"
 """Part of a trial in blocks, a boolean: whether its state stays as it is."""
 ITERATIONS = "iterations"
-"""Variable of how many iterations each trial made."""
+"""Name of the variable with the number of iterations that each trial made."""
 STOP = "stop"
 STOPS: Mapping[str, jax.ShapeDtypeStruct] = {STOP: jax.ShapeDtypeStruct((), np.bool_)}
-"""What `stop` returns of a trial."""
+"""Shape of what `stop` returns for a trial."""
 WORTHWHILE = 7 / 8
-"""Trials move when that leaves at most such a share of the blocks to compute."""
+"""Trials move if at most this share of the blocks is then left to compute."""
 
 
 def check_stop(found: Any) -> dict[str, jax.Array]:
-    """Returns what `stop` returned of a trial, by its name.
+    """Returns what `stop` returned for a trial, by its name.
 
     Raises:
       ValueError: in one line, if it is not one boolean.
@@ -42,16 +42,16 @@ def check_stop(found: Any) -> dict[str, jax.Array]:
 
 
 class Standing:
-    """The trials of a part as they stand. The trials of each choice of the axes of names are a piece of it.
+    """The trials of a part during training. The trials of each choice of the static settings are one piece.
 
-    The state of a trial that has stopped stays as it is, though its block is computed. On a CPU, those that run move
-    into the first blocks from time to time, so that the others need not be computed. Nothing is compiled for it. On an
-    accelerator, where a trial's last digits may depend on its place, every trial keeps its own.
+    The state of a stopped trial stays as it is, even if its block is computed. On a CPU, running trials move into the
+    first blocks from time to time, so that the other blocks need not be computed. Nothing is compiled for that. On an
+    accelerator, a trial's last digits may depend on its place, so every trial keeps its place.
 
     Attributes:
       blocks: {"state", "axes"} of each piece in blocks, with `STOPPED` if trials can stop.
-      counts: trials of each piece.
-      running: of these the first so many are to be computed.
+      counts: number of trials of each piece.
+      running: number of trials of each piece, from the first, that have to be computed.
       stopped_at: after how many iterations each trial has stopped, or `RUNNING`; None: no trial can stop.
     """
 
@@ -69,8 +69,8 @@ class Standing:
           trials: {"state", "axes"} of each piece, arrays on the host.
           counts: see above.
           stopped_at: see above.
-          place: puts as many trials of each piece in blocks.
-          blocks: trials of each piece in a block of every device; None: trials do not move.
+          place: puts the trials of each piece in blocks.
+          blocks: for each piece, the number of trials in one block of every device; None: trials do not move.
         """
         self.counts, self.running = list(counts), list(counts)
         self.stopped_at = stopped_at
@@ -85,23 +85,23 @@ class Standing:
         return self.stopped_at is not None and not (self.stopped_at == RUNNING).any()
 
     def trials(self) -> list[Any]:
-        """State and axes of all trials in blocks."""
+        """Returns the state and axes of all trials in blocks."""
         return [{name: x for name, x in piece.items() if name != STOPPED} for piece in self.blocks]
 
     def states(self) -> list[Any]:
-        """The state of all trials of each piece, on the host."""
+        """Returns the state of all trials of each piece, on the host."""
         found = Together.collect([piece["state"] for piece in self.blocks], self.counts)
         return [_taken(state, np.argsort(order)) for state, order in zip(found, self._order, strict=True)]
 
     def in_order(self, found: Arrays) -> Arrays:
-        """The trials' results in the order of the trials, from that of the blocks."""
+        """Returns results in the order of the trials, from results in the order of the blocks."""
         begins = np.cumsum([0, *self.counts[:-1]])
         places = np.argsort(np.concatenate([begin + order for begin, order in zip(begins, self._order, strict=True)]))
         taken: Arrays = _taken(found, places)
         return taken
 
     def stop(self, which: np.ndarray, done: int) -> None:
-        """Has trials stop that have not yet, after so many iterations."""
+        """Stops those of the trials that have not stopped yet, after `done` iterations."""
         if self.stopped_at is None or not (which := which & (self.stopped_at == RUNNING)).any():
             return
         self.stopped_at[which] = done
@@ -112,18 +112,18 @@ class Standing:
             self._mark()
 
     def _put(self, states: Sequence[Any]) -> None:
-        """Puts these states in blocks, those of trials that run first."""
+        """Puts these states in blocks, those of running trials first."""
         if self.stopped_at is not None and self._sizes is not None:
             self._order = [np.argsort(stopped, kind="stable") for stopped in self._stopped()]
             self.running = [int((~stopped).sum()) for stopped in self._stopped()]
-        self.blocks: list[dict[str, Any]] = []  # before their successors come
+        self.blocks: list[dict[str, Any]] = []  # frees the old blocks before the new ones are made
         several = zip(states, self._axes, self._order, strict=True)
         self.blocks = self._place([_taken({"state": state, "axes": axes}, order) for state, axes, order in several])
         if self.stopped_at is not None:
             self._mark()
 
     def _mark(self) -> None:
-        """Tells the blocks which trials have stopped."""
+        """Writes into the blocks which trials have stopped."""
         stopped = [{STOPPED: x[order]} for x, order in zip(self._stopped(), self._order, strict=True)]
         self.blocks = [piece | own for piece, own in zip(self.blocks, self._place(stopped), strict=True)]
 
@@ -131,10 +131,10 @@ class Standing:
         return np.split(self.stopped_at != RUNNING, np.cumsum(self.counts)[:-1])
 
     def _computed(self, counts: Sequence[int]) -> int:
-        """The trials in the blocks that hold so many of each piece."""
+        """Returns the number of trials in the blocks that hold these numbers of trials of each piece."""
         return sum(-(-count // size) * size for count, size in zip(counts, self._sizes or counts, strict=True))
 
 
 def _taken(tree: Any, order: np.ndarray) -> Any:
-    """The trials of these numbers."""
+    """Returns the trials of these numbers."""
     return tree if (order == np.arange(len(order))).all() else jax.tree.map(lambda x: x[order], tree)

@@ -1,4 +1,4 @@
-"""What a sweep says on the whole: statistics with intervals over its trials, and tables of them."""
+"""Summaries of a sweep: statistics with intervals over its trials, and tables of them."""
 
 from __future__ import annotations
 
@@ -27,30 +27,28 @@ STATISTICS = ("mean", "std", "median", "low", "high")
 def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confidence: float = 0.95) -> xr.Dataset:
     """Returns mean, standard deviation, median and an interval of the mean over all trials at each setting.
 
-    A trial that failed, whose value is NaN or infinite or in which a check did not hold, is left out of these and
-    counted instead, see `reasons`. What is said is then said of the trials that did not fail.
+    A trial fails with a value that is NaN or infinite, or with a check that does not hold, see `reasons`. Failed trials
+    are left out and counted instead. The statistics then describe only the trials that did not fail.
 
-    The interval, low to high, is that of the mean: for booleans Wilson's of the share of True, for numbers Student's,
-    mean +- t std / sqrt(n). The latter needs values that are roughly normal, or some 20 trials. It is used, and no
-    bootstrap, since it is right for few trials too, where bootstrap intervals are far too short, and takes no
-    time. For skewed values or another statistic there is `paramact_jax.statistics.bootstrap_interval`. Both intervals
-    take the trials for independent, as those of different seeds are. One trial alone has no interval and no standard
-    deviation, which are NaN then.
+    The interval from low to high is that of the mean. For booleans it is Wilson's interval of the share of True. For
+    numbers it is Student's, mean +- t std / sqrt(n), which needs roughly normal values, or some 20 trials. It is right
+    for few trials too, where bootstrap intervals are far too short, and takes no time. For skewed values or another
+    statistic there is `paramact_jax.statistics.bootstrap_interval`. Both intervals assume independent trials, such as
+    those of different seeds. One trial alone has no interval and no standard deviation; they are NaN.
 
     Args:
       results: as `sweep` returns them. All variables are real numbers or booleans.
-      over: the dim whose trials are taken together, or several. Of several, each variable loses those it has.
+      over: the dim, or several dims, over which trials are taken together. A variable loses those that it has.
       confidence: of the intervals, within (0, 1).
 
     Returns:
-      A dataset in which each variable with one of these dims has the dim `statistic` instead: "mean", "std" (that of
-      a sample, of n - 1), "median", "low" and "high". Beside it are the counts NAME_trials, of the n trials that did
-      not fail, and NAME_failed. Variables without these dims are kept as they are. Its attributes have the
-      confidence.
+      A dataset in which each variable with one of the dims `over` has the dim `statistic` instead: "mean", "std" (of a
+      sample, with n - 1), "median", "low" and "high". It also has the counts NAME_trials, of the n trials that did not
+      fail, and NAME_failed. Variables without the dims `over` are kept as they are. The attributes have the confidence.
 
     Raises:
-      ValueError: in one line, for a dim that is not there, or that no variable has, variables that are no real
-        numbers, names that are taken, and a confidence not within (0, 1).
+      ValueError: in one line, for a dim that is not there or that no variable has, for variables that are not real
+        numbers, for names that are taken, and for a confidence that is not within (0, 1).
 
     Examples:
       >>> import xarray as xr
@@ -88,7 +86,7 @@ def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confiden
         if variable.dtype.kind not in "biuf":
             raise ValueError(f"summary: {name}: expected real numbers or booleans, got {variable.dtype}; drop it")
         if taken := [new for new in (f"{name}_trials", f"{name}_failed") if new in results.variables]:
-            raise ValueError(f"summary: {taken[0]}: expected names that the counts do not need; rename it")
+            raise ValueError(f"summary: {taken[0]}: expected a name that the counts do not use; rename it")
         rest = [dim for dim in variable.dims if dim not in along]
         shape = [*(results.sizes[dim] for dim in rest), -1]
         told = variable.astype(float) if raised is None else variable.astype(float).where(~raised)
@@ -104,7 +102,7 @@ def summary(results: xr.Dataset, over: str | Sequence[str] = "seed", *, confiden
 
 
 def _statistics(x: np.ndarray, confidence: float, *, share: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The statistics of the finite ones of the trials on the last axis, also on the last axis, and their number."""
+    """Returns the statistics of the finite trials on the last axis, also on the last axis, and the trials' number."""
     finite = np.isfinite(x)
     n = finite.sum(axis=-1)
     ordered = np.sort(np.where(finite, x, np.inf), axis=-1)
@@ -114,7 +112,7 @@ def _statistics(x: np.ndarray, confidence: float, *, share: bool) -> tuple[np.nd
 
     with np.errstate(all="ignore"):  # 0 / 0 without trials
         mean = np.where(finite, x, 0).sum(axis=-1) / n
-        mean = np.clip(mean, ordered[..., 0], at(n - 1))  # of equal values exactly that value
+        mean = np.clip(mean, ordered[..., 0], at(n - 1))  # the mean of equal values is exactly that value
         squares = np.where(finite, x - mean[..., None], 0) ** 2
         std = np.where(n > 1, np.sqrt(squares.sum(axis=-1) / (n - 1)), np.nan)
         median = np.where(n > 0, at((n - 1) // 2) / 2 + at(n // 2) / 2, np.nan)
@@ -145,24 +143,26 @@ def to_dataframe(
 ) -> Any:
     """Returns a sweep, or its `summary`, as one tidy pandas DataFrame, with a row for each trial.
 
-    Its columns are the axes, the seed, all other coordinates, and the variables. That is what `groupby`, seaborn and
-    `to_csv` work with. If a variable was observed on the way, there is a row for each trial and iteration; a variable
-    without iterations is repeated in them, so count trials in a frame of its own: `to_dataframe(results[["loss"]])`.
+    Its columns are the axes, the seed, all other coordinates, and the variables. `groupby`, seaborn and `to_csv` work
+    with such a table. If a variable was observed during training, there is a row for each trial and iteration. A
+    variable without iterations is repeated in these rows, so count trials in a frame of its own:
+    `to_dataframe(results[["loss"]])`.
 
-    A variable with axes of its own, as weights are, has a column for each number: "w[0]", "w[1]", or "w[0, 1]". For
+    A variable with axes of its own, such as weights, has a column for each number: "w[0]", "w[1]", or "w[0, 1]". For
     rows instead, name the axis and its values: `results.rename(w_dim_0="layer").assign_coords(layer=range(3))`. Leave
-    large ones out: `results.drop_vars("w")`. A summary has a row for each setting, and the columns "loss[mean]",
+    large variables out: `results.drop_vars("w")`. A summary has a row for each setting, and the columns "loss[mean]",
     "loss[std]" and so on.
 
     Args:
-      results: as `sweep`, `long_sweep` and `summary` return them, or what was selected of them.
-      units: names to units: the column's title is then "loss [nats]". True: those in the attribute "units" of each
-        variable. A dict goes before the attributes.
-      labels: names to titles. True: those in the attribute "long_name". A dict goes before the attributes.
+      results: as `sweep`, `long_sweep` and `summary` return them, or a selection from them.
+      units: from names to units: a column's title is then "loss [nats]". True: the units in the attribute "units" of
+        each variable. A dict takes precedence over the attributes.
+      labels: from names to titles. True: the titles in the attribute "long_name". A dict takes precedence over the
+        attributes.
 
     Raises:
-      ValueError: in one line, for what is no dataset, units or labels of names that are not there, and two columns
-        with one title.
+      ValueError: in one line, for something that is not a dataset, for units or labels of names that are not there,
+        and for two columns with one title.
 
     Examples:
       >>> import xarray as xr
@@ -188,7 +188,7 @@ def to_dataframe(
     suffixes = _asked("units", units, "units", results, names)
     columns: dict[str, Any] = {}
     for name in names:
-        variable = results[name].variable  # of a dim without labels the numbers from 0
+        variable = results[name].variable  # a dim without labels has the numbers from 0
         across = {str(dim): results[dim].values for dim in variable.dims if dim not in rows}
         sizes = rows | {dim: len(values) for dim, values in across.items()}
         values = variable.to_base_variable().set_dims(sizes).values.reshape(math.prod(rows.values()), -1)
@@ -196,14 +196,14 @@ def to_dataframe(
             index = f"[{', '.join(map(str, label))}]" if label else ""
             title = titles.get(name, name) + index + (f" [{suffixes[name]}]" if name in suffixes else "")
             if title in columns:
-                raise ValueError(f"to_dataframe: expected titles that differ, got {title!r} twice; give labels")
+                raise ValueError(f"to_dataframe: expected different titles, got {title!r} twice; give labels")
             columns[title] = values[:, place]
     frame = xr.Dataset({title: (_ROW, values) for title, values in columns.items()}).to_dataframe()
     return frame.reset_index(drop=True)
 
 
 def _is_across(dim: str, results: xr.Dataset) -> bool:
-    """Whether a dim becomes columns: the statistics, and axes of results that nobody has named."""
+    """Returns whether a dim becomes columns: the statistics, and axes of results without a name of the user's."""
     return dim == STATISTIC or (dim not in results.coords and re.search(r"_dim_\d+$", dim) is not None)
 
 
@@ -226,5 +226,5 @@ def _check(results: Any, what: str) -> None:
 
     if not isinstance(results, xr.Dataset):
         raise ValueError(
-            f'{what}: expected a dataset, got {type(results).__name__}; of one variable it is results[["loss"]]'
+            f'{what}: expected a dataset, got {type(results).__name__}; for one variable pass results[["loss"]]'
         )

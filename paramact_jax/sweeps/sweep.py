@@ -1,4 +1,4 @@
-"""Sweep any training function over seeds and settings."""
+"""Sweeps any training function over seeds and settings."""
 
 from __future__ import annotations
 
@@ -49,77 +49,78 @@ def sweep(
     on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
-    """Run `train_one(key, **settings)` for every seed at every point of the axes, in jitted calls on all devices.
+    """Runs `train_one(key, **settings)` for every seed at every point of the axes, in jitted calls on all devices.
 
-    Products of float32 numbers are computed as JAX is set: by default a GPU rounds their factors to TF32 and a TPU to
-    bfloat16. For float32 everywhere set `jax.config.update("jax_default_matmul_precision", "highest")`; a stored sweep
-    goes on only with the setting it began with.
+    JAX's setting decides how products of float32 numbers are computed: by default a GPU rounds their factors to TF32
+    and a TPU to bfloat16. For float32 everywhere set `jax.config.update("jax_default_matmul_precision", "highest")`. A
+    stored sweep goes on only with the setting that it began with.
 
     Args:
-      train_one: a pure, vmappable function of one trial's random key and the settings. Returns any tree of arrays.
-        Calls are filled up to whole blocks with copies of their last trial, which run too: a `jax.debug.print` or
-        `jax.debug.callback` in it is called for them as well, with the default block 64 times for 3 trials.
-      seeds: integers within 0..2**32 - 1, each once; a trial's key is `trial_key(seed)`, the same at every point of
-        the axes, so that they are compared on equal seeds.
-      axes: for parameters of `train_one` the values to try: numbers or booleans, which are traced, or strings, which
-        are static. Every combination is run, with all trials in one call, unless `chunk` cuts it. What `train_one`
-        returns at some static values only is NaN at the others.
-      static_axes: for parameters of `train_one` values that are not traced, of any kind: widths, depths, batch sizes,
-        functions, names. Each makes a program of its own, as `{"width": [8, 64], "act": [jax.nn.relu, jnp.tanh]}`.
-        Numbers and strings are their own labels, functions and classes have their names; for other things give a dict
-        from a label to each value.
-      points: settings whose values go together, instead of a product of axes: lists of equal length by name (a dict or
-        a pandas DataFrame), or a list with a dict for each point. Values are numbers or arrays of one shape, which are
-        traced, or static: strings and other things. A point may lack settings that have defaults, as
-        `[{"optimiser": "sgd"}, {"optimiser": "adam", "b1": 0.9}]`. See `sweeps.log_uniform` and `sweeps.sobol` for
-        random points.
+      train_one: a pure, vmappable function of one trial's random key and the settings, which returns any tree of
+        arrays. Calls are filled up to whole blocks with copies of their last trial. The copies run too: a
+        `jax.debug.print` or `jax.debug.callback` is called for them as well, with the default block 64 times for 3
+        trials.
+      seeds: integers within 0..2**32 - 1, each once. A trial's key is `trial_key(seed)`, the same at every point of
+        the axes, so that the points are compared on equal seeds.
+      axes: values to try, by parameter of `train_one`: numbers or booleans, which are traced, or strings, which are
+        static. Every combination is run, with all trials in one call, unless `chunk` cuts it. A result that `train_one`
+        returns only at some static values is NaN at the others.
+      static_axes: values to try that are not traced, by parameter of `train_one`: widths, depths, batch sizes,
+        functions, names or anything else. Each value gets a program of its own. An example is
+        `{"width": [8, 64], "act": [jax.nn.relu, jnp.tanh]}`. Numbers and strings are their own labels; the labels of
+        functions and classes are their names; for other things give a dict from a label to each value.
+      points: settings with one value for each point, instead of a product of axes: lists of equal length by name (a
+        dict or a pandas DataFrame), or a list with a dict for each point. Values are numbers or arrays of one shape,
+        which are traced, or strings and other things, which are static. A point may lack settings that have defaults,
+        as in `[{"optimiser": "sgd"}, {"optimiser": "adam", "b1": 0.9}]`. See `sweeps.log_uniform` and `sweeps.sobol`
+        for random points.
       static_argnames: names of axes, points' settings and settings that are not traced, as in `jax.jit`.
-      chunk: trials a call, by default all. Bounds the memory on the devices; the results do not depend on it. Calls
-        are padded to whole blocks of trials on every device, so multiples of `block` x devices waste nothing.
+      chunk: number of trials in a call, by default all. It bounds the memory on the devices; the results do not depend
+        on it. Calls are padded to whole blocks of trials on every device, so multiples of `block` x devices waste
+        nothing.
       directory: where finished calls are kept. After an end of any kind (a kill, a full disk, a power cut) the same
-        call goes on from there, to the same dataset bit for bit; finished, it is read without running anything. A
-        call that differs in anything that the results depend on is refused. What `train_one` is, is told by the
-        program that JAX traces of it, with all constants: a change anywhere counts that changes what is computed, and
-        another name or place of a function does not. One process at a time has it; where the file system has no
-        locks, a file `lock.json` says which one. After SIGTERM, which batch systems send before they kill, the call
-        that runs is finished and kept; only then the process ends, or your own handler is called. A second SIGTERM
-        does not wait.
-      time_limit: seconds from here on, or None. Needs a directory. The first call is always made. Before each other one
-        the sweep asks whether it would end too late if it took as long as the longest so far; then it stops with
-        TimeLimitError, and is saved. Leave a margin for the last saving.
+        call goes on from there, to the same dataset bit for bit. If the sweep is finished, it is read without running
+        anything. A call that differs in anything that the results depend on is refused. `train_one` is compared by the
+        program that JAX traces, with all constants: any change of the computation counts, another name or place of a
+        function does not. Only one process at a time may use the directory; if the file system has no locks, a file
+        `lock.json` names that process. After SIGTERM, which batch systems send before they kill, the running call is
+        finished and kept. Only then the process ends, or your own handler is called. A second SIGTERM does not wait.
+      time_limit: seconds from the start of this call, or None. It needs a directory. The first compiled call is always
+        made. Before each further one, the sweep stops with TimeLimitError if a call as long as the longest so far
+        would end too late. The sweep is then saved. Leave a margin for the last save.
       fused: whether each loop is carried out as one kernel, with the trials last. By default the traced program
-        decides, see `sweeps.forms.choose`; a loop that shows only when it is traced that no kernel can hold it is
-        carried out as usual then, with a warning.
-      block: trials computed together; 1: a trial at a time, for trials that are large themselves. By default the
-        traced program decides.
-      mesh: mesh of one axis, of any name, over the devices to use, by default all, of all processes.
-      part: (task, tasks): this call is one of several that share the trials, as the tasks of a job array, each on a
-        machine of its own; the first is (0, tasks). Each keeps its share in the same `directory`, which needs no locks
-        between machines; `sweeps.merge(directory)` returns all of them. What other tasks run is NaN in what is returned
-        here.
+        decides, see `sweeps.forms.choose`. A loop that turns out to be no kernel only when it is traced is then carried
+        out as usual, with a warning.
+      block: number of trials computed together; 1: a trial at a time, for trials that are large themselves. By default
+        the traced program decides.
+      mesh: mesh with one axis, of any name, over the devices to use; by default over all devices of all processes.
+      part: (task, tasks): this call is one of several that share the trials, such as the tasks of a job array, each on
+        its own machine; the first is (0, tasks). Each task keeps its share in the same `directory`, which needs no
+        locks between machines. `sweeps.merge(directory)` returns the results of all tasks. In what this call returns,
+        the trials of other tasks are NaN.
       extend: whether `directory` may hold the same sweep with other seeds or values of axes and points. Trials that are
         finished there are not run again; what is stored does not change.
       keep: results that an earlier sweep of the same trials returned. Only the trials that failed in it, see
-        `sweeps.reasons`, are run, so with other settings; the others are as they were.
-      on_plan: called once before anything runs, with what will; not if everything is there. None: nothing is called.
-      on_progress: called after every call, with trials done and the seconds that the rest will take; None: nothing is.
+        `sweeps.reasons`, are run, for example with other settings. The others are kept as they were.
+      on_plan: called once with the plan before anything runs, but not if everything is there. None: nothing is called.
+      on_progress: called after every call with the trials done and the seconds that the rest will take; None: nothing
+        is called.
       settings: numbers or arrays, or trees of them, the same for every trial. Like the values of axes they are traced:
-        calling again with other values of the same types and shapes does not recompile, and `train_one` cannot branch
-        on them in Python. For a parameter with the name of one of the options above, an axis
-        of one value does the same.
+        another call with other values of the same types and shapes does not recompile, and `train_one` cannot branch
+        on them in Python. If a parameter has the name of one of the options above, pass it as an axis of one value.
 
     Returns:
       A dataset with a variable for each array that `train_one` returns, named by its path joined with dots ("result"
-      for a bare array). Its dims are the static axes, `point` if there are points, whose settings are coordinates along
-      it (NaN or "" where a point lacks one), the other axes, `seed`, and `NAME_dim_0`, ... for its own axes. Results of
-      dtypes that NumPy does not have are widened in it, bfloat16 and float8 to float32, int4 to int8; a directory keeps
-      them exact.
+      for a bare array). Its dims are the static axes, then `point` if there are points, then the other axes, `seed`,
+      and `NAME_dim_0`, ... for a result's own axes. The points' settings are coordinates along `point` (NaN or "" if a
+      point lacks one). Results of dtypes that NumPy does not have are widened: bfloat16 and float8 to float32, int4 to
+      int8. A directory keeps them exact.
 
     Raises:
       ValueError: in one line, before anything runs: for axes, seeds, settings or results that are not of this kind or
-        do not fit into JAX's dtypes, a call within jit, vmap or grad, a directory that cannot be resumed from, and more
-        memory than there is, with the chunk that would fit.
-      OSError: in one line, if something cannot be saved; what had been saved is kept.
+        do not fit into JAX's dtypes; for a call inside jit, vmap or grad; for a directory that the call cannot resume
+        from; and for a sweep that needs more memory than there is. The message then names a chunk that would fit.
+      OSError: in one line, if something cannot be saved; what was saved before is kept.
       TimeLimitError: in one line, if `time_limit` leaves no time for the next call; what is finished is kept.
 
     Examples:
@@ -168,7 +169,7 @@ def sweep(
     check_results(results, {}, [*grid.dims, *grid.points])
     placed = share(shared, options.mesh)
 
-    @functools.cache  # to find equal programs takes longer than some sweeps
+    @functools.cache  # finding equal programs takes longer than some sweeps
     def over(choices: tuple[int, ...]) -> Together:
         return together(tuple(programs[i] for i in choices), tuple(forms[i] for i in choices), options.mesh)
 
@@ -194,7 +195,7 @@ def sweep(
 
 
 def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str, Any]) -> tuple[Program, ...]:
-    """Returns what a sweep carries out: a program of one trial and the settings for each choice of the static ones.
+    """Returns the programs of a sweep: for each choice of the static settings, one of a trial and the other settings.
 
     Args:
       train_one: as in `sweep`.

@@ -1,4 +1,4 @@
-"""From a function of one trial to one compiled program for all trials."""
+"""Turns a function of one trial into one compiled program for all trials."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ from paramact_jax.sweeps.kernels import LoopKernels, Target, target_of
 
 
 class OverTrials:
-    """`fn(trial, shared)` of one trial, as a compiled function of all trials.
+    """A function `fn(trial, shared)` of one trial, as a compiled function of all trials.
 
-    A block of trials in one of the forms of `Form`; a loop over a device's blocks (on an accelerator: `jax.vmap` over
-    them, or one kernel for each loop, see `sweeps.kernels`); `jax.shard_map` over the devices. Every block has the
-    same shape, the last one padded, and runs the same machine code: on one kind of CPU a trial's result is bit for bit
-    the same whatever the number of trials or devices.
-    Forms are rounded differently: each code generator turns other products and sums into one operation. So the bits of
-    one form are to be compared with those of the same form.
+    A block of trials is carried out in one of the forms of `Form`. A loop runs over a device's blocks; on an
+    accelerator `jax.vmap` does, or one kernel for each loop, see `sweeps.kernels`. `jax.shard_map` runs over the
+    devices. Every block has the same shape, the last one padded, and runs the same machine code: on one kind of CPU a
+    trial's result is bit for bit the same for any number of trials or devices. Forms are rounded differently, since
+    each code generator fuses other products and sums into one operation. So compare bits only within one form.
 
-    Between `place` and `collect` the arrays of all trials are in blocks: shape (blocks, ..., block), trials on the
-    last axis, where small arrays are fast; for kernels of an accelerator in one block for each device. The devices are
-    dealt the blocks in turn, so that each has as many, however few are wanted. Results of one OverTrials are arguments
-    of the next with as large blocks.
+    Between `place` and `collect` the arrays of all trials are in blocks of shape (blocks, ..., block), with the trials
+    on the last axis, where small arrays are fast. For kernels of an accelerator there is one block for each device.
+    The blocks are dealt to the devices in turn, so that each device has equally many, even of few blocks. Results of
+    one OverTrials can be arguments of the next if its blocks are equally large.
 
     Args:
       fn: pure function of one trial's tree of arrays and a tree shared by all trials.
-      form: how a block is carried out; `choose` finds the fastest. By default batched, by `jax.vmap`.
-      mesh: mesh of one axis over the devices to use, by default all of the default backend.
-      donate: whether the results take the place of the blocks in memory, which are then of no more use. They are of
-        the same kind, and blocks that are not computed stay.
-      first: number of the device that is dealt the first block.
+      form: how a block is carried out; `choose` finds the fastest form. By default batched, by `jax.vmap`.
+      mesh: mesh of one axis over the devices to use, by default over all devices of the default backend.
+      donate: whether the results replace the blocks in memory, so that the blocks can no longer be used. Results are
+        then of the same kind as the blocks, and blocks that are not computed stay as they are.
+      first: number of the device that gets the first block.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -78,14 +77,14 @@ class OverTrials:
             if not on_cpu:
                 return jax.vmap(traced, in_axes=(0, None))(blocks, shared)
             here = len(jax.tree.leaves(blocks)[0])
-            if kernel and here == 1:  # XLA would simplify a loop over one block, and aborts on a kernel within that
+            if kernel and here == 1:  # XLA would simplify a loop over one block, and then abort on the kernel in it
                 blocks = jax.tree.map(lambda x: jnp.concatenate([x, x]), blocks)
             made = blocks
             if not donate:
                 one = jax.eval_shape(traced, jax.tree.map(lambda x: x[0], blocks), shared)
                 made = jax.tree.map(lambda x: jnp.zeros((max(here, 2) if kernel else here, *x.shape), x.dtype), one)
-            before = (jax.lax.axis_index(TRIALS) - first) % self.mesh.size  # devices that are dealt a block earlier
-            wanted = -(-trials // form.block) - before  # every so many devices one is here
+            before = (jax.lax.axis_index(TRIALS) - first) % self.mesh.size  # devices that get a block earlier
+            wanted = -(-trials // form.block) - before  # one in mesh.size of them is here
 
             def one_more(i: jax.Array, made: Any) -> Any:
                 given = made if donate else blocks
@@ -105,43 +104,43 @@ class OverTrials:
         self._program = _jit(self.sharded, self, donate=donate)
 
     def __call__(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Any:
-        """Results of all trials, in blocks.
+        """Returns the results of all trials, in blocks.
 
         Args:
-          blocks: as `place` made them, or another OverTrials.
-          shared: as `share` made them.
-          trials: how many are not mere filling up, by default all. Blocks of nothing else cost no time on a CPU; what
-            stands in them then is of no meaning, unless they are donated.
+          blocks: blocks from `place`, or from another OverTrials.
+          shared: a tree from `share`.
+          trials: number of trials that are not padding, by default all. Blocks with only padding cost no time on a CPU;
+            their results then have no meaning, unless the blocks are donated.
         """
         return self._program(blocks, shared, _count(trials))
 
     def compile(self, blocks: Any, shared: Any, *, trials: int | None = None) -> Callable[[Any, Any], Any]:
-        """This function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
+        """Returns this function compiled for arguments of these shapes (arrays or `jax.ShapeDtypeStruct`)."""
         program = self._program.lower(blocks, shared, _count(None)).compile()
         return lambda blocks, shared: program(blocks, shared, _count(trials))
 
     def memory(self, blocks: Any, shared: Any) -> int:
-        """Bytes on each device while the program runs on arguments of these shapes, by the compiled program itself."""
+        """Returns the bytes on each device while the program runs on such arguments, as the compiled program says."""
         return most_memory([[self.lowered(blocks, shared)]])
 
     def lowered(self, blocks: Any, shared: Any) -> Lowered:
-        """The program for arguments of these shapes, before it is compiled."""
+        """Returns the program for arguments of these shapes, before it is compiled."""
         program = self._program.lower(blocks, shared, _count(None))
         return Lowered(program, _size(blocks) // self.mesh.size)
 
     def blocks_of(self, one: Any, trials: int) -> Any:
-        """Shapes of what `place` makes of so many trials of these shapes."""
+        """Returns the shapes of the blocks that `place` makes of this number of trials of these shapes."""
         blocks, block = self._blocks(trials)
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct((blocks, *x.shape, block), x.dtype, sharding=self._sharding), one
         )
 
     def place(self, trials: Any, *, room: int = 0) -> Any:
-        """Arrays with a leading axis of trials, in blocks on the devices; padded with copies of the last trial.
+        """Returns trials in blocks on the devices, padded with copies of the last trial.
 
         Args:
-          trials: tree of arrays; with several processes the same in each.
-          room: pad to the blocks of at least so many trials.
+          trials: tree of arrays with a leading axis of trials; with several processes the same in each.
+          room: least number of trials to pad to.
         """
 
         def to_blocks(x: Any) -> jax.Array:
@@ -156,7 +155,7 @@ class OverTrials:
         return jax.tree.map(to_blocks, trials)
 
     def share(self, tree: Any) -> Any:
-        """Arrays that all trials share, on every device."""
+        """Returns arrays that all trials share, on every device."""
         return share(tree, self.mesh)
 
     @property
@@ -164,14 +163,14 @@ class OverTrials:
         return NamedSharding(self.mesh, PartitionSpec(TRIALS))
 
     def _blocks(self, trials: int) -> tuple[int, int]:
-        """How many blocks hold so many trials, and the trials in each."""
+        """Returns the number of blocks for this number of trials, and the number of trials in each block."""
         if self._target is None:
             return -(-trials // (self.form.block * self.mesh.size)) * self.mesh.size, self.form.block
         return self.mesh.size, -(-trials // (self._target.block * self.mesh.size)) * self._target.block
 
     @staticmethod
     def collect(blocks: Any, trials: int) -> Any:
-        """The first `trials` trials as NumPy arrays with a leading axis of trials, in every process; of `first` 0."""
+        """Returns the first `trials` trials in every process, as NumPy arrays with a leading axis; for `first` 0."""
         begin_fetching(blocks)
         return _fetched(blocks, trials)
 
@@ -190,7 +189,7 @@ def most_memory(calls: Sequence[Sequence[Lowered]]) -> int:
       calls: the programs of each call, which run one after another.
 
     Returns:
-      Bytes on each device during the call that takes most, by the compiled programs themselves.
+      Bytes on each device during the call that takes most, as the compiled programs say.
     """
     everything = [lowered for call in calls for lowered in call]
     if len(everything) == 1 or jax.process_count() > 1:
@@ -206,7 +205,7 @@ def _memory(call: Sequence[tuple[Any, Lowered]]) -> int:
     kept, needed = 0, 0
     for compiled, lowered in call:
         used = compiled.memory_analysis()
-        if used is None:  # a backend that does not tell
+        if used is None:  # a backend that does not say
             kept += lowered.bytes_of_blocks
         else:
             kept += used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
@@ -219,19 +218,19 @@ def _size(blocks: Any) -> int:
 
 
 class Together:
-    """Several functions over trials, each of trials of its own, all with one shared tree.
+    """Several functions over trials, each with trials of its own, all with one shared tree.
 
-    On a CPU each is compiled alone, all at the same time, and each device runs its trials of one after another. So that
-    no device has more to do than the others, the first trial of each lies on the device after that of the one before.
-    On an accelerator they are one compiled program, and on a GPU they run at the same time, as far as it has room.
+    On a CPU each function is compiled alone, all at the same time, and each device runs them one after another. The
+    first block of each function is on the next device, so that no device has more to do than the others. On an
+    accelerator the functions are one compiled program, and on a GPU they run at the same time as far as there is room.
 
     Args:
-      several: the functions, of one mesh, the i-th with `first` i.
+      several: the functions, on one mesh, the i-th with `first` i.
       donate: as in `OverTrials`.
     """
 
     def __init__(self, several: Sequence[OverTrials], *, donate: bool = False) -> None:
-        """Takes what is to run together."""
+        """Takes the functions that run together."""
         self._several = several
         self._alone = len(several) == 1 or several[0].mesh.devices.flat[0].platform == "cpu"
 
@@ -242,38 +241,38 @@ class Together:
         self._program = _jit(all_of_them, several[0], donate=donate, together=True)
 
     def __call__(self, blocks: Sequence[Any], shared: Any, *, trials: Sequence[int]) -> list[Any]:
-        """Results of each, in blocks; `trials` as in `OverTrials`."""
+        """Returns the results of each function, in blocks; `trials` as in `OverTrials`."""
         if self._alone:
             each = zip(self._several, blocks, trials, strict=True)
             return [over(own, shared, trials=count) for over, own, count in each]
         return list(self._program(list(blocks), shared, [_count(n) for n in trials]))
 
     def lowered(self, blocks: Sequence[Any], shared: Any) -> list[Lowered]:
-        """The programs for arguments of these shapes, before they are compiled."""
+        """Returns the programs for arguments of these shapes, before they are compiled."""
         if self._alone:
             return [over.lowered(own, shared) for over, own in zip(self._several, blocks, strict=True)]
         program = self._program.lower(list(blocks), shared, [_count(None)] * len(blocks))
         return [Lowered(program, _size(blocks) // self._several[0].mesh.size)]
 
     def blocks_of(self, ones: Sequence[Any], trials: Sequence[int]) -> list[Any]:
-        """Shapes of what `place` makes of so many trials of these shapes."""
+        """Returns the shapes of the blocks that `place` makes of these numbers of trials of these shapes."""
         return [over.blocks_of(one, count) for over, one, count in zip(self._several, ones, trials, strict=True)]
 
     def place(self, trials: Sequence[Any], *, room: int = 0) -> list[Any]:
-        """The trials of each in blocks, as `OverTrials.place`; there is `room` for more if there is but one."""
+        """Returns the trials of each function in blocks, as `OverTrials.place`; `room` counts only for one function."""
         room = room if len(trials) == 1 else 0
         return [over.place(x, room=room) for over, x in zip(self._several, trials, strict=True)]
 
     @staticmethod
     def collect(blocks: Sequence[Any], trials: Sequence[int]) -> list[Any]:
-        """The trials of each, as `OverTrials.collect`."""
+        """Returns the trials of each function, as `OverTrials.collect`."""
         begin_fetching(blocks)
         return [_fetched(x, count, i) for i, (x, count) in enumerate(zip(blocks, trials, strict=True))]
 
 
 @functools.lru_cache(maxsize=64)
 def together(programs: tuple[Program, ...], forms: tuple[Form, ...], mesh: Mesh, *, donate: bool = False) -> Together:
-    """Returns the compiled function of some programs, the one that there is already for equal ones."""
+    """Returns the compiled function of some programs; equal programs get the function that is there already."""
     each = enumerate(zip(programs, forms, strict=True))
     several = [OverTrials(fn, form=form, mesh=mesh, donate=donate, first=i) for i, (fn, form) in each]
     return Together(several, donate=donate)
@@ -297,7 +296,7 @@ def share(tree: Any, mesh: Mesh) -> Any:
 
 
 def _jit(fn: Callable[..., Any], over: OverTrials, *, donate: bool = False, together: bool = False) -> Any:
-    """A function of blocks compiled; the results take the place of the blocks if they are donated."""
+    """Returns a function of blocks, jitted; the results replace the blocks in memory if they are donated."""
     platform = over.mesh.devices.flat[0].platform
     options = None
     if platform == "cpu":
@@ -315,7 +314,7 @@ Function = Callable[[Any, Any], Any]
 
 
 def _of_block(fn: Function, form: Form, kernel: bool, target: Target | None) -> Function:
-    """The function of a block of trials, on the last axis of every array."""
+    """Returns the function of a block of trials, on the last axis of every array."""
     if form.layout == "first":
         return jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
     return _alone(fn) if form.layout == "alone" else _last(fn, kernel, target)
@@ -334,7 +333,7 @@ def _last(fn: Function, kernel: bool, target: Target | None) -> Function:
 
 
 def _alone(fn: Function) -> Function:
-    """One trial after the other, without `jax.vmap`, which would turn branches into selections."""
+    """Returns a function that runs one trial after another. `jax.vmap` would turn branches into selections."""
 
     def of_block(block: Any, shared: Any) -> Any:
         count = jax.tree.leaves(block)[0].shape[-1]

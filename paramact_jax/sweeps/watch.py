@@ -1,4 +1,4 @@
-"""Watching a long sweep: what it observes, as soon as it does, and files of it."""
+"""Watching a long sweep: the observed values as soon as they are there, and files of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """What some trials of a long sweep look like after some iterations; see `long_sweep(..., on_observed=)`.
+    """The observed values of some trials of a long sweep after an iteration; see `long_sweep(..., on_observed=)`.
 
     Attributes:
-      iteration: how many they have made.
-      trials: by name the values of each axis and the "seed" of every trial, each (trials,); of points also their number
-        as "point".
-      values: by name what `Training.observe` returned of every trial, each (trials, ...).
+      iteration: number of iterations that the trials have made.
+      trials: by name, the values of each axis and the "seed" of every trial, each (trials,); with points also their
+        number as "point".
+      values: by name, what `Training.observe` returned for every trial, each (trials, ...).
 
     Examples:
       For TensorBoard, the mean over the trials, with `writer = torch.utils.tensorboard.SummaryWriter("runs/mine")`:
@@ -37,8 +37,8 @@ class Observed:
               for name, x in seen.values.items():
                   writer.add_scalar(name, x.mean(), seen.iteration)
 
-      For Weights & Biases, with `run = wandb.init(project="mine")`. The iteration is a value, since their steps may
-      only grow, and with `chunk=` each part of the trials begins with iteration 0:
+      For Weights & Biases, with `run = wandb.init(project="mine")`. The iteration is logged as a value: with `chunk=`
+      each part of the trials begins with iteration 0, but a step of Weights & Biases may only grow.
 
           def on_observed(seen):
               means = {name: float(x.mean()) for name, x in seen.values.items()}
@@ -57,18 +57,18 @@ class Observed:
 def to_csv(path: Path | str) -> Callable[[Observed], None]:
     """Returns a function for `on_observed` that writes a table of text: a row for each trial and iteration.
 
-    The columns are the axes, "seed", "iteration" and what is observed: `name`, or `name.0`, `name.1`, ... of an array.
-    Numbers have all their digits; others are nan, inf and -inf.
+    The columns are the axes, "seed", "iteration" and the observed values: `name`, or `name.0`, `name.1`, ... for an
+    array. Numbers have all their digits; NaN and infinities are nan, inf and -inf.
 
-    The file is gone on with if it exists, and never holds a row twice: of trials that are observed again, as of a
-    sweep that goes on from its last saved state, the rows from that iteration on are removed first. A last line that
-    a killed process left half written is removed too.
+    New rows are appended if the file exists, and no row is in it twice. If trials are observed again, as in a sweep
+    that goes on from its last saved state, their rows from that iteration on are removed first. A last line that a
+    killed process left half written is removed too.
 
     Args:
-      path: of the file; what observed other columns has to go to another one.
+      path: of the file; other columns need another file.
 
     Raises:
-      ValueError: the function that is returned, in one line, if the file is another one than it would write.
+      ValueError: from the returned function, in one line, if the file has other contents than it would write.
 
     Examples:
       >>> import tempfile
@@ -87,9 +87,9 @@ def to_csv(path: Path | str) -> Callable[[Observed], None]:
 def to_jsonl(path: Path | str) -> Callable[[Observed], None]:
     """Returns a function for `on_observed` that writes a line of JSON for each trial and iteration.
 
-    As `to_csv`, but an array is a list. JSON has only finite numbers: NaN is null, infinities are "Infinity" and
-    "-Infinity". `pandas.read_json(path, lines=True, precise_float=True)` makes NaN and infinities of them in a column
-    of numbers; a list keeps them.
+    It works as `to_csv`, but an array is a list. JSON has only finite numbers: NaN is null, infinities are "Infinity"
+    and "-Infinity". `pandas.read_json(path, lines=True, precise_float=True)` turns them back into NaN and infinities in
+    a column of numbers, but not inside a list.
 
     Args:
       path: of the file, see `to_csv`.
@@ -135,7 +135,7 @@ class _Csv:
 
 
 class _Jsonl:
-    """A dict a line."""
+    """A file with a dict on each line."""
 
     def rows(self, seen: Observed) -> Iterator[Row]:
         return _rows(seen, seen.values)
@@ -149,7 +149,7 @@ class _Jsonl:
 
 
 class _Writer:
-    """Appends rows to a file of a format."""
+    """A function that appends rows to a file of a format."""
 
     def __init__(self, path: Path | str, form: _Csv | _Jsonl) -> None:
         self._path, self._form = Path(path), form
@@ -169,7 +169,7 @@ class _Writer:
         with self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # before the state is saved that a sweep would go on from
+            os.fsync(file.fileno())  # before the sweep saves the state that it would resume from
         self._last |= dict.fromkeys(keys, seen.iteration)
 
     def _drop(self, rows: Sequence[Row], keys: set[tuple[Any, ...]], seen: Observed) -> None:
@@ -183,7 +183,7 @@ class _Writer:
         write_bytes(self._path, self._form.write(kept, first=True).encode())
 
     def _stored(self, columns: Sequence[str]) -> list[Row]:
-        """The rows of the file, from which half a last line is removed."""
+        """Returns the rows of the file, and removes a last line that is half written."""
         if not self._path.exists():
             return []
         content = self._path.read_bytes()

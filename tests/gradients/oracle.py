@@ -26,7 +26,7 @@ def of_chain(model, x, loss):
 
 
 def state_of_units(model, x, loss):
-    """Slopes and signs of the hidden layers, as `Units` has them."""
+    """Slopes and signs of the hidden layers, as `UnitState` has them."""
     _, gradients = of_chain(model, x, loss)
     jacobians = in_full_precision(layer_jacobians(model, x))
     of_layers = []

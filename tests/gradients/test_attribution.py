@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from paramact_jax.activations import catalogue
-from paramact_jax.gradients import Cause, attribute, cause
+from paramact_jax.gradients import Cause, attribute, causes_of
 from paramact_jax.networks import MLP, params_of, with_params
 from tests.gradients import oracle
 from tests.gradients.agreement import inputs
@@ -131,7 +131,7 @@ def test_cause_of_every_kind_of_pair():
         (nan, -1.0): Cause.UNDEFINED,
     }
     linear, activation = np.array(list(pairs)).T
-    assert cause(jnp.array(linear), jnp.array(activation)).tolist() == list(pairs.values())
+    assert causes_of(jnp.array(linear), jnp.array(activation)).tolist() == list(pairs.values())
 
 
 def killed(layer):

@@ -164,7 +164,7 @@ cumulated_derivative.defjvp(lambda primals, tangents: (jnp.tanh(*primals), jnp.c
         ("two towers", "input of affine map 2 depends on .* alone, got one where it depends on the model's input;"),
         ("attention", "output of affine map 1 .* to the model's output, got one .* operation dot_general"),
         ("convolution first", "from the model's input to the input of affine map 1, got one .* operation"),
-        ("no input", "found no such product"),
+        ("no input", "got one without such a product"),
         *(
             (kind, f"from the output of affine map 1 .* to the input of affine map 2, got one .* operation {operation}")
             for kind, operation in {

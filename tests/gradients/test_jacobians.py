@@ -319,7 +319,7 @@ def test_many_trials_in_one_jitted_call():
     [
         (lambda x: x, jnp.ones((2, 3)), TypeError, "flax.nnx module or a bound linen module, got function"),
         (Twin(), jnp.ones((2, 3)), TypeError, "model.bind"),
-        (nnx.LayerNorm(3, rngs=nnx.Rngs(0)), jnp.ones((2, 3)), ValueError, "found no such product"),
+        (nnx.LayerNorm(3, rngs=nnx.Rngs(0)), jnp.ones((2, 3)), ValueError, "got one without such a product"),
         (nnx.Linear(3, 1, rngs=nnx.Rngs(0)), jnp.ones((2, 3), int), TypeError, "float dtype, got int32"),
         (nnx.Linear(3, 1, rngs=nnx.Rngs(0)), jnp.ones(3), ValueError, r"\(samples, in_features\), got \(3,\)"),
     ],

@@ -384,7 +384,7 @@ def test_ranges_at_the_limits():
     assert known.stretches(5, 5) == []
     assert known.taken(5, 5).shape == (0, 1)
     assert known.stretches(2**31 - 1, 2**31) == [Stretch(2**31 - 1, 2**31, (0,))]
-    with pytest.raises(ValueError, match="iterations begin <= end that int32 counts, got 3 and 2"):
+    with pytest.raises(ValueError, match="iterations begin <= end within int32, got 3 and 2"):
         known.taken(3, 2)
     with pytest.raises(ValueError, match="int32"):
         known.stretches(0, 2**31 + 1)

@@ -158,7 +158,7 @@ def test_what_is_inside_an_operation_that_is_not_entered_is_named():
         )
 
     (site,) = (site for site in found(f) if site.function == "tanh")
-    assert site.why == "within 'custom_linear_solve', whose operations are not changed"
+    assert site.why == "within 'custom_linear_solve', where no operation is changed"
 
 
 def test_functions_in_also_are_told_by_their_values():

@@ -140,7 +140,7 @@ def test_a_loop_that_turns_out_to_be_no_kernel_is_ordinary_with_a_warning(kernel
         x = jax.random.normal(key, ())
         return lax.fori_loop(0, steps, lambda i, x: 0.5 * x + 1, x)
 
-    with pytest.warns(UserWarning, match="a loop is no kernel, and slower: while with an end of its own"):
+    with pytest.warns(UserWarning, match="runs more slowly: while with an end of its own"):
         found = kerneled(until, range(3), axes={"steps": [1, 5]})
     assert_close(found, sweep(until, range(3), axes={"steps": [1, 5]}, mesh=CPU), rtol=1e-6)
 
@@ -163,7 +163,7 @@ def nothing(key):
     return {"w": w, "x": x, "none": empty}
 
 
-@pytest.mark.filterwarnings("ignore:a loop is no kernel, and slower. arrays without numbers")
+@pytest.mark.filterwarnings("ignore:a loop cannot be one kernel and runs more slowly. arrays without numbers")
 def test_arrays_without_numbers(kerneled):
     found = kerneled(nothing, range(3))
     assert found["none"].shape == (3, 0, 2)
@@ -221,6 +221,6 @@ def test_a_kernel_that_pallas_refuses_is_an_ordinary_loop_with_a_warning(kernele
 
     monkeypatch.setitem(kernels._BUILDERS, "interpreted", refuses)
     monkeypatch.setitem(kernels._BUILDERS, "gpu", refuses)
-    with pytest.warns(UserWarning, match=r"a loop is no kernel, and slower: kernel\(\) got an unexpected"):
+    with pytest.warns(UserWarning, match=r"runs more slowly: kernel\(\) got an unexpected"):
         found = kerneled(descend, range(3))
     assert_close(found, sweep(descend, range(3), mesh=CPU), rtol=1e-5)

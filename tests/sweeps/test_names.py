@@ -101,7 +101,7 @@ def of_kind(key, which):
     ("fn", "says"),
     [
         (of_shape, r"results: x: expected one shape and dtype at all values of static settings, got float32\[2\] and"),
-        (of_kind, "results: count: expected floating-point numbers where some static settings lack it"),
+        (of_kind, "results: count: expected floating-point numbers, as NaN fills the gaps"),
     ],
 )
 def test_results_that_do_not_fit_together_are_refused(fn, says):

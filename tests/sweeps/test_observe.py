@@ -68,7 +68,7 @@ def test_an_interrupted_sweep_keeps_what_it_observed(tmp_path, calls):
         (
             Training(TRAINING.init, TRAINING.step, TRAINING.summarise, lambda state: {"end": state["x"]}),
             {"observe_every": 2},
-            "observe: expected names that the results have not, got 'end'",
+            "observe: expected names that no result has, got 'end'",
         ),
         (
             Training(TRAINING.init, TRAINING.step, lambda state: {"iteration": 1}, TRAINING.observe),

@@ -103,7 +103,7 @@ def test_a_mesh_of_one_axis_is_taken_by_whatever_name(run):
     [
         pytest.param(
             lambda: Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("trials", "model")),
-            r"one of \(2, 2\) devices",
+            r"a mesh of \(2, 2\) devices",
             marks=pytest.mark.cpu_devices(4),
         ),
         (jax.devices, r"\[\w*Device\("),
@@ -122,7 +122,7 @@ def test_other_meshes_are_refused(run, mesh, got):
     [
         ({"directory": True}, "directory: expected a path, or None to keep nothing, got True"),
         ({"directory": b"x"}, "directory: expected a path"),
-        ({"on_plan": 3}, "on_plan: expected a function, or None to be told nothing, got 3"),
+        ({"on_plan": 3}, "on_plan: expected a function, or None for no calls, got 3"),
         ({"on_progress": "print"}, "on_progress: expected a function, or None .*, got 'print'"),
     ],
 )

@@ -197,14 +197,14 @@ REFUSED = {
         "width: expected an axis in axes or in",
     ),
     "objects": ({"axes": {"act": [jnp.tanh]}}, "pass other things as static_axes"),
-    "lengths": ({"points": {"width": [1, 2], "momentum": [0.1]}}, "points: expected as many values of each setting"),
+    "lengths": ({"points": {"width": [1, 2], "momentum": [0.1]}}, "points: expected lists of equal length"),
     "no points": ({"points": []}, "points: expected at least one point"),
     "empty point": ({"points": [{}]}, "points: expected a dict of settings for each point, got {}"),
     "bare": ({"points": 3}, "points: expected lists by name"),
     "dim": ({"points": {"seed": [1]}}, "points: expected settings of other names than 'seed'"),
     "one name": (
         {"points": [{"act": jnp.sin}, {"act": functools.wraps(jnp.sin)(lambda x: 2 * x)}]},
-        "points: act: expected values that are told apart by their names, got two that are called 'sin'",
+        "points: act: expected values with different names, got two with the name 'sin'",
     ),
     "a result": ({"points": {"loss": [1.0]}}, "got 'loss'"),
     "axis and point": (

@@ -175,15 +175,15 @@ LOSS = dataset(loss=[[1.0, 2.0]])
         (lambda: summary(LOSS, over=[]), "got []"),
         (lambda: summary(LOSS.isel(seed=[])), "expected over to be dims with trials (rate), got 'seed'"),
         (lambda: summary(LOSS, confidence=95), "expected a confidence within (0, 1), got 95"),
-        (lambda: summary(LOSS["loss"]), 'expected a dataset, got DataArray; of one variable it is results[["loss"]]'),
+        (lambda: summary(LOSS["loss"]), 'expected a dataset, got DataArray; for one variable pass results[["loss"]]'),
         (lambda: summary(summary(LOSS), over="rate"), "expected results without 'statistic'"),
         (lambda: summary(dataset(loss=[[1j, 2]])), "loss: expected real numbers or booleans, got complex128; drop it"),
         (lambda: summary(dataset(loss=[["a", "b"]])), "loss: expected real numbers or booleans, got <U1"),
-        (lambda: summary(LOSS.assign(loss_failed=LOSS["loss"])), "summary: loss_failed: expected names"),
+        (lambda: summary(LOSS.assign(loss_failed=LOSS["loss"])), "summary: loss_failed: expected a name"),
         (lambda: to_dataframe({"loss": [1]}), "to_dataframe: expected a dataset, got dict"),
         (lambda: to_dataframe(LOSS, units={"los": "m"}), "units: expected names among rate, seed, loss, got 'los'"),
         (lambda: to_dataframe(LOSS, labels={"x": "y"}), "labels: expected names among rate, seed, loss, got 'x'"),
-        (lambda: to_dataframe(LOSS, labels={"loss": "seed"}), "expected titles that differ, got 'seed' twice"),
+        (lambda: to_dataframe(LOSS, labels={"loss": "seed"}), "expected different titles, got 'seed' twice"),
     ],
 )
 def test_refusals_are_one_line(call, message):

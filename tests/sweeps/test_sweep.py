@@ -146,7 +146,7 @@ def test_64_bit_numbers_stay_64_bit(x64):
         ({"learning_rate": [0.1, 0.2, 0.1]}, {"penalty": 0.0}, "learning_rate: expected each value once, got 0.1"),
         ({"learning_rate": [0.1, 0.1 + 1e-12]}, {"penalty": 0.0}, r"got 0.1\d* \(as float32\) again"),
         ({"learning_rate": [2**40]}, {"penalty": 0.0}, "learning_rate: expected integers that fit into int32"),
-        ({"seed": [1]}, {"learning_rate": 0.1, "penalty": 0.0}, "'seed' is the dim of the seeds"),
+        ({"seed": [1]}, {"learning_rate": 0.1, "penalty": 0.0}, "got 'seed', the dim of the seeds"),
         ([0.1], {"penalty": 0.0}, "axes: expected a dict"),
         ({}, {"learning_rate": "high", "penalty": 0.0}, "learning_rate: expected numbers or arrays, got 'high'"),
     ],
@@ -170,7 +170,7 @@ def test_bad_chunks_are_refused(chunk):
         ({"x": 1.0}, "expected names that are not dims .*, got 'x'"),
         ({"seed": 1.0}, "expected names that are not dims .*, got 'seed'"),
         ({"w": np.zeros(2), "w_dim_0": 1.0}, "expected names that are not dims .*, got 'w_dim_0'"),
-        ({"a": {"b": 1.0}, "a.b": 2.0}, "expected names that differ, got 'a.b' for two"),
+        ({"a": {"b": 1.0}, "a.b": 2.0}, "expected different names, got 'a.b' for two"),
         ({"label": "good"}, "label: expected an array, got 'good'"),
     ],
 )

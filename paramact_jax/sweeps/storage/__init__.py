@@ -1,1 +1,1 @@
-"""What a sweep keeps on disk: written whole or not at all, under the configuration that it belongs to."""
+"""What a sweep keeps on disk: files that are whole or not there, with the configuration that they belong to."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, flushed, checksummed, then given their name."""
+"""Files that are whole or not there: written with a checksum under another name, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 PARTIAL = ".partial"
-"""Suffix of a file that is being written; one that is found later was left by a process that died."""
+"""Suffix of a file that is being written. A process that died may leave one."""
 
 _HEADER, _DIGEST = "header", "sha256"
 
 
 class DamagedError(ValueError):
-    """A file is truncated or was altered; says in one line which."""
+    """Raised if a file is truncated or was altered; the message names it in one line."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write or replace a file in one step; raises OSError and leaves the old one if that fails."""
+    """Writes or replaces a file in one step; raises OSError and leaves the old file if that fails."""
     _write(path, lambda file: file.write(content))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write arrays as one .npz file in one step; raises OSError and leaves the old one if that fails.
+    """Writes arrays as one .npz file in one step; raises OSError and leaves the old file if that fails.
 
     Args:
       path: of the file.
-      arrays: by any names, of any dtypes of JAX.
-      about: what to keep with them, as JSON.
+      arrays: by any names, with any dtypes of JAX.
+      about: what to keep along with them, as JSON.
     """
     entries = [{"name": name, "dtype": str(x.dtype), "shape": x.shape} for name, x in arrays.items()]
     header = json.dumps({"about": about, "arrays": entries}).encode()
-    # Member names are numbers, since np.savez has arguments of its own; bytes, since .npy knows no bfloat16.
+    # Member names are numbers, since np.savez has arguments of its own. Arrays are bytes, since .npy has no bfloat16.
     members: dict[str, Any] = {
         str(i): np.ascontiguousarray(x).reshape(-1).view(np.uint8) for i, x in enumerate(arrays.values())
     }
@@ -52,10 +52,10 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
 
 
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a file of `write_arrays`, and what was kept with them.
+    """Returns the arrays of a file that `write_arrays` wrote, and what was kept along with them.
 
     Raises:
-      DamagedError: if the file is not what was written.
+      DamagedError: if the file is not as it was written.
       OSError: if it cannot be read.
     """
     try:
@@ -77,8 +77,8 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Flush the names in a directory, where the system can."""
-    with contextlib.suppress(PermissionError):  # Windows opens no directories
+    """Flushes the names in a directory, if the system can."""
+    with contextlib.suppress(PermissionError):  # Windows cannot open a directory
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -87,7 +87,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def _save(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
-    """As np.savez, some versions of which leave the archive open when writing fails."""
+    """Writes as np.savez does, but closes the archive if writing fails, which some versions of NumPy do not."""
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for name, x in members.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

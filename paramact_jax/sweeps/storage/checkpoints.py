@@ -1,4 +1,4 @@
-"""A sweep's store as all processes see it: process 0 reads and writes, everybody goes on from the same state."""
+"""A sweep's store as all processes see it: process 0 reads and writes, and all go on from the same state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paramact_jax.sweeps.storage.store import Store
 
 
 class Begun(NamedTuple):
-    """A part of the trials on which work had been stopped: its iterations done, and its state after them."""
+    """A part of the trials that was begun and stopped: the iterations done, and the state after them."""
 
     part: range
     iteration: int
@@ -29,10 +29,10 @@ class Begun(NamedTuple):
 
 
 class Checkpoints:
-    """Every method is called by every process, with the same arguments.
+    """The stored results and states of a sweep. Every process calls every method, with the same arguments.
 
     Args:
-      layers: gives what process 0 has opened; None: nothing is kept, and nothing is found.
+      layers: returns what process 0 has opened; None: nothing is kept, and nothing is found.
       grid: the trials.
       seconds_between_saves: of the state of an unfinished part.
     """
@@ -46,7 +46,7 @@ class Checkpoints:
         self._saved_at = time.perf_counter()
 
     def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
-        """Finished results of earlier calls, which this one extends, and where they are in the grid's product."""
+        """Yields finished results of the earlier calls that this one extends, after their positions in the product."""
         if self._layers is None:
             return
         layers = self._layers
@@ -57,7 +57,7 @@ class Checkpoints:
     def own(self, have: Callable[[], np.ndarray]) -> tuple[Grid, dict[range, int]]:
         """Returns the grid with the trials that are to run here, and the parts that go on from earlier final states.
 
-        With the number of iterations that these parts have made.
+        The parts come with the number of iterations that they have made.
 
         Args:
           have: which trials of the grid's product earlier calls have finished.
@@ -93,7 +93,7 @@ class Checkpoints:
         return Begun(part, int(arrays.pop("at")), arrays) if arrays else None
 
     def finished(self) -> Iterator[tuple[range, Arrays]]:
-        """Parts of the trials that are stored, and their results."""
+        """Yields the parts of the trials that are stored, and their results."""
         if self._store is None:
             return
         store = self._store
@@ -104,7 +104,7 @@ class Checkpoints:
                 yield part, arrays
 
     def begun(self) -> Begun | None:
-        """The part that was begun and is not finished."""
+        """Returns the part that was begun and is not finished; None if there is none."""
         if self._store is None:
             return None
         store = self._store
@@ -123,13 +123,13 @@ class Checkpoints:
         return Begun(range(begin, end), iteration, arrays)
 
     def save_part(self, part: range, arrays: Arrays) -> None:
-        """Keep the results of a part."""
+        """Keeps the results of a part."""
         if self._store is not None:
             store = self._store
             first_does(lambda: store().save_part(part, arrays))
 
     def save_state(self, part: range, iteration: int, state: Callable[[], Arrays], *, at_once: bool = False) -> None:
-        """Keep the state of a part if it is time to, by process 0's clock; `state` gathers it from all processes."""
+        """Keeps the state of a part if it is time to, by process 0's clock; `state` gathers it from all processes."""
         if self._store is None:
             return
         store = self._store
@@ -140,19 +140,19 @@ class Checkpoints:
             self._saved_at = time.perf_counter()
 
     def save_final(self, part: range, iteration: int, state: Callable[[], Arrays]) -> None:
-        """Keep the state in which a part is left; `state` gathers it from all processes."""
+        """Keeps the last state of a part; `state` gathers it from all processes."""
         if self._store is not None:
             store, arrays = self._store, state()
             first_does(lambda: store().save_final(part, iteration, arrays))
 
     def save_kept(self, positions: np.ndarray, arrays: Arrays) -> None:
-        """Keep results of another sweep."""
+        """Keeps results of another sweep."""
         if self._store is not None:
             store = self._store
             first_does(lambda: store().save_kept({POSITIONS: positions, **arrays}))
 
     def withdraw(self) -> None:
-        """Leave a directory as it was that nothing has been kept in."""
+        """Removes the configuration again from a directory in which nothing has been kept."""
         if self._store is not None:
             store = self._store
             first_does(lambda: store().withdraw())
@@ -168,7 +168,7 @@ def open_checkpoints(
     task: tuple[int, int] | None = None,
     extend: bool = False,
 ) -> Iterator[Checkpoints]:
-    """The checkpoints in a directory, which is this sweep's alone meanwhile; None: nothing is kept.
+    """Opens the checkpoints in a directory, which no other sweep can use meanwhile; None: nothing is kept.
 
     Raises:
       ValueError, OSError: as `Store`, in every process.
@@ -191,7 +191,7 @@ def _load_part(store: Callable[[], Store], part: range) -> Arrays:
 
 
 def _following(found: list[Iterator[tuple[np.ndarray, Arrays]]], layers: Callable[[], Layers]) -> Arrays:
-    """The next of what is finished; nothing after the last."""
+    """Returns the next finished results; nothing after the last."""
     if not found:
         found.append(layers().earlier())
     positions, arrays = next(found[0], (None, {}))

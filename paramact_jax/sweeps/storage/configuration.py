@@ -1,4 +1,4 @@
-"""Everything that the results of a sweep depend on, each by a name that a message can give."""
+"""Everything that the results of a sweep depend on, by names that a message can give."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_threefry_part
 
 
 class Configuration(NamedTuple):
-    """What a sweep is.
+    """Everything that the results of a sweep depend on.
 
     Attributes:
-      entries: by the names that a message gives them; the programs by their digests.
-      programs: by name what the programs are, for messages only.
+      entries: values by the names that a message gives them; a program's value is its digest.
+      programs: identities of the programs by name, for messages only.
     """
 
     entries: dict[str, str]
@@ -36,10 +36,10 @@ class Configuration(NamedTuple):
 
 
 def identities(programs: Mapping[str, Sequence[Program]], grid: Grid) -> dict[str, Identity]:
-    """What each function's programs are, by its name and the choice of the static settings.
+    """Returns the identity of each program, by the function's name and the choice of the static settings.
 
     Args:
-      programs: for each function a program for each choice.
+      programs: for each function, a program for each choice.
       grid: the trials.
     """
     return {
@@ -62,11 +62,11 @@ def describe_sweep(
     stop_every: int | None = None,
     iterations_per_call: int | None = None,
 ) -> Configuration:
-    """The configuration of a sweep whose trials are computed by these programs.
+    """Returns the configuration of a sweep that computes its trials with these programs.
 
-    The number of trials a call and the devices are part of it where results may depend on them in the last bits: on
-    accelerators, and on CPUs the number of threads, over which XLA's library of matrix products splits long sums
-    (not of trials last in one kernel, which does not call it).
+    The machine is part of it as far as the last bits of results may depend on it. On accelerators these are the number
+    of trials a call and the devices. On CPUs it is the number of threads, over which XLA's library of matrix products
+    splits long sums; one kernel with the trials last does not call that library.
     """
     found = {"format": _FORMAT}
     if len(set(form)) == 1:
@@ -97,7 +97,7 @@ def describe_sweep(
 
 
 def describe_values(arrays: Mapping[str, np.ndarray], which: np.ndarray) -> str:
-    """Returns what tells arrays apart from others, at those trials that are not in question."""
+    """Returns a text that differs for different arrays, where only trials that are not in `which` count."""
     content = [f"{name}:{x.dtype}{x.shape}".encode() + x[~which].tobytes() for name, x in sorted(arrays.items())]
     return f"{int((~which).sum())} trials, {checksum(b''.join([which.tobytes(), *content]))}"
 
@@ -108,7 +108,7 @@ def _machine(mesh: Mesh, form: Forms, chunk: int) -> dict[str, str]:
     found = {"platform": device.platform, "XLA_FLAGS": " ".join(sorted(flags))}
     if device.platform != "cpu":
         return found | {"device": device.device_kind, "devices": str(mesh.size), "chunk": str(chunk)}
-    found["processor"] = processor()  # code is generated for it
+    found["processor"] = processor()  # XLA generates code for it
     if any(own.kernel for own in form):
         found["one kernel"] = one_kernel()
     if not form.kernel:

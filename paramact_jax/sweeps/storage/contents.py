@@ -1,15 +1,15 @@
-"""What a directory holds of a sweep, as anybody may read it: also while it runs, from another process.
+"""The files of a sweep in a directory. Any process may read them, also while the sweep runs.
 
 program.json.gz                  the programs as text, for messages only
 sweep.json                       configuration, with a checksum
-labels.npz                       which trials there are, and what their results are called
+labels.npz                       the trials, and the names of their results
 trials-BEGIN-END.npz             results of a finished part
-kept.npz                         results that were kept of another sweep
+kept.npz                         results that were kept from another sweep
 state-BEGIN-END-ITERATION.npz    the last two states of the part that is being trained
-final-BEGIN-END-ITERATION.npz    the state in which a long sweep left a finished part
-lock                             held by the process that works here; the system releases it when that dies
-task-TASK-of-TASKS/              the same of one task among several
-extension-NUMBER/                the same of trials that were added later
+final-BEGIN-END-ITERATION.npz    the last state of a finished part of a long sweep
+lock                             held by the process that works here; the system releases it when that process ends
+task-TASK-of-TASKS/              the same files for one task of several
+extension-NUMBER/                the same files for trials that were added later
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 
 MANIFEST, LABELS, KEPT = "sweep.json", "labels.npz", "kept.npz"
 POSITIONS = " positions"
-"""Where trials are in the grid's product, beside their results; no result is called that."""
+"""Name of the trials' positions in the grid's product, in a file of results; no result has this name."""
 TASK, EXTENSION = re.compile(r"task-(\d+)-of-(\d+)"), re.compile(r"extension-(\d+)")
 _PART = re.compile(r"trials-(\d+)-(\d+)\.npz")
 _STATE = re.compile(r"(state|final)-(\d+)-(\d+)-(\d+)\.npz")
 
 
 class Sheet(NamedTuple):
-    """What the results in a directory are.
+    """The description of the results in a directory.
 
     Attributes:
       grid: the trials.
-      shapes: dtype and shape of each result, by name, of one trial.
-      about: the arguments of `to_dataset`, and "iterations" of a long sweep.
+      shapes: dtype and shape of each result of one trial, by name.
+      about: the arguments of `to_dataset`, and "iterations" for a long sweep.
       starts: parts of the trials that go on from the final states of other directories: begin and end of each, the
         other directory's name within the sweep's, and the begin and end of the part there.
     """
@@ -54,7 +54,7 @@ class Sheet(NamedTuple):
 
 
 class State(NamedTuple):
-    """A state file: of which part, after how many iterations, and its path."""
+    """A state file: its part, the iterations done, and its path."""
 
     part: range
     iteration: int
@@ -65,7 +65,7 @@ class Contents:
     """The files of one sweep in a directory.
 
     Args:
-      directory: it has a configuration.
+      directory: a directory with a configuration.
 
     Raises:
       ValueError: in one line, if the configuration is damaged.
@@ -78,7 +78,7 @@ class Contents:
         self.digest = digest_of(self.entries)
 
     def sheet(self) -> Sheet | None:
-        """Reads what the results are; None, if nobody has written it yet or the file is damaged."""
+        """Reads the description of the results; None if it is not written yet or the file is damaged."""
         return read_sheet(self.directory / LABELS)
 
     def parts(self) -> list[range]:
@@ -87,10 +87,10 @@ class Contents:
         return sorted((range(int(m[1]), int(m[2])) for m in found if m), key=lambda part: part.start)
 
     def finished(self, sheet: Sheet, where: np.ndarray) -> Iterator[tuple[np.ndarray, Arrays]]:
-        """Returns the results that are there: where they are in a grid's product, and the results.
+        """Yields the finished results: their positions in a grid's product, and the results.
 
         Args:
-          sheet: what they are.
+          sheet: description of the results.
           where: `Grid.matching` of that grid.
         """
         at = {self.part_path(part): sheet.grid.positions(part) for part in self.parts()}
@@ -108,7 +108,7 @@ class Contents:
         return sorted(states, key=lambda state: state.iteration, reverse=True)
 
     def load(self, path: Path, consequence: str) -> Arrays | None:
-        """Reads a file; None, with a warning that tells the consequence, if it is damaged, and if it is gone."""
+        """Reads a file; None if it is gone. None, with a warning that names the consequence, if it is damaged."""
         try:
             arrays, about = read_arrays(path)
             if about["configuration"] != self.digest:
@@ -122,7 +122,7 @@ class Contents:
         return arrays
 
     def damaged(self, path: Path) -> str:
-        """Does with a damaged file what has to be done; returns it for a message."""
+        """Handles a damaged file, and returns a text for the message. Here it does nothing."""
         del path
         return ""
 
@@ -136,7 +136,7 @@ class Contents:
 
 
 def sweeps_in(directory: Path) -> list[Path]:
-    """Returns the directories of the tasks, or of the sweep itself and of what was added, the oldest first."""
+    """Returns the directories of the tasks, or of the sweep itself and of its extensions, the oldest first."""
     if not directory.is_dir():
         return []
     numbered: list[tuple[tuple[int, ...], Path]] = []
@@ -149,14 +149,14 @@ def sweeps_in(directory: Path) -> list[Path]:
 
 
 def write_sheet(path: Path, sheet: Sheet) -> None:
-    """Writes what the results are."""
+    """Writes the description of the results."""
     arrays, static = sheet.grid.to_arrays()
     about = {"static": static, "shapes": sheet.shapes, "about": sheet.about, "starts": sheet.starts}
     write_arrays(path, arrays, about)
 
 
 def read_sheet(path: Path) -> Sheet | None:
-    """Reads what `write_sheet` wrote; None, if it is not there or damaged."""
+    """Reads what `write_sheet` wrote; None if it is not there or damaged."""
     try:
         arrays, about = read_arrays(path)
     except (FileNotFoundError, DamagedError):
@@ -180,5 +180,5 @@ def read_manifest(path: Path) -> dict[str, str]:
 
 
 def digest_of(configuration: Mapping[str, str]) -> str:
-    """Returns what a configuration's files carry, so that those of another are told apart."""
+    """Returns a configuration's digest, which its files carry, so that files of other sweeps are recognised."""
     return hashlib.sha256(json.dumps(dict(configuration), sort_keys=True).encode()).hexdigest()

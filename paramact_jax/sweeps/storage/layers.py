@@ -1,4 +1,4 @@
-"""The directory of a call: a sweep's own, that of one task among several, or that of what is added to a sweep."""
+"""The directory that a call works in: a sweep's own, that of one task, or that of an extension."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError, differenc
 from paramact_jax.sweeps.storage.store import Store
 
 GROWING = ("seeds", "iterations", "iterations_per_call", "chunk")
-"""Entries in which what is added may differ from what is there."""
+"""Entries in which an extension may differ from the stored sweep."""
 COMING = ("form", "one kernel", "threads")
-"""Entries that may be there in one of the two only: programs of another form are added."""
+"""Entries that may be in one of the two only, since an extension may add programs of another form."""
 _FORM_OF = "form of "
 
 
 class Layers:
-    """What a call finds in its directory, and where it works.
+    """The results that a call finds in its directory, and the store that it works in.
 
     Args:
       directory: of the sweep.
       configuration: everything that the results depend on.
-      sheet: what the results are; its grid has the trials that are to run.
-      task: (task, tasks), if this is one of several.
+      sheet: description of the results; its grid has the trials that are to run.
+      task: (task, tasks), if this call is one of several.
       extend: whether a sweep of other seeds, values or iterations may be there already.
 
     Raises:
@@ -59,15 +59,15 @@ class Layers:
             self.store = Store(own, *configuration, sheet=known, lock_in=own if task else directory)
         except DirectoryRefusedError as error:
             if self._could_grow:
-                raise DirectoryRefusedError(f"{error}; extend=True runs what is not there only") from error
+                raise DirectoryRefusedError(f"{error}; extend=True runs only what is not there") from error
             raise
 
     def _place_of(self, configuration: Configuration, *, extend: bool) -> Path:
-        """The directory of the same configuration, or a new one beside those that are there."""
+        """Returns the directory of the same configuration, or a new one next to the existing ones."""
         there = sweeps_in(self._root)
         stored = [Contents(path) for path in there]
         same = [i for i, contents in enumerate(stored) if not differences(contents.entries, configuration.entries)]
-        if not same and not extend:  # refused by the store, which tells what differs
+        if not same and not extend:  # the store refuses it and says what differs
             with contextlib.suppress(DirectoryRefusedError):
                 _check_growth(stored[0], configuration)
                 self._could_grow = True
@@ -83,8 +83,8 @@ class Layers:
                     raise DirectoryRefusedError(f"extend: {error}; name another directory") from error
             elif contents is stored[0]:
                 raise DirectoryRefusedError(
-                    f"extend: expected a sweep with its labels, got {contents.directory} without; make the stored call "
-                    f"once more, which writes them, and then this one"
+                    f"extend: expected a sweep with its labels, got {contents.directory} without them; repeat the "
+                    f"stored call, which writes them, and then this one"
                 )
         now = self._sheet.about["iterations"] or 0
         if self._earlier and (made := self._earlier[self._root][1].about["iterations"] or 0) > now:
@@ -97,7 +97,7 @@ class Layers:
     def _check_programs(
         self, contents: Contents, sheet: Sheet, where: np.ndarray, configuration: Configuration
     ) -> None:
-        """Refuse, in one line, if a trial that is there would be trained by another program now."""
+        """Refuses, in one line, a call that would train a stored trial with another program."""
         grid = self._sheet.grid
         there = np.flatnonzero(where >= 0)
         pairs = np.unique([sheet.grid.choice_of(there), grid.choice_of(where[there])], axis=1)
@@ -110,13 +110,13 @@ class Layers:
                     raise ValueError(f"expected the programs of {contents.directory}, got another one for {new}")
 
     def earlier(self) -> Iterator[tuple[np.ndarray, Arrays]]:
-        """Finished results of earlier calls: where they are in the grid's product, and the results."""
+        """Yields finished results of earlier calls: their positions in the grid's product, and the results."""
         for contents, sheet, where in self._earlier.values():
             if sheet.about["iterations"] == self._sheet.about["iterations"]:
                 yield from contents.finished(sheet, where)
 
     def own(self, have: Callable[[], np.ndarray]) -> Sheet:
-        """Returns what is to run here, and keeps it.
+        """Returns the description of what is to run here, and keeps it.
 
         Args:
           have: which trials of the grid's product earlier calls have finished.
@@ -138,7 +138,7 @@ class Layers:
         return sheet
 
     def _beginning(self, have: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, str, int, int]]]:
-        """The parts that go on from final states; the trials without come after them."""
+        """Returns the trials that go on from final states, and the parts that they form."""
         iterations = self._sheet.about["iterations"]
         taken, chosen, starts = have.copy(), [np.empty(0, np.int64)], []
         for contents, sheet, where in reversed(self._earlier.values()):
@@ -157,11 +157,11 @@ class Layers:
         return np.concatenate(chosen), starts
 
     def made(self, start: tuple[int, int, str, int, int]) -> int:
-        """Returns the iterations that a part has made that goes on from a final state."""
+        """Returns the number of iterations in the final state that a part goes on from."""
         return int(self._earlier[self._root / start[2]][1].about["iterations"])
 
     def start(self, part: range, starts: Sequence[tuple[int, int, str, int, int]]) -> tuple[int, Arrays] | None:
-        """Returns the iterations and the final state that a part goes on from; None, if it begins anew."""
+        """Returns the iterations and the final state that a part goes on from; None if it begins anew."""
         for start in starts:
             begin, end, name, first, last = start
             if part == range(begin, end):
@@ -182,7 +182,7 @@ def _same(some: np.ndarray | None, others: np.ndarray | None) -> bool:
 
 
 def _check_growth(stored: Contents, configuration: Configuration) -> None:
-    """Refuse, in one line, what differs in more than the trials and their number of iterations."""
+    """Refuses, in one line, a sweep that differs in more than the trials and their number of iterations."""
     if told := unlike(stored.entries, configuration.entries, programs=False):  # by trials, see _check_programs
         raise DirectoryRefusedError(
             f"extend: expected other seeds, values or more iterations only, got {stored.directory} with another "
@@ -193,12 +193,12 @@ def _check_growth(stored: Contents, configuration: Configuration) -> None:
 def unlike(
     some: Mapping[str, str], others: Mapping[str, str], growing: Collection[str] = GROWING, *, programs: bool = True
 ) -> str:
-    """Returns in what two sweeps differ other than their trials, for a message; an empty string, if in nothing.
+    """Returns the differences of two sweeps other than their trials, for a message; an empty string if there are none.
 
     Args:
       some: a configuration.
       others: another one.
-      growing: names of entries that do not count, besides those of axes and points.
+      growing: names of entries that do not count, in addition to those of axes and points.
       programs: whether programs of one name have to be equal.
     """
     there, now = (with_order({**x, **_forms(x)}) for x in (some, others))
@@ -219,7 +219,7 @@ def unlike(
 
 
 def _check_tasks(directory: Path, configuration: Configuration) -> None:
-    """Refuse, in one line, a task beside those of another sweep."""
+    """Refuses, in one line, a task in a directory with tasks of another sweep."""
     for path in sweeps_in(directory):
         if told := unlike_tasks(Contents(path).entries, configuration.entries):
             raise DirectoryRefusedError(
@@ -228,7 +228,7 @@ def _check_tasks(directory: Path, configuration: Configuration) -> None:
 
 
 def unlike_tasks(some: Mapping[str, str], others: Mapping[str, str]) -> str:
-    """Returns in what two tasks' sweeps differ, for a message; an empty string, if they share one sweep."""
+    """Returns the differences of two tasks' sweeps, for a message; an empty string if they share one sweep."""
     rest = [name for name in differences(some, others) if name != "task"]
     numbers = {x.get("task", "").partition(" of ")[2] for x in (some, others)}
     return "; ".join(rest) or ("the number of tasks" if len(numbers) > 1 else "")
@@ -239,6 +239,6 @@ def _is_program(name: str) -> bool:
 
 
 def _forms(entries: Mapping[str, str]) -> dict[str, str]:
-    """The form of each program, where they share one."""
+    """Returns the form of each program, if all programs share one."""
     names = [name for name in entries if name.startswith(("train_one[", "step["))]
     return {name.replace(name.partition("[")[0], _FORM_OF, 1): entries["form"] for name in names if "form" in entries}

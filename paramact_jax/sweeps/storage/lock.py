@@ -1,8 +1,8 @@
-"""A directory for one process at a time, also where the file system has no locks.
+"""Locks a directory for one process at a time, even if the file system has no locks.
 
 lock               locked by the system, which releases it when the process ends, however it ends
-lock.json          where the system has no locks: stays if its process is killed
-lock-TOKEN.json    takes the place of the file with this token, the process of which has ended
+lock.json          used if the system has no locks; stays if its process is killed
+lock-TOKEN.json    replaces the file with this token after the process of that file has ended
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from typing import NamedTuple
 from paramact_jax.sweeps.storage.refusal import DirectoryRefusedError
 
 LOCKS = re.compile(r"lock|lock(-\w+)?\.json")
-"""Names of its files."""
+"""Names of the lock's files."""
 _IN_USE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
-"""What a system says of a lock that another process holds."""
+"""Errors of a system if another process holds the lock."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-"""What it says where there are none, as on NFS without its lock service, or Lustre mounted without `flock`."""
+"""Errors of a system without locks, such as NFS without its lock service, or Lustre mounted without `flock`."""
 
 
 class Holder(NamedTuple):
-    """The process that has a directory, as it is written to the file.
+    """The process that holds a directory, as it is written to the file.
 
     Attributes:
-      token: of this lock; no other ever has it.
+      token: of this lock; no other lock ever has it.
       host: name of the machine.
-      system: start of the system and container, within which numbers of processes are told apart; "" if not known.
-      process: its number.
-      started: when it started, as its system counts; "" if not known.
-      since: when it took the directory.
+      system: identifies the running system and container, in which process numbers are unique; "" if not known.
+      process: number of the process.
+      started: when the process started, as its system counts; "" if not known.
+      since: when the process took the directory.
     """
 
     token: str
@@ -58,17 +58,17 @@ class Holder(NamedTuple):
         )
 
     def has_ended(self) -> bool:
-        """Returns whether the process certainly lives no longer; nobody knows that on another machine."""
+        """Returns whether the process has certainly ended; for a process on another machine that is not known."""
         if (self.host, self.system) != (platform.node(), _system()) or sys.platform == "win32":
             return False
-        started = _started(self.process)  # asked first: if the process vanishes meanwhile, the next question tells
+        started = _started(self.process)  # asked first: if the process ends meanwhile, os.kill shows it
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:
             return True
         except OSError:  # a process of another user
             pass
-        return bool(self.started and started) and self.started != started  # the number is that of a later process
+        return bool(self.started and started) and self.started != started  # a later process has the number
 
 
 _UNKNOWN = Holder("", "", "", 0, "", "")
@@ -78,10 +78,10 @@ class Lock:
     """Takes a directory for this process, until it is released or the process ends.
 
     Args:
-      directory: that exists.
+      directory: an existing directory.
 
     Raises:
-      DirectoryRefusedError: in one line, if another process has it.
+      DirectoryRefusedError: in one line, if another process holds it.
       OSError: if no file can be made there.
     """
 
@@ -98,10 +98,10 @@ class Lock:
             raise
 
     def release(self) -> None:
-        """Lets other processes have the directory."""
+        """Releases the directory for other processes."""
         if self._me.process == os.getpid():  # a forked process has a copy
             if self._files and self._found() == (self._files, self._me):
-                for path in self._files:  # the first one first: nobody goes on from the others without it
+                for path in self._files:  # the first one first: without it no process reads the others
                     path.unlink(missing_ok=True)
             if self._locked and not self._file.closed:
                 self._file.truncate(0)
@@ -109,7 +109,7 @@ class Lock:
         atexit.unregister(self.release)
 
     def _take(self) -> None:
-        """Locks, or makes a file; then looks for the other kind: a machine may have locks and another one none."""
+        """Locks, or makes a file. Then it looks for the other kind, since one machine may have locks, another none."""
         path = self._directory / "lock"
         try:
             self._file.seek(0)
@@ -139,7 +139,7 @@ class Lock:
     def _take_file(self) -> None:
         """Makes the first file, or the one after those of processes that have ended.
 
-        None of these is removed before: another process may just have read it, and would then remove a later one.
+        It does not remove older files: another process may just have read one, and would then remove a later file.
         """
         while not self._files:
             files, holder = self._found()
@@ -150,7 +150,7 @@ class Lock:
                 try:
                     with file:
                         file.write(json.dumps(self._me._asdict()))
-                    if self._found() == (files, self._me):  # else a later holder has removed the files before it
+                    if self._found() == (files, self._me):  # otherwise a later holder removed older files
                         self._files = files
                 finally:
                     if not self._files:
@@ -165,21 +165,21 @@ class Lock:
 
     def _refusal(self, holder: Holder, path: Path | None = None) -> DirectoryRefusedError:
         known = f"process {holder.process} on {holder.host} since {holder.since}"
-        who = "unknown" if holder == _UNKNOWN else known
+        shown = "unknown" if holder == _UNKNOWN else known
         advice = "wait for it" if path is None else f"wait for it, delete {path} if that process has ended"
         return DirectoryRefusedError(
-            f"directory: {self._directory} is in use by another process ({who}); {advice}, or name another directory"
+            f"directory: {self._directory} is in use by another process ({shown}); {advice}, or name another directory"
         )
 
 
 def _read(path: Path) -> Holder | None:
-    """Returns who made a file; None if it is not there."""
+    """Returns the process that made a file; None if the file is not there."""
     try:
         holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
         return holder if holder.process > 0 else _UNKNOWN
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):  # it is being written, or is not ours
+    except (OSError, ValueError, TypeError):  # it is being written, or is not a lock's file
         return _UNKNOWN
 
 
@@ -197,7 +197,7 @@ def _started(process: int) -> str:
     except OSError:
         return ""
     state, *rest = about.rpartition(")")[2].split()
-    return "ended" if state in "ZX" else rest[18]  # of an ended one the number stays until its parent asks
+    return "ended" if state in "ZX" else rest[18]  # an ended process keeps its number until its parent asks
 
 
 def _lock(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""Why a directory is refused: what its sweep is and the call is not."""
+"""Why a directory is refused: how its sweep differs from the call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Texts = dict[str, list[str]]
 
 
 class DirectoryRefusedError(ValueError):
-    """A directory that a sweep cannot resume from."""
+    """Raised for a directory that a sweep cannot resume from."""
 
 
 def compare(
@@ -27,25 +27,25 @@ def compare(
     texts: Mapping[str, Sequence[str]],
     programs: Mapping[str, Identity],
 ) -> None:
-    """Raise ValueError, in one line, that names each entry in which two configurations differ.
+    """Raises ValueError, in one line that names each entry in which two configurations differ.
 
     Args:
-      directory: that holds the first.
-      stored: what it holds.
-      now: what is asked for.
+      directory: the directory of the stored configuration.
+      stored: the stored configuration.
+      now: the configuration of the call.
       texts: stored lines of programs, as far as they can be read.
-      programs: those asked for.
+      programs: the programs of the call.
     """
     if stored.get("format") != now.get("format"):
         raise DirectoryRefusedError(
-            f"directory: {directory} was written by an earlier or later version of paramact_jax, which tells sweeps "
-            f"apart in another way (format {stored.get('format', 'none')}, now {now.get('format', 'none')}); finish it "
+            f"directory: {directory} was written by an earlier or later version of paramact_jax, which describes "
+            f"sweeps differently (format {stored.get('format', 'none')}, now {now.get('format', 'none')}); finish it "
             f"with that version, read its trials-*.npz with paramact_jax.sweeps.storage.atomic.read_arrays, or name "
             f"another directory"
         )
     stored, now = with_order(stored), with_order(now)
     if names := differences(stored, now):
-        names.sort(key=lambda name: name in programs)  # last, as a change of other things shows in programs too
+        names.sort(key=lambda name: name in programs)  # programs last: other changes show in them too
         changes = "; ".join(f"{name}: {_change(name, stored, now, texts, programs)}" for name in names)
         raise DirectoryRefusedError(
             f"directory: {directory} holds a sweep that differs in {changes}. Make the call as it was stored to go on "
@@ -71,7 +71,7 @@ def pack_programs(programs: Mapping[str, Identity]) -> bytes:
 
 
 def read_programs(path: Path) -> Texts:
-    """Reads the lines of programs; nothing, if the file is not there or damaged."""
+    """Reads the lines of programs; an empty dict if the file is not there or damaged."""
     try:
         found: Texts = json.loads(gzip.decompress(path.read_bytes()))
         return {name: [str(line) for line in lines] for name, lines in found.items()}

@@ -1,4 +1,4 @@
-"""The state of a training as plain arrays, so that it can lie in blocks and in files."""
+"""The state of a training as plain arrays, for blocks and files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _PackedKey:
 
 
 def pack(state: Any) -> Any:
-    """The state with every leaf an array of a dtype of its own, random keys as their data.
+    """Returns the state with every leaf as an array with a dtype, and random keys as their data.
 
     Raises:
-      ValueError: in one line, for a leaf that is no array.
+      ValueError: in one line, for a leaf that is not an array.
     """
 
     def packed(path: Any, leaf: Any) -> Any:
@@ -42,7 +42,7 @@ def pack(state: Any) -> Any:
 
 
 def unpack(packed: Any) -> Any:
-    """The state that `pack` was given."""
+    """Returns the state that `pack` got."""
     return jax.tree.map(
         lambda x: jax.random.wrap_key_data(x.data, impl=x.implementation) if isinstance(x, _PackedKey) else x,
         packed,
@@ -51,14 +51,14 @@ def unpack(packed: Any) -> Any:
 
 
 def check_same_kind(before: Any, after: Any) -> None:
-    """Refuse a step that changes what kind of state it is.
+    """Refuses a step that returns a state of another kind.
 
     Args:
-      before: the packed state that it was given.
-      after: the packed state that it returned.
+      before: the packed state that the step got.
+      after: the packed state that the step returned.
 
     Raises:
-      ValueError: in one line, that names a leaf that differs in being there, in shape or in dtype.
+      ValueError: in one line, which names a leaf that is missing, new, or of another shape or dtype.
     """
     given, returned = (
         {_name(path): f"{x.dtype}{list(x.shape)}" for path, x in jax.tree_util.tree_leaves_with_path(tree)}
@@ -79,13 +79,13 @@ def check_same_kind(before: Any, after: Any) -> None:
 
 
 def to_named(state: Any, noted: Sequence[Arrays] = ()) -> Arrays:
-    """The leaves of a state by number, and what was noted on the way to it, for a file."""
+    """Returns the leaves of a state by number, and the values observed before it, for a file."""
     leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
     return leaves | {f"{i}:{name}": x for i, arrays in enumerate(noted) for name, x in arrays.items()}
 
 
 def from_named(arrays: Arrays, like: Any) -> tuple[Any, list[Arrays]]:
-    """The state of `to_named`, as a tree like another, and what was noted."""
+    """Returns the state of `to_named`, as a tree like `like`, and the observed values."""
     leaves, structure = jax.tree.flatten(like)
     noted: list[Arrays] = []
     for key, x in arrays.items():

@@ -1,4 +1,4 @@
-"""The directory of one sweep, as the one process sees it that works there; see `storage.contents`."""
+"""The directory of one sweep, for the process that works in it; see `storage.contents`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Store(Contents):
     Args:
       directory: a new or empty one, or that of the same sweep, which is then resumed.
       configuration: everything that the results depend on, by name.
-      programs: what the programs are, by name, so that a message can say how they differ.
-      sheet: what the results are, if it is known already: a directory that is read has it from the first moment on.
+      programs: identities of the programs, by name, so that a message can say how they differ.
+      sheet: description of the results, if it is known already, so that the directory can be read from the beginning.
       lock_in: the directory that is locked, by default the same.
 
     Raises:
@@ -70,59 +70,59 @@ class Store(Contents):
             raise
 
     def close(self) -> None:
-        """Let other processes have the directory."""
+        """Releases the directory for other processes."""
         self._lock.release()
 
     def withdraw(self) -> None:
-        """Forget the configuration if nothing has been kept yet, so that the directory is free for another."""
+        """Removes the configuration if nothing has been kept yet, so that the directory is free for another sweep."""
         if not self.parts() and not self.states():
             for name in (MANIFEST, _PROGRAMS, LABELS, KEPT):
                 (self.directory / name).unlink(missing_ok=True)
 
     def load_part(self, part: range) -> Arrays | None:
-        """Results of a finished part; None, with a warning, if the file is damaged."""
+        """Returns the results of a finished part; None, with a warning, if the file is damaged."""
         return self.load(self.part_path(part), "its trials run again")
 
     def save_part(self, part: range, arrays: Arrays) -> None:
-        """Keep the results of a part, and its states no longer."""
+        """Keeps the results of a part, and removes its states."""
         self._save(self.part_path(part), arrays)
         for state in self.states():
             state.path.unlink()
 
     def load_state(self) -> tuple[range, int, Arrays] | None:
-        """The part that had been begun, its iterations done and its state: the last one that is whole."""
+        """Returns the part that was begun, the iterations done, and its last state that is not damaged."""
         finished = self.parts()
         for state in self.states():
-            if state.part in finished:  # died between keeping the results and removing the states
+            if state.part in finished:  # the process ended before it removed the states
                 state.path.unlink()
             elif (arrays := self.load(state.path, "the state before it, or else the start, is used")) is not None:
                 return state.part, state.iteration, arrays
         return None
 
     def save_state(self, part: range, iteration: int, arrays: Arrays) -> None:
-        """Keep the state of a part, beside the one before it."""
+        """Keeps the state of a part, along with the state before it."""
         self._save(self.state_path(part, iteration), arrays)
         for state in self.states()[_STATES_KEPT:]:
             state.path.unlink()
 
     def save_final(self, part: range, iteration: int, arrays: Arrays) -> None:
-        """Keep the state in which a part was left, from which more iterations can go on."""
+        """Keeps the last state of a part, from which more iterations can go on."""
         self._save(self.state_path(part, iteration, "final"), arrays)
 
     def save_kept(self, arrays: Arrays) -> None:
-        """Keep results of another sweep, if they are not there yet."""
+        """Keeps results of another sweep, if they are not there yet."""
         if not (self.directory / KEPT).exists():
             self._save(self.directory / KEPT, arrays)
 
     def save_sheet(self, sheet: Sheet) -> None:
-        """Keep what the results are."""
+        """Keeps the description of the results."""
         try:
             write_sheet(self.directory / LABELS, sheet)
         except OSError as error:
             raise OSError(f"directory: cannot write to {self.directory}: {_reason(error)}; name another one") from error
 
     def damaged(self, path: Path) -> str:
-        """Set the file aside."""
+        """Renames a damaged file, and returns its new name for a message."""
         set_aside = path.with_name(path.name + _DAMAGED)
         path.replace(set_aside)
         return f"set aside as {set_aside.name}, "
@@ -137,7 +137,7 @@ class Store(Contents):
             ) from error
 
     def _check(self, configuration: Mapping[str, str], programs: Mapping[str, Identity], sheet: Sheet | None) -> None:
-        """Start the directory, or make sure that it is this sweep's."""
+        """Writes the configuration into a new directory, or checks that the directory is this sweep's."""
         for path in self.directory.glob(f".*{PARTIAL}"):
             path.unlink()
         manifest = self.directory / MANIFEST
@@ -145,7 +145,7 @@ class Store(Contents):
             texts = read_programs(self.directory / _PROGRAMS)
             compare(self.directory, read_manifest(manifest), configuration, texts, programs)
             return
-        names = {path.name for path in self.directory.iterdir()} - {_PROGRAMS, LABELS}  # before the manifest
+        names = {path.name for path in self.directory.iterdir()} - {_PROGRAMS, LABELS}  # written before the manifest
         if others := sorted(name for name in names if not LOCKS.fullmatch(name)):
             if TASK.fullmatch(others[0]):
                 raise DirectoryRefusedError(

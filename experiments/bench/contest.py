@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.study import imports
 from experiments.study.environment import environment, version
@@ -29,13 +29,12 @@ if TYPE_CHECKING or at_once(__name__):
     import jax
     import numpy as np
 
+    from experiments.problems.timing import in_turns, seconds_of
     from paramact_jax.sweeps import use_all_cores
     from paramact_jax.sweeps.compiler import has_avx512
 
-T = TypeVar("T")
 CHECKED = 10
 """Iterations after which the contestants' losses are compared."""
-PAUSE = 0.02  # seconds; idle threads of one run spin for some milliseconds on the cores that the next run needs
 NewFile = Annotated[
     Path | None,
     Constraint("a new file in a directory that exists", lambda x: not x.exists() and x.absolute().parent.is_dir()),
@@ -279,33 +278,6 @@ def write(path: Path | None, result: Mapping[str, Any]) -> None:
     """Writes a result as JSON, if a file was asked for."""
     if path is not None:
         replace(path, json.dumps(result, indent=2).encode() + b"\n")
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Returns the seconds of a call until its result is there."""
-    begin = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - begin
-
-
-def in_turns(
-    runs: Mapping[str, Callable[[], T]], rounds: int, *, pause: float = PAUSE, warm_up: bool = True
-) -> dict[str, list[T]]:
-    """Returns what each function returns in every round, after a first run that is not measured (`warm_up`).
-
-    The functions take turns, so that a machine that slows down or is shared slows all of them. Another function begins
-    in each round. There are `pause` seconds before each run.
-    """
-    for run in runs.values() if warm_up else ():
-        run()
-    found: dict[str, list[T]] = {name: [] for name in runs}
-    names = list(runs)
-    for i in range(rounds):
-        first = i % len(names)
-        for name in [*names[first:], *names[:first]]:
-            time.sleep(pause)
-            found[name].append(runs[name]())
-    return found
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The results for the front page, one line each, made of the kept summaries as `sentences` are."""
+"""The results for the front page, one line each, made of the kept summaries in the same way as `sentences`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from experiments.tools.sentences import (
 
 
 def counts(kept: Summaries) -> str:
-    """[P, Table 5] in a line."""
+    """Says in a line how many counts of [P, Table 5] are reproduced."""
     rows = kept["xor10"]["activations"]
     matched, ppns = sum(row["matched"] for row in rows.values()), rows["ppns"]
     return (
@@ -27,7 +27,7 @@ def counts(kept: Summaries) -> str:
 
 
 def printed_counts(kept: Summaries) -> str:
-    """The printed conditions in a line."""
+    """Says in a line what the printed conditions give."""
     rows, found = kept["xor10-literal"]["activations"], kept["xor10"]["activations"]
     right = sum(row["matched"] for row in rows.values())
     bear_out("the search found conditions that give all counts", all(row["matched"] for row in found.values()))
@@ -35,7 +35,7 @@ def printed_counts(kept: Summaries) -> str:
 
 
 def start_value(kept: Summaries) -> str:
-    """The ablation in a line."""
+    """Says in a line what the ablation shows."""
     trials, _ = ablation_counts(kept)
     return (
         f"At [P]'s rates a start value of 6 is enough: {trials['gain, frozen']} train with a held there, "
@@ -44,7 +44,7 @@ def start_value(kept: Summaries) -> str:
 
 
 def theory(kept: Summaries) -> str:
-    """The boundary in a line."""
+    """Says in a line where the boundary is."""
     ppns, _ = boundaries(kept)
     return (
         f"Theory predicts the value: half of the networks train where a sigma_w is {ppns['at']:.2f}; theory says "
@@ -53,7 +53,7 @@ def theory(kept: Summaries) -> str:
 
 
 def deep(kept: Summaries) -> str:
-    """The window of deep networks in a line."""
+    """Says in a line where the window of deep networks begins."""
     edges = {(one["activation"], one["depth"]): one for one in lower_edges(kept)}
     deepest = max(depth for _, depth in edges)
     bear_out("theory is met within a quarter", all(0.8 < one["at"] / one["theory"] < 1.25 for one in edges.values()))
@@ -64,7 +64,7 @@ def deep(kept: Summaries) -> str:
 
 
 def rescue(kept: Summaries) -> str:
-    """What learning rescues, in a line."""
+    """Says in a line what learning rescues."""
     by_descent, best = rescued(kept)
     return (
         f"From half of that value, gradient descent trains {100 * by_descent:.0f} %, and Adam "
@@ -73,7 +73,7 @@ def rescue(kept: Summaries) -> str:
 
 
 def speed(kept: Summaries) -> str:
-    """[P] on MNIST in a line."""
+    """Says in a line how much faster PPNS is on MNIST."""
     saved = kept["mnist"]["activations"]["ppns"]["time_to_loss"]["saved_steps"]
     return (
         f"On MNIST, PPNS needs {100 * saved['mean']:.0f} % fewer steps than ReLU to a train loss of 0.1 (published: "
@@ -82,7 +82,7 @@ def speed(kept: Summaries) -> str:
 
 
 def activation_first(kept: Summaries) -> str:
-    """Activation or optimiser, in a line."""
+    """Says in a line whether the activation or the optimiser matters."""
     plain, best = cells_of(kept)["ppns, sgd"], best_optimiser(kept, "sigmoid")
     return (
         f"The activation matters more than the optimiser: PPNS trains {percent(plain)} with plain descent, Sigmoid at "
@@ -91,7 +91,7 @@ def activation_first(kept: Summaries) -> str:
 
 
 def convolutions(kept: Summaries) -> str:
-    """[A, Table 1] in a line."""
+    """Says in a line how [A, Table 1] compares."""
     rho = kept["cnn"]["rank_correlation"]
     bear_out("the order by loss is not the published one", rho["best_loss"]["p_value"] > 0.05)
     return (

@@ -19,10 +19,10 @@ class Facts:
     """What the docstring of a command says.
 
     Attributes:
-      gist: what one gets, the first line.
-      runtime: on 2 cores, as in "About 20 s on 2 cores"; "" if it is not there.
+      gist: the first line.
+      runtime: on 2 cores, as in "About 20 s on 2 cores"; "" if it is missing.
       writes: whether it says what is written where.
-      example: the words after `python -m experiments` of the example.
+      example: the words of the example after `python -m experiments`.
     """
 
     gist: str
@@ -32,7 +32,7 @@ class Facts:
 
 
 def facts(command: type) -> Facts:
-    """Read the docstring of a command.
+    """Reads the docstring of a command.
 
     Examples:
       >>> class Short:
@@ -57,10 +57,10 @@ def facts(command: type) -> Facts:
 
 
 def page(width: int | None = None) -> str:
-    """The table of contents.
+    """Writes the table of contents.
 
     Args:
-      width: of a line, in characters (default: the terminal's, at most 100).
+      width: characters of a line (default: those of the terminal, at most 100).
     """
     width = min(shutil.get_terminal_size().columns, 100) if width is None else width
     blocks = ["usage: python -m experiments COMMAND [options]; COMMAND --help lists them"]

@@ -153,15 +153,7 @@ def expect(field: str, value: Any, constraint: Constraint) -> None:
 
 
 def expect_within(options: Any, field: str, least: int, most: int, why: str = "") -> None:
-    """Refuses an integer option outside least..most, with ValueError in one line.
-
-    Args:
-      options: the dataclass.
-      field: the name of the option.
-      least: the smallest value.
-      most: the largest value.
-      why: where a bound comes from, for the message.
-    """
+    """Refuses an integer option outside least..most, with ValueError in one line; `why` explains a bound there."""
     told = f"an integer within {least}..{most}{f', {why}' if why else ''}"
     expect(field, getattr(options, field), Constraint(told, lambda x: least <= x <= most))
 

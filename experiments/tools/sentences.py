@@ -262,11 +262,6 @@ SENTENCES: dict[str, tuple[Sentence, ...]] = {
 """The sentences, by the command whose result they say."""
 
 
-def as_list(sentences: Iterable[Sentence], kept: Summaries) -> str:
-    """Writes sentences as a list in Markdown, in lines of up to 120 characters."""
-    return listed(sentence(kept) for sentence in sentences)
-
-
 def listed(paragraphs: Iterable[str]) -> str:
     """Writes a list in Markdown, in lines of up to 120 characters."""
     return "\n".join(

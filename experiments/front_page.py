@@ -9,7 +9,7 @@ import shutil
 import textwrap
 
 import experiments.contents  # noqa: F401  # enters all commands
-from experiments.commands import CONTENTS, Leaf, leaves
+from experiments.commands import CONTENTS, leaves
 
 _INDENT, _NAME = 2, 20
 
@@ -70,7 +70,9 @@ def page(width: int | None = None) -> str:
             found = list(leaves(entry))
             if len(found) > 1:
                 lines.append(_item(entry.name, facts(entry.command).gist, width))
-            lines += [_leaf(leaf, width) for leaf in found]
+            for leaf in found:
+                about, name = facts(leaf.command), "  " * (len(leaf.path) - 1) + leaf.path[-1]
+                lines.append(_item(name, f"{about.gist} ({about.runtime})", width))
         blocks.append("\n".join(lines))
     blocks.append(
         textwrap.fill(
@@ -78,11 +80,6 @@ def page(width: int | None = None) -> str:
         )
     )
     return "\n\n".join(blocks) + "\n"
-
-
-def _leaf(leaf: Leaf, width: int) -> str:
-    about = facts(leaf.command)
-    return _item("  " * (len(leaf.path) - 1) + leaf.path[-1], f"{about.gist} ({about.runtime})", width)
 
 
 def _item(name: str, text: str, width: int) -> str:

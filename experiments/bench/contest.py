@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import json
@@ -211,11 +212,8 @@ def compiled(
     begin = time.perf_counter()
     after = build()
     seconds = time.perf_counter() - begin
-
-    def train() -> float:
-        return seconds_of(lambda: after(iterations))
-
-    return Contestant(name, what, train, lambda: losses(after), trials, iterations, seconds)
+    train = functools.partial(seconds_of, functools.partial(after, iterations))
+    return Contestant(name, what, train, functools.partial(losses, after), trials, iterations, seconds)
 
 
 def microseconds(contestants: Sequence[Contestant], rounds: int) -> dict[str, list[float]]:

@@ -473,16 +473,18 @@ def _xor10_table(parts: Parts, ratios: Mapping[str, float]) -> Table:
 
 
 def _digits_table(parts: Parts) -> Table:
-    whose = {"mnist": "this project", "torch": "PyTorch"}
-    found = {(who, name): row for part, who in whose.items() for name, row in parts.get(part, {}).items()}
     rows, failed = [], []
-    for (who, name), row in found.items():
-        if not isinstance(row, dict):
-            continue
-        steps = row.get("steps_per_second", "failed")
-        of_all = None if "failed" in row else steps * row["seeds"]
-        rows.append([f"{who}: {name}", steps, of_all, row.get("compile_seconds"), row.get("losses", [None] * 2)[1]])
-        failed += [f"{who}: {name} failed: {row['failed']}"] if "failed" in row else []
+    for part, trained_by in {"mnist": "this project", "torch": "PyTorch"}.items():
+        for name, row in parts.get(part, {}).items():
+            if not isinstance(row, dict):
+                continue
+            label = f"{trained_by}: {name}"
+            if "failed" in row:
+                rows.append([label, "failed", None, None, None])
+                failed.append(f"{label} failed: {row['failed']}")
+            else:
+                steps, (_, loss) = row["steps_per_second"], row.get("losses", (None, None))
+                rows.append([label, steps, steps * row["seeds"], row["compile_seconds"], loss])
     return Table(
         "Digits, PPNS: training steps per second, products in float32",
         [

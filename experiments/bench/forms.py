@@ -87,10 +87,10 @@ def measure(trainings: Iterable[Training], *, rounds: int) -> dict[str, Any]:
 
 
 def race(training: Training, contestants: Contestants, rounds: int, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Measures the row of one training: seconds, CPU seconds and compile seconds by contestant, and who was left out.
+    """Measures the row of one training: seconds, CPU seconds and compile seconds by contestant.
 
-    The first call of each contestant compiles. Its compile seconds are what that call takes longer than a later one. A
-    contestant whose first call fails is left out, with the reason.
+    The first call of each contestant compiles. Its compile seconds are what that call takes longer than a later one. If
+    the first call fails, the contestant is left out, with the reason.
 
     Raises:
       RuntimeError: if the results of two contestants are not those of the same training.
@@ -159,7 +159,7 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(result: Mapping[str, Any]) -> Table:
-    """Shows seconds by contestant, and in the note who was not measured."""
+    """Shows seconds by contestant, and in the note which contestants were left out."""
     rows = result["trainings"]
     there = {name for row in rows for name in (*row["contestants"], *row["skipped"])}
     names = [name for name in (VMAP, LAX_MAP, *FORMS, DEFAULT) if name in there]

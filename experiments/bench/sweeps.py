@@ -64,7 +64,7 @@ class BenchSweeps(Measurement):
     """Whether to run a few iterations of 8 trials of each training only, to see that all of them run."""
 
     def load(self) -> Any:
-        """Returns the trainings whose names have the parts asked for, each once; all if none is asked for."""
+        """Returns the trainings with the parts of names that are asked for, each once; all if none is asked for."""
         found = []
         for part in self.trainings:
             names = [name for name in TRAININGS if part.lower() in name.lower()]

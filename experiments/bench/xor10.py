@@ -60,7 +60,7 @@ class BenchXor10(Measurement):
     pytorch: bool = True
     """Whether to time PyTorch, if it is installed."""
     activations: Annotated[tuple[str, ...], one_of(*ACTIVATIONS), DISTINCT] = ACTIVATIONS
-    """Names of the activations, some of [P, Table 5]; the totals are of these."""
+    """Names of the activations, some of [P, Table 5]; the totals are their sums."""
     seeds: Seeds = 1_024
     """Trials of each activation; a multiple of 16 and of the number of CPU devices."""
     steps: Steps = 1_000

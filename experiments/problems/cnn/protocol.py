@@ -134,7 +134,7 @@ def label(combination: str) -> str:
 
 
 def combinations(run: Run) -> list[str]:
-    """Returns the combinations of a run in the order of [A, Table 1]; those that it lacks come last."""
+    """Returns the combinations of a run in the order of [A, Table 1]; others come last."""
     names = run.records["combination"].values.tolist()
     return sorted(names, key=lambda name: COMBINATIONS.index(name) if name in PUBLISHED else len(COMBINATIONS))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """Joins several processes to one machine."""
+    """Several processes as one machine."""
 
     distributed: bool = False
     """Spread the trials over several processes, each of which is started with the same command. SLURM, Open MPI,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from experiments.study.tables import Column
 from experiments.tools import page_tables
-from experiments.tools.headlines import headlines
-from experiments.tools.sentences import SENTENCES, Summaries, errata, listed
+from experiments.tools.headlines import HEADLINES
+from experiments.tools.sentences import SENTENCES, Summaries, as_list, errata
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
@@ -58,9 +58,9 @@ def page_of(command: type) -> Path | None:
 
 
 BLOCKS: dict[str, Callable[[Summaries], str]] = {
-    FRONT: lambda kept: listed(headlines(kept)),
+    FRONT: functools.partial(as_list, HEADLINES),
     "commands": commands,
-    "errata": lambda kept: listed([errata(kept)]),
+    "errata": functools.partial(as_list, [errata]),
     "xor10": page_tables.counts,
     "xor10-protocol": page_tables.protocol,
     "xor10-figures": page_tables.figures,

@@ -1,7 +1,7 @@
-"""The results in sentences: each is a function of the kept summaries, so that no number is typed by hand.
+"""The results in sentences: each is a function of the kept summaries, so that no number in them is typed by hand.
 
-A sentence may say more than its numbers. Then it checks the kept verdict, and refuses a run that says otherwise. The
-sentences are for experiments/README.md; `headlines` has shorter ones for README.md.
+A sentence may say more than its numbers. Then it asks the kept verdict, and refuses a run that says otherwise.
+These stand in experiments/README.md; `headlines` has shorter ones for README.md.
 """
 
 from __future__ import annotations
@@ -260,6 +260,11 @@ SENTENCES: dict[str, tuple[Sentence, ...]] = {
     "initial-scale": (student_report,),
 }
 """The sentences, by the command whose result they say."""
+
+
+def as_list(sentences: Iterable[Sentence], kept: Summaries) -> str:
+    """Writes sentences as a list in Markdown, in lines of up to 120 characters."""
+    return listed(sentence(kept) for sentence in sentences)
 
 
 def listed(paragraphs: Iterable[str]) -> str:

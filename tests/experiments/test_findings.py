@@ -56,16 +56,14 @@ def test_written_pages_are_those_that_were_out_of_date(tmp_path, monkeypatch, ca
     monkeypatch.setattr(pages, "pages", lambda: iter([page]))
     assert main(["findings", "--write"]) == 0
     assert "written: README.md" in capsys.readouterr().out
-    assert page.read_text().count("\n- ") == len(headlines.headlines(kept.summaries())) - 1 + page.read_text().count(
-        "-->\n- "
-    )
+    assert page.read_text().count("\n- ") == len(headlines.HEADLINES) - 1 + page.read_text().count("-->\n- ")
     assert main(["findings", "--write"]) == 0
     assert "written" not in capsys.readouterr().out
 
 
 def test_headlines_have_one_line_each():
     lines = pages.BLOCKS[pages.FRONT](kept.summaries()).splitlines()
-    assert len(lines) == len(headlines.headlines(kept.summaries()))
+    assert len(lines) == len(headlines.HEADLINES)
     assert all(line.startswith("- ") for line in lines)
 
 
@@ -88,17 +86,17 @@ def test_headlines_have_one_line_each():
             lambda run: [one.update(fits=False) for one in run["he"]],
         ),
         (
-            headlines.headlines,
+            headlines.rescue,
             "crossing",
             lambda run: [one.update(learned=0.5) for one in run["rescued"] if one["way"].endswith("sgd")],
         ),
         (
-            headlines.headlines,
+            headlines.convolutions,
             "cnn",
             lambda run: run["rank_correlation"]["best_loss"].update(p_value=0.01),
         ),
         (
-            headlines.headlines,
+            headlines.printed_counts,
             "xor10",
             lambda run: run["activations"]["ppns"].update(matched=False),
         ),

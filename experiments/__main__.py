@@ -15,9 +15,9 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit status.
+    """Runs a command and returns its exit status.
 
-    0: done. 1: a check failed, or a file could not be written. 2: bad input, said in one line; nothing written.
+    0: done. 1: a check failed, or a file could not be written. 2: bad input, reported in one line; nothing was written.
     130: interrupted.
     """
     words = sys.argv[1:] if arguments is None else arguments
@@ -34,9 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     try:
         return work() or 0
-    except KeyboardInterrupt:  # what is kept, and how to go on, has been said where it is known
+    except KeyboardInterrupt:  # the run itself has said what is kept and how to go on
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         sys.stdout = None
         return 0
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a command is, all commands that there are, and how a command line is read. Knows none of them by name."""
+"""What a command is, the list of all commands, and how a command line is read. Knows no command by name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 from experiments.study import imports
 
 TOOLS = "Tools"
-"""Title of the chapter whose commands are no experiments: they write no run."""
+"""The title of the chapter of commands that are not experiments: they write no run."""
 
 
 class Command(Protocol):
-    """What every command is: a frozen dataclass of options."""
+    """A command: a frozen dataclass of options."""
 
     def prepare(self) -> Callable[[], int | None]:
-        """Check everything that can be checked before compiling; returns the work, and that an exit status."""
+        """Checks everything that can be checked before compiling; returns the work, which returns an exit status."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Entry:
     """A command, with its subcommands.
 
     Attributes:
-      name: on the command line.
-      command: a dataclass; one with subcommands has the one field `what`.
+      name: its name on the command line.
+      command: a dataclass. With subcommands it has the field `what` alone.
       smoke: options that make it small, by subcommand ("" where there is none), for `all --smoke`. OUT is a directory
-        or file of its own, RUNS are the directories of two runs before.
+        or file of its own, RUNS are the directories of two earlier runs.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """One thing to run: a command without subcommands, or a subcommand.
+    """A command without subcommands, or a subcommand.
 
     Attributes:
       path: its words on the command line.
       command: a dataclass.
-      smoke: see `Entry`; None: `all --smoke` leaves it out.
+      smoke: see `Entry`. None: `all --smoke` leaves it out.
     """
 
     path: tuple[str, ...]
@@ -55,11 +55,11 @@ class Leaf:
 
 
 CONTENTS: dict[str, Sequence[Entry]] = {}
-"""Chapters and their commands, as `experiments.contents` has entered them."""
+"""Chapters and their commands, which `experiments.contents` enters."""
 
 
 def leaves(entry: Entry) -> Iterator[Leaf]:
-    """What a command offers to run.
+    """Yields a command, or its subcommands.
 
     Examples:
       >>> import experiments.contents
@@ -76,7 +76,7 @@ def leaves(entry: Entry) -> Iterator[Leaf]:
 
 
 def all_leaves() -> list[Leaf]:
-    """Everything there is to run, in order."""
+    """Returns everything that can be run, in order."""
     return [leaf for chapter in CONTENTS.values() for entry in chapter for leaf in leaves(entry)]
 
 
@@ -86,7 +86,7 @@ _READ = "read"
 
 @_READING.struct_rule
 def _without_default_none(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """As tyro reads a dataclass, but for the hint "(default: None)": the option's own text says what happens then."""
+    """Reads a dataclass as tyro does, without the hint "(default: None)": the option says what None means."""
     if not dataclasses.is_dataclass(info.type) or _READ in info.markers:
         return None
     found = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, markers=(*info.markers, _READ)))
@@ -104,13 +104,13 @@ def _without_default_none(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Command:
-    """The command that a command line asks for, with its options.
+    """Returns the command that a command line asks for, with its options.
 
     Args:
-      arguments: after `python -m experiments`; None: those of this process.
+      arguments: the words after `python -m experiments`; None: those of this process.
 
     Raises:
-      SystemExit: with status 2, when the reason is printed, for what is no command or option; 0 for --help.
+      SystemExit: with status 2 after a message, for an unknown command or option; with status 0 for --help.
     """
     entries = [entry for chapter in CONTENTS.values() for entry in chapter]
     union: Any = Union[tuple(Annotated[entry.command, tyro.conf.subcommand(entry.name)] for entry in entries)]  # noqa: UP007  # made at run time
@@ -124,7 +124,7 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
 
 
 def prepared(command: Command) -> Callable[[], int | None]:
-    """The work of a command that is checked, with all that its module imports.
+    """Checks a command and makes the imports that wait; returns its work.
 
     Raises:
       ValueError: in one line, for what cannot be done.

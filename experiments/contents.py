@@ -1,4 +1,4 @@
-"""The table of contents: every command, in the order in which a reader wants them, and how to run it small."""
+"""The table of contents: every command, in the order of the front page, and how to run it small."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import shutil
 import textwrap
 
 import experiments.contents  # noqa: F401  # enters all commands
-from experiments.commands import CONTENTS, Leaf, leaves
+from experiments.commands import CONTENTS, leaves
 
 _INDENT, _NAME = 2, 20
 
@@ -19,10 +19,10 @@ class Facts:
     """What the docstring of a command says.
 
     Attributes:
-      gist: what one gets, the first line.
-      runtime: on 2 cores, as in "About 20 s on 2 cores"; "" if it is not there.
+      gist: the first line.
+      runtime: on 2 cores, as in "About 20 s on 2 cores"; "" if it is missing.
       writes: whether it says what is written where.
-      example: the words after `python -m experiments` of the example.
+      example: the words of the example after `python -m experiments`.
     """
 
     gist: str
@@ -32,7 +32,7 @@ class Facts:
 
 
 def facts(command: type) -> Facts:
-    """Read the docstring of a command.
+    """Reads the docstring of a command.
 
     Examples:
       >>> class Short:
@@ -57,10 +57,10 @@ def facts(command: type) -> Facts:
 
 
 def page(width: int | None = None) -> str:
-    """The table of contents.
+    """Writes the table of contents.
 
     Args:
-      width: of a line, in characters (default: the terminal's, at most 100).
+      width: characters of a line (default: those of the terminal, at most 100).
     """
     width = min(shutil.get_terminal_size().columns, 100) if width is None else width
     blocks = ["usage: python -m experiments COMMAND [options]; COMMAND --help lists them"]
@@ -70,7 +70,9 @@ def page(width: int | None = None) -> str:
             found = list(leaves(entry))
             if len(found) > 1:
                 lines.append(_item(entry.name, facts(entry.command).gist, width))
-            lines += [_leaf(leaf, width) for leaf in found]
+            for leaf in found:
+                about, name = facts(leaf.command), "  " * (len(leaf.path) - 1) + leaf.path[-1]
+                lines.append(_item(name, f"{about.gist} ({about.runtime})", width))
         blocks.append("\n".join(lines))
     blocks.append(
         textwrap.fill(
@@ -78,11 +80,6 @@ def page(width: int | None = None) -> str:
         )
     )
     return "\n\n".join(blocks) + "\n"
-
-
-def _leaf(leaf: Leaf, width: int) -> str:
-    about = facts(leaf.command)
-    return _item("  " * (len(leaf.path) - 1) + leaf.path[-1], f"{about.gist} ({about.runtime})", width)
 
 
 def _item(name: str, text: str, width: int) -> str:

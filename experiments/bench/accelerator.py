@@ -1,7 +1,7 @@
-"""`bench accelerator`: what this project does on the device that is there, part by part.
+"""`bench accelerator`: measures this project on the device that is there, part by part.
 
 `python -m experiments.bench.accelerator` takes the same options and needs fewer packages: JAX, Flax, optax, xarray.
-`python -m experiments.bench.accelerator part ...` is how each part becomes a process of its own.
+`python -m experiments.bench.accelerator part ...` runs one part; each part is such a process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.bench import contest
 from experiments.bench import xor10 as on_xor10
-from experiments.bench.contest import NewFile, machine_and_versions, say, seconds_of
+from experiments.bench.contest import NewFile, machine_and_versions, say
 from experiments.bench.digits import Lineup, on_mnist
 from experiments.problems.digits import load
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
@@ -42,6 +42,7 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
 
     from experiments.problems.mnist.train import train as train_digits
+    from experiments.problems.timing import seconds_of
     from experiments.problems.xor10.train import one_trial, train
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits, synthetic_mnist
@@ -56,9 +57,9 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.sweeps.trials import share, together
 
 PARTS = {"info": 60, "xor10": 130, "usual": 90, "mnist": 300, "torch": 120}
-"""Seconds that each may take at most."""
+"""The parts, and the seconds that each may take at most."""
 LEAST = 5
-"""Seconds below which a part is not begun."""
+"""Seconds; with fewer left a part is not begun."""
 ROUNDS = 3
 LEVEL = 0.05
 """A row matches unless a test, with Holm's correction over the rows, rejects at this level."""
@@ -68,7 +69,7 @@ _KEPT = Path(__file__).parents[1] / "results" / "xor10.json"
 
 Parts = Mapping[str, Mapping[str, Any]]
 Put = Callable[..., None]
-"""Keeps numbers of a part, as they come."""
+"""Keeps numbers of a part as soon as they are measured."""
 
 
 def _some(parts: str) -> bool:
@@ -98,7 +99,7 @@ class BenchAccelerator:
     """Whether to take tiny sizes only, to see that everything runs."""
 
     def prepare(self) -> Callable[[], int]:
-        """Checks the options; returns the work, and that 1 if a part did not finish.
+        """Checks the options; returns the work, which returns 1 if a part did not finish.
 
         Raises:
           ValueError: in one line, for what cannot be done.
@@ -115,7 +116,7 @@ class BenchAccelerator:
 
 
 def main(words: Sequence[str]) -> int:
-    """The command without tyro, or a part of it; returns its exit status."""
+    """Runs the command without tyro, or one part; returns the exit status."""
     if words[:1] == ["part"]:
         run_part(words[1], Path(words[2]), int(words[3]), small="small" in words[4:])
         return 0
@@ -143,12 +144,11 @@ def measure(
     small: bool = False,
     on_part: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Runs parts one after the other, in `total` seconds at most.
+    """Runs parts one after the other, in `total` seconds at most; calls `on_part` with the result after every part.
 
     Returns:
       A dict for JSON: `parts` (by name the part's numbers, its `seconds`, and `finished`, `cut`, `failed` or
-      `skipped`), `usual_to_project`, and after the part info `machine`, `versions` and `commit`. `on_part` is called
-      with it after every part.
+      `skipped`), `usual_to_project`, and after the part info `machine`, `versions` and `commit`.
     """
     begin = time.monotonic()
     result: dict[str, Any] = {"small": small, "parts": {}, "usual_to_project": {}}
@@ -156,7 +156,7 @@ def measure(
         environment = {
             **os.environ,
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch wants memory too
-            # of this call alone: the first training is compiled, the second finds its programs, as a user's does
+            # a new cache: the first training compiles, the second finds the programs, as that of a user does
             "JAX_COMPILATION_CACHE_DIR": str(Path(scratch) / "programs"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -180,9 +180,10 @@ def measure(
 
 
 def in_a_process(words: Sequence[str], file: Path, limit: float, environment: dict[str, str]) -> dict[str, Any]:
-    """What a part measured, and how it ended: after `limit` seconds with every process that it started.
+    """Runs a part as a process; returns what it measured and how it ended.
 
-    It writes a JSON object to the file, anew whenever it has measured something.
+    The process writes a JSON object to the file, again whenever it has measured something. After `limit` seconds it is
+    killed, with every process that it started.
     """
     begin = time.monotonic()
     ending: dict[str, Any] = {}
@@ -190,7 +191,7 @@ def in_a_process(words: Sequence[str], file: Path, limit: float, environment: di
         with subprocess.Popen(words, env=environment, stdout=2, stderr=errors, start_new_session=True) as process:
             try:
                 process.wait(limit)
-            except BaseException as error:  # a session of its own: Ctrl-C does not reach it by itself
+            except BaseException as error:  # Ctrl-C does not reach the process, which has a session of its own
                 os.killpg(process.pid, signal.SIGKILL)
                 if not isinstance(error, subprocess.TimeoutExpired):
                     raise
@@ -205,7 +206,7 @@ def in_a_process(words: Sequence[str], file: Path, limit: float, environment: di
 
 
 def run_part(name: str, file: Path, limit: int, *, small: bool) -> None:
-    """Runs one part in this process, which ends after `limit` seconds even if nobody is there any more to end it."""
+    """Runs one part in this process, which ends itself after `limit` seconds."""
     signal.alarm(limit)
     imports.complete()
     use_all_cores()
@@ -225,7 +226,7 @@ def run_part(name: str, file: Path, limit: int, *, small: bool) -> None:
 
 
 def info(put: Put, small: bool) -> None:
-    """The device, the versions, the error of a float32 product, and the time of a call."""
+    """Measures the device, the versions, the error of a float32 product, and the time of a call."""
     found = machine_and_versions(usable_cores())
     found["versions"] |= {name: there for name in _PLUGINS if (there := version(name))}
     put(platform=jax.default_backend(), devices=jax.device_count(), **found)
@@ -244,7 +245,7 @@ def info(put: Put, small: bool) -> None:
 
 
 def xor10(put: Put, small: bool) -> None:
-    """The experiment as it is, twice; its counts, those published and those kept of a CPU; then one call."""
+    """Measures the experiment twice; its counts, with those published and those kept of a CPU; then one call."""
     protocol = _xor10_protocol(small)
     put(trials=protocol.seeds, iterations=protocol.steps)
     for which in ("cold", "warm"):
@@ -280,7 +281,7 @@ def xor10(put: Put, small: bool) -> None:
 
 
 def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """By activation: how many trials converged, the counts published and kept, p of both, whether both match."""
+    """Compares how many trials converged, by activation, with the counts published and kept; both have to match."""
     kept = as_json.loads(_KEPT.read_text(encoding="utf-8"))["summary"]["activations"]
     others = {
         "published": {row.activation: (row.converged, row.trials) for row in ko2021.TABLE_5},
@@ -297,7 +298,7 @@ def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def usual(put: Put, small: bool) -> None:
-    """The usual way in JAX on the trials of the part xor10: microseconds of an iteration."""
+    """Measures the usual way in JAX on the trials of the part xor10: microseconds of an iteration."""
     protocol, devices = _xor10_protocol(small), jax.devices()
     whole = dataclasses.replace(protocol, seeds=-(-protocol.seeds // len(devices)) * len(devices))
     microseconds: dict[str, float] = {}
@@ -312,7 +313,7 @@ def usual(put: Put, small: bool) -> None:
 
 
 def digits(put: Put, small: bool) -> None:
-    """Steps per second on digits, products in float32: the program alone, then the experiment with its scores."""
+    """Measures steps per second on digits, products in float32: the program alone, then the experiment with scores."""
     jax.config.update("jax_default_matmul_precision", "highest")
     images, several = _digits(small), 2 if small else 8
     put(data=images.source)
@@ -334,7 +335,7 @@ def digits(put: Put, small: bool) -> None:
 
 
 def pytorch(put: Put, small: bool) -> None:
-    """Steps per second of PyTorch on the same digits, network and minibatches, one seed, products in float32."""
+    """Measures PyTorch on the same digits, network and minibatches: steps per second, one seed, products in float32."""
     if missing := contest.without_pytorch():
         put(skipped=missing)
         return
@@ -348,17 +349,17 @@ def pytorch(put: Put, small: bool) -> None:
     for name, mode in modes.items():
         try:
             rate(put, name, own.in_pytorch(device=device, mode=mode))
-        except Exception as error:  # the other ways go on, whatever it was
+        except Exception as error:  # whatever it was, the other ways go on
             put(**{name: {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}})
 
 
 def rate(put: Put, name: str, contestant: contest.Contestant) -> None:
-    """Keeps a contestant's steps per second, and the first seed's losses before and after few steps."""
+    """Keeps a contestant's steps per second, and the first seed's losses before and after a few steps."""
     first = seconds_of(contestant.train)
     (times,) = contest.microseconds([contestant], ROUNDS).values()
     times = [x * contestant.trials for x in times]  # of a step of all seeds
     compile_seconds = contestant.compile_seconds
-    if compile_seconds is None:  # compiled, if at all, within its first training
+    if compile_seconds is None:  # it compiles, if at all, in its first training
         compile_seconds = max(0.0, first - contestant.iterations * statistics.median(times) / 1e6)
     found = {
         "steps_per_second": 1e6 / statistics.median(times),
@@ -385,7 +386,7 @@ def _mnist(images: Digits, seeds: int, small: bool) -> Lineup:
 
 
 def _digits(small: bool) -> Digits:
-    """MNIST if its files are there, otherwise as many synthetic images."""
+    """Loads MNIST if its files are there, otherwise makes as many synthetic images."""
     if small:
         return synthetic_mnist(640, 100)
     try:
@@ -398,7 +399,7 @@ def _digits(small: bool) -> Digits:
 
 
 def microseconds(parts: Parts) -> dict[str, Mapping[str, float]]:
-    """Of an iteration of all XOR(10) trials, by activation: of `project` and `usual`, as far as they are measured."""
+    """Returns the microseconds of an iteration of all XOR(10) trials, by activation, of `project` and `usual`."""
     part = parts.get("xor10", {})
     seconds = part.get("warm", {}).get("train_seconds", {})
     project = {name: 1e6 * x / part["iterations"] for name, x in seconds.items()}
@@ -406,7 +407,7 @@ def microseconds(parts: Parts) -> dict[str, Mapping[str, float]]:
 
 
 def usual_to_project(parts: Parts) -> dict[str, float]:
-    """How many times as long the usual way takes, by activation and in total; of those that both have trained."""
+    """Returns how many times as long the usual way takes, by activation and in total, where both have trained."""
     project, usual = microseconds(parts).values()
     found = {name: usual[name] / project[name] for name in project if name in usual}
     total = {"total": sum(usual[x] for x in found) / sum(project[x] for x in found)} if found else {}
@@ -414,7 +415,7 @@ def usual_to_project(parts: Parts) -> dict[str, float]:
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """A result of `measure` for a terminal."""
+    """Writes a result of `measure` for a terminal."""
     parts: Parts = result["parts"]
     about = parts.get("info", {})
     devices = sorted({part["device"] for part in parts.values() if "device" in part})
@@ -472,16 +473,18 @@ def _xor10_table(parts: Parts, ratios: Mapping[str, float]) -> Table:
 
 
 def _digits_table(parts: Parts) -> Table:
-    whose = {"mnist": "this project", "torch": "PyTorch"}
-    found = {(who, name): row for part, who in whose.items() for name, row in parts.get(part, {}).items()}
     rows, failed = [], []
-    for (who, name), row in found.items():
-        if not isinstance(row, dict):
-            continue
-        steps = row.get("steps_per_second", "failed")
-        of_all = None if "failed" in row else steps * row["seeds"]
-        rows.append([f"{who}: {name}", steps, of_all, row.get("compile_seconds"), row.get("losses", [None] * 2)[1]])
-        failed += [f"{who}: {name} failed: {row['failed']}"] if "failed" in row else []
+    for part, trained_by in {"mnist": "this project", "torch": "PyTorch"}.items():
+        for name, row in parts.get(part, {}).items():
+            if not isinstance(row, dict):
+                continue
+            label = f"{trained_by}: {name}"
+            if "failed" in row:
+                rows.append([label, "failed", None, None, None])
+                failed.append(f"{label} failed: {row['failed']}")
+            else:
+                steps, (_, loss) = row["steps_per_second"], row.get("losses", (None, None))
+                rows.append([label, steps, steps * row["seeds"], row["compile_seconds"], loss])
     return Table(
         "Digits, PPNS: training steps per second, products in float32",
         [

@@ -1,6 +1,6 @@
-"""`bench activations`: cost per element relative to ReLU: sigmoid's third fault [B2], and the price of a and b.
+"""`bench activations`: the cost per element relative to ReLU (sigmoid's third fault [B2]), and the cost of a and b.
 
-And what an existing model costs with trainable activations, see `retrofitted`.
+It also measures an existing model with trainable activations, see `retrofitted`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.bench.contest import Measurement, in_turns, ratios, say, seconds_of, target
+from experiments.bench.contest import Measurement, ratios, say, target
 from experiments.study import imports
 from experiments.study.imports import at_once
 from experiments.study.options import ACTIVATION, Count
@@ -22,12 +22,13 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
 
     from experiments.bench import retrofitted
+    from experiments.problems.timing import in_turns, timed
     from paramact_jax.activations import Activation, catalogue, parametric
 
 SHAPES = ((64, 128), (4096, 4096))
-"""Batch x nodes: one that stays in the first-level caches, one that comes from memory."""
+"""Batch x nodes: one shape that stays in the first-level caches, one that comes from memory."""
 LIMITS = {"forward": 1.5, "forward + backward": 2.0}
-"""A parametric function is to cost at most this many times its base function, by pass."""
+"""Targets: a parametric function costs at most this many times its base function, by pass."""
 REFERENCE = "relu"
 _ELEMENTS_A_RUN = 2**23  # small arrays are repeated inside the program until a run has this many elements
 BASES = ("relu_from_right", "sigmoid", "pn_sigmoid", "tanh", "softsign", "arctan", "silu", "gelu")
@@ -51,7 +52,7 @@ class BenchActivations(Measurement):
     """Whether to take the smaller arrays and one tiny model only, to see that everything runs."""
 
     def measure(self, data: None) -> tuple[dict[str, Any], list[Table]]:
-        """Functions, then models."""
+        """Measures functions, then models."""
         shapes, models = (SHAPES[:1], retrofitted.TINY) if self.small else (SHAPES, retrofitted.MODELS)
         result = measure(rounds=self.rounds, shapes=shapes, bases=self.functions or BASES, on_progress=say)
         found = retrofitted.measure(rounds=self.rounds, models=models)
@@ -65,14 +66,14 @@ def measure(
     bases: Sequence[str] = BASES,
     on_progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
-    """Nanoseconds per element of ReLU, and of every base function and its parametric form, by shape and pass.
+    """Measures nanoseconds per element of ReLU, and of every base function and its parametric form, by shape and pass.
 
     Forward: z. Forward and backward: z, dL/dy and the parameters' gradients summed over the batch, one for every
     node, from a given dL/dz. Functions take turns, so that a machine that drifts slows all of them.
 
     Returns:
       A dict for JSON: `rounds`, `rows` (shape, pass, function, base, nanoseconds, `to_reference`, `to_base`),
-      `targets`. Nanoseconds are medians of the rounds, `to_base` that of the ratios within a round.
+      `targets`. Nanoseconds are medians of the rounds; `to_base` is the median of the ratios within a round.
     """
     imports.complete()  # sigmoid-faults calls this too
     records: list[tuple[str, Activation, str | None]] = [(REFERENCE, catalogue.get(REFERENCE), None)]
@@ -95,7 +96,7 @@ def measure(
 
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """The rows of `measure` for people, a table for each shape."""
+    """Yields the rows of `measure` for people, a table for each shape."""
     for shape in sorted({tuple(row["shape"]) for row in rows}):
         by_function: dict[str, list[Any]] = {}
         for row in rows:
@@ -119,7 +120,7 @@ def _target(rows: Sequence[Mapping[str, Any]], label: str, limit: float) -> dict
 
 
 def _run(record: Activation, shape: tuple[int, int], backward: bool) -> Callable[[], float]:
-    """A function that runs once and returns nanoseconds per element."""
+    """Compiles a function; returns what runs it once and returns nanoseconds per element."""
     rng = np.random.default_rng(0)
     y, dz = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for _ in range(2))
     params = {name: jnp.full((1, shape[1]), start, jnp.float32) for name, start in record.params.items()}
@@ -139,11 +140,11 @@ def _run(record: Activation, shape: tuple[int, int], backward: bool) -> Callable
         def again(_: jax.Array, carry: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
             y, params = carry
             z, dparams = once(y, params)
-            # Each repetition needs the one before, or the compiler would make one of them.
+            # each repetition needs the one before, so that the compiler does not merge them
             changed = jax.tree.map(lambda p, d: p + 1e-12 * d, params, dparams) if backward else params
             return y + 1e-12 * z, changed
 
         return jax.lax.fori_loop(0, repeats, again, (y, params))
 
-    compiled = jax.jit(program).lower(y, params).compile()
-    return lambda: 1e9 * seconds_of(lambda: compiled(y, params)) / (repeats * y.size)
+    seconds = timed(program, y, params)
+    return lambda: 1e9 * seconds() / (repeats * y.size)

@@ -29,5 +29,5 @@ class Bench:
     )
 
     def prepare(self) -> Callable[[], int | None]:
-        """As the command it was given."""
+        """Checks the part that was asked for; returns its work."""
         return self.what.prepare()

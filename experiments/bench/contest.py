@@ -1,12 +1,13 @@
 """What all benches share: options, contestants, turns, ratios within a round, the machine, and how a result is shown.
 
-A network's own file says how each contestant trains it.
+The file of each network says how the contestants train it.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import json
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.study import imports
 from experiments.study.environment import environment, version
@@ -29,13 +30,12 @@ if TYPE_CHECKING or at_once(__name__):
     import jax
     import numpy as np
 
+    from experiments.problems.timing import in_turns, seconds_of
     from paramact_jax.sweeps import use_all_cores
     from paramact_jax.sweeps.compiler import has_avx512
 
-T = TypeVar("T")
 CHECKED = 10
 """Iterations after which the contestants' losses are compared."""
-PAUSE = 0.02  # seconds; idle threads of the one before spin for some milliseconds on the cores the next one needs
 NewFile = Annotated[
     Path | None,
     Constraint("a new file in a directory that exists", lambda x: not x.exists() and x.absolute().parent.is_dir()),
@@ -50,7 +50,7 @@ LABELS = {
     "seeds_at_once": "seeds at once",
     "pytorch": "PyTorch",
 }
-"""The contestants by their name in a result, in the order of a table."""
+"""The contestants by name in a result, in the order of a table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,12 +63,12 @@ class Measurement(abc.ABC):
     """File to write the result to, which must not exist."""
 
     def load(self) -> Any:
-        """What is needed to measure; raises ValueError, in one line, if it is not there."""
+        """Loads what is needed to measure; raises ValueError, in one line, if it is missing."""
         return None
 
     @abc.abstractmethod
     def measure(self, data: Any) -> tuple[dict[str, Any], Iterable[Table]]:
-        """The result for JSON, see `shown`, and for people."""
+        """Returns the result for JSON, see `shown`, and the tables for people."""
 
     def prepare(self) -> Callable[[], None]:
         """Checks everything that can be checked before compiling; returns the work.
@@ -96,12 +96,12 @@ class Contestant:
 
     Attributes:
       name: one of `LABELS`.
-      what: it is, for people.
+      what: what it is, for people.
       train: trains from the initial params and returns the seconds of the training alone.
-      losses: of its networks after `CHECKED` iterations, or before and after; to be compared.
+      losses: returns the losses of its networks after `CHECKED` iterations, or before and after, for a comparison.
       trials: how many networks it trains, the first ones.
       iterations: how many `train` makes.
-      compile_seconds: spent before the first training, None where nothing is compiled.
+      compile_seconds: spent before the first training; None where nothing is compiled.
     """
 
     name: str
@@ -115,16 +115,16 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What is measured of an iteration, how it is shown, and what is to be reached.
+    """The number that is measured of an iteration, how it is shown, and its targets.
 
     Attributes:
-      name: in a result.
-      title: of its table.
-      ratios: pairs of contestants whose numbers within a round are compared, as "usual / project".
-      of: the number that some microseconds are, those of an iteration of one network.
-      targets: each a text, ratios, and whether the least of those that are measured is as wanted.
-      form: of the number.
-      note: below the table.
+      name: its name in a result.
+      title: the title of its table.
+      ratios: pairs of contestants whose numbers within a round are compared, such as "usual / project".
+      of: turns the microseconds of an iteration of one network into the number.
+      targets: each a text, ratios, and a condition on the least of the ratios that are measured.
+      form: the format of the number.
+      note: a note below the table.
     """
 
     name: str
@@ -151,15 +151,15 @@ def hold(
     """Times contestants in turns, one race after the other, on the CPU.
 
     Args:
-      races: in their order; the totals and targets are those of the first one's unit.
-      rounds: measured runs of each.
-      differ: whether the losses of a contestant are not those of the first one.
-      skipped: why contestants are left out, by name; None where one is not.
+      races: in their order. The totals and targets are those of the first race's unit.
+      rounds: measured runs of each contestant.
+      differ: says whether the losses of a contestant differ from those of the first contestant.
+      skipped: why contestants are left out, by name; None for those that take part.
       parameters: the conditions.
 
     Returns:
-      `parameters`, `contestants`, `rows` (`activation`, by the unit's name the spread of the rounds by contestant,
-      their `ratios`, `compile_seconds`), `total`, `targets`; and the tables.
+      `parameters`, `contestants`, `rows`, `total`, `targets`; and the tables. A row has `activation`, under the unit's
+      name the spread of the rounds by contestant, their `ratios`, and `compile_seconds`.
 
     Raises:
       RuntimeError: if contestants do not train the same networks.
@@ -187,7 +187,7 @@ def hold(
 def check_same(
     activation: str, contestants: Sequence[Contestant], differ: Callable[[np.ndarray, np.ndarray], bool]
 ) -> None:
-    """Raises RuntimeError if a contestant's losses are not those of the first one."""
+    """Raises RuntimeError if the losses of a contestant differ from those of the first contestant."""
     reference = contestants[0].losses()
     for contestant in contestants[1:]:
         if differ(losses := contestant.losses(), reference):
@@ -205,28 +205,25 @@ def compiled(
     trials: int,
     iterations: int,
 ) -> Contestant:
-    """A contestant that is compiled here and now.
+    """Compiles a contestant.
 
-    `build` compiles the function that makes a number of iterations from the initial params; it is given to `losses`.
+    `build` compiles a function that makes a number of iterations from the initial params. `losses` takes that function.
     """
     begin = time.perf_counter()
     after = build()
     seconds = time.perf_counter() - begin
-
-    def train() -> float:
-        return seconds_of(lambda: after(iterations))
-
-    return Contestant(name, what, train, lambda: losses(after), trials, iterations, seconds)
+    train = functools.partial(seconds_of, functools.partial(after, iterations))
+    return Contestant(name, what, train, functools.partial(losses, after), trials, iterations, seconds)
 
 
 def microseconds(contestants: Sequence[Contestant], rounds: int) -> dict[str, list[float]]:
-    """Microseconds of an iteration of one network, by contestant and round; see `in_turns`."""
+    """Measures the microseconds of an iteration of one network, by contestant and round; see `in_turns`."""
     seconds = in_turns({x.name: x.train for x in contestants}, rounds)
     return {x.name: [1e6 * s / x.iterations / x.trials for s in seconds[x.name]] for x in contestants}
 
 
 def race(unit: Unit, contestants: Sequence[Contestant], rounds: int) -> dict[str, Any]:
-    """What one row of a result says."""
+    """Measures one row of a result."""
     times = microseconds(contestants, rounds)
     by_round = {name: [unit.of(x) for x in times[name]] for name in LABELS if name in times}
     return {
@@ -237,7 +234,7 @@ def race(unit: Unit, contestants: Sequence[Contestant], rounds: int) -> dict[str
 
 
 def total(rows: Sequence[Mapping[str, Any]], unit: Unit) -> dict[str, Any]:
-    """The sums over the rows of a unit: of the medians, and by round, whose ratios are paired."""
+    """Sums over the rows of a unit: the medians, and each round, for the ratios within a round."""
     rows = [row for row in rows if unit.name in row]
     names = rows[0][unit.name]
     medians = {name: sum(row[unit.name][name]["median"] for row in rows) for name in names}
@@ -251,12 +248,12 @@ def total(rows: Sequence[Mapping[str, Any]], unit: Unit) -> dict[str, Any]:
 
 
 def only_one(devices: Sequence[Any]) -> str | None:
-    """Why contestants on several CPU devices, or on one of several, are left out; None if they are not."""
+    """Says why contestants that need several CPU devices are left out; None if there are several."""
     return None if len(devices) > 1 else "there is one CPU device"
 
 
 def without_pytorch(activations: Sequence[str] = (), *, asked_for: bool = True) -> str | None:
-    """None if PyTorch can take part, otherwise why not."""
+    """Says why PyTorch cannot take part; None if it can."""
     if not asked_for:
         return "not asked for"
     if importlib.util.find_spec("torch") is None:
@@ -266,12 +263,12 @@ def without_pytorch(activations: Sequence[str] = (), *, asked_for: bool = True) 
 
 
 def pytorch() -> Any:
-    """The module of PyTorch's contestants, which needs torch."""
+    """Imports the module of PyTorch's contestants, which needs torch."""
     return importlib.import_module("experiments.bench.pytorch")
 
 
 def say(line: str) -> None:
-    """Tells about the progress."""
+    """Prints a line about the progress."""
     print(line, file=sys.stderr)
 
 
@@ -281,50 +278,23 @@ def write(path: Path | None, result: Mapping[str, Any]) -> None:
         replace(path, json.dumps(result, indent=2).encode() + b"\n")
 
 
-def seconds_of(call: Callable[[], Any]) -> float:
-    """How long a call takes until its result is there."""
-    begin = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - begin
-
-
-def in_turns(
-    runs: Mapping[str, Callable[[], T]], rounds: int, *, pause: float = PAUSE, warm_up: bool = True
-) -> dict[str, list[T]]:
-    """What each of some functions returns in every round, after a first run that is not measured (`warm_up`).
-
-    A machine that slows down or is shared slows all of them; who begins changes from round to round. There are `pause`
-    seconds before each run.
-    """
-    for run in runs.values() if warm_up else ():
-        run()
-    found: dict[str, list[T]] = {name: [] for name in runs}
-    names = list(runs)
-    for i in range(rounds):
-        first = i % len(names)
-        for name in [*names[first:], *names[:first]]:
-            time.sleep(pause)
-            found[name].append(runs[name]())
-    return found
-
-
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """What a result says of measured rounds."""
+    """Sums up measured rounds for a result."""
     return {"min": min(values), "median": statistics.median(values), "max": max(values), "rounds": list(values)}
 
 
 def ratios(of: Sequence[float], to: Sequence[float]) -> dict[str, Any]:
-    """The spread of the ratios within a round, which a machine that drifts distorts least."""
+    """Sums up the ratios within a round, which a machine that drifts distorts least."""
     return spread([x / y for x, y in zip(of, to, strict=True)])
 
 
 def target(text: str, value: float | None, holds: Callable[[float], bool], **more: str) -> dict[str, Any]:
-    """What is to be reached, the number measured (None without one), and whether it is reached."""
+    """Returns a target, the number measured (None without one), and whether the target is met."""
     return {"target": text, "value": value, "met": None if value is None else bool(holds(value)), **more}
 
 
 def machine_and_versions(cores: int) -> dict[str, Any]:
-    """The entries `machine`, `versions` and `commit` of a result; `cores` is how many the contestants use."""
+    """Returns the entries `machine`, `versions` and `commit` of a result; the contestants use `cores` cores."""
     there = environment()
     about = {"cpu": there["processor"], "cores_used": cores, "cores_there": os.cpu_count(), "avx512": has_avx512()}
     packages = {name: there["packages"][name] for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
@@ -336,7 +306,7 @@ def machine_and_versions(cores: int) -> dict[str, Any]:
 
 
 def shown(result: Mapping[str, Any], tables: Iterable[Table]) -> str:
-    """A result for a terminal: the machine, the data, the tables, and if there are some, contestants and targets."""
+    """Writes a result for a terminal: machine, data and tables; contestants and targets, if there are some."""
     machine, data = result["machine"], result.get("parameters", {}).get("data")
     avx512 = "with AVX-512" if machine["avx512"] else "without AVX-512"
     head = f"{machine['cpu']}, {machine['cores_used']} of {machine['cores_there']} cores, {avx512}"
@@ -357,7 +327,7 @@ def _ratios(by_round: Mapping[str, Sequence[float]], unit: Unit) -> dict[str, di
 
 
 def _tables(result: Mapping[str, Any], unit: Unit) -> Iterable[Table]:
-    """The numbers in a unit, their ratios within a round, and the seconds to compile."""
+    """Yields the numbers of a unit, their ratios within a round, and the seconds to compile."""
     rows = [row for row in result["rows"] if unit.name in row]
     total = [{"activation": "total", **result["total"]}] if len(rows) > 1 else []
 

@@ -1,4 +1,4 @@
-"""`bench mnist` and `bench cnn`: this project, one seed and several at once, and a loop in PyTorch.
+"""`bench mnist` and `bench cnn`: this project, with one seed and with several at once, and a loop in PyTorch.
 
 All train the same network from the same initial params on the same minibatches, on the CPU.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.cnn.train import classifier, conditions
     from experiments.problems.digits import images_of
     from experiments.problems.mnist.train import classifier_of, rates_of
+    from experiments.problems.timing import without_scores
     from paramact_jax.datasets import Digits
     from paramact_jax.networks import Params
     from paramact_jax.sweeps import OverTrials, trial_key
@@ -40,9 +42,9 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.training import Classifier
 
 TO_PYTORCH = 1.5
-"""One seed is to make at least this many times PyTorch's steps per second on MNIST."""
+"""Target: one seed makes at least this many times PyTorch's steps per second on MNIST."""
 TO_SINGLE_RUNS = 1.3
-"""Seeds at once are to make at least this many times the steps per second of single runs, one after another."""
+"""Target: seeds at once make at least this many times the steps per second of single runs, one after another."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Lineup:
     Attributes:
       network: (params) -> the same network in PyTorch.
       classifier: the training, see `lineup`.
-      settings: what that takes, by name: the images as `data`, the learning rates.
-      first_seed: of the seeds.
-      first: number of a run's first step.
-      steps: of a run.
+      settings: the settings of the training, by name: the images as `data`, the learning rates.
+      first_seed: the first of the seeds.
+      first: the number of a run's first step.
+      steps: the number of steps of a run.
     """
 
     network: Callable[[Params], Any]
@@ -66,7 +68,7 @@ class Lineup:
     steps: int
 
     def contestant(self, name: str, what: str, seeds: int, devices: Sequence[jax.Device]) -> Contestant:
-        """The program that `long_sweep` makes of the training, without its saving.
+        """Compiles the program that `long_sweep` makes of the training; it saves nothing.
 
         Its losses are those of all test images, before and after `CHECKED` steps: (2, seeds).
         """
@@ -96,7 +98,7 @@ class Lineup:
         return contest.compiled(name, what, build, losses, seeds, self.steps)
 
     def contestants(self, seeds: int, devices: Sequence[jax.Device]) -> list[Contestant]:
-        """One seed, on one device too where there are several, and all seeds at once."""
+        """Compiles one seed on all devices, one seed on one device where there are several, and all seeds at once."""
         what = "the experiment's program: minibatches drawn inside, notes of every step, no scores; spread over"
         found = [self.contestant("one_seed", f"{what} {len(devices)} CPU devices as the experiment does", 1, devices)]
         if len(devices) > 1:
@@ -105,20 +107,23 @@ class Lineup:
         return [*found, self.contestant("seeds_at_once", f"the same as the first, {seeds} seeds", seeds, devices)]
 
     def initial(self) -> Params:
-        """Initial params of the first seed."""
+        """Returns the initial params of the first seed."""
         return jax.tree.map(np.asarray, self._start()[0])
 
     def batches(self) -> np.ndarray:
-        """Images that the first seed sees in a run, (steps, batch)."""
+        """Returns the images that the first seed sees in a run, (steps, batch)."""
         numbers = self.first + jnp.arange(self.steps, dtype=jnp.int32)
         return np.asarray(lax.scan(self.classifier.batches.draw, self._start()[1], numbers)[1])
 
     def in_pytorch(self, **how: Any) -> Contestant:
-        """The first seed, trained by PyTorch; for `how` see `pytorch.on_batches`."""
+        """Makes the contestant in which PyTorch trains the first seed; for `how` see `pytorch.on_batches`."""
         return contest.pytorch().on_batches(self.network(self.initial()), self.settings, self.batches(), **how)
 
     def scorer(self) -> Contestant:
-        """Scores all test images with the initial params, which counts as an iteration; its losses are (1, 1)."""
+        """Compiles the score of all test images with the initial params, which counts as an iteration.
+
+        Its losses are (1, 1).
+        """
         data = self.settings["data"]
         placed = jax.tree.map(jnp.asarray, (self.initial(), data["test_images"], data["test_labels"]))
 
@@ -136,31 +141,31 @@ class Lineup:
 def lineup(
     network: Callable[[Params], Any], classifier: Classifier, settings: Mapping[str, Any], first_seed: int, steps: int
 ) -> Lineup:
-    """A training whose runs begin with the second epoch and never score: scores are due at step 0."""
-    first, scores = classifier.batches.steps_per_epoch, dict.fromkeys(classifier.scores, 2**31 - 1)
-    never = dataclasses.replace(classifier, steps=first + steps, scores=scores)
-    return Lineup(network, never, settings, first_seed, first, steps)
+    """Makes a training whose runs begin with the second epoch and never score."""
+    first = classifier.batches.steps_per_epoch
+    return Lineup(network, without_scores(classifier, first + steps), settings, first_seed, first, steps)
 
 
 def on_mnist(activation: str, protocol: Protocol, digits: Digits, least: int) -> Lineup:
-    """The perceptron's training, at least that many steps a run: whole epochs, each with its shuffle."""
+    """Makes the perceptron's training. A run has at least `least` steps: whole epochs, each with its shuffle."""
     epoch = len(digits.train_labels) // protocol.batch
-    training, settings = classifier_of(activation, protocol, digits), {"data": images_of(digits), **rates_of(protocol)}
-
-    def network(params: Params) -> Any:
-        return contest.pytorch().perceptron(activation, params)
-
-    return lineup(network, training, settings, protocol.first_seed, -(-least // epoch) * epoch)
+    return lineup(
+        lambda params: contest.pytorch().perceptron(activation, params),
+        classifier_of(activation, protocol, digits),
+        {"data": images_of(digits), **rates_of(protocol)},
+        protocol.first_seed,
+        math.ceil(least / epoch) * epoch,
+    )
 
 
 def differ(own: np.ndarray, others: np.ndarray, *, after: float | None = None) -> bool:
-    """Whether losses of the first seed before and after a few steps, (2, seeds), are those of another training.
+    """Returns whether losses of the first seed before and after a few steps, (2, seeds), are those of another training.
 
     Args:
-      own: of one contestant; (1, 1) where nothing is trained.
-      others: of another.
-      after: relative difference up to which losses after the steps are the same. None: 1e-4, as before them, and what
-        the steps change a loss by, which with some activations is less than that, is the same up to 1e-2.
+      own: losses of one contestant; (1, 1) where nothing is trained.
+      others: losses of another contestant.
+      after: the relative difference up to which losses after the steps count as equal. None: 1e-4, as before the steps.
+        Then the change of the loss, which is less than that with some activations, must also be equal up to 1e-2.
     """
     own, others = own[:, 0], others[:, 0]
     same = abs(own - others) <= np.array([1e-4, after or 1e-4])[: len(own)] * abs(others)
@@ -184,9 +189,9 @@ class _OnDigits(Measurement):
         scores: Unit | None = None,
         after: float | None = None,
     ) -> tuple[dict[str, Any], list[Table]]:
-        """One seed, seeds at once and PyTorch; then scores of all test images, if they have a unit.
+        """Measures one seed, seeds at once and PyTorch; then scores of all test images, if they have a unit.
 
-        `name` is that of the activations; `after`: see `differ`.
+        `name` names the activations. For `after` see `differ`.
         """
         devices, missing = jax.devices("cpu"), contest.without_pytorch(name.split("/"))
 
@@ -221,13 +226,13 @@ class BenchMnist(_OnDigits):
     data_dir: DataDir = None
 
     def load(self) -> Digits:
-        """The images."""
+        """Loads the images."""
         digits = load(self.data, self.data_dir)
         self._protocol().check(len(digits.train_labels))
         return digits
 
     def measure(self, data: Digits) -> tuple[dict[str, Any], list[Table]]:
-        """The training, then scores of all test images."""
+        """Measures the training, then scores of all test images."""
         protocol, single = self._protocol(), ("one_seed", "one_seed_one_device")
         own = on_mnist(self.activation, protocol, data, self.steps)
         several = [f"seeds_at_once / {x}" for x in single]
@@ -271,22 +276,23 @@ class BenchCnn(_OnDigits):
     data_dir: DataDir = None
 
     def load(self) -> Digits:
-        """The images."""
+        """Loads the images."""
         count = CnnProtocol.training_images
         images = networks.load(self.data, self.data_dir, count)
         return networks.for_training(images, count, CnnProtocol.subset_seed)
 
     def measure(self, data: Digits, *, protocol: CnnProtocol | None = None) -> tuple[dict[str, Any], list[Table]]:
-        """The training; under the experiment's conditions unless others are given."""
+        """Measures the training, under the experiment's conditions unless others are given."""
         count, protocol = len(data.train_labels), protocol or CnnProtocol()
         protocol = dataclasses.replace(protocol, seeds=self.seeds, training_images=count).resolved()
         settings = {"data": images_of(data), **conditions(protocol)}
-        training = classifier(self.combination, protocol)
-
-        def network(params: Params) -> Any:
-            return contest.pytorch().convolutional(self.combination, params, protocol)
-
-        own = lineup(network, training, settings, protocol.first_seed, self.steps)
+        own = lineup(
+            lambda params: contest.pytorch().convolutional(self.combination, params, protocol),
+            classifier(self.combination, protocol),
+            settings,
+            protocol.first_seed,
+            self.steps,
+        )
         one, several = "one_seed / pytorch", "seeds_at_once / pytorch"
         unit = Unit(
             "images_per_second",

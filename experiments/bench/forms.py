@@ -1,4 +1,4 @@
-"""Trainings as users write them, timed by every way to run their trials."""
+"""Times trainings as users write them, by every way to run their trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench.contest import in_turns, ratios, say, spread, target
+from experiments.bench.contest import ratios, say, spread, target
 from experiments.bench.trainings import Training
+from experiments.problems.timing import in_turns
 from experiments.study.tables import Column, Table
 from paramact_jax.sweeps import OverTrials, Plan, sweep, trial_key
 from paramact_jax.sweeps.forms import FORMS, Form
@@ -21,11 +22,11 @@ from paramact_jax.sweeps.forms import FORMS, Form
 VMAP, LAX_MAP, DEFAULT = "jit(vmap)", "jit(lax.map)", "pa.sweep"
 DEEP = "deep narrow network"
 TO_BEST = 1.1
-"""The default is to take at most this many times the seconds of the best of the others, in every training."""
+"""Target: the default takes at most this many times the seconds of the best other way, in every training."""
 DEEP_CPU = 0.25
-"""The default is to take at most this many times the CPU seconds of jit(vmap) in the deep narrow network."""
+"""Target: the default takes at most this many times the CPU seconds of jit(vmap) in the deep narrow network."""
 TOLERANCE = 0.1
-"""Relative difference up to which two medians over trials are the same. Rounding makes single trials fork, not many."""
+"""Relative difference up to which two medians over trials are the same. Rounding makes only few trials fork."""
 FORKED = 1e-3
 """Relative difference from which a trial's result is said to have forked."""
 
@@ -33,14 +34,14 @@ Contestants = dict[str, Callable[[], Any]]
 
 
 def contestants_of(training: Training, told: dict[str, Any]) -> Contestants:
-    """All ways to run the trials, as functions that return the results with a leading axis of trials.
+    """Returns all ways to run the trials, as functions that return the results with a leading axis of trials.
 
-    The first call of each compiles. The default is a call of `sweep` as users make it, which traces the function anew,
-    since what it reads may have changed; the other contestants are traced once.
+    The first call of each compiles. The default is a call of `sweep` as users make it. It traces the function in each
+    call, since what the function reads may have changed; the other contestants are traced once.
 
     Args:
-      training: of each trial.
-      told: is given the `form` of the default's last call, and its `tracing`: seconds and CPU seconds before it ran.
+      training: the training of each trial.
+      told: gets the `form` of the default's last call, and its `tracing`: seconds and CPU seconds before it ran.
     """
     seeds = np.arange(training.trials, dtype=np.uint32)
     settings = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(x)), dict(training.settings))
@@ -75,7 +76,7 @@ def contestants_of(training: Training, told: dict[str, Any]) -> Contestants:
 
 
 def measure(trainings: Iterable[Training], *, rounds: int) -> dict[str, Any]:
-    """The seconds of every training by every contestant, in turns within a round, compilation not included."""
+    """Measures the seconds of every training by every contestant, in turns, compilation not included."""
     rows = []
     for training in trainings:
         told: dict[str, Any] = {}
@@ -86,10 +87,10 @@ def measure(trainings: Iterable[Training], *, rounds: int) -> dict[str, Any]:
 
 
 def race(training: Training, contestants: Contestants, rounds: int, told: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of one training: seconds, CPU seconds and compile seconds by contestant, and who was not measured.
+    """Measures the row of one training: seconds, CPU seconds and compile seconds by contestant.
 
-    The first call of each compiles; what it takes beyond a later one are the compile seconds. A contestant whose
-    first call fails is left out, with the reason.
+    The first call of each contestant compiles. Its compile seconds are what that call takes longer than a later one. If
+    the first call fails, the contestant is left out, with the reason.
 
     Raises:
       RuntimeError: if the results of two contestants are not those of the same training.
@@ -101,7 +102,7 @@ def race(training: Training, contestants: Contestants, rounds: int, told: Mappin
         begin = time.perf_counter()
         try:
             results[name] = np.asarray(run()[training.result])
-        except Exception as error:  # XLA's errors have no common type that is public
+        except Exception as error:  # XLA's errors have no common public type
             skipped[name] = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             continue
         first[name] = time.perf_counter() - begin
@@ -147,7 +148,7 @@ def race(training: Training, contestants: Contestants, rounds: int, told: Mappin
 
 
 def targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What is to be reached in all trainings, and in the deep narrow network."""
+    """Returns the targets of all trainings, and that of the deep narrow network."""
     to_best = max((row["default_to_best"]["median"] for row in rows if row["default_to_best"]), default=None)
     deep = [row["default_to_vmap_cpu"] for row in rows if row["training"] == DEEP and row["default_to_vmap_cpu"]]
     text = f"{DEEP}: default at most {DEEP_CPU} of the CPU seconds of jit(vmap)"
@@ -158,7 +159,7 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(result: Mapping[str, Any]) -> Table:
-    """Seconds by contestant, and who was not measured below."""
+    """Shows seconds by contestant, and in the note which contestants were left out."""
     rows = result["trainings"]
     there = {name for row in rows for name in (*row["contestants"], *row["skipped"])}
     names = [name for name in (VMAP, LAX_MAP, *FORMS, DEFAULT) if name in there]
@@ -190,7 +191,7 @@ def table(result: Mapping[str, Any]) -> Table:
 
 
 def _check_same(training: Training, results: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """By contestant the share of trials that are those of the first one."""
+    """Returns, by contestant, the share of trials with the results of the first contestant."""
     (first, reference), *_ = results.items()
     for name, values in results.items():
         if not np.isclose(np.median(values), np.median(reference), rtol=TOLERANCE, atol=1e-6):

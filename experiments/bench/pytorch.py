@@ -1,6 +1,6 @@
 """PyTorch on the three networks: ordinary modules, autograd and SGD in a loop. Needs torch.
 
-Of XOR(10) one trial is trained after the other, in all others one network.
+XOR(10) is trained one trial after the other. On digits one network is trained.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.bench.contest import CHECKED, Contestant, seconds_of
+from experiments.bench.contest import CHECKED, Contestant
 from experiments.problems.cnn.protocol import Protocol as CnnProtocol
+from experiments.problems.timing import seconds_of
 from experiments.problems.xor10.protocol import LOSS_SCALE, Protocol
 from paramact_jax.activations import Activation
 from paramact_jax.datasets import xor
 from paramact_jax.networks import Params
 
 TRIALS = 4
-"""Trials of XOR(10) that are timed; the others are extrapolated."""
+"""Trials of XOR(10) that are timed; the time of all trials is extrapolated."""
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 FUNCTIONS: dict[str, Function] = {
@@ -36,7 +37,7 @@ FUNCTIONS: dict[str, Function] = {
     "relu": torch.relu,
     "parametric_relu": lambda u: torch.where(u >= 0, u, 0.0),
 }
-"""f by the activation's name; those with parameters compute a f(y - b)."""
+"""f by the activation's name; activations with parameters compute a f(y - b)."""
 
 
 class Node(nn.Module):
@@ -48,7 +49,7 @@ class Node(nn.Module):
         self.learned = nn.ParameterDict({name: torch.tensor(value) for name, value in learned.items()})
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
-        """Shape of y."""
+        """Returns z, in the shape of y."""
         return self.learned["a"] * self.f(y - self.learned["b"]) if self.learned else self.f(y)
 
 
@@ -56,18 +57,18 @@ class RowsFirst(nn.Module):
     """(images, channels, height, width) -> (images, height * width * channels), as the dense layer expects them."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Returns the flattened maps."""
         return maps.permute(0, 2, 3, 1).flatten(1)
 
 
 def perceptron(activation: str, params: Params) -> nn.Sequential:
-    """The multilayer perceptron with a copy of `params`: NumPy arrays of one network, as Flax has them."""
+    """Makes the multilayer perceptron with a copy of `params`: NumPy arrays of one network, as Flax has them."""
     hidden = [module for i in range(len(params["hidden"])) for module in _dense(activation, params["hidden"][i])]
     return nn.Sequential(*hidden, _linear(**params["out"]))
 
 
 def convolutional(combination: str, params: Params, protocol: CnnProtocol) -> nn.Sequential:
-    """The agile convolutional network, as `perceptron`."""
+    """Makes the agile convolutional network with a copy of `params`, see `perceptron`."""
     conv, dense = combination.split("/")
     pool = nn.MaxPool2d if protocol.pooling == "max" else nn.AvgPool2d
     layers: list[nn.Module] = []
@@ -82,7 +83,7 @@ def convolutional(combination: str, params: Params, protocol: CnnProtocol) -> nn
 
 
 def on_xor(record: Activation, params: Params, protocol: Protocol) -> Contestant:
-    """Ready to train the first few trials of `params`, which have a leading axis of trials."""
+    """Makes the contestant that trains the first few trials of `params`, which have a leading axis of trials."""
     trials = min(TRIALS, len(params["out"]["bias"]))
     points, targets = map(torch.tensor, xor())
     rates = protocol.learning_rate, protocol.activation_learning_rate
@@ -112,14 +113,14 @@ def on_batches(
     device: str = "cpu",
     mode: str | None = None,
 ) -> Contestant:
-    """Ready to train one network; its losses are those of all test images, before and after: (2, 1).
+    """Makes the contestant that trains one network; its losses are those of all test images, before and after: (2, 1).
 
     Args:
-      model: with its initial params.
-      settings: of a `Classifier` by plain descent: `data`, `learning_rate`, and `learning_rate_a` for a and b.
+      model: the network with its initial params.
+      settings: those of a `Classifier` by plain descent: `data`, `learning_rate`, and `learning_rate_a` for a and b.
       chosen: (steps, batch), the images of each step.
       device: "cpu" or "cuda".
-      mode: of `torch.compile`, which the first training calls; None: eager.
+      mode: the mode of `torch.compile`, which the first training calls; None: eager.
     """
     images, labels = _tensors(settings, "train", device)
     batches = torch.tensor(chosen, dtype=torch.int64, device=device)
@@ -151,7 +152,7 @@ def on_batches(
 
 
 def scorer(model: nn.Module, settings: Mapping[str, Any]) -> Contestant:
-    """Ready to score all test images once, which counts as an iteration; its losses are (1, 1)."""
+    """Makes the contestant that scores all test images, which counts as an iteration; its losses are (1, 1)."""
     score = functools.partial(_score, model, *_tensors(settings, "test"))
     return Contestant("pytorch", "", lambda: seconds_of(score), lambda: np.array([[score()[0]]]), 1, 1)
 
@@ -159,7 +160,7 @@ def scorer(model: nn.Module, settings: Mapping[str, Any]) -> Contestant:
 def _descend(
     model: nn.Sequential, loss: Callable[[Any], torch.Tensor], batches: Iterable[Any], rate: float, own_rate: float
 ) -> None:
-    """A step of plain descent for each batch; a and b have a rate of their own."""
+    """Makes a step of plain descent for each batch; a and b have the rate `own_rate`."""
     own, weights = ([p for x in model if isinstance(x, Node) == is_node for p in x.parameters()] for is_node in (1, 0))
     groups = [{"params": weights, "lr": rate}, {"params": own, "lr": own_rate}]
     optimiser = torch.optim.SGD([group for group in groups if group["params"]])
@@ -170,7 +171,7 @@ def _descend(
 
 
 def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy."""
+    """Returns the mean cross-entropy and the accuracy."""
     with torch.no_grad():
         outputs = model(images)
         loss = nn.functional.cross_entropy(outputs, labels)
@@ -178,7 +179,7 @@ def _score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tupl
 
 
 def _tensors(settings: Mapping[str, Any], part: str, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Images and labels; images that are not flattened get their one channel first."""
+    """Returns images and labels; images that are not flattened get their one channel first."""
     images, labels = (settings["data"][f"{part}_{which}"] for which in ("images", "labels"))
     images = images[:, None] if images.ndim == 3 else images
     return torch.tensor(images, device=device), torch.tensor(labels, dtype=torch.int64, device=device)
@@ -200,5 +201,5 @@ def _filled(layer: Any, weight: np.ndarray, bias: np.ndarray) -> Any:
 
 
 def _maps_first(parameter: np.ndarray) -> np.ndarray:
-    """(height, width, filters), (filters,) or () -> the same with filters first, to be added to (filters, h, w)."""
+    """Moves filters first: (height, width, filters), (filters,) or () -> what can be added to (filters, h, w)."""
     return parameter.transpose(2, 0, 1) if parameter.ndim == 3 else parameter.reshape(-1, 1, 1)

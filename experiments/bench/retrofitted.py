@@ -1,29 +1,30 @@
-"""What an existing model costs once its activations are trainable, and what it costs to attribute its gradient."""
+"""Measures an existing model before and after its activations are trainable, and the attribution of its gradient."""
 
 from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from experiments.bench.contest import in_turns, ratios, say, seconds_of
+from experiments.bench.contest import ratios, say
+from experiments.problems.timing import in_turns, timed
 from experiments.study.tables import Column, Table
 from paramact_jax.gradients import attribute
 from paramact_jax.layers import parametrise
 
 TARGET = 1.3
-"""A step of the changed model is to take at most this many times as long as one of the model as it was."""
+"""Target: a step of the changed model takes at most this many times as long as a step of the model as it was."""
 ATTRIBUTION_TARGET = 3.0
-"""The attribution of the gradient is to take at most this many times as long as such a step."""
+"""Target: the attribution of the gradient takes at most this many times as long as such a step."""
 
 
 class ResNet(nn.Module):
-    """A stem, and blocks of two convolutions behind norms and activations, around which the input goes."""
+    """A stem, and residual blocks of two convolutions, each behind a norm and an activation."""
 
     features: int
     blocks: int = 2
@@ -62,9 +63,9 @@ TINY: Models = {"tiny ResNet": (ResNet(8, 1), (2, 4, 4, 3))}
 
 
 def measure(*, rounds: int, models: Models = MODELS) -> list[dict[str, Any]]:
-    """Returns milliseconds of a gradient step of each model, as it was and with trainable activations.
+    """Measures the milliseconds of a gradient step of each model, as it was and with trainable activations.
 
-    And of `attribute`. They take turns. Compilation is not counted, nor is tracing.
+    Also measures `attribute`. The three take turns. Compilation and tracing are not counted.
     """
     rows = []
     for name, (module, shape) in models.items():
@@ -73,12 +74,12 @@ def measure(*, rounds: int, models: Models = MODELS) -> list[dict[str, Any]]:
         variables = module.init(jax.random.key(1), x)
         retrofit = parametrise(module, variables, x)
         runs = {
-            "plain": _milliseconds(functools.partial(_step, module.apply, x), variables),
-            "changed": _milliseconds(functools.partial(_step, retrofit.apply, x), retrofit.variables),
-            "attributed": _milliseconds(functools.partial(_look, module, x), variables),
+            "plain": timed(functools.partial(_step, module.apply, x), variables),
+            "changed": timed(functools.partial(_step, retrofit.apply, x), retrofit.variables),
+            "attributed": timed(functools.partial(_look, module, x), variables),
         }
         times = in_turns(runs, rounds, pause=0)
-        medians = {way: statistics.median(values) for way, values in times.items()}
+        medians = {way: 1e3 * statistics.median(values) for way, values in times.items()}
         changed, attributed = (ratios(times[way], times["plain"])["median"] for way in ("changed", "attributed"))
         row = {"model": name, "activations": len(retrofit.changed), **medians}
         row |= {"ratio": changed, "met": changed <= TARGET}
@@ -86,19 +87,17 @@ def measure(*, rounds: int, models: Models = MODELS) -> list[dict[str, Any]]:
     return rows
 
 
+def _mean_square(output: jax.Array) -> jax.Array:
+    return jnp.mean(output**2)
+
+
 def _step(apply: Any, x: jax.Array, variables: Any) -> Any:
-    gradient = jax.grad(lambda variables: jnp.mean(apply(variables, x) ** 2))(variables)
+    gradient = jax.grad(lambda variables: _mean_square(apply(variables, x)))(variables)
     return jax.tree.map(lambda v, g: v - 1e-3 * g, variables, gradient)
 
 
 def _look(module: nn.Module, x: jax.Array, variables: Any) -> Any:
-    return attribute(module, variables, x, loss=lambda output: jnp.mean(output**2))
-
-
-def _milliseconds(function: Callable[[Any], Any], variables: Any) -> Callable[[], float]:
-    """A function that runs a compiled function once and returns its milliseconds."""
-    compiled = jax.jit(function).lower(variables).compile()
-    return lambda: 1e3 * seconds_of(lambda: compiled(variables))
+    return attribute(module, variables, x, loss=_mean_square)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""`bench sweeps`: sweeps against the number of trials and devices, by every way to run trials, and with early stops."""
+"""`bench sweeps`: sweeps by the number of trials and devices, by every way to run trials, and with early stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from experiments.bench.contest import Measurement, in_turns, say, seconds_of
+from experiments.bench.contest import Measurement, say
 from experiments.problems.xor10.protocol import PROTOCOLS, Protocol
 from experiments.study.imports import at_once
 from experiments.study.options import Constraint, Count
@@ -22,6 +22,7 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.bench import forms
     from experiments.bench.trainings import TRAININGS, logistic_regression
+    from experiments.problems.timing import in_turns, seconds_of
     from experiments.problems.xor10.train import settings_for, training
     from paramact_jax.sweeps import Plan, Training, long_sweep, sweep
     from paramact_jax.sweeps.devices import trial_mesh
@@ -33,9 +34,9 @@ TRIALS = (128, 1_024, 10_240, 102_400)
 DEVICES = (1, 2)
 ITERATIONS = 3_000
 EVERY = 1_000
-"""Iterations between two questions whether a trial stops."""
+"""Iterations between two checks whether a trial stops."""
 MARGIN = 0.1
-"""A trial stops below such a share of the threshold: one that has just reached the threshold may leave it again."""
+"""A trial stops below this share of the threshold. One that has just reached the threshold may leave it again."""
 _RISING = Constraint("rising numbers >= 1", lambda x: bool(x) and x[0] >= 1 and list(x) == sorted(set(x)), whole=True)
 _SOME = Constraint("some of trials, trainings, stopping", bool, whole=True)
 
@@ -63,7 +64,7 @@ class BenchSweeps(Measurement):
     """Whether to run a few iterations of 8 trials of each training only, to see that all of them run."""
 
     def load(self) -> Any:
-        """The trainings whose names have the parts asked for, each once; all if none is asked for."""
+        """Returns the trainings with the parts of names that are asked for, each once; all if none is asked for."""
         found = []
         for part in self.trainings:
             names = [name for name in TRAININGS if part.lower() in name.lower()]
@@ -74,7 +75,7 @@ class BenchSweeps(Measurement):
         return [training.small() for training in chosen] if self.small else chosen
 
     def measure(self, data: Any) -> tuple[dict[str, Any], list[Table]]:
-        """Each part in entries and a table of its own."""
+        """Measures each part, which has its own entries and table."""
         result: dict[str, Any] = {"rounds": self.rounds}
         tables = []
         if "trials" in self.parts:
@@ -90,16 +91,14 @@ class BenchSweeps(Measurement):
 
 
 def by_size(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
-    """Medians of `rounds` sweeps for each number of trials and devices, compilation not included."""
+    """Measures the median of `rounds` sweeps for each number of trials and devices, compilation not included."""
     rows, training = [], logistic_regression(ITERATIONS)
     for count in (n for n in DEVICES if n <= len(jax.devices())):
         mesh = trial_mesh(jax.devices()[:count])
         for trials in sizes:
             plans: list[Plan] = []
-
-            def once(trials: int = trials, mesh: Any = mesh, plans: list[Plan] = plans) -> xr.Dataset:
-                return sweep(training, range(trials), learning_rate=0.1, mesh=mesh, on_plan=plans.append)
-
+            options: dict[str, Any] = {"learning_rate": 0.1, "mesh": mesh, "on_plan": plans.append}
+            once = functools.partial(sweep, training, range(trials), **options)
             once()
             seconds = statistics.median(seconds_of(once) for _ in range(rounds))
             of = {"microseconds_per_trial": seconds / trials * 1e6, "bytes": plans[0].bytes_per_device * count}
@@ -109,7 +108,7 @@ def by_size(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
 
 
 def sizes_table(result: Mapping[str, Any]) -> Table:
-    """Each row, and how it compares with the one before it of the same number of devices."""
+    """Shows each row, and how it compares with the row before it of the same number of devices."""
     rows, cells = result["rows"], []
     for i, row in enumerate(rows):
         before = rows[i - 1] if i and rows[i - 1]["devices"] == row["devices"] else None
@@ -133,16 +132,16 @@ def sizes_table(result: Mapping[str, Any]) -> Table:
 
 
 def stop(state: dict[str, Any], settings: Settings) -> Any:
-    """Whether a trial of XOR(10) has converged or diverged."""
+    """Returns whether a trial of XOR(10) has converged or diverged."""
     loss = state["now"].loss
     return ~jnp.isfinite(loss) | (loss < MARGIN * settings.threshold)
 
 
 def stopping(rounds: int, *, small: bool = False) -> dict[str, Any]:
-    """Processor time that XOR(10) saves when trials that have converged or diverged stop.
+    """Measures the processor time that XOR(10) saves when trials that have converged or diverged stop.
 
-    Medians of `rounds` sweeps of each activation with and without stops, in turns, compilation not included; with
-    `small` a few trials of one activation for a few iterations only.
+    Times are medians of `rounds` sweeps of each activation with and without stops, in turns, without compilation.
+    `small` takes only a few trials of one activation for a few iterations.
     """
     protocol, every = PROTOCOLS["recovered"], EVERY
     if small:
@@ -166,7 +165,7 @@ def stopping(rounds: int, *, small: bool = False) -> dict[str, Any]:
 
 
 def _swept(functions: Training, protocol: Protocol, options: dict[str, Any]) -> tuple[xr.Dataset, float]:
-    """The results, and the seconds of processor time that the training alone takes."""
+    """Returns the results, and the seconds of processor time of the training alone."""
     begin = [0.0]
 
     def planned(_: Plan) -> None:
@@ -178,7 +177,7 @@ def _swept(functions: Training, protocol: Protocol, options: dict[str, Any]) -> 
 
 
 def stopping_table(found: Mapping[str, Any]) -> Table:
-    """What the stops save."""
+    """Shows what the stops save."""
     cells = []
     for row in found["rows"]:
         (converged, with_stops), (whole, stopped) = (row[x].values() for x in ("converged", "seconds"))

@@ -1,7 +1,6 @@
 """Eight trainings as users write them, to time ways to run their trials.
 
-Each is a pure function `train_one(key, **settings)` of one trial. None of them knows of trials, blocks or this
-project's sweeps.
+Each is a pure function `train_one(key, **settings)` of one trial, which does not depend on this project's sweeps.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ class Training:
     """A training and the trials to time it on.
 
     Attributes:
-      name: how it is labelled.
-      make: makes the function of a number of iterations, or of epochs or episodes; says what it is.
+      name: its label.
+      make: makes the function for a number of iterations, epochs or episodes. Its docstring says what it is.
       iterations: how many `fn` makes.
       trials: how many are timed together.
-      settings: what `fn` takes besides the key.
-      result: a number in the results of `fn` that says how well it went.
+      settings: what `fn` takes other than the key.
+      result: the number in the results of `fn` that says how well it went.
     """
 
     name: str
@@ -47,28 +46,28 @@ class Training:
 
     @functools.cached_property
     def fn(self) -> TrainOne:
-        """The function of one trial."""
+        """Makes the function of one trial."""
         return self.make(self.iterations)
 
     @property
     def what(self) -> str:
-        """The model, the data and the optimiser in a few words."""
+        """Says the model, the data and the optimiser in a few words."""
         return inspect.getdoc(self.make) or ""
 
     def small(self) -> Training:
-        """The same training so short that it takes no time, for tests."""
+        """Returns the same training so short that it takes no time, for tests."""
         return self.of(iterations=3, trials=8)
 
     def of(self, *, iterations: int, trials: int) -> Training:
-        """The same training with another number of iterations and trials."""
+        """Returns the same training with another number of iterations and trials."""
         return dataclasses.replace(self, iterations=iterations, trials=trials)
 
 
 def step_of(optimiser: optax.GradientTransformation, loss_of: Callable[..., jax.Array]) -> Callable[..., Any]:
-    """Make the step of a scan: (params, moments) and a batch -> the same after it, and the loss before it.
+    """Makes the step of a scan: (params, moments) and a batch -> the same after it, and the loss before it.
 
     Args:
-      optimiser: of optax.
+      optimiser: from optax.
       loss_of: (params, *batch) -> a number.
     """
 
@@ -82,7 +81,7 @@ def step_of(optimiser: optax.GradientTransformation, loss_of: Callable[..., jax.
 
 
 def deep_narrow(iterations: int) -> TrainOne:
-    """Make the training of `python -m experiments xor10` for PPNS, with nnx and optax."""
+    """Makes the training of `python -m experiments xor10` for PPNS, with nnx and optax."""
     inputs, targets = pa.datasets.xor()
     normal = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
 
@@ -106,7 +105,7 @@ def deep_narrow(iterations: int) -> TrainOne:
 
 
 def logistic_regression(iterations: int) -> TrainOne:
-    """Make gradient descent of a linear classifier of 16 points with 3 features."""
+    """Makes gradient descent of a linear classifier of 16 points with 3 features."""
 
     def train_one(key: jax.Array, learning_rate: Any) -> Results:
         of_points, of_labels = jax.random.split(key)
@@ -123,7 +122,7 @@ def logistic_regression(iterations: int) -> TrainOne:
 
 
 def adam_mlp(iterations: int) -> TrainOne:
-    """Make full-batch Adam on a linen network of two hidden layers of 32 nodes, and two interleaved half-circles."""
+    """Makes full-batch Adam on a linen network of two hidden layers of 32 nodes, and two interleaved half-circles."""
     angles = np.linspace(0, np.pi, 32)
     moons = [np.stack([np.cos(angles), np.sin(angles)], 1), np.stack([1 - np.cos(angles), 0.5 - np.sin(angles)], 1)]
     points, labels = np.concatenate(moons).astype(np.float32), np.repeat([0, 1], 32)
@@ -145,7 +144,7 @@ def adam_mlp(iterations: int) -> TrainOne:
 
 
 def minibatches(iterations: int) -> TrainOne:
-    """Make `iterations` epochs of SGD with momentum, each in a new order, on 128 points and batches of 16."""
+    """Makes `iterations` epochs of SGD with momentum, each in a new order, on 128 points and batches of 16."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(128, 4)).astype(np.float32)
     y = np.sin(x[:, :1] * x[:, 1:2]) + 0.1 * x[:, 2:3]
@@ -187,13 +186,13 @@ class SmallCNN(nnx.Module):
         self.out = nnx.Linear(8 * 4 * 4, 2, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return logits of shape (batch, 2)."""
+        """Returns logits of shape (batch, 2)."""
         x = nnx.avg_pool(nnx.relu(self.conv(x)), (2, 2), (2, 2))
         return self.out(x.reshape(len(x), -1))
 
 
 def small_cnn(iterations: int) -> TrainOne:
-    """Make `iterations` epochs of Adam on 64 images of bars that stand or lie, in batches of 16."""
+    """Makes `iterations` epochs of Adam on 64 images of bars that stand or lie, in batches of 16."""
     rng = np.random.default_rng(0)
     images, labels = rng.normal(scale=0.7, size=(64, 8, 8, 1)).astype(np.float32), np.arange(64) % 2
     for image, label in zip(images, labels, strict=True):
@@ -219,7 +218,7 @@ def small_cnn(iterations: int) -> TrainOne:
 
 
 def recurrent(iterations: int) -> TrainOne:
-    """Make Adam on a gated recurrent cell of 8 nodes that says the sum of the marked two of 16 numbers."""
+    """Makes Adam on a gated recurrent cell of 8 nodes that says the sum of the marked two of 16 numbers."""
 
     def train_one(key: jax.Array, learning_rate: Any) -> Results:
         of_values, of_marks, *keys = jax.random.split(key, 6)
@@ -253,7 +252,7 @@ def recurrent(iterations: int) -> TrainOne:
 
 
 def pinn(iterations: int) -> TrainOne:
-    """Make Adam on a network of two layers of 16 tanh nodes that solves u'' + pi^2 sin(pi x) = 0, u(0) = u(1) = 0."""
+    """Makes Adam on a network of two layers of 16 tanh nodes that solves u'' + pi^2 sin(pi x) = 0, u(0) = u(1) = 0."""
     points = np.linspace(0, 1, 32, dtype=np.float32)
 
     def u(params: Any, x: Any) -> jax.Array:
@@ -284,7 +283,7 @@ def pinn(iterations: int) -> TrainOne:
 
 
 def episodes(iterations: int) -> TrainOne:
-    """Make policy gradient updates, one after each episode in which a pole on a cart falls or 200 steps are over."""
+    """Makes policy gradient updates, one after each episode in which a pole on a cart falls or 200 steps are over."""
     limit = 200
 
     def logit(policy: Any, seen: jax.Array) -> jax.Array:

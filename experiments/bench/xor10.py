@@ -30,7 +30,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.xor10.train import settings_for, settings_of, training
     from paramact_jax.activations import Activation, catalogue
     from paramact_jax.datasets import xor
-    from paramact_jax.layers import ACTIVATION, WEIGHTS, parameter_labels
     from paramact_jax.networks import MLP, Params
     from paramact_jax.programs.program import shapes_of, trace
     from paramact_jax.sweeps import OverTrials, trial_key
@@ -41,10 +40,10 @@ if TYPE_CHECKING or at_once(__name__):
 TOLERANCE = 1e-3
 """Relative difference up to which two losses are the same."""
 FORKED = 0.1
-"""Share of trials that may differ by more. Rounding, which deep networks with steep activations amplify, makes up to
-5 % differ; another learning rate, loss or number of iterations makes at least a third differ."""
+"""Share of trials that may differ by more. Deep networks with steep activations amplify rounding, which makes up to 5 %
+differ. Another learning rate, loss or number of iterations makes at least a third differ."""
 SHORTER = 5
-"""The usual way, several times slower, runs this many times fewer iterations, so that its runs last about as long."""
+"""The usual way, which is several times slower, runs this many times fewer iterations to last about as long."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,14 +60,14 @@ class BenchXor10(Measurement):
     pytorch: bool = True
     """Whether to time PyTorch, if it is installed."""
     activations: Annotated[tuple[str, ...], one_of(*ACTIVATIONS), DISTINCT] = ACTIVATIONS
-    """Names of the activations, some of [P, Table 5]; the totals are of these."""
+    """Names of the activations, some of [P, Table 5]; the totals are their sums."""
     seeds: Seeds = 1_024
     """Trials of each activation; a multiple of 16 and of the number of CPU devices."""
     steps: Steps = 1_000
     """Iterations of a run; the usual way's are a fifth, PyTorch's fewer."""
 
     def load(self) -> Protocol:
-        """The conditions."""
+        """Returns the conditions; refuses a number of seeds that cannot be divided, and a missing yardstick."""
         multiple = math.lcm(yardsticks.LANES, len(jax.devices("cpu")))
         if self.seeds % multiple:
             raise ValueError(f"--seeds: expected a multiple of {multiple}, got {self.seeds}")
@@ -77,7 +76,7 @@ class BenchXor10(Measurement):
         return dataclasses.replace(PROTOCOLS["recovered"], seeds=self.seeds, activations=self.activations)
 
     def measure(self, data: Protocol) -> tuple[dict[str, Any], list[Table]]:
-        """Activation by activation; this project is the first contestant."""
+        """Measures activation by activation; this project is the first contestant."""
         devices = jax.devices("cpu")
         skipped = {
             "yardstick": None if self.yardstick else "not given (--yardstick)",
@@ -120,22 +119,22 @@ class BenchXor10(Measurement):
 
 
 def differ(own: np.ndarray, others: np.ndarray) -> bool:
-    """Whether losses by trial, some of which may have forked, are not those of the same networks."""
+    """Returns whether losses by trial, some of which may have forked, are those of different networks."""
     apart = ~np.isclose(own, others[: len(own)], rtol=TOLERANCE, atol=0, equal_nan=True)
     return bool(apart.sum() > max(1, FORKED * len(own)))
 
 
 def initial_params(record: Activation, protocol: Protocol) -> Params:
-    """Initial params of all trials under an activation, NumPy arrays with a leading axis of trials."""
+    """Draws the initial params of all trials under an activation: NumPy arrays with a leading axis of trials."""
     given, init = settings_for(protocol, record), training(record).init
     draw = jax.vmap(lambda seed: init(trial_key(seed), given["std"], given["starts"])["now"].params)
     return jax.device_get(jax.jit(draw)(np.asarray(seeds_of(protocol), np.uint32)))
 
 
 def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tuple[OverTrials, dict[str, Any]]:
-    """The repeated step of an activation's training, in the form that a sweep chooses, and the states it begins with.
+    """Returns the repeated step of an activation's training, in the form that a sweep chooses, and its first states.
 
-    It is a function of states and (settings, steps). States are in blocks, the params have a leading axis of trials.
+    The step is a function of states and (settings, steps). States are in blocks, params have a leading axis of trials.
     """
     mesh = trial_mesh() if mesh is None else mesh
     step: Callable[..., Any] = training(record).step
@@ -153,9 +152,8 @@ def program(record: Activation, params: Params, mesh: Mesh | None = None) -> tup
 def project(
     record: Activation, params: Params, protocol: Protocol, iterations: int, devices: Sequence[jax.Device]
 ) -> Contestant:
-    """This project: the program that the sweep of `experiments xor10` runs, called as it calls it."""
-    settings = settings_of(protocol)
-    trials = len(params["out"]["bias"])
+    """Compiles this project's contestant: the program of the sweep of `xor10`, called as the sweep calls it."""
+    settings, trials = settings_of(protocol), len(params["out"]["bias"])
 
     def build() -> Callable[[int], Any]:
         over, states = program(record, params, trial_mesh(list(devices)))
@@ -172,19 +170,16 @@ def project(
 def usual(
     record: Activation, params: Params, protocol: Protocol, iterations: int, devices: Sequence[jax.Device]
 ) -> Contestant:
-    """The usual way: `jax.vmap` over trials of a Flax model, optax, `jax.lax.scan`, default compiler options.
+    """Compiles the usual way: `jax.vmap` over trials of a Flax model, optax, `jax.lax.scan`, default compiler options.
 
-    The trials are sharded over the devices, whose number has to divide theirs; iterations are more than are checked.
+    Params of activations have the learning rate of the weights, as in the recovered protocol. The trials are sharded
+    over the devices, whose number must divide that of the trials. There must be more iterations than `CHECKED`.
     """
     inputs, targets = map(jnp.asarray, xor())
     graphdef, initial = nnx.split(MLP(2, [WIDTH] * HIDDEN_LAYERS, 1, record, rngs=nnx.Rngs(0)))
     nnx.replace_by_pure_dict(initial, params)
     initial = jax.device_put(initial, NamedSharding(trial_mesh(list(devices)), PartitionSpec(TRIALS)))
-    rates = {WEIGHTS: protocol.learning_rate, ACTIVATION: protocol.activation_learning_rate}
-    optimiser = optax.sgd(protocol.learning_rate)
-    if len(set(rates.values())) > 1:
-        optimiser = optax.partition({label: optax.sgd(rate) for label, rate in rates.items()}, parameter_labels)
-    scale = LOSS_SCALE[protocol.loss]
+    optimiser, scale = optax.sgd(protocol.learning_rate), LOSS_SCALE[protocol.loss]
 
     def objective(state: Any) -> jax.Array:
         outputs = nnx.merge(graphdef, state)(inputs)

@@ -1,6 +1,6 @@
 """The yardstick: an independent C program for XOR(10), given by the user as xor10.py and xor10.c.
 
-Both train from the same initial params, so that it is a speed to measure against and an answer to compare with.
+The yardstick and this project train from the same initial params, so that speeds and answers can be compared.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.bench.contest import CHECKED, Contestant, seconds_of
+from experiments.bench.contest import CHECKED, Contestant
 from experiments.problems.xor10.protocol import HIDDEN_LAYERS, LOSS_SCALE, WIDTH, Protocol
 from experiments.study.imports import at_once
 
 if TYPE_CHECKING or at_once(__name__):
     import numpy as np
 
+    from experiments.problems.timing import seconds_of
     from paramact_jax.networks import Params
 
 LANES = 16
-"""Its number of trials has to be a multiple of this."""
+"""The number of its trials must be a multiple of this."""
 _POINTS = 4
 _NODES = HIDDEN_LAYERS * WIDTH
 _ROWS = {"W": _NODES * WIDTH, "w0": _NODES, "a": _NODES, "b": _NODES, "W_out": WIDTH, "w0_out": 1}
@@ -32,10 +33,10 @@ _ROWS = {"W": _NODES * WIDTH, "w0": _NODES, "a": _NODES, "b": _NODES, "W_out": W
 
 @dataclasses.dataclass(frozen=True)
 class Yardstick:
-    """The program, built. Made by `load`.
+    """The program, built by `load`.
 
     Attributes:
-      module: xor10.py. Its `initial(kind, trials)` are params (trials, rows), its `KINDS` the activations.
+      module: xor10.py. Its `initial(kind, trials)` returns params (trials, rows), its `KINDS` are the activations.
       library: xor10.c.
     """
 
@@ -43,10 +44,10 @@ class Yardstick:
     library: Any
 
     def train(self, kind: str, params: np.ndarray, **conditions: Any) -> tuple[np.ndarray, float]:
-        """Trains params (trials, rows), which stay as they are, under the conditions that xor10.py names.
+        """Trains a copy of params (trials, rows) under the conditions that xor10.py names.
 
         Returns:
-          Mean squared errors (trials,), and the seconds of the C call alone: arrays are put in order outside of it.
+          Mean squared errors (trials,), and the seconds of the C call alone, without the preparation of arrays.
         """
         seconds = []
 
@@ -59,7 +60,7 @@ class Yardstick:
 
 
 def check_yardstick(path: Path) -> Path:
-    """The path of xor10.py, given that or its directory; raises ValueError if it, xor10.c or gcc is missing."""
+    """Returns the path of xor10.py, given it or its directory; raises ValueError if it, xor10.c or gcc is missing."""
     directory = path if path.is_dir() else path.parent
     for name in ("xor10.py", "xor10.c"):
         if not (directory / name).is_file():
@@ -78,7 +79,7 @@ def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Y
     Args:
       path: see `check_yardstick`.
       threads: how many it trains with, by default one for each core that this process may use.
-      fast_math: as xor10.py builds it, for speed; False: with IEEE arithmetic, to compare answers with.
+      fast_math: True: as xor10.py builds it, for speed; False: with IEEE arithmetic, to compare answers.
     """
     script = check_yardstick(path)
     module: Any = types.ModuleType("paramact_jax_yardstick")
@@ -89,7 +90,7 @@ def load(path: Path, *, threads: int | None = None, fast_math: bool = True) -> Y
     except (OSError, subprocess.CalledProcessError) as error:
         raise OSError(f"{script}: expected gcc to build xor10.c with OpenMP, got: {error}") from error
     if threads is not None:
-        # OMP_NUM_THREADS is read once a process, by whoever loads OpenMP first; this holds in any case.
+        # OMP_NUM_THREADS is read only once in a process, when OpenMP is loaded first; this call always works.
         library.omp_set_num_threads(threads)
     return Yardstick(module, library)
 
@@ -102,9 +103,9 @@ def _build_ieee(source: Path) -> ctypes.CDLL:
 
 
 def to_params(rows: np.ndarray, parametric: bool) -> Params:
-    """Its params as those of our networks, both with a leading axis of trials.
+    """Converts the yardstick's params to those of our networks, both with a leading axis of trials.
 
-    Its rows are, in this order, W[layer][to][from], w0, a and b[layer][node], W_out, w0_out. Those of a and b mean
+    The rows are, in this order, W[layer][to][from], w0, a and b[layer][node], W_out, w0_out. The rows of a and b mean
     nothing if the activation is not parametric.
     """
     if rows.ndim != 2 or rows.shape[1] != sum(_ROWS.values()):
@@ -126,10 +127,10 @@ def to_params(rows: np.ndarray, parametric: bool) -> Params:
 def contestant(
     yardstick: Yardstick, kind: str, rows: np.ndarray, protocol: Protocol, iterations: int, *, threads: int
 ) -> Contestant:
-    """The yardstick, ready to train `rows`."""
+    """Makes the contestant that trains `rows`."""
 
     def train(iterations: int) -> tuple[np.ndarray, float]:
-        # It scales the plain sum of errors; the derivative of scale * mean(e^2) is scale * 2 / points * e.
+        # the program scales the plain sum of errors; the derivative of scale * mean(e^2) is scale * 2 / points * e
         scale, rate_ab = LOSS_SCALE[protocol.loss] * 2 / _POINTS, protocol.activation_learning_rate
         rates = {"rate": protocol.learning_rate, "rate_ab": rate_ab}
         return yardstick.train(kind, rows, iterations=iterations, gradient_scale=scale, **rates)

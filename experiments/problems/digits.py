@@ -1,4 +1,4 @@
-"""Which images a study trains on, and what its report says of them."""
+"""The images that a study trains on, and what its report says of them."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ DataDir = Annotated[
 
 _OF_MNIST = ("auto", "idx", "tfds")
 _SYNTHETIC = (2_000, 500)
-"""Images to train and to test."""
+"""Training and test images."""
 
 
 def load(data: str, data_dir: Path | None, *, flatten: bool = True) -> Digits:
-    """MNIST, the stand-in that needs no files, or other images.
+    """Loads MNIST, the stand-in that needs no files, or other images.
 
     Args:
       data: "synthetic", a source of `load_mnist`, or one of `load_images`.
       data_dir: the directory of the original files.
-      flatten: whether an image is one axis.
+      flatten: whether an image has one axis.
 
     Raises:
       ValueError: in one line, if there is no such data, or it is damaged.
@@ -63,20 +63,15 @@ def load(data: str, data_dir: Path | None, *, flatten: bool = True) -> Digits:
 
 
 def images_of(digits: Digits) -> dict[str, Any]:
-    """The setting `data` of a `Classifier`; shared by all seeds."""
-    return {
-        "train_images": digits.train_images,
-        "train_labels": digits.train_labels,
-        "test_images": digits.test_images,
-        "test_labels": digits.test_labels,
-    }
+    """Returns the setting `data` of a `Classifier`; all seeds share it."""
+    return {name: getattr(digits, name) for name in ("train_images", "train_labels", "test_images", "test_labels")}
 
 
 def hold_out(digits: Digits) -> tuple[Digits, dict[str, Any]]:
     """Keeps back the last sixth of the training images, to choose conditions by: 10,000 of MNIST's 60,000.
 
     Returns:
-      The digits with the other training images, and those kept back, for the same setting.
+      The digits with the other training images, and entries of the setting `data` with those kept back.
 
     Raises:
       ValueError: for fewer than 6 training images.
@@ -90,10 +85,10 @@ def hold_out(digits: Digits) -> tuple[Digits, dict[str, Any]]:
 
 
 def source_of(digits: Digits) -> dict[str, Any]:
-    """Attributes of records that say where the images come from."""
+    """Returns attributes of records that say where the images come from."""
     return {"source": digits.source, "synthetic": int(digits.synthetic)} | ({} if digits.mnist else {"mnist": 0})
 
 
 def is_mnist(records: xr.Dataset) -> bool:
-    """Whether the images are MNIST's: of others nothing published can be expected."""
+    """Returns whether the images are those of MNIST. Published results can be expected of these alone."""
     return not records.attrs["synthetic"] and bool(records.attrs.get("mnist", 1))

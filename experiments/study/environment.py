@@ -1,4 +1,4 @@
-"""What a result depends on besides its config: versions, processor, devices, JAX's settings, commit."""
+"""What a result depends on other than its config: versions, processor, devices, JAX's settings, commit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VARIABLES = ("XLA_FLAGS", "PARAMACT_JAX_ONE_KERNEL")
 
 
 def environment() -> dict[str, Any]:
-    """The environment of this process, for JSON."""
+    """Returns the environment of this process, for JSON."""
     import jax
     import jax.numpy as jnp
 
@@ -38,7 +38,7 @@ def environment() -> dict[str, Any]:
 
 
 def version(package: str) -> str | None:
-    """The installed version of a package, None if it is not installed."""
+    """Returns the installed version of a package, None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -46,7 +46,7 @@ def version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with "+changes" behind it if the files differ; None outside a checkout."""
+    """Returns the commit of this checkout, with "+changes" after it if files differ; None outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:

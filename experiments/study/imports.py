@@ -10,7 +10,7 @@ _WAITING: list[str] = []
 
 
 def at_once(module: str) -> bool:
-    """Returns whether a module makes its heavy imports where they stand: only if JAX is imported already.
+    """Returns whether a module makes its heavy imports at once, which it does only if JAX is imported already.
 
     Otherwise they wait for `complete`, which the frame calls before a command works. A module writes
 
@@ -18,7 +18,7 @@ def at_once(module: str) -> bool:
             import jax
 
     Args:
-      module: its `__name__`.
+      module: the module's `__name__`.
     """
     if "jax" in sys.modules:
         return True
@@ -27,7 +27,7 @@ def at_once(module: str) -> bool:
 
 
 def complete() -> None:
-    """Makes the imports that wait, in each module where they stand."""
+    """Makes the imports that wait, in each module in turn."""
     while _WAITING:
         module = sys.modules[_WAITING.pop(0)]
         path = str(module.__file__)

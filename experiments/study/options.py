@@ -1,7 +1,7 @@
 """Constraints of options, declared with their types. Needs no JAX, so that `--help` is instant.
 
-`rates: Annotated[tuple[float, ...], POSITIVE, DISTINCT]` is checked by `check_options`, which names the option, what
-was expected and what came. The types below are those that several studies share, with their help and their older names.
+`rates: Annotated[tuple[float, ...], POSITIVE, DISTINCT]` is checked by `check_options`. Its message names the option,
+what was expected and what came. Several studies share the types below, with their help and their older names.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Annotated, Any
 
 try:
     from tyro.conf import arg as arg
-except ImportError:  # only a command line reads it, and `python -m experiments.bench.accelerator` has none
+except ImportError:  # tyro reads the help, and `python -m experiments.bench.accelerator` runs without tyro
     arg: Any = dict  # type: ignore[no-redef]
 
 MAX_SEED = 2**32 - 1
-"""That of `paramact_jax.sweeps`, which imports JAX."""
+"""The largest seed of `paramact_jax.sweeps`, which cannot be imported here because it imports JAX."""
 MOST = 2**31 - 1
-"""What a compiled loop can count."""
+"""The largest number that a compiled loop can count to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Constraint:
 
     Attributes:
       expected: in words.
-      holds: whether one value meets it.
-      whole: whether it is about all values together.
+      holds: says whether a value meets it.
+      whole: whether `holds` takes all values together.
     """
 
     expected: str
@@ -41,17 +41,17 @@ class Constraint:
 
 
 def at_least(least: int) -> Constraint:
-    """An integer of at least `least`, as a compiled loop can count it."""
+    """Makes the constraint of an integer of at least `least` that a compiled loop can count to."""
     return Constraint(f"an integer within {least}..2**31 - 1", lambda x: least <= x <= MOST)
 
 
 def one_of(*values: Any) -> Constraint:
-    """One of these values."""
+    """Makes the constraint of being one of some values."""
     return Constraint(f"one of {', '.join(map(str, values))}", lambda x: x in values)
 
 
 def float32(x: float) -> float:
-    """The number as trainings have it; infinite beyond float32's range."""
+    """Returns the number as trainings have it; infinity beyond float32's range."""
     try:
         return float(struct.unpack("f", struct.pack("f", x))[0])
     except OverflowError:
@@ -85,7 +85,7 @@ ACTIVATION = Constraint("the name of an activation", _known)
 
 
 def also(*names: str) -> Any:
-    """Other names of an option, which it had before."""
+    """Keeps names that an option had before."""
     return arg(aliases=names)
 
 
@@ -107,10 +107,10 @@ Out = Annotated[
 
 
 def check_options(options: Any) -> None:
-    """Checks every field of a dataclass against the constraints of its type; None is left out.
+    """Checks every field of a dataclass against the constraints of its type, unless it is None.
 
     Raises:
-      ValueError: in one line, for the first value that does not meet one.
+      ValueError: in one line, for the first value that does not meet a constraint.
     """
     for name, kind in _hints(type(options)).items():
         value = getattr(options, name)
@@ -126,17 +126,17 @@ def check_options(options: Any) -> None:
 
 
 def seeds_of(options: Any) -> range:
-    """The seeds that `first_seed` and `seeds` ask for."""
+    """Returns the seeds that `first_seed` and `seeds` ask for."""
     return range(options.first_seed, options.first_seed + options.seeds)
 
 
 def expect(field: str, value: Any, constraint: Constraint) -> None:
-    """Refuses a value of a field.
+    """Refuses a value of a field that does not meet a constraint.
 
     Args:
-      field: as Python has it, "first_seed" for --first-seed.
-      value: of the option.
-      constraint: what it should meet.
+      field: its name in Python, "first_seed" for --first-seed.
+      value: the value of the option.
+      constraint: what the value should meet.
 
     Raises:
       ValueError: in one line, if it does not.
@@ -153,11 +153,7 @@ def expect(field: str, value: Any, constraint: Constraint) -> None:
 
 
 def expect_within(options: Any, field: str, least: int, most: int, why: str = "") -> None:
-    """Refuses an integer option outside least..most; `why` says where a bound comes from.
-
-    Raises:
-      ValueError: in one line, for such a value.
-    """
+    """Refuses an integer option outside least..most, with ValueError in one line; `why` explains a bound there."""
     told = f"an integer within {least}..{most}{f', {why}' if why else ''}"
     expect(field, getattr(options, field), Constraint(told, lambda x: least <= x <= most))
 

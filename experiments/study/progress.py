@@ -20,10 +20,10 @@ class SweepProgress:
     Plain lines where there is no terminal.
 
     Args:
-      names: of all trainings, in the order of a sweep over them.
-      steps: that each makes, as its option counts them.
-      unit: what `steps` counts, if they are none.
-      quiet: show nothing.
+      names: the names of all trainings, in the order of a sweep over them.
+      steps: how many each makes, as its option counts them.
+      unit: what `steps` counts, if not steps.
+      quiet: whether to show nothing.
     """
 
     def __init__(self, names: Sequence[str], steps: int, *, unit: str = "steps", quiet: bool = False) -> None:
@@ -58,14 +58,14 @@ class SweepProgress:
         self._bar.stop()
 
     def compiled(self, name: str, seconds: float) -> None:
-        """One more training is compiled."""
+        """Notes that one more training is compiled."""
         self._compiled += 1
         self._bar.update(self._task, description=f"compiled {self._compiled} of {len(self._names)}")
         if self._compiled == len(self._names):
             self._all_compiled(self._compiled)
 
     def planned(self, plan: Plan) -> None:
-        """Everything is compiled of one sweep over all trainings."""
+        """Notes that one sweep over all trainings is compiled."""
         self._all_compiled(plan.programs)
 
     def _all_compiled(self, programs: int) -> None:
@@ -74,7 +74,7 @@ class SweepProgress:
         self._say(f"compiled {programs} programs after {time.perf_counter() - self._begin:.1f} s")
 
     def advanced(self, name: str, progress: Progress) -> None:
-        """One more call of a training is made."""
+        """Notes one more call of a training."""
         with self._lock:
             self._done[name] = progress.done * self._steps // progress.total
             self._bar.update(self._task, description=name, completed=sum(self._done.values()))
@@ -89,7 +89,7 @@ class SweepProgress:
                 )
 
     def swept(self, progress: Progress) -> None:
-        """One more call is made of a sweep over all trainings, which lie one after the other in it."""
+        """Notes one more call of a sweep over all trainings, in which they lie one after the other."""
         each = progress.total // len(self._names)
         for i, name in enumerate(self._names):
             done, found = (min(max(whole - i * each, 0), each) for whole in (progress.done, progress.found))
@@ -101,7 +101,7 @@ class SweepProgress:
                     self._before = progress.seconds
 
     def through(self, name: str) -> None:
-        """A training is done; says so if it was found done, with nothing left to advance."""
+        """Notes that a training is done; says so if it was found done, with nothing left to advance."""
         with self._lock:
             if name in self._through:
                 return

@@ -1,4 +1,4 @@
-"""Where a run is kept: one directory with labelled records and what they were made with, whole or not at all."""
+"""The directory of a run: labelled records and what they were made with, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,18 +29,18 @@ _KEYS = {"experiment": str, "config": dict, "environment": dict, "seconds": dict
 
 
 class DamagedRunError(ValueError):
-    """What a run was made with, without something that a report needs."""
+    """Says that the manifest of a run lacks something that a report needs."""
 
 
 class Manifest(dict[str, Any]):
-    """A part of a run's manifest, which refuses to be asked for what is not in it.
+    """A part of a run's manifest.
 
     Args:
-      entries: by name.
-      path: of the file.
+      entries: the part, by name.
+      path: the file of the manifest.
 
     Raises:
-      DamagedRunError: in one line, for a name that is not there.
+      DamagedRunError: in one line, if it is asked for a name that it does not have.
     """
 
     def __init__(self, entries: Mapping[str, Any], path: Path) -> None:
@@ -59,17 +60,17 @@ class Run:
     manifest: Mapping[str, Any]
 
     def seeds_and_images(self) -> str:
-        """Which the records are of, in words."""
+        """Says which seeds and images the records are of."""
         seeds, source = self.records["seed"].values, self.records.attrs.get("source")
         return f"seeds {seeds.min()} to {seeds.max()}{f'; images: {source}' if source else ''}"
 
 
 def choose(out: Path | None, name: str) -> Path:
-    """The directory a new run will be written to; refuses one that could not be written without loss.
+    """Returns the directory that a new run will be written to.
 
     Args:
-      out: the user's choice; None: a new one under `runs/`, named by `name` and the time.
-      name: of the experiment.
+      out: the user's choice; None: a new one under `runs/`, named after `name` and the time.
+      name: the name of the experiment.
 
     Raises:
       ValueError: if the directory exists, or its parent is no directory that can be written to.
@@ -89,14 +90,14 @@ def choose(out: Path | None, name: str) -> Path:
 
 
 def check_unfinished(out: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with what an interrupted run of another config left next to `out`; see `unfinished`.
+    """Refuses to resume an interrupted run that had another config; see `unfinished`.
 
     Args:
       out: the directory that the run will be written to.
-      config: what decides the results, as JSON has it.
+      config: everything that decides the results.
 
     Raises:
-      ValueError: in one line, if there is another config, or it cannot be read.
+      ValueError: in one line, if the config next to `out` differs, or cannot be read.
     """
     path = kept(out) / _CONFIG
     if not path.exists():
@@ -119,9 +120,10 @@ def check_unfinished(out: Path, config: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def unfinished(out: Path, config: Mapping[str, Any], *, again: str = "") -> Iterator[Path]:
-    """A directory next to `out` for what an interrupted run goes on from; removed at the end, when the run is written.
+    """Makes a directory next to `out` for what an interrupted run goes on from.
 
-    If the block is left by an exception, it stays if something is in it, and a line says how to go on.
+    It is removed at the end of the block, when the run is written. If an exception leaves the block, the directory
+    stays if something is in it, and a line says how to go on.
 
     Args:
       out: the directory that the run will be written to.
@@ -149,12 +151,12 @@ def unfinished(out: Path, config: Mapping[str, Any], *, again: str = "") -> Iter
 
 
 def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[str, Any], seconds: Any) -> Run:
-    """Write a run whole or not at all (see `write_directory`), and read it back: one report for now and for later.
+    """Writes a run whole or not at all (see `write_directory`), and reads it back, as a later report does.
 
     Args:
       path: the directory, as `choose` returned it.
       records: labelled results.
-      experiment: name of the experiment.
+      experiment: the name of the experiment.
       config: everything that decides the results.
       seconds: what took how long.
 
@@ -179,13 +181,14 @@ def write(path: Path, records: xr.Dataset, *, experiment: str, config: Mapping[s
 
 
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a directory with a temporary name next to `path`, then give it its name in one step.
+    """Lets `fill` write into a directory with a temporary name next to `path`, then gives it its name in one step.
 
     Raises:
-      OSError: if it cannot be written, or `path` exists by now; what was written stays under the name in the message.
+      OSError: if it cannot be written, or `path` exists by now. Then what was written stays under the name in the
+        message.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
     try:
         fill(partial)
         for file in partial.iterdir():
@@ -193,7 +196,6 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    partial.chmod(0o777 & ~_umask())
     try:
         if path.exists():
             raise FileExistsError("it exists by now")
@@ -204,7 +206,7 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def read(path: Path) -> Run:
-    """Read a run back, after checking that its files are whole.
+    """Reads a run back, after checking that its files are whole.
 
     Raises:
       ValueError: in one line, if there is no run, or one of its files is missing, truncated or altered.
@@ -231,10 +233,10 @@ def read(path: Path) -> Run:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What the run in this directory was made with.
+    """Returns what the run in this directory was made with.
 
     Raises:
-      ValueError: in one line, if there is no manifest, or it is no JSON object; and see `Manifest`.
+      ValueError: in one line, if there is no manifest, or it is not a JSON object.
     """
     file = path / MANIFEST
     if not file.is_file():
@@ -249,7 +251,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Replace a file in one step: readers see the old content or the new, never a part."""
+    """Replaces a file in one step: readers see the old content or the new, never a part."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     _flush(partial)
@@ -257,7 +259,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def within(directory: Path, name: str) -> Path:
-    """A place in a directory for what has this name, whatever characters that has.
+    """Returns the place in a directory for what has this name, whatever characters the name has.
 
     Examples:
       >>> within(Path("kept"), "../mine.py:gate").as_posix()
@@ -267,7 +269,7 @@ def within(directory: Path, name: str) -> Path:
 
 
 def kept(out: Path) -> Path:
-    """Where an interrupted run that is to be written to `out` keeps what is finished."""
+    """Returns the directory where an interrupted run keeps what is finished, if it will be written to `out`."""
     return out.with_name(f".{out.name}.unfinished")
 
 
@@ -282,9 +284,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

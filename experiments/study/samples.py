@@ -1,4 +1,4 @@
-"""One number per seed, summed up."""
+"""Statistics of one number per seed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LEVEL = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What the seeds say about one quantity. Values that are not finite are counted, and left out of all the rest.
+    """A summary of one value per seed. Values that are not finite are counted, and left out of all the rest.
 
     Attributes:
-      seeds: number of finite values.
-      non_finite: number of the others.
+      seeds: the number of finite values.
+      non_finite: the number of other values.
       mean: NaN if there is no finite value.
       deviation: standard deviation s (n - 1 in the denominator); NaN with fewer than 2 seeds.
-      smallest, largest: of the finite values; NaN if there is none.
+      smallest, largest: the smallest and the largest finite value; NaN if there is none.
     """
 
     seeds: int
@@ -35,10 +35,10 @@ class Sample:
     largest: float
 
     def interval(self, *, share: bool = False) -> tuple[float, float] | None:
-        """95 % interval of the mean, mean +- t s / sqrt(n) with n - 1 degrees of freedom; None for n < 2.
+        """Returns the 95 % interval of the mean, mean +- t s / sqrt(n) with n - 1 degrees of freedom; None for n < 2.
 
         Args:
-          share: whether the values are shares: the interval is cut off at 0 and 1, beyond which it may reach.
+          share: whether the values are shares. Then the interval is cut off at 0 and 1.
 
         Examples:
           >>> low, high = sample([0.0, 0.1]).interval(share=True)
@@ -51,7 +51,7 @@ class Sample:
         return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
 
     def prediction(self) -> tuple[float, float] | None:
-        """95 % prediction interval: where one more run would fall, mean +- t s sqrt(1 + 1/n); None for n < 2.
+        """Returns the 95 % prediction interval of one more run, mean +- t s sqrt(1 + 1/n); None for n < 2.
 
         Examples:
           >>> low, high = sample([1.0, 2.0, 3.0]).prediction()
@@ -68,7 +68,7 @@ class Sample:
 
 
 def sample(values: ArrayLike) -> Sample:
-    """Sum up one value per seed.
+    """Sums up one value per seed.
 
     Examples:
       >>> sample([1.0, 2.0, float("nan")])
@@ -87,7 +87,7 @@ def sample(values: ArrayLike) -> Sample:
 
 
 def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over the seeds and its 95 % t interval, step by step, of the values that are finite.
+    """Returns the mean over the seeds and its 95 % t interval at every step, of the values that are finite.
 
     Args:
       values: (seeds, steps).
@@ -107,19 +107,19 @@ def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def inside(value: float | None, interval: tuple[float, float] | None) -> bool | None:
-    """Whether the value lies within the interval, its ends included; None without one of them."""
+    """Returns whether the value lies within the interval, ends included; None if one of the two is None."""
     return None if value is None or interval is None else bool(interval[0] <= value <= interval[1])
 
 
 def first_below(steps: np.ndarray, losses: np.ndarray, threshold: float) -> float:
-    """The step at which a loss first comes down to a threshold; NaN if it never does.
+    """Returns the step at which a loss first comes down to a threshold; NaN if it never does.
 
-    Between two steps at which it was scored the logarithm of the loss is taken as linear in the step. Where the score
-    before is not finite, it is the step after.
+    Between two scores the logarithm of the loss is taken as linear in the step. Where the score before is not finite,
+    the step of the score after is returned.
 
     Args:
-      steps: at which the loss was scored, in rising order.
-      losses: as many.
+      steps: the steps of the scores, in rising order.
+      losses: the loss at each step.
       threshold: > 0.
     """
     below = np.flatnonzero(losses <= threshold)
@@ -134,13 +134,13 @@ def first_below(steps: np.ndarray, losses: np.ndarray, threshold: float) -> floa
 
 @dataclasses.dataclass(frozen=True)
 class Shuffled:
-    """How many values lie in their intervals, and how many would if they were dealt to the intervals at random.
+    """How many values lie in their intervals, and how many would if they were shuffled.
 
     Attributes:
-      inside: as they are.
-      of: number of values.
-      mean: number within after shuffling, on average over all orders.
-      as_many: share of random orders in which as many lie within or more.
+      inside: how many do.
+      of: the number of values.
+      mean: how many would after shuffling, on average over all orders.
+      as_many: the share of random orders in which at least `inside` would.
     """
 
     inside: int
@@ -149,7 +149,7 @@ class Shuffled:
     as_many: float
 
     def in_words(self) -> str:
-        """What the number within says."""
+        """Says what the number within tells."""
         told = "which says something" if self.as_many <= 0.2 else "so that this tells nothing"
         return (
             f"{self.inside} of {self.of} lie within; of the same values shuffled {self.mean:.1f} on average, and as "
@@ -158,12 +158,12 @@ class Shuffled:
 
 
 def shuffled(values: Sequence[float], intervals: Sequence[tuple[float, float]], *, orders: int = 20_000) -> Shuffled:
-    """Compares values in their intervals with the same values in any order: the power behind "within".
+    """Compares values in their intervals with the same values in any order: the power of the test "within".
 
     Args:
       values: one for each interval.
-      intervals: low and high.
-      orders: drawn at random, for `as_many`.
+      intervals: low and high ends.
+      orders: the number of random orders, for `as_many`.
 
     Examples:
       >>> shuffled([1.0, 2.0, 3.0], [(0.5, 3.5)] * 3)
@@ -180,13 +180,13 @@ def shuffled(values: Sequence[float], intervals: Sequence[tuple[float, float]], 
 
 
 def paired(first: np.ndarray, second: np.ndarray, seeds: np.ndarray) -> PairedComparison | None:
-    """The first minus the second on equal seeds, those at which both are finite; None for fewer than 2 of them."""
+    """Compares the first minus the second at equal seeds where both are finite; None for fewer than 2 such seeds."""
     good = np.isfinite(first) & np.isfinite(second)
     return paired_comparison(first[good], second[good], seeds[good], seeds[good]) if good.sum() > 1 else None
 
 
 def holm_of(compared: Iterable[PairedComparison | None]) -> list[float | None]:
-    """The p values of comparisons with Holm's correction over all of them; None where there is no comparison."""
+    """Returns p values with Holm's correction over all comparisons; None where there is no comparison."""
     found = list(compared)
     corrected = iter(holm([one.p_value for one in found if one is not None]))
     return [None if one is None else next(corrected) for one in found]
@@ -195,13 +195,13 @@ def holm_of(compared: Iterable[PairedComparison | None]) -> list[float | None]:
 def first_is_better(
     found: PairedComparison | None, p_value: float | None, level: float, *, more_is_better: bool
 ) -> bool | None:
-    """Whether the first of two compared samples is better; None where they are not told apart.
+    """Returns whether the first of two compared samples is better; None where they are not told apart.
 
     Args:
       found: first minus second; None without a comparison.
-      p_value: of it, corrected.
+      p_value: its corrected p value.
       level: the largest p value that tells them apart.
-      more_is_better: as of shares that converge; of losses less is.
+      more_is_better: whether more is better, as for shares that converge; for losses less is better.
     """
     if found is None or p_value is None or p_value > level:
         return None
@@ -209,7 +209,7 @@ def first_is_better(
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: dataclasses as mappings, NumPy's values as Python's, numbers that are not finite as None."""
+    """Converts for JSON: dataclasses to dicts, NumPy's values to Python's, numbers that are not finite to None."""
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

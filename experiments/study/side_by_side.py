@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 Sweep = Callable[[Callable[[Plan], None], Callable[[Progress], None]], Result]
-"""A sweep that is given `on_plan`, which is called when it is compiled, and `on_progress`."""
+"""A sweep; its arguments are `on_plan`, which it calls when it is compiled, and `on_progress`."""
 
 
 def one_after_another(
@@ -28,14 +28,15 @@ def one_after_another(
     on_compiled: Callable[[Name, float], None] = lambda name, seconds: None,
     on_progress: Callable[[Name, Progress], None] = lambda name, progress: None,
 ) -> dict[Name, Result]:
-    """Results of all sweeps by name; as many compile at once as there are cores, one at a time runs on all devices.
+    """Returns the results of all sweeps by name.
 
-    With several processes, which have to run the same sweeps in the same order, each compiles when its turn comes.
+    As many compile at once as there are cores; one at a time runs, on all devices. Several processes have to run the
+    same sweeps in the same order. Then each sweep compiles when its turn comes.
 
     Args:
       sweeps: by name, in the order in which they begin to compile.
-      on_compiled: called with a name and the seconds its tracing and compilation took.
-      on_progress: called with a name and its progress; what it raises ends all sweeps where they report next.
+      on_compiled: called with a name and the seconds that tracing and compilation took.
+      on_progress: called with a name and the progress. An exception in it ends all sweeps at their next report.
 
     Raises:
       Exception: what the first sweep that failed raised.
@@ -71,11 +72,11 @@ def one_after_another(
 
 
 class _StoppedError(Exception):
-    """Another training failed or was interrupted."""
+    """Says that another training failed or was interrupted."""
 
 
 def _all(running: Mapping[Name, Future[Result]], stopped: threading.Event) -> dict[Name, Result]:
-    """All results; after the first failure, or Ctrl-C, those that still run are told to stop."""
+    """Returns all results; after the first failure, or Ctrl-C, tells the others to stop."""
     try:
         failed = [found for found in wait(running.values(), return_when=FIRST_EXCEPTION).done if found.exception()]
         if failed:

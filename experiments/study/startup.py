@@ -24,14 +24,14 @@ class Processes:
     """Which one this is, from 0."""
 
     def check(self) -> None:
-        """Raise ValueError, in one line, for an address that is not asked for."""
+        """Raises ValueError, in one line, for an address without --distributed."""
         given = [name for name in ("coordinator", "processes", "process") if getattr(self, name) is not None]
         if given and not self.distributed:
             raise ValueError(f"--{given[0]}: expected --distributed with it; add it to join several processes")
 
 
 def start(processes: Processes | None = None) -> bool:
-    """Keep compiled programs, join the other processes if there are some, use all cores, and float32 for products.
+    """Keeps compiled programs, joins the other processes if there are some, uses all cores, and float32 for products.
 
     Returns:
       Whether this process is the one that writes and prints.
@@ -54,7 +54,7 @@ def start(processes: Processes | None = None) -> bool:
 
 @contextlib.contextmanager
 def importing(*modules: str) -> Iterator[None]:
-    """Import modules in another thread meanwhile: what compiles does not need Python, and pandas takes a second."""
+    """Imports modules in another thread during a block: compilation does not need Python, and pandas takes a second."""
     thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in modules])
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""A claim of a source, judged by our records: one form for all studies."""
+"""Claims of sources, judged by our records, in one form for all studies."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Statement:
     Attributes:
       source: a citation key with a place, or "ours" for a claim that no source makes.
       text: what is claimed.
-      criterion: what that is taken to mean, so that records can decide it.
+      criterion: what the claim is taken to mean, so that records can decide it.
       verdict: whether it is true of the records; "undecided" where they do not decide it.
       measured: the numbers behind the verdict, in words.
-      effect: the number that decides, where it is one.
-      interval: its 95 % interval.
+      effect: the number that decides, if it is one number.
+      interval: the 95 % interval of `effect`.
     """
 
     source: str
@@ -35,7 +35,7 @@ class Statement:
 
 
 def judged(holds: bool | None) -> Verdict:
-    """The verdict of a comparison that is true, false, or cannot be made (None).
+    """Returns the verdict of a comparison that is true, false, or cannot be made (None).
 
     Examples:
       >>> judged(True), judged(None)
@@ -45,13 +45,13 @@ def judged(holds: bool | None) -> Verdict:
 
 
 def all_hold(verdicts: Iterable[bool | None]) -> bool | None:
-    """False if one is false, else None if one is undecided or there is none, else True."""
+    """Returns False if one is false, else None if one is undecided or there is none, else True."""
     found = list(verdicts)
     return False if False in found else None if None in found or not found else True
 
 
 def statements_table(found: Sequence[Statement]) -> Table:
-    """All statements of a study with their verdicts."""
+    """Returns all statements of a study with their verdicts."""
     words = [Column(name, left=True) for name in ("source", "statement", "criterion", "verdict", "measured")]
     columns = [*words, Column("effect", number), Column("95 % interval", number, key="effect")]
     rows = [[one.source, one.text, one.criterion, one.verdict, one.measured, one.effect, one.interval] for one in found]

@@ -1,8 +1,8 @@
 """A study, declared once: its options, what it trains and records, what its report says.
 
 What all studies share happens here, in this order: check the options, load the data, choose or resume the directory,
-train, write the records, write and print the report. A new study is one file in `experiments/studies`, read from top to
-bottom, and one line in `experiments/contents.py`.
+train, write the records, write and print the report. A new study is one file in `experiments/studies` and one line in
+`experiments/contents.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Variable:
     Attributes:
       key: its name in what a sweep returns.
       description: its meaning and unit, in words.
-      dims: the names of its own dims, which follow those of the trials.
+      dims: the names of its own dims, which come after those of the trials.
     """
 
     key: str
@@ -51,7 +51,7 @@ class Work:
     Attributes:
       directory: for what an interrupted run goes on from.
       seconds: what took how long, for run.json.
-      writes: whether this process is the one, of several, that writes and prints.
+      writes: whether this process, one of several, writes and prints.
     """
 
     def __init__(self, directory: Path, *, writes: bool = True) -> None:
@@ -60,14 +60,14 @@ class Work:
         self._shown = contextlib.ExitStack()
 
     def progress(self, names: Sequence[str], steps: int, unit: str = "steps") -> SweepProgress:
-        """Shows, from now on, how far trainings of these names are, each of `steps` steps."""
+        """Shows, from now on, the progress of trainings of these names, each of `steps` steps."""
         from experiments.study.progress import SweepProgress
 
         self.close()
         return self._shown.enter_context(SweepProgress(names, steps, unit=unit, quiet=not self.writes))
 
     def shown(self, names: Sequence[str], steps: int, unit: str = "steps") -> dict[str, Any]:
-        """Options of a sweep over trainings of these names, one after the other, that show how far it is."""
+        """Returns options that show the progress of a sweep over trainings of these names, one after the other."""
         progress = self.progress(names, steps, unit)
         return {"on_plan": progress.planned, "on_progress": progress.swept}
 
@@ -84,7 +84,7 @@ class Work:
         self.seconds[name] = time.perf_counter() - begin
 
     def close(self) -> None:
-        """Ends what `progress` shows."""
+        """Stops showing the progress."""
         self._shown.close()
 
 
@@ -92,14 +92,14 @@ class Work:
 class Study(abc.ABC):
     """Base class of every command that writes a run.
 
-    The fields of a subclass are its command-line options: constraints stand with their types, see `options`. Together
-    they are the `config` in run.json, and what an interrupted run must have in common with the one that resumes it.
+    The fields of a subclass are its command-line options. Constraints stand with their types, see `options`. Together
+    the options are the `config` in run.json. A run that resumes an interrupted run must have the same config.
 
     Attributes:
-      name: of the study, in run.json and of the directory of a run.
-      command: its words on the command line, if they are others.
-      heading: of its report.
-      renamed: options that had another name in runs before: old name -> new name.
+      name: the name of the study, in run.json and of the directory of a run.
+      command: its words on the command line, if they differ from the name.
+      heading: the heading of its report.
+      renamed: options that had another name in earlier runs: old name -> new name.
       free: options that a resumed run may change, since each value has a directory of its own.
     """
 
@@ -113,14 +113,14 @@ class Study(abc.ABC):
         out: Path | None
 
     def resolved(self) -> Self:
-        """The study with every option filled in; where a protocol says what None stands for, that is done here."""
+        """Returns the study with every option filled in, where a protocol says what None stands for."""
         return self
 
     def load(self) -> Any:
-        """What it trains on.
+        """Loads what it trains on.
 
         Raises:
-          ValueError: in one line, if that is not there.
+          ValueError: in one line, if that is missing.
         """
         return None
 
@@ -129,42 +129,42 @@ class Study(abc.ABC):
 
     @abc.abstractmethod
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """The labelled records."""
+        """Trains; returns the labelled records."""
 
     @classmethod
     @abc.abstractmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The tables of the report by file name, from the records alone; that of the statements follows by itself."""
+        """Yields the tables of the report by file name, from the records alone, without that of the statements."""
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The figures of the report by file name."""
+        """Yields the figures of the report by file name."""
         yield from ()
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What sources claim, judged by the records."""
+        """Yields what sources claim, judged by the records."""
         yield from ()
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The numbers of the report as plain data, by name."""
+        """Returns the numbers of the report as plain data, by name."""
         return {}
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """The result in a sentence, for the top of the report."""
+        """Returns the result in a sentence, for the top of the report."""
         return ""
 
     def config(self, data: Any) -> dict[str, Any]:
-        """The options that decide the results."""
+        """Returns the options that decide the results."""
         left_out = ("out", "data_dir", "machines")
         options = {k: v for k, v in dataclasses.asdict(self).items() if k not in left_out}
         return options | ({"data": data.source} if "data" in options else {})
 
     @classmethod
     def up_to_date(cls, run: Run) -> Run:
-        """A run read back, as this code would have written it: options that are called otherwise now are renamed."""
+        """Returns a run as this code would have written it: options that have another name now are renamed."""
         config = run.manifest["config"]
         for old, new in cls.renamed.items():
             if old in config:
@@ -172,7 +172,7 @@ class Study(abc.ABC):
         return run
 
     def words(self, out: Path) -> list[str]:
-        """The words of a command line with the same options that writes to `out`."""
+        """Returns the words of a command line with the same options that writes to `out`."""
         words = (self.command or self.name).split()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -230,13 +230,13 @@ class Study(abc.ABC):
 def described(
     found: xr.Dataset, variables: Mapping[str, Variable], coords: Mapping[str, Any], attributes: Mapping[str, Any]
 ) -> xr.Dataset:
-    """The records of a study: some variables of a sweep's results under the names, dims and texts of the study.
+    """Makes the records of a study: variables of a sweep's results under the names, dims and texts of the study.
 
     Args:
       found: what `sweep` or `long_sweep` returned.
-      variables: to keep, by their names in the records.
-      coords: labels of the variables' own dims.
-      attributes: of the dataset.
+      variables: the variables to keep, by their names in the records.
+      coords: the labels of the variables' own dims.
+      attributes: the attributes of the dataset.
     """
     import xarray as xr
 

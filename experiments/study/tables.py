@@ -1,4 +1,4 @@
-"""One table of values, five notations: for a terminal, Markdown, LaTeX, and CSV for programs."""
+"""One table of values in four notations: plain for a terminal, Markdown, LaTeX, and CSV for programs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Form = str | Callable[[Any], str]
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """What stands in a column, and how people read it.
+    """A column, and how people read its values.
 
     Attributes:
       heading: for people.
-      form: of its numbers and of both ends of its intervals: a format as ".1%", or a function.
-      key: its name in the CSV file; by default made of the heading. That of an interval is followed by _low and _high.
+      form: a format such as ".1%", or a function, for its numbers and both ends of its intervals.
+      key: its name in the CSV file; by default made of the heading. An interval has two names, with _low and _high.
       left: whether it is flush left, as words are.
     """
 
@@ -30,7 +30,7 @@ class Column:
     left: bool = False
 
     def name(self) -> str:
-        """The name in the CSV file.
+        """Returns the name in the CSV file.
 
         Examples:
           >>> Column("test loss").name(), Column("p (Holm)").name()
@@ -39,7 +39,7 @@ class Column:
         return self.key or re.sub(r"\W+", "_", self.heading.lower()).strip("_")
 
     def text(self, value: Any) -> str:
-        """A value for people: empty for None and NaN, "yes" and "no", both ends of an interval."""
+        """Writes a value for people: nothing for None and NaN, "yes" or "no", both ends of an interval."""
         if isinstance(value, Cell):
             return value.text
         if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -54,13 +54,13 @@ class Column:
 
 
 def with_interval(heading: str, form: Form = "", key: str = "", ends: str = "95 % interval") -> list[Column]:
-    """The columns of a number and of its interval.
+    """Makes the columns of a number and of its interval.
 
     Args:
-      heading: of the number.
-      form: of the number, and of both ends.
-      key: name of both in the CSV file; by default made of the heading.
-      ends: heading of the interval.
+      heading: the heading of the number.
+      form: the form of the number, and of both ends.
+      key: the name of both in the CSV file; by default made of the heading.
+      ends: the heading of the interval.
     """
     number = Column(heading, form, key)
     return [number, Column(ends, form, number.name())]
@@ -68,7 +68,7 @@ def with_interval(heading: str, form: Form = "", key: str = "", ends: str = "95 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A value that people read in another form than its column's.
+    """A value with a text of its own for people.
 
     Attributes:
       value: for the CSV file.
@@ -86,10 +86,10 @@ class Table:
     Attributes:
       title: the caption.
       columns: a heading alone stands for a column of words or of numbers as they are.
-      rows: values, as many a row as there are columns: words, numbers, yes or no, (low, high), a `Cell`, or None.
+      rows: in each row a value for each column: words, numbers, yes or no, (low, high), a `Cell`, or None.
       note: a line below the table.
-      left: headings of columns that are flush left, besides the first and those that say so.
-      keys: number of first columns that tell rows apart; by default those before the first of numbers.
+      left: headings of more columns that are flush left; the first column always is.
+      keys: how many first columns tell rows apart; by default those before the first column of numbers.
       beside: headings of the columns that `side_by_side` puts next to each other; by default the first after the keys.
 
     Raises:
@@ -126,7 +126,7 @@ class Table:
                 raise ValueError(f"table {self.title!r}: expected {len(self.columns)} cells a row, got {len(row)}")
 
     def plain(self) -> str:
-        """For a terminal: columns aligned with spaces, one line a row."""
+        """Writes it for a terminal: columns aligned with spaces, one line a row."""
         headings, rows = self._texts()
         widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
 
@@ -141,14 +141,14 @@ class Table:
         return "\n".join([self.title, "", line(headings), rule, *map(line, rows), *self._notes()]) + "\n"
 
     def markdown(self) -> str:
-        """GitHub's Markdown."""
+        """Writes it in GitHub's Markdown."""
         headings, rows = self._texts()
         rule = ["---" if flush == "l" else "---:" for flush in self._flush()]
         lines = ["| " + " | ".join(cells) + " |" for cells in (headings, rule, *rows)]
         return "\n".join([f"**{self.title}**", "", *lines, *self._notes()]) + "\n"
 
     def csv(self) -> str:
-        """One row a row, comma separated: numbers in full, shares between 0 and 1, an interval in two columns."""
+        """Writes comma-separated values: numbers in full, shares between 0 and 1, an interval in two columns."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([name for i in range(len(self.columns)) for name in self._names(i)])
@@ -156,7 +156,7 @@ class Table:
         return text.getvalue()
 
     def latex(self) -> str:
-        """A booktabs table with its caption, ready to be included in a document."""
+        """Writes a booktabs table with its caption, ready to be included in a document."""
         headings, rows = self._texts()
         lines = [
             r"\begin{table}",
@@ -203,11 +203,11 @@ class Table:
 
 
 def side_by_side(tables: Sequence[Table], names: Sequence[str]) -> Table:
-    """One table of several runs: their common first columns, then what each run has in the columns `beside`.
+    """Makes one table of several runs: their common first columns, then the columns `beside` of each run.
 
     Args:
-      tables: of runs of one study, with the same columns.
-      names: of the runs.
+      tables: a table of each run, with the same columns.
+      names: the names of the runs.
 
     Examples:
       >>> first, second = (Table("T", ["f", Column("loss", ".2f")], [["relu", x]]) for x in (0.5, 0.25))
@@ -236,7 +236,7 @@ def side_by_side(tables: Sequence[Table], names: Sequence[str]) -> Table:
 
 
 def number(value: float) -> str:
-    """Four digits, or thousands.
+    """Writes a number with four digits, or with thousands separators.
 
     Examples:
       >>> number(0.0123456), number(12345.6)
@@ -246,7 +246,7 @@ def number(value: float) -> str:
 
 
 def _plain(x: Any) -> Any:
-    """The same as Python's own number."""
+    """Converts to Python's own number."""
     if isinstance(x, tuple):
         return tuple(map(_plain, x))
     return x.item() if hasattr(x, "item") and not getattr(x, "shape", ()) else x

@@ -1,4 +1,4 @@
-"""A learning rate chosen on the first seeds, so that what is said of the others is no choice of their luck."""
+"""Chooses learning rates on the first seeds, so that the results of the other seeds are not chosen by luck."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import xarray as xr
 def chosen(values: xr.DataArray, choosing: int, dim: str = "learning_rate") -> xr.Dataset:
     """Chooses the rate with the highest mean over the first `choosing` seeds, for each place along all other dims.
 
-    A value that is not finite is the worst: a rate at which one of these seeds has such a value is chosen only where
-    every rate has one. Of equally good rates the smallest is chosen.
+    A value that is not finite is the worst. A rate at which one of the choosing seeds has such a value is chosen only
+    where every rate has one. Of equally good rates the smallest is chosen.
 
     Args:
-      values: with dims `dim`, "seed", and any others; the higher the better: of a loss, its negative.
-      choosing: number of seeds that choose.
-      dim: along which is chosen.
+      values: with dims `dim`, "seed", and any others. Higher is better; for losses, pass their negative.
+      choosing: the number of seeds that choose.
+      dim: the dim to choose along.
 
     Returns:
-      rate: the chosen one. score: its mean; -inf where every rate has a value that is not finite. at_end: whether it
+      rate: the chosen rate. score: its mean; -inf where every rate has a value that is not finite. at_end: whether it
       is the smallest or the largest of several rates, so that a better one may lie beyond.
 
     Examples:
@@ -41,7 +41,7 @@ def chosen(values: xr.DataArray, choosing: int, dim: str = "learning_rate") -> x
 
 
 def places(values: xr.DataArray | xr.Dataset, dims: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Every combination of the labels of some dims, as `sel` takes them.
+    """Yields every combination of the labels of some dims, as `sel` takes them.
 
     Examples:
       >>> list(places(xr.DataArray([[0, 1]], {"depth": [8], "kind": ["a", "b"]}, ("depth", "kind")), ("depth", "kind")))
@@ -56,8 +56,8 @@ def reported(values: xr.DataArray, rate: Any, choosing: int, dim: str = "learnin
 
     Args:
       values: as in `chosen`.
-      rate: of each place, as `chosen` returns it, or one for all.
-      choosing: number of seeds that chose.
-      dim: along which was chosen.
+      rate: the rate of each place, as `chosen` returns it, or one for all.
+      choosing: the number of seeds that chose.
+      dim: the dim that was chosen along.
     """
     return values.isel(seed=slice(choosing, None)).sel({dim: rate}).drop_vars(dim, errors="ignore")

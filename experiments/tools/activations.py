@@ -29,7 +29,7 @@ class Activations:
     """Directory to write, which must not exist (default: a new one under runs/)."""
 
     def prepare(self) -> Callable[[], None]:
-        """Check the directory; returns the work.
+        """Checks the directory; returns the work.
 
         Raises:
           ValueError: if it cannot be a new directory.
@@ -53,7 +53,7 @@ class Activations:
 
 
 def properties() -> Table:
-    """The catalogue as a table, one row a record."""
+    """Makes a table of the catalogue, one row a record."""
     rows = []
     for record in map(catalogue.get, catalogue.names()):
         low, high = record.range

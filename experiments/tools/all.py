@@ -25,12 +25,12 @@ from experiments.study.tables import Table
 _CONFIG = "all.json"
 _FAILED = "FAILED"
 _LONG = [("bench", "xor10"), ("bench", "activations")]
-"""What computes longer than it compiles, even when small."""
+"""Commands that compute longer than they compile, even when small."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Done:
-    """What became of one: "done", "done before", or why it failed; and what it printed, if that was caught."""
+    """The outcome of a command ("done", "done before", or why it failed), and what it printed, if that was caught."""
 
     outcome: str
     seconds: float
@@ -57,7 +57,7 @@ class All:
     """Directory to write: a new one, or that of an earlier call (default: a new one under runs/)."""
 
     def prepare(self) -> Callable[[], int]:
-        """Check the directory and the data; returns the work.
+        """Checks the directory and the data; returns the work.
 
         Raises:
           ValueError: in one line, for what cannot be done.
@@ -67,15 +67,15 @@ class All:
         config = {"smoke": self.smoke, "data": self.data}
         out = _directory(self.out, config)
         if not self.smoke:
-            load(self.data, self.data_dir)  # said now, not after an hour
+            load(self.data, self.data_dir)  # missing data is reported now, not after an hour
         return lambda: _run(self, config, out)
 
     def arguments(self, leaf: Leaf, out: Path) -> list[str]:
-        """The command line of one of them.
+        """Returns the command line of a command.
 
         Args:
           leaf: what to run.
-          out: the directory of all.
+          out: the directory of all commands.
         """
         target = out / "-".join(leaf.path)
         if leaf.smoke is not None and self.smoke:
@@ -94,13 +94,13 @@ class All:
 
 
 def chosen(smoke: bool) -> list[Leaf]:
-    """What `all` runs: the experiments, or everything that has options to make it small."""
+    """Returns what `all` runs: the experiments, or everything that has options to make it small."""
     found = [(title, leaf) for title, chapter in CONTENTS.items() for entry in chapter for leaf in leaves(entry)]
     return [leaf for title, leaf in found if (leaf.smoke is not None if smoke else title != TOOLS)]
 
 
 def _directory(out: Path | None, config: dict[str, Any]) -> Path:
-    """The directory to write, which is new or that of an earlier call of the same kind."""
+    """Returns the directory to write: a new one, or that of an earlier call with the same config."""
     if out is None or not out.exists():
         return run_directory.choose(out, "all")
     try:
@@ -119,7 +119,7 @@ def _run(command: All, config: dict[str, Any], out: Path) -> int:
     run_directory.replace(out / _CONFIG, json.dumps(config, indent=2).encode() + b"\n")
     todo = chosen(command.smoke)
     start()
-    # of an accelerator the first of several processes takes all or most of the memory
+    # on an accelerator the first of several processes takes all or most of the memory
     apart = command.smoke and jax.default_backend() == "cpu"
     try:
         done = (_side_by_side if apart else _one_after_another)(command, todo, out)
@@ -132,7 +132,7 @@ def _run(command: All, config: dict[str, Any], out: Path) -> int:
 
 
 def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
-    """Each on all devices, in this process."""
+    """Runs each command on all devices, in this process."""
     done = {}
     for i, leaf in enumerate(todo):
         print(f"{i + 1} of {len(todo)}: {' '.join(leaf.path)}", file=sys.stderr)
@@ -141,7 +141,7 @@ def _one_after_another(command: All, todo: Sequence[Leaf], out: Path) -> dict[Le
 
 
 def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _Done]:
-    """As many at once as there are cores; the tools first, since they take longest, and last what reads all runs."""
+    """Runs as many at once as there are cores: first the tools, which take longest, last what reads all runs."""
     from paramact_jax.sweeps.devices import usable_cores
 
     tools = [leaf for entry in CONTENTS[TOOLS] for leaf in leaves(entry)]
@@ -152,21 +152,21 @@ def _side_by_side(command: All, todo: Sequence[Leaf], out: Path) -> dict[Leaf, _
         with ProcessPoolExecutor(
             usable_cores(),
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=importlib.import_module,  # a new process has entered no commands yet
+            initializer=importlib.import_module,  # a new process does not know the commands yet
             initargs=("experiments.contents",),
         ) as pool:
             for leaf, future in [(leaf, pool.submit(_apart, command, leaf, out)) for leaf in some]:
                 begin = time.perf_counter()
                 try:
                     done[leaf] = future.result()
-                except BrokenExecutor as error:  # a process was killed, for want of memory perhaps
+                except BrokenExecutor as error:  # a process was killed, perhaps because memory ran out
                     done[leaf] = _Done(f"{_FAILED}: {error}".splitlines()[0], time.perf_counter() - begin)
                 print(f"{' '.join(leaf.path)}\n\n{done[leaf].printed}", flush=True)
     return done
 
 
 def _apart(command: All, leaf: Leaf, out: Path) -> _Done:
-    """As `_one`, in a process for several of them; compiled without optimisation where compilation takes longest."""
+    """Does the same as `_one` in another process, compiled without optimisation where compilation takes longest."""
     import jax
 
     start()
@@ -177,7 +177,7 @@ def _apart(command: All, leaf: Leaf, out: Path) -> _Done:
 
 
 def _one(command: All, leaf: Leaf, out: Path) -> _Done:
-    """Run what is left to do of one of them; its failure is its outcome."""
+    """Runs what is left to do of a command; a failure is an outcome."""
     begin = time.perf_counter()
     try:
         arguments = _left(command, leaf, out)
@@ -189,17 +189,17 @@ def _one(command: All, leaf: Leaf, out: Path) -> _Done:
             outcome = "done"
     except BrokenPipeError:
         raise
-    except Exception as error:  # the others go on, whatever it was
+    except Exception as error:  # whatever it was, the others go on
         traceback.print_exc()
         outcome = f"{_FAILED}: {type(error).__name__}: {error}".splitlines()[0]
     return _Done(outcome, time.perf_counter() - begin)
 
 
 def _left(command: All, leaf: Leaf, out: Path) -> list[str] | None:
-    """The arguments of what is left to do of one of them; None if it is done.
+    """Returns the arguments of what is left to do of a command; None if it is done.
 
     Raises:
-      ValueError: if what stands there is a damaged run.
+      ValueError: if its directory has a damaged run.
     """
     target = out / "-".join(leaf.path)
     if (target / run_directory.MANIFEST).exists():

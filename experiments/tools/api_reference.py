@@ -25,14 +25,14 @@ import paramact_jax
 
 
 def build(directory: Path) -> None:
-    """Write one page for each public package and module, and an index with a search.
+    """Writes one page for each public package and module, and an index with a search.
 
     Args:
-      directory: to write to.
+      directory: where to write.
     """
-    for name in paramact_jax.__all__:  # pdoc looks into the module's dict, where these are not before their first use
+    for name in paramact_jax.__all__:  # pdoc looks into the module's dict, which has these names only after first use
         setattr(paramact_jax, name, getattr(paramact_jax, name))
-    jax.Array.__qualname__ = "Array"  # which JAX calls jax.jaxlib._jax.Array
+    jax.Array.__qualname__ = "Array"  # JAX calls it jax.jaxlib._jax.Array
     for module in public_modules():
         module.__doc__ = f"{module.__doc__}\n\n{_page(module)}"
         _document_imported_values(module)
@@ -44,22 +44,22 @@ def build(directory: Path) -> None:
 
 
 def public_modules() -> Iterator[ModuleType]:
-    """The package, then the subpackages and modules among its public names."""
+    """Yields the package, then the subpackages and modules among its public names."""
     yield paramact_jax
     yield from filter(inspect.ismodule, (getattr(paramact_jax, name) for name in paramact_jax.__all__))
 
 
 def _page(module: ModuleType) -> str:
-    """The page next to a package, "" if it has none; links to other packages lead to their reference."""
+    """Returns the page next to a package, "" if it has none; links to other packages lead to their reference."""
     page = Path(str(module.__file__)).with_name("README.md")
     if not hasattr(module, "__path__") or not page.exists():
         return ""
-    text = re.sub(r"\[([^]]+)\]\(\.\./[^)]*\)", r"\1", page.read_text(encoding="utf-8"))  # what is outside
+    text = re.sub(r"\[([^]]+)\]\(\.\./[^)]*\)", r"\1", page.read_text(encoding="utf-8"))  # links out of the package
     return re.sub(r"\((\w+)/README\.md\)", r"(paramact_jax/\1.html)", text)
 
 
 def _document_imported_values(module: ModuleType) -> None:
-    """Give the values that a package imports from its modules the docstrings that stand under them there."""
+    """Gives the values that a package imports from its modules the docstrings that they have there."""
     own = pdoc.doc_ast.walk_tree(module).var_docstrings
     for node in pdoc.doc_ast.parse(module).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("paramact_jax."):
@@ -68,7 +68,7 @@ def _document_imported_values(module: ModuleType) -> None:
 
 
 def _resolve_annotations(value: Any) -> None:
-    """Evaluate annotations where they were written; pdoc would look for their names in another module."""
+    """Evaluates annotations where they were written; pdoc would look for their names in another module."""
     if issubclass(value, tuple) and hasattr(value, "_fields"):  # its __new__ says that it belongs to collections
         value.__new__.__annotations__ = typing.get_type_hints(value)
         for field in ("__new__", *value._fields):

@@ -25,30 +25,28 @@ class Findings:
     """Put all generated tables and sentences into the pages of the repository."""
 
     def prepare(self) -> Callable[[], None]:
-        """Returns the work.
+        """Checks directories and names; returns the work.
 
         Raises:
-          ValueError: in one line, for a directory that is no run, for one that cannot stand for the project's results,
-            and for a name that is no block.
+          ValueError: in one line, for a directory that is not a run or cannot stand for the project's results, and for
+            an unknown name.
         """
         from experiments.tools import kept, pages
 
         if unknown := [name for name in self.show if name not in pages.BLOCKS]:
             raise ValueError(f"--show: expected names among {', '.join(pages.BLOCKS)}, got {', '.join(unknown)}")
         entries = [(*kept.entry(directory), directory) for directory in self.keep]
-        return lambda: self._run(entries)
 
-    def _run(self, entries: list[tuple[str, str, Path]]) -> None:
-        from experiments.tools import kept, pages
-
-        for name, text, directory in entries:
-            print(f"kept: {kept.keep(name, text)}")
-            kept.keep_picture(name, directory)
-        found = kept.Summaries()
-        if self.write:
-            for page in pages.pages():
+        def work() -> None:
+            for name, text, directory in entries:
+                print(f"kept: {kept.keep(name, text)}")
+                kept.keep_picture(name, directory)
+            found = kept.summaries()
+            for page in pages.pages() if self.write else ():
                 text = page.read_text(encoding="utf-8")
                 if (now := pages.updated(text, found)) != text:
                     page.write_text(now, encoding="utf-8")
                     print(f"written: {page.relative_to(pages.ROOT)}")
-        print("\n\n".join(pages.BLOCKS[name](found) for name in self.show or (pages.FRONT,)))
+            print("\n\n".join(pages.BLOCKS[name](found) for name in self.show or (pages.FRONT,)))
+
+        return work

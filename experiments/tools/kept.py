@@ -1,10 +1,10 @@
-"""The runs that the pages speak of: their conditions and summaries, kept in the repository as JSON."""
+"""The runs behind the pages: their conditions and summaries, kept in the repository as JSON."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ PICTURES = {
     "gain": ("phase_diagram.png", "phase_diagram.png"),
     "gain-mnist": ("phases.png", "depth_diagram.png"),
 }
-"""Figures that are kept with a run: its own name, and that in RESULTS."""
+"""Figures that are kept with a run: the name in the run, and the name in RESULTS."""
 
 _OF_THE_MACHINE = {"source", "data", "out", "data_dir", "seconds"}
-"""What says where files lay or how long it took, and nothing about the results."""
+"""Entries about files and durations, which say nothing about the results."""
 
 
 def name_of(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """The name under which a run is kept.
+    """Returns the name under which a run is kept.
 
     Examples:
       >>> name_of({"experiment": "xor10"}, {"protocol": "literal"}), name_of({"experiment": "mnist"}, {})
@@ -36,10 +36,10 @@ def name_of(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
 
 
 def entry(directory: Path) -> tuple[str, str]:
-    """The name of a run and what is kept of it, as JSON.
+    """Returns the name of a run and what is kept of it, as JSON.
 
     Args:
-      directory: of the run, as an experiment wrote it.
+      directory: the directory of the run.
 
     Raises:
       ValueError: in one line, if there is no such run, or it was made with synthetic images or by code of no commit.
@@ -72,42 +72,28 @@ def entry(directory: Path) -> tuple[str, str]:
 
 
 def keep(name: str, text: str, results: Path = RESULTS) -> Path:
-    """Write an `entry` into the repository, whole or not at all; returns the file."""
+    """Writes an `entry` into the repository, whole or not at all; returns the file."""
     path = results / f"{name}.json"
     run_directory.replace(path, text.encode())
     return path
 
 
 def keep_picture(name: str, directory: Path, results: Path = RESULTS) -> Path | None:
-    """Copy the figure that a page shows of a run, if one does; returns the file."""
+    """Copies the figure of a run that a page shows, if there is one; returns the file."""
     if name not in PICTURES:
         return None
     ours, kept = PICTURES[name]
     return Path(shutil.copyfile(directory / ours, results / kept))
 
 
-class Summaries(Mapping[str, Any]):
-    """The kept summaries by name, each read when it is asked for.
-
-    Raises:
-      KeyError: for a name that nothing is kept under.
-    """
-
-    def __init__(self, results: Path = RESULTS) -> None:
-        self._files = {path.stem: path for path in sorted(results.glob("*.json"))}
-
-    def __getitem__(self, name: str) -> Any:
-        return json.loads(self._files[name].read_text(encoding="utf-8"))["summary"]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
+def summaries(results: Path = RESULTS) -> dict[str, Any]:
+    """Reads the kept summaries, by name."""
+    files = sorted(results.glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["summary"] for path in files}
 
 
 def _portable(value: Any) -> Any:
-    """Without what is of the machine; in the entries of a list, as statements are, a source is a document."""
+    """Leaves out what depends on the machine, but not in entries of a list: the source of a statement is a document."""
     if isinstance(value, dict):
         return {key: _portable(x) for key, x in value.items() if key not in _OF_THE_MACHINE}
     return value

@@ -1,4 +1,4 @@
-"""The tables and paragraphs that pages of experiments/studies show, made of the kept summaries."""
+"""The tables and paragraphs on the pages of experiments/studies, made of the kept summaries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHERWISE = {
 
 
 def to(interval: Sequence[float], form: str, scale: float = 1) -> str:
-    """Both ends of an interval.
+    """Writes both ends of an interval.
 
     Examples:
       >>> to((0.25, 0.5), ".1f", 100)
@@ -31,13 +31,13 @@ def to(interval: Sequence[float], form: str, scale: float = 1) -> str:
 
 
 def markdown(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]]) -> str:
-    """A table without a title, as pages have their own headings."""
+    """Makes a table without a title, since pages have their own headings."""
     escaped = [[cell.replace("|", r"\|") if isinstance(cell, str) else cell for cell in row] for row in rows]
     return "\n".join(Table("", columns, escaped).markdown().splitlines()[2:])
 
 
 def counts(kept: Summaries) -> str:
-    """[P, Table 5], and what the printed conditions give."""
+    """Shows [P, Table 5], and what the printed conditions give."""
     literal = kept["xor10-literal"]["activations"]
     columns = ["activation", "ours", "95 % interval", "published", "p (Holm)", "verdict", "would be matched too"]
     rows = [
@@ -57,7 +57,7 @@ def counts(kept: Summaries) -> str:
 
 
 def protocol(kept: Summaries) -> str:
-    """Which conditions of the search match."""
+    """Says which conditions of the search match."""
     ranking = kept["xor10-protocol"]["ranking"]
     all_rows = [one for one in ranking if one["rows_matched"] == len(ko2021.TABLE_5)]
     ours, printed = (next(x for x in ranking if x["protocol"] == name) for name in ("recovered", "literal"))
@@ -76,7 +76,7 @@ def protocol(kept: Summaries) -> str:
 
 
 def figures(kept: Summaries) -> str:
-    """What [P] says of Figs. 7 to 10, in the trial that is drawn and in the others."""
+    """Counts the statements of [P] on Figs. 7 to 10 that hold in the trial that is drawn, and in the others."""
     found = kept["xor10-figures"]
     rows, elsewhere = found["statements"], found["elsewhere"]
     text, fewest = min(elsewhere.items(), key=lambda one: one[1]["true"])
@@ -89,7 +89,7 @@ def figures(kept: Summaries) -> str:
 
 
 def mnist(kept: Summaries) -> str:
-    """The eight activations of [P, Table 6]."""
+    """Shows the eight activations of [P, Table 6]."""
     losses = {row.activation: f"{row.loss:.3f}" for row in ko2021.MNIST_FINAL_LOSS}
     slopes = {row.activation: row.count for row in ko2021.FIG_14}
     rows = []
@@ -113,7 +113,7 @@ def mnist(kept: Summaries) -> str:
 
 
 def not_true(kept: Summaries) -> str:
-    """The statements of [P] on MNIST that our runs do not bear out."""
+    """Lists the statements of [P] on MNIST that our runs do not bear out."""
     found = [one for one in kept["mnist"]["statements"] if one["verdict"] != "true"]
     return listed(
         f'"{one["text"]}" [{one["source"]}] is {one["verdict"]}. The criterion: {one["criterion"]}.' for one in found
@@ -121,7 +121,7 @@ def not_true(kept: Summaries) -> str:
 
 
 def ablation(kept: Summaries) -> str:
-    """Four conditions on XOR(10) and on MNIST."""
+    """Shows four conditions on XOR(10) and on MNIST."""
     columns = ["problem", "activation", "held at the start value", "learned from there", "difference, 95 % interval"]
     rows = []
     for run, name, title, form, scale in (
@@ -137,7 +137,7 @@ def ablation(kept: Summaries) -> str:
 
 
 def cnn(kept: Summaries) -> str:
-    """[A, Table 1]."""
+    """Shows [A, Table 1]."""
     run, rows = kept["cnn"]["combinations"], []
     for row in kong2020.TABLE_1:
         found = run[f"{row.conv}/{row.dense}"]
@@ -155,7 +155,7 @@ def cnn(kept: Summaries) -> str:
 
 
 def sharing(kept: Summaries) -> str:
-    """One a and b for each element, channel or layer."""
+    """Compares one a and b for each element, channel or layer."""
     rows = []
     for pair, found in kept["cnn-sharing"]["combinations"].items():
         names = " / ".join(kong2020.LABELS[name] for name in pair.split("/"))
@@ -179,7 +179,7 @@ def sharing(kept: Summaries) -> str:
 
 
 def gain(kept: Summaries) -> str:
-    """The boundary, the collapse, the effect of learning, and [P]'s start value."""
+    """Describes the boundary, the collapse, the effect of learning, and the start value of [P]."""
     found = kept["gain"]
     at = {one["activation"]: one for one in found["boundaries"] if one["arm"] == "a frozen, eta"}
     alike = {one["arm"]: one for one in found["collapses"] if one["activation"] == "ppns"}
@@ -210,7 +210,7 @@ def gain(kept: Summaries) -> str:
 
 
 def crossing(kept: Summaries) -> str:
-    """The best share of each optimiser from each start, and the other ways."""
+    """Shows the best share of each optimiser from each start, and the other ways."""
     found, rows = kept["crossing"], []
     for name in dict.fromkeys(one["activation"] for one in found["rescued"]):
         for start in sorted({one["start"] for one in found["rescued"]}):
@@ -232,7 +232,7 @@ def crossing(kept: Summaries) -> str:
 
 
 def starts(kept: Summaries, run: str) -> str:
-    """What each start reaches at its best rate, and which is better."""
+    """Shows what each start reaches at its best rate, and which is better."""
     found = kept[run]
     level = {(one["name"], one["start"]): one for one in found["starts"]}
     names, places = (list(dict.fromkeys(key[i] for key in level)) for i in (0, 1))
@@ -247,7 +247,7 @@ def starts(kept: Summaries, run: str) -> str:
 
 
 def gradients(kept: Summaries) -> str:
-    """Decades behind the deepest network, at gain 1."""
+    """Shows the decades behind the deepest network, at gain 1."""
     rows = kept["gradients"]["rows"]
     off = max(abs(x - y) for r in rows for x, y in zip(r["root_mean_square"], r["predicted"], strict=True))
     deep = [row for row in rows if row["gain"] == 1]
@@ -260,7 +260,7 @@ def gradients(kept: Summaries) -> str:
 
 
 def student_runs(kept: Summaries) -> str:
-    """The two runs that [R] prints, by candidate."""
+    """Compares the two runs that [R] prints with each candidate."""
     found = kept["initial-scale"]
     small = {(one["candidate"], one["rate"]): one["fits"] for one in found["small"]}
     rows = [
@@ -279,7 +279,7 @@ def student_runs(kept: Summaries) -> str:
 
 
 def optimisers(kept: Summaries, run: str) -> str:
-    """What each optimiser reaches at its chosen rate, by activation."""
+    """Shows what each optimiser reaches at its chosen rate, by activation."""
     cells = {(one["activation"], one["optimiser"]): one for one in kept[run]["cells"]}
     activations = dict.fromkeys(name for name, _ in cells)
     rows = []
@@ -298,7 +298,7 @@ def optimisers(kept: Summaries, run: str) -> str:
 
 
 def statements(kept: Summaries, run: str) -> str:
-    """All statements that a run decides, with their verdicts."""
+    """Shows all statements that a run decides, with their verdicts."""
     rows = []
     for one in kept[run]["statements"]:
         criterion = f" ({one['criterion']})" if one.get("criterion") else ""

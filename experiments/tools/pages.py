@@ -1,7 +1,7 @@
 """What is generated in the pages: the front page, the page of the papers, and those of the experiments.
 
 A page has `<!-- python -m experiments findings --show NAME -->`, what that command prints, and `<!-- end -->`.
-`python -m experiments findings --write` makes all of it again.
+`python -m experiments findings --write` writes all blocks again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from experiments.tools.sentences import SENTENCES, Summaries, as_list, errata
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
 FRONT = "front"
-"""The block whose marker names none."""
+"""The name of the block whose marker has no name."""
 
 _MARKED = re.compile(
     r"(<!-- python -m experiments findings(?: --show ([\w-]+))? -->\n)((?:.*?\n)??)(<!-- end -->)", re.DOTALL
@@ -27,7 +27,7 @@ _MARKED = re.compile(
 
 
 def commands(kept: Summaries) -> str:
-    """Every study: its command, its question, its page, its time and its result."""
+    """Makes the table of all studies: command, page, question, time and result."""
     from experiments.commands import CONTENTS, TOOLS, leaves
     from experiments.front_page import facts
 
@@ -45,7 +45,7 @@ def commands(kept: Summaries) -> str:
 
 
 def page_of(command: type) -> Path | None:
-    """The page of a command: that of its module, or of the module that its own is named after.
+    """Returns the page of a command: that of its module, or of the module that its module is named after.
 
     Examples:
       >>> from experiments.studies.cnn_search import CnnSearch
@@ -80,26 +80,26 @@ BLOCKS: dict[str, Callable[[Summaries], str]] = {
         for run in ("xor10", "cnn", "gain-mnist", "initial-scale", "sigmoid-faults", "relu-family", "optimisers-xor10")
     },
 }
-"""By the name in the marker."""
+"""The blocks, by the name in the marker."""
 
 
 def pages() -> Iterator[Path]:
-    """The pages that may have such blocks."""
+    """Yields the pages that may have blocks."""
     yield ROOT / "README.md"
     yield ROOT / "paramact_jax" / "papers" / "README.md"
     yield from sorted(EXPERIMENTS.rglob("*.md"))
 
 
 def names(text: str) -> list[str]:
-    """The blocks of a page."""
+    """Returns the names of the blocks of a page."""
     return [found[2] or FRONT for found in _MARKED.finditer(text)]
 
 
 def updated(text: str, kept: Summaries) -> str:
-    """A page with its blocks as the kept runs have them.
+    """Returns a page with the blocks of the kept runs.
 
     Raises:
-      ValueError: for a marker that names no block.
+      ValueError: for a marker with an unknown name.
     """
 
     def block(found: re.Match[str]) -> str:

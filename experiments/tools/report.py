@@ -25,7 +25,7 @@ class Report:
     """Directories of runs."""
 
     def prepare(self) -> Callable[[], None]:
-        """Read all runs, so that nothing is written if one is damaged; returns the work.
+        """Reads all runs, so that nothing is written if one is damaged; returns the work.
 
         Raises:
           ValueError: in one line, if a run cannot be read.

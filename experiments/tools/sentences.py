@@ -35,7 +35,7 @@ WIDTH = 120
 
 
 def table_5(kept: Summaries) -> str:
-    """[P, Table 5] under the recovered protocol."""
+    """Says which counts of [P, Table 5] are matched under the recovered protocol."""
     rows = kept["xor10"]["activations"]
     matched = sum(row["matched"] for row in rows.values())
     ppns, sigmoid = rows["ppns"], rows["sigmoid"]
@@ -48,7 +48,7 @@ def table_5(kept: Summaries) -> str:
 
 
 def literal(kept: Summaries) -> str:
-    """The same under the printed conditions."""
+    """Says which counts of [P, Table 5] the printed conditions give."""
     rows = kept["xor10-literal"]["activations"]
     wrong = sum(not row["matched"] for row in rows.values())
     ppns, tanh = rows["ppns"], rows["parametric_tanh"]
@@ -61,7 +61,7 @@ def literal(kept: Summaries) -> str:
 
 
 def ablation_xor10(kept: Summaries) -> str:
-    """Learning or initial gain, XOR(10)."""
+    """Says whether learning or the initial gain matters on XOR(10)."""
     counts, trials = ablation_counts(kept)
     return (
         f"**At the rates of [P] the start value of a is enough; learning from 1 is not.** On XOR(10), PPNS converges "
@@ -72,7 +72,7 @@ def ablation_xor10(kept: Summaries) -> str:
 
 
 def ablation_mnist(kept: Summaries) -> str:
-    """Learning or initial gain, MNIST."""
+    """Says whether learning or the initial gain matters on MNIST."""
     name = "test loss after the last step"
     means = kept["ablation-mnist"]["means"][name]["ppns"]
     given = effect(kept["ablation-mnist"]["outcomes"][name], "ppns", "learning, given the gain")["comparison"]
@@ -87,7 +87,7 @@ def ablation_mnist(kept: Summaries) -> str:
 
 
 def gain(kept: Summaries) -> str:
-    """Where the boundary is, and what learning adds."""
+    """Says where the boundary is, and what learning adds."""
     ppns, tanh = boundaries(kept)
     learned = {x["where"]: x for x in kept["gain"]["learning"] if x["activation"] == "ppns" and not x["compensated"]}
     below, above = (100 * (learned[x]["learned"] - learned[x]["frozen"]) for x in ("ordered", "chaotic"))
@@ -101,7 +101,7 @@ def gain(kept: Summaries) -> str:
 
 
 def gain_mnist(kept: Summaries) -> str:
-    """The window of scales in deep networks."""
+    """Says in which window of scales deep networks learn."""
     found = kept["gain-mnist"]
     lower = lower_edges(kept)
     off = max(max(one["at"] / one["theory"], one["theory"] / one["at"]) for one in lower) - 1
@@ -121,7 +121,7 @@ def gain_mnist(kept: Summaries) -> str:
 
 
 def starts(kept: Summaries, run: str) -> str:
-    """The critical start against [P]'s, each at its own learning rate."""
+    """Compares the critical start with that of [P], each at its own learning rate."""
     asked = [one for one in kept[run]["answers"] if one["question"] == "critical or steepest, learned"]
     better, worse = ([one["name"] for one in asked if one["verdict"] == word] for word in ("better", "worse"))
     told = [f"{word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
@@ -132,7 +132,7 @@ def starts(kept: Summaries, run: str) -> str:
 
 
 def crossing(kept: Summaries) -> str:
-    """What learning rescues below the boundary."""
+    """Says what learning rescues below the boundary."""
     by_descent, best = rescued(kept)
     other = {x["way"]: x["share"] for x in kept["crossing"]["otherwise"] if x["activation"] == "ppns"}
     return (
@@ -146,7 +146,7 @@ def crossing(kept: Summaries) -> str:
 
 
 def mnist_slopes(kept: Summaries) -> str:
-    """[P, Fig. 14]."""
+    """Says which counts of [P, Fig. 14] are ours."""
     rows = kept["mnist"]["activations"]
     away = [row["steep_slopes"]["deviations_away"] for row in rows.values()]
     known = [abs(x) for x in away if x is not None]
@@ -165,7 +165,7 @@ def mnist_slopes(kept: Summaries) -> str:
 
 
 def mnist_speed(kept: Summaries) -> str:
-    """[P]: two thirds of the training time are saved."""
+    """Says how much training time PPNS saves, published as two thirds [P]."""
     saved = kept["mnist"]["activations"]["ppns"]["time_to_loss"]["saved_steps"]
     low, high = (100 * bound for bound in saved["interval"])
     verdicts = [one["verdict"] for one in kept["mnist"]["statements"]]
@@ -177,7 +177,7 @@ def mnist_speed(kept: Summaries) -> str:
 
 
 def agile_table_1(kept: Summaries) -> str:
-    """[A, Table 1] and what [A] says of it."""
+    """Compares [A, Table 1] with our runs, and counts the statements of [A] that are true."""
     found = kept["cnn"]
     within = {}
     for name in ("best_loss", "best_iteration"):
@@ -201,7 +201,7 @@ def agile_table_1(kept: Summaries) -> str:
 
 
 def optimisers(kept: Summaries) -> str:
-    """Activation or optimiser, XOR(10)."""
+    """Says whether the activation or the optimiser matters on XOR(10)."""
     found, ppns = kept["optimisers-xor10"], kept["xor10"]["activations"]["ppns"]
     plain = cells_of(kept)["ppns, sgd"]
 
@@ -219,7 +219,7 @@ def optimisers(kept: Summaries) -> str:
 
 
 def student_report(kept: Summaries) -> str:
-    """Which network [R] trained."""
+    """Says which network [R] trained."""
     found = kept["initial-scale"]
     small = sum(run["fits"] for run in found["small"])
     which = "All of them" if small == len(found["small"]) else f"{small} of them"
@@ -235,7 +235,7 @@ def student_report(kept: Summaries) -> str:
 
 
 def errata(kept: Summaries) -> str:
-    """Formulas that the sources print wrong; they come from the package itself."""
+    """Counts the formulas that the sources print wrong; the numbers come from the package itself."""
     from paramact_jax.activations.errata import ERRATA
 
     counts = collections.Counter(erratum.source for erratum in ERRATA)
@@ -260,16 +260,16 @@ SENTENCES: dict[str, tuple[Sentence, ...]] = {
     "optimisers xor10": (optimisers,),
     "initial-scale": (student_report,),
 }
-"""By the command whose result they say."""
+"""The sentences, by the command whose result they say."""
 
 
 def as_list(sentences: Iterable[Sentence], kept: Summaries) -> str:
-    """Sentences as a list in Markdown, lines of up to 120 characters."""
+    """Writes sentences as a list in Markdown, in lines of up to 120 characters."""
     return listed(sentence(kept) for sentence in sentences)
 
 
 def listed(paragraphs: Iterable[str]) -> str:
-    """A list in Markdown, lines of up to 120 characters."""
+    """Writes a list in Markdown, in lines of up to 120 characters."""
     return "\n".join(
         textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
         for text in paragraphs
@@ -280,7 +280,7 @@ def listed(paragraphs: Iterable[str]) -> str:
 
 
 def effect(outcome: list[dict[str, Any]], base: str, question: str) -> dict[str, Any]:
-    """The answer of an ablation for an activation."""
+    """Returns the answer of an ablation for an activation."""
     return next(x for x in outcome if x["base"] == base and x["effect"]["question"] == question)
 
 
@@ -290,17 +290,17 @@ def _holds_0(comparison: Mapping[str, Any]) -> bool:
 
 
 def bear_out(what: str, holds: bool) -> None:
-    """Refuses kept runs that a sentence's words do not fit.
+    """Refuses kept runs that do not fit the words of a sentence.
 
     Raises:
-      ValueError: if it does not hold.
+      ValueError: if `holds` is False.
     """
     if not holds:
         raise ValueError(f"expected kept runs that bear out: {what}; they say otherwise now, and so must the sentence")
 
 
 def signed(value: float) -> str:
-    """Three decimals; no sign in front of zero.
+    """Writes three decimals; zero has no sign.
 
     Examples:
       >>> signed(-0.0001), signed(-0.0014)
@@ -311,7 +311,7 @@ def signed(value: float) -> str:
 
 
 def ablation_counts(kept: Summaries) -> tuple[dict[str, str], int]:
-    """Trials of PPNS that converge under each condition, and the number of trials."""
+    """Returns how many trials of PPNS converge under each condition, and the number of trials."""
     name = "trials that converge"
     shares = kept["ablation-xor10"]["means"][name]["ppns"]
     trials = effect(kept["ablation-xor10"]["outcomes"][name], "ppns", "all of it")["comparison"]["pairs"]
@@ -320,7 +320,7 @@ def ablation_counts(kept: Summaries) -> tuple[dict[str, str], int]:
 
 
 def boundaries(kept: Summaries) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Where half of the trials of PPNS and of Parametric Tanh converge, a held fixed."""
+    """Returns where half of the trials of PPNS and of Parametric Tanh converge, a held fixed."""
     at = {x["activation"]: x for x in kept["gain"]["boundaries"] if x["arm"] == "a frozen, eta"}
     found = at["ppns"], at["parametric_tanh"]
     near = [end / one["theory"] for one in found for end in one["interval"]]
@@ -329,13 +329,13 @@ def boundaries(kept: Summaries) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def lower_edges(kept: Summaries) -> list[dict[str, Any]]:
-    """From which scale deep networks on MNIST learn, with a held fixed."""
+    """Returns from which scale deep networks on MNIST learn, with a held fixed."""
     edges: list[dict[str, Any]] = kept["gain-mnist"]["windows"]
     return [one for one in edges if (one["arm"], one["side"]) == ("a frozen, eta", "lower")]
 
 
 def rescued(kept: Summaries) -> tuple[float, dict[str, Any]]:
-    """From half of the critical gain, PPNS: the best share by descent, and the best way of all."""
+    """Returns, for PPNS from half of the critical gain, the best share by descent, and the best way of all."""
     rows = [x for x in kept["crossing"]["rescued"] if x["activation"] == "ppns" and x["start"] == 0.5]
     by_descent = max(x["learned"] for x in rows if x["way"].endswith("sgd"))
     (best,) = (x for x in rows if x["way"] == "best of all")
@@ -345,18 +345,18 @@ def rescued(kept: Summaries) -> tuple[float, dict[str, Any]]:
 
 
 def cells_of(kept: Summaries) -> dict[str, Any]:
-    """Of `optimisers xor10`, by activation and optimiser."""
+    """Returns the cells of `optimisers xor10`, by activation and optimiser."""
     bear_out("the activation does more", all(x["verdict"] == "first" for x in kept["optimisers-xor10"]["answers"][:2]))
     return {f"{cell['activation']}, {cell['optimiser']}": cell for cell in kept["optimisers-xor10"]["cells"]}
 
 
 def best_optimiser(kept: Summaries, activation: str) -> dict[str, Any]:
-    """The cell of the optimiser that other seeds choose."""
+    """Returns the cell of the optimiser that other seeds choose."""
     question = f"a better optimiser for {activation}"
     answer = next(x for x in kept["optimisers-xor10"]["answers"] if x["question"] == question)
     return cells_of(kept)[answer["first"]]
 
 
 def percent(cell: Mapping[str, Any]) -> str:
-    """The converged share of a cell of `optimisers xor10`, which has it per 1,000 trials."""
+    """Writes the share of a cell of `optimisers xor10` that converges, which it has per 1,000 trials."""
     return f"{int(cell['level']) / 10:g} %"

@@ -30,7 +30,7 @@ class Verify:
     """Names to check (default: all of the catalogue)."""
 
     def prepare(self) -> Callable[[], int]:
-        """Check the names; returns the work.
+        """Checks the names; returns the work.
 
         Raises:
           ValueError: for an unknown name.
@@ -72,7 +72,7 @@ def _verify(records: Sequence[Activation]) -> int:
 
 
 def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Table:
-    """The largest error of every record by what it was compared with, in eps of the dtype."""
+    """Shows the largest error of every record by what it was compared with, in eps of the dtype."""
     ways = {"NumPy": "numpy", "differences": "differences"} | {x: x for x in ("infinity", "NaN", "whole numbers")}
     rows = []
     for record in records:
@@ -95,7 +95,7 @@ def closed_forms(records: Sequence[Activation], checks: Sequence[Check]) -> Tabl
 
 
 def accuracy(records: Sequence[Activation], accuracies: Sequence[Accuracy]) -> Table:
-    """The largest error of every value in units in the last place, and that of jax.nn's function."""
+    """Shows the largest error of every value in units in the last place, and that of jax.nn's function."""
     dtypes = list(dict.fromkeys(x.dtype for x in accuracies))
     errors = {(x.activation, x.dtype): [x.error, x.jax_nn_error] for x in accuracies}
     return Table(
@@ -106,7 +106,7 @@ def accuracy(records: Sequence[Activation], accuracies: Sequence[Accuracy]) -> T
 
 
 def errata_table() -> Table:
-    """Every formula printed wrong, with a point where it fails."""
+    """Shows every formula that is printed wrong, with a point where it fails."""
     rows = []
     for erratum in errata.ERRATA:
         example = erratum.check()

@@ -113,7 +113,7 @@ def hand_made(converged):
 
 def tables(study, records, **config):
     config = {"protocol": "recovered", "steps": 10_000} | config
-    return report.tables_of(study, Run(None, records, {"config": config}))
+    return report.Report(study, Run(None, records, {"config": config})).tables
 
 
 def by_question(values):
@@ -210,7 +210,7 @@ def small(tmp_path_factory):
 
 def test_a_run_on_xor10_and_its_summary(small):
     assert dict(small.records.sizes) == {"base": 3, "condition": 4, "seed": 20}
-    found = report.summary(AblationXor10, small)
+    found = report.Report(AblationXor10, small).summary()
     name = "trials that converge"
     assert len(found["outcomes"][name]) == 15
     assert found["outcomes"][name][1]["effect"]["question"] == "initial gain alone"

@@ -284,7 +284,7 @@ def test_the_table_of_ranges():
 
 
 def test_the_report_is_written_and_is_json(tmp_path):
-    written = {path.name for path in report.write(Cnn, run(dataset(), tmp_path))}
+    written = {path.name for path in report.Report(Cnn, run(dataset(), tmp_path)).write()}
     assert written >= {"summary.json", "report.md", "table_1.csv", "statements.tex", "ranges.csv", "figure_14_b.png"}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["order"][:2] == [LOWEST, BEST]
@@ -314,7 +314,7 @@ def test_sharing_is_compared_with_the_first_on_equal_seeds(tmp_path):
     assert [row[5] for row in table.rows] == [None, pytest.approx(0.01), pytest.approx(0.02)]
     assert {row[-1] for row in table.rows} == {2.0}
     assert "for each element or channel or layer" in table.note
-    report.write(CnnSharing, sharing_run(tmp_path))
+    report.Report(CnnSharing, sharing_run(tmp_path)).write()
     summary = json.loads((tmp_path / "summary.json").read_text())["combinations"][BEST]
     assert summary["element"]["difference"] is None
     assert summary["layer"]["difference"]["difference"] == pytest.approx(0.02)

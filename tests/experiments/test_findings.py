@@ -22,7 +22,7 @@ def text_of(study):
 def test_pages_have_the_tables_and_sentences_that_the_kept_runs_give(page):
     text = page.read_text()
     assert text.count("<!-- end -->") == len(pages.names(text))
-    assert text == pages.updated(text, kept.Summaries()), "run `python -m experiments findings --write`"
+    assert text == pages.updated(text, kept.summaries()), "run `python -m experiments findings --write`"
 
 
 def test_every_block_stands_on_one_page():
@@ -34,16 +34,16 @@ def test_every_block_stands_on_one_page():
 def test_a_block_is_replaced_and_nothing_else():
     one, other = (f"<!-- python -m experiments findings --show {name} -->\n" for name in ("errata", "gain"))
     text = f"before\n{one}<!-- end -->\nbetween\n{other}old\n<!-- end -->\nafter\n"
-    now = pages.updated(text, kept.Summaries())
+    now = pages.updated(text, kept.summaries())
     assert re.fullmatch(f"before\n{one}- [^<]+<!-- end -->\nbetween\n{other}- [^<]+<!-- end -->\nafter\n", now)
-    assert pages.updated(now, kept.Summaries()) == now
+    assert pages.updated(now, kept.summaries()) == now
     with pytest.raises(ValueError, match=r"expected a block among front, .* got nothing"):
-        pages.updated(one.replace("errata", "nothing") + "<!-- end -->", kept.Summaries())
+        pages.updated(one.replace("errata", "nothing") + "<!-- end -->", kept.summaries())
 
 
 def test_blocks_are_shown_by_name_and_wrong_names_refused(capsys):
     assert main(["findings", "--show", "errata", "gain"]) == 0
-    blocks = [pages.BLOCKS[name](kept.Summaries()) for name in ("errata", "gain")]
+    blocks = [pages.BLOCKS[name](kept.summaries()) for name in ("errata", "gain")]
     assert capsys.readouterr().out == "\n\n".join(blocks) + "\n"
     assert main(["findings", "--show", "nothing"]) == 2
     assert "expected names among front" in capsys.readouterr().err
@@ -62,7 +62,7 @@ def test_written_pages_are_those_that_were_out_of_date(tmp_path, monkeypatch, ca
 
 
 def test_headlines_have_two_lines_at_most():
-    block = pages.BLOCKS[pages.FRONT](kept.Summaries())
+    block = pages.BLOCKS[pages.FRONT](kept.summaries())
     found = re.split(r"^- ", block, flags=re.MULTILINE)[1:]
     assert len(found) == len(headlines.HEADLINES) == 5
     assert all(headline.strip().count("\n") <= 1 for headline in found)
@@ -114,7 +114,7 @@ def test_headlines_have_two_lines_at_most():
     ],
 )
 def test_words_that_a_run_does_not_bear_out_are_refused(sentence, run, change):
-    summaries = dict(kept.Summaries())
+    summaries = kept.summaries()
     assert sentence(summaries)
     change(summaries[run])
     with pytest.raises(ValueError, match="expected kept runs that bear out"):
@@ -143,7 +143,7 @@ def mean_and_interval(found, form):
 
 
 def test_the_table_of_the_convolutional_networks_is_that_of_the_kept_run():
-    run, expected = kept.Summaries()["cnn"]["combinations"], []
+    run, expected = kept.summaries()["cnn"]["combinations"], []
     for row in kong2020.TABLE_1:
         found = run[f"{row.conv}/{row.dense}"]
         names = f"{kong2020.LABELS[row.conv]} / {kong2020.LABELS[row.dense]}"
@@ -154,7 +154,7 @@ def test_the_table_of_the_convolutional_networks_is_that_of_the_kept_run():
 
 
 def test_the_table_of_mnist_is_that_of_the_kept_run():
-    run, expected = kept.Summaries()["mnist"]["activations"], []
+    run, expected = kept.summaries()["mnist"]["activations"], []
     losses = {row.activation: f"{row.loss:.3f}" for row in ko2021.MNIST_FINAL_LOSS}
     slopes = {row.activation: f"{row.count:,}" for row in ko2021.FIG_14}
     for name, found in run.items():
@@ -174,7 +174,7 @@ def test_the_table_of_mnist_is_that_of_the_kept_run():
 
 def test_what_the_page_says_of_the_published_losses_is_true_of_the_kept_run():
     assert "All four published losses are below our means; that of PPNS is also below" in text_of("mnist")
-    run = kept.Summaries()["mnist"]["activations"]
+    run = kept.summaries()["mnist"]["activations"]
     outside = {"ppns"}
     for row in ko2021.MNIST_FINAL_LOSS:
         loss = run[row.activation]["test_loss"]
@@ -186,7 +186,7 @@ def test_what_the_page_says_of_the_published_losses_is_true_of_the_kept_run():
 def test_the_table_of_statements_has_every_verdict_of_the_kept_run(run):
     study = run.replace("-", "_")
     shown = [(row[0], row[2]) for row in table(study, "| source | statement")]
-    assert shown == [(one["source"], one["verdict"]) for one in kept.Summaries()[run]["statements"]]
+    assert shown == [(one["source"], one["verdict"]) for one in kept.summaries()[run]["statements"]]
 
 
 @pytest.mark.parametrize("run", ["optimisers-xor10", "optimisers-mnist"])
@@ -197,7 +197,7 @@ def test_the_tables_of_the_optimisers_are_those_of_the_kept_runs(run):
     activations = [names[label] for label in rows.pop("optimiser")]
     scale = 10 if run == "optimisers-xor10" else 1  # the page has per cent, the run has trials per 1,000
     labels = {name: label[0].upper() + label[1:] for name, label in sentences.OPTIMISERS.items()}
-    for cell in kept.Summaries()[run]["cells"]:
+    for cell in kept.summaries()[run]["cells"]:
         shown = rows[labels[cell["optimiser"]]][activations.index(cell["activation"])]
         expected = [float(cell["level"]), *map(float, cell["interval"].split(" to "))]
         found = [scale * float(number) for number in re.findall(r"[\d.]+", shown)]
@@ -206,13 +206,13 @@ def test_the_tables_of_the_optimisers_are_those_of_the_kept_runs(run):
 
 def test_with_its_best_optimiser_relu_is_below_ppns_with_plain_descent():
     assert "its loss is lower than that of PPNS with plain descent" in text_of("optimisers")
-    answers = {one["question"]: one for one in kept.Summaries()["optimisers-mnist"]["answers"]}
+    answers = {one["question"]: one for one in kept.summaries()["optimisers-mnist"]["answers"]}
     answer = answers["activation or optimiser? ppns or relu"]
     assert (answer["first"], answer["verdict"]) == ("ppns, sgd", "second")
 
 
 def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search():
-    best, *_ = kept.Summaries()["cnn-search"]["cells"]
+    best, *_ = kept.summaries()["cnn-search"]["cells"]
     protocol = Protocol()
     assert {name: getattr(protocol, name) for name in best if name != "scores"} == {
         name: value for name, value in best.items() if name != "scores"
@@ -220,7 +220,7 @@ def test_the_convolutional_networks_have_the_best_conditions_of_the_kept_search(
 
 
 def test_the_counts_of_xor10_are_those_of_the_kept_runs():
-    rows, literal = (kept.Summaries()[name]["activations"] for name in ("xor10", "xor10-literal"))
+    rows, literal = (kept.summaries()[name]["activations"] for name in ("xor10", "xor10-literal"))
     expected = [
         [
             sentences.LABELS[name],
@@ -263,7 +263,7 @@ def test_a_run_is_kept_without_what_is_only_of_its_machine(tmp_path):
     path = kept.keep(name, text, tmp_path)
     assert path == tmp_path / "xor10-literal.json"
     assert "somebody" not in path.read_text()
-    assert dict(kept.Summaries(tmp_path)) == {"xor10-literal": {"numbers": [1], "protocol": "literal"}}
+    assert kept.summaries(tmp_path) == {"xor10-literal": {"numbers": [1], "protocol": "literal"}}
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path, capsys):
 
 
 def test_the_paragraph_on_the_gain_is_that_of_the_kept_run():
-    found, text = kept.Summaries()["gain"], text_of("gain")
+    found, text = kept.summaries()["gain"], text_of("gain")
     at = {one["activation"]: one for one in found["boundaries"] if one["arm"] == "a frozen, eta"}
     ppns, tanh = at["ppns"], at["parametric_tanh"]
     alike = {one["arm"]: one for one in found["collapses"] if one["activation"] == "ppns"}
@@ -333,7 +333,7 @@ def test_the_paragraph_on_the_gain_is_that_of_the_kept_run():
 
 
 def test_the_tables_on_crossing_are_those_of_the_kept_run():
-    found = kept.Summaries()["crossing"]
+    found = kept.summaries()["crossing"]
     share = {(one["activation"], one["start"], one["way"]): one for one in found["rescued"]}
     other = {(one["activation"], one["way"]): f"{100 * one['share']:.1f} %" for one in found["otherwise"]}
 

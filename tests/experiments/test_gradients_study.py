@@ -84,7 +84,7 @@ def test_the_table_says_what_the_records_say(run):
 
 
 def test_the_summary_has_a_row_for_each_activation_and_gain(run):
-    rows = report.summary(Gradients, run)["rows"]
+    rows = report.Report(Gradients, run).summary()["rows"]
     assert [(row["activation"], row["gain"]) for row in rows[:2]] == [("sigmoid", 1.0), ("sigmoid", 1.4142)]
     assert rows[0]["depths"] == [2, 3, 4, 5]
     assert {len(row["measured"]) for row in rows} == {4}

@@ -450,14 +450,14 @@ def test_rows_are_in_the_papers_order_whatever_that_of_the_run():
     "records", [dataset(["ppns", "mine"]), dataset(["tanh"], seeds=1), changed("ppns", "test_loss", np.nan)]
 )
 def test_everything_is_written(records, tmp_path):
-    files = {file.name for file in report.write(Mnist, run(records, tmp_path))}
+    files = {file.name for file in report.Report(Mnist, run(records, tmp_path)).write()}
     assert files >= {f"figure_{i}.png" for i in (12, 13, 14)} | {"final_test_loss.csv", "time_to_loss.tex"}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert list(summary["activations"]) == mnist.activations(records)
 
 
 def test_the_summary_has_the_numbers_of_the_tables():
-    summary = report.summary(Mnist, run(dataset(), steps=10_000))
+    summary = report.Report(Mnist, run(dataset(), steps=10_000)).summary()
     ppns = summary["activations"]["ppns"]
     assert ppns["test_loss"]["mean"] == pytest.approx(0.077)
     assert ppns["test_loss"]["published_within_prediction"] is True

@@ -284,7 +284,7 @@ def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
     run = run_directory.Run(
         tmp_path, records, {"experiment": "optimisers-mnist", "config": {"steps": 5}, "environment": {}, "seconds": {}}
     )
-    best, _, comparisons = report.tables_of(OptimisersMnist, run).values()
+    best, _, comparisons = report.Report(OptimisersMnist, run).tables.values()
     assert best.rows[0][3].text == "2.315 (1 not finite)"
     assert comparisons.rows[0][2] == 2
     few = losses([[[2.3, 2.31, np.nan], [2.4, 2.1, 2.2]]])

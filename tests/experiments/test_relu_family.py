@@ -230,7 +230,7 @@ def test_tables_of_records_with_trainings_that_diverged(tmp_path):
     diverged[0, 1] = np.nan
     records = hand_made([np.ones((3, 2, 8)), diverged], loss=[[1, 1.1, 1.3], [np.nan, 0.5, 0.6]])
     own = Run(tmp_path, records, {"experiment": "relu-family", "config": dataclasses.asdict(STUDY)})
-    tables = report.tables_of(ReluFamily, own)
+    tables = report.Report(ReluFamily, own).tables
     assert [row[-1] for row in tables["units"].rows] == [0, 1]
     loss = tables["test_loss"]
     of_leaky = [column.text(x) for column, x in zip(map(heading, loss.columns), loss.rows[1], strict=True)]

@@ -100,7 +100,7 @@ def test_what_must_be_so_of_every_network(x64):
 
 def test_tables_say_what_the_records_say():
     records = hand_made()
-    tables = report.tables_of(SigmoidFaults, Run(None, records, {"config": CONFIG, "environment": MACHINE}))
+    tables = report.Report(SigmoidFaults, Run(None, records, {"config": CONFIG, "environment": MACHINE})).tables
     found = tables["saturation"]
     row = dict(zip([getattr(column, "heading", column) for column in found.columns], found.rows[1], strict=True))
     at = records["saturated"].sel(activation="sigmoid", gain=8)

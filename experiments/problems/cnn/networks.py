@@ -1,4 +1,4 @@
-"""The two networks of [A, section 4], and the images that they are trained on."""
+"""The two networks of [A, section 4], and their training images."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PIXELS = IMAGE_SIDE**2
 
 
 def load(data: str, data_dir: Path | None, training_images: int) -> Digits:
-    """MNIST as (n, 28, 28), or a stand-in of twice as many training images as are trained with.
+    """Loads MNIST as (n, 28, 28), or a stand-in of twice as many training images as are trained with.
 
     Raises:
-      ValueError: in one line, if there is no such data, it is damaged, or its images are not of MNIST's form.
+      ValueError: in one line, if there is no such data, it is damaged, or its images do not have MNIST's shape.
     """
     digits = problem.load(data, data_dir, flatten=False)
     shape, classes = digits.train_images.shape[1:], digits.classes
@@ -38,14 +38,14 @@ def load(data: str, data_dir: Path | None, training_images: int) -> Digits:
 
 
 def for_training(digits: Digits, training_images: int, seed: int) -> Digits:
-    """The same number of training images of each digit [A, section 4], and all test images; refuses as `drawn`."""
+    """Draws equally many training images of each digit [A, section 4], keeps all test images; raises as `drawn`."""
     chosen = drawn(digits, training_images, seed)
     images, labels = digits.train_images[chosen], digits.train_labels[chosen]
     return dataclasses.replace(digits, train_images=images, train_labels=labels)
 
 
 def drawn(digits: Digits, total: int, seed: int) -> np.ndarray:
-    """Training images, the same number of each digit.
+    """Draws training images, the same number of each digit.
 
     Raises:
       ValueError: in one line, if a digit has too few images.
@@ -57,7 +57,7 @@ def drawn(digits: Digits, total: int, seed: int) -> np.ndarray:
 
 
 def convolutional(combination: str, protocol: Protocol, key: jax.Array) -> CNN:
-    """The network of [A, Fig. 10], its filters and weights of deviation 1/sqrt(fan_in), activations at their own start.
+    """Makes the network of [A, Fig. 10] with filters and weights of deviation 1/sqrt(fan_in) and usual start values.
 
     The random numbers do not depend on the activations or the sharing.
     """
@@ -79,20 +79,20 @@ def convolutional(combination: str, protocol: Protocol, key: jax.Array) -> CNN:
 
 
 def dense_only(activation: str, key: jax.Array) -> MLP:
-    """The network without convolutions [A, Fig. 11], initial weights as above.
+    """Makes the network without convolutions [A, Fig. 11], with the same initial weights as `convolutional`.
 
-    [A] does not give its sizes; here it is what is left of the network above: 784 pixels, 30 nodes, 10 outputs.
+    [A] does not give its sizes. Here it is that network without its convolutions: 784 pixels, 30 nodes, 10 outputs.
     """
     return MLP(PIXELS, [DENSE_FEATURES], CLASSES, activation, rngs=nnx.Rngs(params=key))
 
 
 def started(params: Params, weight_scale: ArrayLike, initial_a: ArrayLike) -> Params:
-    """The params with all filters and weights scaled, and every a at a start value; both may be traced.
+    """Scales all filters and weights, and sets every a to a start value; both numbers may be traced.
 
     Args:
-      params: with filters and weights of deviation 1/sqrt(fan_in).
-      weight_scale: what they are multiplied by.
-      initial_a: start value of a; NaN: as it is.
+      params: params with filters and weights of deviation 1/sqrt(fan_in).
+      weight_scale: the factor of filters and weights.
+      initial_a: the start value of a; NaN: unchanged.
     """
 
     def start(path: tuple[Any, ...], x: jax.Array, label: str) -> jax.Array:
@@ -104,7 +104,7 @@ def started(params: Params, weight_scale: ArrayLike, initial_a: ArrayLike) -> Pa
 
 
 def ranges(params: Params) -> dict[str, jax.Array]:
-    """Smallest and largest a and b of every layer [A, Fig. 14], each (layers,); NaN where a layer has none."""
+    """Returns the smallest and largest a and b of every layer [A, Fig. 14], each (layers,); NaN where it has none."""
     layers = [*(params["convolutional"][i] for i in range(len(FILTERS))), params["dense"]]
     activations = [layer.get("activation", {}) for layer in layers]
     nothing = jnp.array(jnp.nan)
@@ -116,7 +116,7 @@ def ranges(params: Params) -> dict[str, jax.Array]:
 
 
 def counts(combination: str, protocol: Protocol) -> dict[str, int]:
-    """How many parameters a network has: of activations, and filters, weights and biases.
+    """Counts the parameters of a network: those of activations, and its filters, weights and biases.
 
     Examples:
       >>> counts("relu/parametric_sigmoid", Protocol())

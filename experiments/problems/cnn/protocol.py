@@ -1,4 +1,4 @@
-"""Under which conditions the convolutional networks of [A, section 4] are trained. Needs no JAX, for `--help`."""
+"""The conditions under which the convolutional networks of [A, section 4] are trained. Needs no JAX, for `--help`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLASSES = 10
 FILTERS = (16, 8, 4)
 DENSE_FEATURES = 30
 LAYERS = (*(f"convolutional {i}" for i in range(1, len(FILTERS) + 1)), "dense")
-"""Layers with an activation."""
+"""The layers with an activation."""
 PUBLISHED = {f"{row.conv}/{row.dense}": row for row in kong2020.TABLE_1}
 """The rows of [A, Table 1] by combination: activation of the convolutional layers / of the dense hidden layer."""
 COMBINATIONS = tuple(PUBLISHED)
@@ -52,12 +52,12 @@ Sharing = Literal["element", "channel", "layer"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """All that decides the outcome of trials, the same for every combination of activations.
+    """The conditions that decide the outcome of trials, the same for every combination of activations.
 
     [A, section 4] states the 5,000 training images, the same number of each digit, the batches of 100, the filters, the
-    dense layer, the cross-entropy, and shows up to 9,908 steps. It leaves open: kernel_size, padding, pooling,
-    pool_size, learning_rate, activation_learning_rate, weight_scale, initial_a, and the split that the test loss is
-    over; here that is all 10,000 test images. The defaults are the best cell of `cnn-search`.
+    dense layer, the cross-entropy, and shows up to 9,908 steps. It does not state kernel_size, padding, pooling,
+    pool_size, learning_rate, activation_learning_rate, weight_scale, initial_a, and the images of the test loss. Here
+    these are all 10,000 test images. The defaults are the best cell of `cnn-search`.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"iterations": "steps", "trials": "seeds", "batch_size": "batch"}
@@ -95,16 +95,12 @@ class Conditions:
     """Steps between two scores of all test images; a score costs about as much as 60 steps."""
 
     def resolved(self) -> Self:
-        """With the rate of a and b."""
+        """Fills in the rate of a and b."""
         rate = self.learning_rate if self.activation_learning_rate is None else self.activation_learning_rate
         return dataclasses.replace(self, activation_learning_rate=rate)
 
     def check(self, data: Any) -> None:
-        """Numbers that depend on others.
-
-        Raises:
-          ValueError: in one line, for such a number.
-        """
+        """Refuses, with ValueError in one line, numbers that do not fit each other."""
         expect_within(self, "batch", 1, self.training_images, "the training images")
         side = IMAGE_SIDE
         for layer in LAYERS[:-1]:
@@ -128,7 +124,7 @@ class Protocol(Conditions):
 
 
 def label(combination: str) -> str:
-    """As the paper prints it.
+    """Returns the name of a combination as the paper prints it.
 
     Examples:
       >>> label("parametric_relu/ppns")
@@ -138,13 +134,13 @@ def label(combination: str) -> str:
 
 
 def combinations(run: Run) -> list[str]:
-    """The run's, in the order of [A, Table 1]; those that are not in it last."""
+    """Returns the combinations of a run in the order of [A, Table 1]; others come last."""
     names = run.records["combination"].values.tolist()
     return sorted(names, key=lambda name: COMBINATIONS.index(name) if name in PUBLISHED else len(COMBINATIONS))
 
 
 def in_words(run: Run) -> str:
-    """Conditions, data and seeds in a sentence or two."""
+    """Describes conditions, data and seeds in two sentences."""
     config, seeds = run.manifest["config"], run.records["seed"].values
     which = f"Seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"Seed {seeds[0]} alone"
     start = "1.5 over the steepest slope" if config["initial_a"] is None else f"{config['initial_a']:g}"

@@ -1,4 +1,4 @@
-"""Deep perceptrons with equal hidden layers on images, whose scale is a setting: the start value a0 and sigma_w."""
+"""Deep perceptrons with equal hidden layers on images. Their scale, the start value a0 and sigma_w, is a setting."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from paramact_jax.training import Classifier, Minibatches
 def initial(
     record: Activation, key: jax.Array, sizes: tuple[int, int, int, int], a0: Any, weight_std: Any, compensated: Any
 ) -> Params:
-    """The params before training: weights N(0, weight_std^2 / fan_in), biases 0, a = a0, the record's other parameters.
+    """Draws the initial params: weights N(0, weight_std^2 / fan_in), biases 0, a = a0, other parameters as recorded.
 
     The hidden layers from the second on are stacked, (depth - 1, width, width), so that a deep network compiles as
     fast as a shallow one. The random weights depend neither on the activation nor on the settings.
 
     Args:
-      record: of the activation, with a parameter a.
-      key: of the trial.
+      record: the record of the activation, with a parameter a.
+      key: the random key of the trial.
       sizes: pixels, width, depth and classes.
-      a0: start value of a.
+      a0: the start value of a.
       weight_std: standard deviation of the weights, in units of 1 / sqrt(fan_in).
-      compensated: whether the weights that a0 scales, those of layers 2 to the output, are held as V = a0 W. A rate eta
-        of V is a rate eta / a0^2 of W.
+      compensated: whether the weights that a0 scales, those of layers 2 to the output, are stored as V = a0 W. A rate
+        eta of V is a rate eta / a0^2 of W.
     """
     pixels, width, depth, classes = sizes
     held = jnp.where(compensated, a0, 1.0)
@@ -52,7 +52,7 @@ def initial(
 
 
 def network(record: Activation, params: Params, images: jax.Array) -> jax.Array:
-    """Outputs (images, classes) for images (images, pixels)."""
+    """Returns outputs (images, classes) for images (images, pixels)."""
     scale = 1 / lax.stop_gradient(params["held"])
     first, others = (jax.tree.map(lambda x, part=part: x[part], params["activation"]) for part in (0, slice(1, None)))
 
@@ -70,10 +70,10 @@ def network(record: Activation, params: Params, images: jax.Array) -> jax.Array:
 def training(
     activation: str, depth: int, *, digits: Digits, width: int, batch: int, steps: int, scores: Sequence[str]
 ) -> Training:
-    """The training of one network by gradient descent, scored after its last step on the sets of `scores`.
+    """Makes the training of one network by gradient descent, scored after its last step on the sets of `scores`.
 
-    Its settings are a0, weight_std and compensated, see `initial`, whether a and b are `learned`, the learning_rate of
-    all that is learned, and the images, `data`. Its results are those of `Classifier`.
+    Its settings are a0, weight_std and compensated, see `initial`; `learned`, whether a and b are learned; the
+    learning_rate of everything that is learned; and the images, `data`. Its results are those of `Classifier`.
     """
     record = catalogue.get(activation)
     sizes = digits.train_images.shape[1], width, depth, digits.classes

@@ -1,4 +1,4 @@
-"""Under which conditions the digits are learned. Needs no JAX, so that `--help` is instant."""
+"""The conditions under which the digits are learned. Needs no JAX, so that `--help` is instant."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Batches = Literal["shuffled", "independent"]
 Optimiser = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam"]
 
 PIXELS, CLASSES = 784, 10
-"""Of MNIST."""
+"""The pixels of an image and the classes of MNIST."""
 _HE = ("relu", "parametric_relu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that decides the results, except the images; they are options of `mnist`."""
+    """The conditions that decide the results, except the images; they are options of `mnist`."""
 
     initial: Initial
     """Standard deviation of the normal initial weights: fan-in: 1/sqrt(fan_in); glorot-he: sqrt(2/(fan_in + fan_out)),
@@ -80,7 +80,7 @@ class Protocol:
         """Refuses, in one line, a value that cannot be trained with.
 
         Args:
-          images: to train with, once they are known.
+          images: the number of training images, once it is known.
 
         Raises:
           ValueError: for such a value.
@@ -96,15 +96,15 @@ class Protocol:
             )
 
     def weight_std(self, activation: str, fan_in: int, fan_out: int) -> float:
-        """Standard deviation of the initial weights of one layer."""
+        """Returns the standard deviation of the initial weights of one layer."""
         if self.initial == "fan-in":
             return 1 / math.sqrt(fan_in)
         return math.sqrt(2 / fan_in) if activation in _HE else math.sqrt(2 / (fan_in + fan_out))
 
     def layers_of(self, activation: str) -> tuple[list[Activation], tuple[str, ...] | None]:
-        """The records of the hidden layers, and which of their parameters are learned (None: all) [P, Table 7].
+        """Returns the records of the hidden layers, and which of their parameters are learned (None: all) [P, Table 7].
 
-        Hexpo and Parametric Hexpo have start values that grow with the layer; those of Hexpo are not learned.
+        Hexpo and Parametric Hexpo have start values that grow with the layer. Those of Hexpo are not learned.
 
         Raises:
           ValueError: for an unknown name.
@@ -124,6 +124,6 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "recovered": Protocol(initial="fan-in", batches="shuffled", hexpo_first=0),
     "literal": Protocol(initial="glorot-he", batches="independent", hexpo_first=1),
 }
-"""`literal` is [P, Tables 7 and 8] as printed. `recovered` is what gives the counts of [P, Fig. 14] and their
-differences: initial weights scaled by 1/sqrt(fan_in) for every activation, start values of Hexpo counted from layer 0;
-with epochs that are shuffled."""
+"""`literal` is [P, Tables 7 and 8] as printed. `recovered` gives the counts of [P, Fig. 14] and their differences:
+initial weights scaled by 1/sqrt(fan_in) for every activation, start values of Hexpo counted from layer 0, and shuffled
+epochs."""

@@ -1,4 +1,4 @@
-"""Train all networks of one activation, and what several studies say of their scores."""
+"""Trains all networks of one activation; and what several studies say of the scores."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from paramact_jax.sweeps import Progress, Training, long_sweep, sweep
 from paramact_jax.training import Classifier, Minibatches, cross_entropy
 
 CLOSEUP = 650
-"""Last step of the close-up in [P, Fig. 12]."""
+"""The last step of the close-up in [P, Fig. 12]."""
 _FEWEST_SCORES = 3
-"""With fewer scores in the close-up, what the curve does between them decides its mean."""
+"""With fewer scores in the close-up the mean of the curve would depend on the interpolation."""
 
 
 def rates_of(protocol: Protocol) -> dict[str, Any]:
-    """The settings of a training that are learning rates."""
+    """Returns the settings of a training that are learning rates."""
     return {name: getattr(protocol, name) for name in ("learning_rate", "learning_rate_a", "learning_rate_b")}
 
 
 def model(
     activation: str, protocol: Protocol, key: jax.Array, *, in_features: int = PIXELS, classes: int = CLASSES
 ) -> MLP:
-    """The network of [P, Fig. 11] as an ordinary Flax model, with its initial params.
+    """Makes the network of [P, Fig. 11] as an ordinary Flax model, with its initial params.
 
     The random numbers do not depend on the activation.
     """
@@ -62,16 +62,16 @@ def model(
 def classifier(
     activation: str, protocol: Protocol, images: int, *, in_features: int = PIXELS, classes: int = CLASSES
 ) -> Classifier:
-    """The training of one network, as pure functions; the same ones for other seeds and learning rates.
+    """Makes the training of one network, as pure functions; the same functions for other seeds and learning rates.
 
     Every step notes the smallest and the largest entry of dL/dy^(1) over the minibatch [P, eq. 17].
 
     Args:
-      activation: name.
+      activation: its name.
       protocol: the conditions.
-      images: to train with.
+      images: the number of training images.
       in_features: pixels of an image.
-      classes: of the images.
+      classes: the number of classes.
     """
     alone = dataclasses.replace(protocol, activations=(activation,), seeds=1, first_seed=0)
     without_rates = dataclasses.replace(alone, learning_rate=1.0, learning_rate_a=1.0, learning_rate_b=1.0)
@@ -90,7 +90,7 @@ def _classifier(activation: str, protocol: Protocol, images: int, in_features: i
         return by_params, {"smallest": by_first.min(), "largest": by_first.max()}
 
     def learned(params: Params) -> dict[str, jax.Array]:
-        """Learned parameters of the activations by name, (layers, nodes)."""
+        """Returns the learned parameters of the activations by name, (layers, nodes)."""
         hidden = [params["hidden"][i].get("activation", {}) for i in range(protocol.depth)]
         return {name: jnp.stack([layer[name] for layer in hidden]) for name in hidden[0]}
 
@@ -107,7 +107,7 @@ def _classifier(activation: str, protocol: Protocol, images: int, in_features: i
 
 
 def classifier_of(activation: str, protocol: Protocol, digits: Digits) -> Classifier:
-    """The same for these images."""
+    """Makes the same for these images."""
     return classifier(
         activation,
         protocol,
@@ -125,13 +125,13 @@ def train(
     directory: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> xr.Dataset:
-    """Train all seeds of one activation at once; see `Classifier.summarise` for what is returned.
+    """Trains all seeds of one activation at once; see `Classifier.summarise` for what is returned.
 
     Args:
-      activation: name.
+      activation: its name.
       protocol: the conditions, already checked.
       digits: flattened images.
-      directory: where to go on from after an interruption, see `long_sweep`.
+      directory: where to resume from after an interruption, see `long_sweep`.
       on_progress: see `long_sweep`.
     """
     return long_sweep(
@@ -147,7 +147,7 @@ def train(
 
 
 def with_learning(whole: Classifier) -> Training:
-    """The same training with a setting `learned`, whether a and b are learned, at the rate of the weights."""
+    """Adds a setting `learned` to a training: whether a and b are learned, at the rate of the weights."""
 
     def step(state: Any, iteration: Any, data: Any, learned: Any, learning_rate: Any) -> Any:
         own = learned * learning_rate
@@ -157,9 +157,9 @@ def with_learning(whole: Classifier) -> Training:
 
 
 def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndarray:
-    """Number of slopes |dz/dy| >= 1 before training, over the nodes of a layer and the first minibatch [P, Fig. 14].
+    """Counts slopes |dz/dy| >= 1 before training, over the nodes of a layer and the first minibatch [P, Fig. 14].
 
-    The slopes are computed in float64: in float32 that of Tanh rounds to 1 near 0, which it nowhere else reaches.
+    The slopes are computed in float64. In float32 the slope of Tanh rounds to 1 near 0.
 
     Returns:
       (seeds, layers).
@@ -180,14 +180,14 @@ def steep_slopes(activation: str, protocol: Protocol, digits: Digits) -> np.ndar
 def seconds_per_step(
     activations: Iterable[str], protocol: Protocol, digits: Digits, *, rounds: int = 5, steps: int = 100
 ) -> np.ndarray:
-    """Wall-clock seconds of one training step of one seed, without scores: (activations, rounds), measured in turns."""
+    """Measures the wall-clock seconds of one training step of one seed, without scores: (activations, rounds)."""
     networks = [classifier_of(name, protocol, digits) for name in activations]
     settings = {"data": images_of(digits), **rates_of(protocol)}
     return timing.seconds_per_step(networks, protocol.first_seed, settings, rounds=rounds, steps=steps)
 
 
 def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.ndarray:
-    """Slopes >= 1 of one layer in each network, from y (seeds, images, nodes), some parameters started elsewhere."""
+    """Counts slopes >= 1 of a layer in each network, from y (seeds, images, nodes), with some start values changed."""
     starts = {name: changed.get(name, start) for name, start in record.params.items()}
     with jax.enable_x64(True):
         slopes = jax.jit(record.derivative)(jnp.asarray(y, jnp.float64), **starts)
@@ -195,7 +195,7 @@ def _count(record: Activation, y: np.ndarray, changed: dict[str, float]) -> np.n
 
 
 def early_loss(loss: xr.DataArray) -> xr.DataArray | None:
-    """Mean loss over the steps of the close-up; None if it was scored too seldom, or not so far, to say.
+    """Returns the mean loss over the steps of the close-up; None if it was scored too rarely, or not so far.
 
     Args:
       loss: by test_step.
@@ -206,11 +206,11 @@ def early_loss(loss: xr.DataArray) -> xr.DataArray | None:
 
 
 def mean_loss(loss: xr.DataArray, last: int) -> xr.DataArray:
-    """Mean over the steps from 0 to `last`, linear between the steps scored: the trapezoidal rule.
+    """Returns the mean over the steps from 0 to `last`, linear between the steps scored: the trapezoidal rule.
 
     Args:
       loss: by test_step, from 0 to `last` at least.
-      last: step, scored or not.
+      last: a step, scored or not.
     """
     steps = loss["test_step"].values
     inside = loss.sel(test_step=steps[steps <= last])

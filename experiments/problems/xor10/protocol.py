@@ -1,4 +1,4 @@
-"""Under which conditions the trials are trained. Needs no JAX, so that `--help` is instant."""
+"""The conditions under which the trials are trained. Needs no JAX, so that `--help` is instant."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ProtocolName = Literal["recovered", "literal"]
 Loss = Literal["half-mse", "mse"]
 
 LOSS_SCALE: dict[Loss, float] = {"half-mse": 0.5, "mse": 1.0}
-"""The gradient is that of this factor times the mean squared error."""
+"""The factor of the mean squared error whose gradient is followed."""
 
 STOP_EVERY, DONE = 500, 1e-6
-"""Where trials may end early, at a multiple of so many steps: below a thousandth of the recovered threshold."""
+"""Trials may end early at a multiple of `STOP_EVERY` steps, below `DONE`: a thousandth of the recovered threshold."""
 
 HIDDEN_LAYERS = 10
 WIDTH = 2
@@ -38,13 +38,13 @@ ACTIVATIONS = tuple(row.activation for row in ko2021.TABLE_5)
 
 
 def label_of(activation: str) -> str:
-    """An activation as [P, Table 5] prints it."""
+    """Returns an activation's name as [P, Table 5] prints it."""
     return next((row.label for row in ko2021.TABLE_5 if row.activation == activation), activation)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that decides the trials' outcome; by default what reproduces [P, Tables 4 and 5]."""
+    """The conditions that decide the trials' outcome; the defaults reproduce [P, Tables 4 and 5]."""
 
     weight_std: Annotated[float, NOT_NEGATIVE] = 1 / math.sqrt(WIDTH)
     """Standard deviation of the initial weights, the output layer's too (recovered: 1/sqrt(width), literal: 1)."""
@@ -75,14 +75,14 @@ class Protocol:
     """Names of the activations to train."""
 
     def check(self, data: Any = None) -> None:
-        """Raises ValueError, in one line that says what was expected, for a value that cannot be trained with."""
+        """Raises ValueError, in one line, for a value that cannot be trained with."""
         check_options(self)
         if self.initial_a is not None and not any("a" in record.params for record in self.records().values()):
             got = " ".join(self.activations)
             raise ValueError(f"--initial-a: expected an activation with a parameter a, got {got}")
 
     def records(self) -> dict[str, Activation]:
-        """The activations by name; raises ValueError if one is unknown."""
+        """Returns the activations by name; raises ValueError if one is unknown."""
         from paramact_jax.activations import catalogue
 
         return {name: catalogue.get(name) for name in self.activations}

@@ -1,4 +1,4 @@
-"""What is kept of all trials: outcomes, params, and what is seen of the gradients on the way."""
+"""What is kept of all trials: outcomes, params, and what is observed of the gradients during training."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ _SEEN: dict[str, tuple[tuple[str, ...], str]] = {
 }
 HISTOGRAMS = "histograms"
 EDGES = np.linspace(-6, 6, 49)
-"""Of the histograms of the hidden layers' values, over all trials: the ranges of all seven functions, in quarters."""
+"""Edges of the histograms of the hidden layers' values: the ranges of all seven functions, in quarters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What training one activation gave.
+    """The results of training one activation.
 
     Attributes:
-      found: what the sweep returned: results of a training, and what was seen of the gradients on the way, see
-        `look_at`; of the histograms only their sum over the seeds is kept.
-      seconds: wall-clock time of the training alone.
+      found: what the sweep returned: results of a training, and what was observed of the gradients, see `look_at`. Of
+        the histograms only the sum over the seeds is kept.
+      seconds: the wall-clock time of the training alone.
     """
 
     found: xr.Dataset
@@ -66,18 +66,18 @@ class Trained:
 
     @property
     def loss(self) -> np.ndarray:
-        """Final mean squared error of each trial."""
+        """Returns the final mean squared error of each trial."""
         return self.found["loss"].values
 
     @property
     def gradients(self) -> dict[str, np.ndarray]:
-        """What was seen on the way of each trial, (looks, trials, ..); empty if nobody looked."""
+        """Returns what was observed of each trial, (looks, trials, ..); empty if nothing was observed."""
         seen = {str(name): x for name, x in self.found.items() if {"iteration", "seed"} <= set(x.dims)}
         return {name: np.moveaxis(x.values, 1, 0) for name, x in seen.items()}
 
 
 def look_at(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Array]]:
-    """The function of a trial's state that looks at its gradients, for networks of the model's kind."""
+    """Makes the function of a trial's state that observes its gradients, for networks like the model."""
     inputs, targets = xor()
 
     def look(state: Any) -> dict[str, jax.Array]:
@@ -100,18 +100,18 @@ def look_at(model: MLP, loss_scale: float) -> Callable[[Any], dict[str, jax.Arra
 
 
 def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset:
-    """One row per activation and seed: outcome, initial and learned params, and the gradients if somebody looked."""
+    """Makes records by activation and seed: outcome, initial and learned params, and the gradients if observed."""
     found = [one.found for one in trained.values()]
     first, inputs, width = found[0], max(2, protocol.width), protocol.width
     own = [re.fullmatch(r"initial\.hidden\.0\.activation\.(\w+)", str(name)) for one in found for name in one]
-    parameters = sorted({"a", "b", *(name[1] for name in own if name)})  # every run has the same core of variables
+    parameters = sorted({"a", "b", *(name[1] for name in own if name)})  # a and b are variables of every run
     data: dict[str, Any] = {}
 
     def put(name: str, dims: tuple[str, ...], values: Iterable[Any], description: str) -> None:
         data[name] = (("activation", *dims), np.stack(list(values)), {"description": description})
 
     def hidden(one: xr.Dataset, when: str, leaf: str, *shape: int) -> np.ndarray:
-        """Of all layers, NaN where a layer has none."""
+        """Stacks the values of all layers, NaN where a layer has none."""
         filled = np.full((one.sizes["seed"], protocol.depth, *shape), np.nan, one["loss"].dtype)
         for i in range(protocol.depth):
             if (name := f"{when}.hidden.{i}.{leaf}") in one:
@@ -154,9 +154,9 @@ def to_dataset(protocol: Protocol, trained: Mapping[str, Trained]) -> xr.Dataset
 
 
 def params_of_trial(records: xr.Dataset, activation: str, seed: int, *, when: str = "learned") -> Params:
-    """The `when` ("initial" or "learned") params of one trial as the Flax model takes them (`networks.with_params`)."""
+    """Returns the "initial" or "learned" params of one trial as the Flax model takes them (`networks.with_params`)."""
     trial = records.sel(activation=activation, seed=seed)
-    # Learned values may be NaN for another reason, a trial that diverged; initial ones are only where there are none.
+    # Learned values are also NaN if a trial diverged. Initial values are NaN only where there is no parameter.
     learned = [n for n in records.attrs["activation_parameters"] if not np.isnan(trial[f"initial_{n}"]).all()]
 
     def layer(i: int) -> Params:

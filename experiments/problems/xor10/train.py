@@ -1,4 +1,4 @@
-"""Train every trial of one activation, for every activation."""
+"""Trains every trial of every activation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from paramact_jax.sweeps.kernels import target_of
 from paramact_jax.training import Settings, final, gradient_descent, start
 
 CHUNK = 1_000
-"""Steps between two looks at the progress."""
+"""Steps between two reports of the progress."""
 
 
 def model(
@@ -42,15 +42,15 @@ def model(
     depth: int = HIDDEN_LAYERS,
     width: int = WIDTH,
 ) -> MLP:
-    """The network of [P, Fig. 6] as an ordinary Flax model, with the initial params of a trial.
+    """Makes the network of [P, Fig. 6] as an ordinary Flax model, with the initial params of a trial.
 
     Args:
-      activation: record, or name in the catalogue.
-      trial: its seed, or its random key. Its initial weights are the same under every activation.
+      activation: a record, or its name in the catalogue.
+      trial: the seed or the random key of the trial. Initial weights are the same under every activation.
       weight_std: standard deviation of the normal initial weights.
       bias_std: standard deviation of the normal initial biases.
-      initial_a: start value of a, if the activation has one; None: the record's.
-      depth: hidden layers.
+      initial_a: the start value of a, if the activation has an a; None: that of the record.
+      depth: the number of hidden layers.
       width: nodes in each.
     """
     record = catalogue.resolve(activation)
@@ -82,18 +82,18 @@ def initial_params(
     depth: int = HIDDEN_LAYERS,
     width: int = WIDTH,
 ) -> Params:
-    """Initial params of a trial under an activation, all traced: those of `model`, in a fifth of the compile time.
+    """Draws the initial params of a trial, all traced: the same as those of `model`, in a fifth of the compile time.
 
-    Flax draws the i-th array with the key fold_in(key, i). Here the same few operations draw each array in turn. All
-    are drawn as long as the longest: the first numbers of a key do not depend on how many are drawn
+    Flax draws the i-th array with the key fold_in(key, i). Here the same few operations draw each array in turn. Each
+    is drawn as long as the longest, since the first numbers of a key do not depend on how many are drawn
     (`jax_threefry_partitionable`).
 
     Args:
       record: the activation.
-      key: of the trial.
-      std: see `settings_for`; with "output" for the weights of the output layer, if they have another.
+      key: the random key of the trial.
+      std: see `settings_for`. An entry "output" is that of the weights of the output layer, if it differs.
       starts: start values of the activation's parameters.
-      depth: hidden layers.
+      depth: the number of hidden layers.
       width: nodes in each.
     """
     longest = width * max(width, 2)
@@ -115,7 +115,7 @@ def initial_params(
 
 
 def settings_of(protocol: Protocol) -> Settings:
-    """The protocol's numbers as the training takes them, traced."""
+    """Returns the numbers of the protocol as the training takes them, traced."""
     numbers = (protocol.learning_rate, protocol.activation_learning_rate, LOSS_SCALE[protocol.loss], protocol.threshold)
     return Settings(*(jnp.asarray(value, jnp.result_type(float)) for value in numbers))
 
@@ -128,16 +128,16 @@ def training(
     depth: int = HIDDEN_LAYERS,
     width: int = WIDTH,
 ) -> Training:
-    """The training of one trial of an activation, to be swept; see `gradient_descent`.
+    """Makes the training of one trial of an activation, to be swept; see `gradient_descent`.
 
     Its settings are those of `settings_for`. Its results are `loss`, `reached_at`, and the `initial` and `learned`
     params.
 
     Args:
       record: the activation.
-      looks: whether gradients are observed on the way, see `records.look_at`.
-      loss_scale: of the loss whose gradients are observed.
-      depth: hidden layers.
+      looks: whether gradients are observed, see `records.look_at`.
+      loss_scale: the scale of the loss whose gradients are observed.
+      depth: the number of hidden layers.
       width: nodes in each.
     """
     advance = gradient_descent(lambda params, inputs: forward(params, inputs, record), *xor())
@@ -158,7 +158,7 @@ def training(
 
 
 def settings_for(protocol: Protocol, record: Activation) -> dict[str, Any]:
-    """The numbers of the protocol that the training of an activation takes, traced."""
+    """Returns the numbers of the protocol that the training of an activation takes, traced."""
     starts = {**record.params, **_start_values(record, protocol.initial_a)}
     return {
         "settings": settings_of(protocol),
@@ -194,7 +194,7 @@ def together(protocol: Protocol, *, looks: bool = False) -> tuple[Training, dict
 
 
 def _of_one(protocol: Protocol, looks: bool) -> tuple[Training, dict[str, Any]]:
-    """The training of the protocol's only activation, and its settings."""
+    """Returns the training of the protocol's only activation, and its settings."""
     (record,) = protocol.records().values()
     sizes = {"depth": protocol.depth, "width": protocol.width}
     functions = training(record, looks=looks, loss_scale=LOSS_SCALE[protocol.loss], **sizes)
@@ -202,7 +202,7 @@ def _of_one(protocol: Protocol, looks: bool) -> tuple[Training, dict[str, Any]]:
 
 
 def one_trial(protocol: Protocol) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Returns the whole life of one trial, from its random key to its results, as a function for `sweep`; its settings.
+    """Returns a function for `sweep` that trains one trial, from its random key to its results; and its settings.
 
     Swept over the axis "function", all trials of all activations are one jitted call.
     """
@@ -226,20 +226,20 @@ def train(
     on_compiled: Callable[[str, float], None] = lambda activation, seconds: None,
     on_progress: Callable[[str, Progress], None] = lambda activation, progress: None,
 ) -> dict[str, Trained]:
-    """Train all trials of every activation of the protocol.
+    """Trains all trials of every activation of the protocol.
 
-    On a CPU one activation after the other; an accelerator has room for all of them at once, in one compiled program.
-    The seconds of each are an equal share of all there.
+    A CPU trains one activation after the other. An accelerator trains all at once, in one compiled program; then the
+    seconds of each activation are an equal share of the whole.
 
     Args:
       protocol: the conditions, checked here.
-      chunk: steps a compiled call; decides how often progress is reported, not the results. By default `CHUNK`, on an
-        accelerator all.
-      gradients_every: steps between two looks at the gradients of all trials, beginning with the initial params and
-        ending with the learned ones; 0: none.
+      chunk: steps in a compiled call. It decides how often progress is reported, not the results. By default `CHUNK`,
+        on an accelerator all steps.
+      gradients_every: steps between two observations of the gradients of all trials, from the initial to the learned
+        params; 0: none.
       mesh: devices, by default all.
-      directory: where to go on from after an interruption.
-      on_compiled: called with the activation and the seconds its tracing and compilation took.
+      directory: where to resume from after an interruption.
+      on_compiled: called with the activation and the seconds that tracing and compilation took.
       on_progress: called with the activation after every chunk.
 
     Raises:
@@ -264,7 +264,7 @@ def train(
         options |= {"seeds": seeds_of(protocol)}
         options["directory"] = None if directory is None else within(directory, names[0] if alone else "together")
         if not alone:
-            options["axes"] = {"function": names}  # "activation" is among what is seen on the way
+            options["axes"] = {"function": names}  # "activation" is the name of an observation
         if alone or gradients_every or chunk or target_of(check_mesh(mesh)) is None:
             # an accelerator without kernels needs a loop that knows its number of steps
             functions, settings = _of_one(own, looks) if alone else together(own, looks=looks)
@@ -303,5 +303,5 @@ def _one_at_a_time(mesh: Mesh | None) -> bool:
 
 
 def _start_values(record: Activation, initial_a: Any) -> Mapping[str, Any]:
-    """The start values that the protocol overrides: that of a, if there is an a."""
+    """Returns the start values that the protocol overrides: that of a, if there is an a."""
     return {"a": initial_a} if initial_a is not None and "a" in record.params else {}

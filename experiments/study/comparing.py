@@ -1,0 +1,67 @@
+"""Samples compared in pairs on equal seeds: the same numbers and verdicts in every study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.study.samples import Sample, first_is_better, holm_of, paired, sample
+from paramact_jax.statistics import PairedComparison, wilson_interval
+
+LEVEL = 0.05
+"""The largest p value, with Holm's correction, at which two samples are told apart."""
+NOT_TOLD_APART = "not told apart"
+
+
+class Told(NamedTuple):
+    """Which of two samples is better.
+
+    Attributes:
+      comparison: the first minus the second; None with fewer than 2 seeds whose values are finite in both.
+      p_value_holm: with Holm's correction over all that are compared together.
+      verdict: a word for the first, a word for the second, or `NOT_TOLD_APART`.
+    """
+
+    comparison: PairedComparison | None
+    p_value_holm: float | None
+    verdict: str
+
+
+def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray, words: tuple[str, str]) -> list[Told]:
+    """Compares the first sample of each pair with the second.
+
+    Args:
+      samples: one value per seed: losses, of which the lower is better, or bools, of which True is better.
+      seeds: of the values.
+      words: the verdict where the first sample is better, and where it is worse.
+
+    Examples:
+      >>> first, second = np.arange(8) > 1, np.arange(8) > 8
+      >>> [told.verdict for told in compared([(first, second), (first, first)], np.arange(8), ("better", "worse"))]
+      ['not told apart', 'not told apart']
+    """
+    pairs = list(samples)
+    found = [paired(first, second, seeds) for first, second in pairs]
+    told = []
+    for (first, _), one, p_value in zip(pairs, found, holm_of(found), strict=True):
+        better = first_is_better(one, p_value, LEVEL, more_is_better=first.dtype == bool)
+        told.append(Told(one, p_value, NOT_TOLD_APART if better is None else words[0] if better else words[1]))
+    return told
+
+
+def numbers_of(found: PairedComparison | None) -> tuple[int, float | None, tuple[float, float] | None, float | None]:
+    """Returns what a table shows of a comparison: its number of pairs, the difference, its interval and p value."""
+    return (0, None, None, None) if found is None else (found.pairs, found.difference, found.interval, found.p_value)
+
+
+def level(values: np.ndarray) -> tuple[Sample, tuple[float, float] | None]:
+    """Sums up one value per seed, with the 95 % interval of its mean: of bools Wilson's, of numbers the t interval.
+
+    Examples:
+      >>> level(np.array([True, False]))[0].mean, level(np.array([1.0]))[1]
+      (0.5, None)
+    """
+    found = sample(values)
+    return found, wilson_interval(int(values.sum()), len(values)) if values.dtype == bool else found.interval()

@@ -40,7 +40,7 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems.mnist.train import classifier_of
     from experiments.problems.xor10.train import CHUNK, initial_params
-    from experiments.study.comparing import compared, level, numbers_of
+    from experiments.study.comparing import above, compared, level, numbers_of
     from experiments.study.curves import panels
     from experiments.study.once import once
     from experiments.study.run_directory import Run
@@ -439,10 +439,10 @@ def ways_judged(records: xr.Dataset) -> Iterator[Statement]:
         if found is None:
             yield Statement("R, section 1", text, criterion, "undecided", "fewer than 2 trials")
             continue
-        low, high = found.interval
         levels = ", ".join(f"{name} {number(sample(x).mean)}" for name, x in own.items())
         measured = f"{levels}; {found.pairs} trials; p {found.p_value:.2g}"
-        verdict = judged(True if high < 0 else False if low > 0 else None)
+        higher = above(found.interval, 0)
+        verdict = judged(None if higher is None else not higher)
         yield Statement("R, section 1", text, criterion, verdict, measured, found.difference, found.interval)
     if "adagrad-printed" in names:
         alone = sample(ways["open_faded"].sel(watched="adagrad-printed").values)

@@ -259,7 +259,7 @@ def look(record: Activation, params: Any, images: jax.Array) -> dict[str, jax.Ar
 
 
 def arriving(key: jax.Array) -> dict[str, jax.Array]:
-    """Returns the share of the gradient's norm at the output that arrives at layer 1, in an untrained XOR(10) network."""
+    """Returns the share of the gradient's norm at the output that arrives at layer 1, before training on XOR(10)."""
     network = xor10_model("relu", key, weight_std=XOR10["recovered"].weight_std)
     log_norm = look_at(network, 1.0)(start(params_of(network)))["log_norm"]
     return {"arrives": jnp.exp(log_norm[0] - log_norm[-1])}

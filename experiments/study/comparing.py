@@ -65,3 +65,8 @@ def level(values: np.ndarray) -> tuple[Sample, tuple[float, float] | None]:
     """
     found = sample(values)
     return found, wilson_interval(int(values.sum()), len(values)) if values.dtype == bool else found.interval()
+
+
+def above(interval: tuple[float, float], value: float) -> bool | None:
+    """Tells whether an interval lies above a value (True) or below it (False); None where the value lies within."""
+    return True if interval[0] > value else False if interval[1] < value else None

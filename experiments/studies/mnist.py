@@ -303,6 +303,11 @@ class SlopeDifference:
     ours: Sample
     published: int
 
+    @property
+    def away(self) -> float:
+        """How far the published difference is from ours, in standard deviations."""
+        return deviations_away(self.ours, self.published)
+
 
 @once
 def counts_together(run: Run) -> Together | None:
@@ -658,13 +663,10 @@ def final_table(run: Run) -> Table:
     )
 
 
-COUNTED = [
-    Column("mean", ",.0f"),
-    Column("s.d.", ",.0f"),
-    Column("published", ","),
-    Column("s.d. away", "+.2f"),
-    "verdict",
-]
+COUNTED: tuple[str | Column, ...] = (
+    *(Column("mean", ",.0f"), Column("s.d.", ",.0f"), Column("published", ",")),
+    *(Column("s.d. away", "+.2f"), "verdict"),
+)
 
 
 def slopes_table(run: Run) -> Table:
@@ -693,12 +695,9 @@ def differences_table(run: Run, together: Together) -> Table:
     """Returns the counts in pairs, and all at once."""
     rows: list[list[Any]] = []
     for one in together.differences:
-        away, verdict = (
-            deviations_away(one.ours, one.published),
-            "within" if met(one.ours, one.published) else "outside",
-        )
-        between = f"{label(one.first)} - {label(one.second)}"
-        rows.append([between, one.ours.mean, one.ours.deviation, one.published, away, verdict])
+        verdict = "within" if met(one.ours, one.published) else "outside"
+        found = one.ours.mean, one.ours.deviation, one.published, one.away, verdict
+        rows.append([f"{label(one.first)} - {label(one.second)}", *found])
     counts = len(together.activations)
     return Table(
         "Differences of slope counts on the same network and minibatch [P, Fig. 14]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,20 +17,16 @@ from experiments.problems.cnn.networks import PIXELS, convolutional, dense_only,
 from experiments.problems.cnn.protocol import CLASSES, Conditions, Protocol, combinations, label
 from experiments.problems.digits import source_of
 from experiments.study.run_directory import Run
-from experiments.study.samples import mean_and_interval
 from experiments.study.study import Variable, described
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import Params, forward, params_of
 from paramact_jax.training import Classifier, Minibatches, cross_entropy, marks
 
-if TYPE_CHECKING:
-    from paramact_jax.figures import BandCurve
-
 SCORED_AT_ONCE = 100
-"""Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
+"""Images in one pass when a convolutional network is scored: the maps of more do not fit into a CPU's caches."""
 TRAINED_AT_ONCE = 20
-"""Likewise in training, which keeps more of them: two cores that train 100 at once are no faster than one."""
+"""Images in one pass of training, which keeps more maps: two cores that train 100 at once are no faster than one."""
 SCORES = {
     "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("test_step",)),
     "test_accuracy": Variable("test.accuracy", "share of them whose digit has the largest output", ("test_step",)),
@@ -50,7 +46,7 @@ PATHS = {
 
 
 def classifier(combination: str, protocol: Protocol) -> Classifier:
-    """The training of one convolutional network on images (n, 28, 28); `conditions` are its settings.
+    """Returns the training of one convolutional network on images (n, 28, 28); `conditions` are its settings.
 
     Every step notes the `ranges` of a and b before it.
 
@@ -58,8 +54,8 @@ def classifier(combination: str, protocol: Protocol) -> Classifier:
       combination: activations of the convolutional layers / of the dense one.
       protocol: the conditions, already checked.
     """
-    # of shapes alone: a model with weights, kept here, would be part of the program, and one made where it is traced
-    # takes longer to trace than the training
+    # only shapes: weights would become part of the program, and a model made while tracing takes longer to trace than
+    # the training
     blank = nnx.eval_shape(lambda: convolutional(combination, protocol, jax.random.key(0)))
 
     def network(params: Params, images: jax.Array) -> jax.Array:
@@ -101,14 +97,14 @@ def classifier(combination: str, protocol: Protocol) -> Classifier:
 
 
 def _parts(batch: int) -> int:
-    """Into how many equal parts a batch is split, whose gradients are averaged; 1 where that would not be faster."""
+    """Returns the number of equal parts of a batch whose gradients are averaged; 1 where parts are not faster."""
     if jax.default_backend() != "cpu":
         return 1
     return next((batch // size for size in range(TRAINED_AT_ONCE, TRAINED_AT_ONCE // 2, -1) if batch % size == 0), 1)
 
 
 def dense_classifier(activation: str, conditions: Conditions) -> Classifier:
-    """The training of the network without convolutions [A, Fig. 11], on the same images."""
+    """Returns the training of the network without convolutions [A, Fig. 11], on the same images."""
     record = catalogue.get(activation)
     return Classifier(
         network=lambda params, images: forward(params, images.reshape(len(images), PIXELS), record),
@@ -122,7 +118,7 @@ def dense_classifier(activation: str, conditions: Conditions) -> Classifier:
 
 
 def conditions(protocol: Conditions) -> dict[str, Any]:
-    """The conditions that a compiled training takes as numbers, its traced settings besides `data`."""
+    """Returns the conditions that a compiled training takes as numbers: its traced settings other than `data`."""
     rate = protocol.resolved().activation_learning_rate
     return {
         "learning_rate": protocol.learning_rate,
@@ -136,14 +132,14 @@ def conditions(protocol: Conditions) -> dict[str, Any]:
 def records_of(
     found: xr.Dataset, variables: Mapping[str, Variable], protocol: Conditions, digits: Digits, **coords: Any
 ) -> xr.Dataset:
-    """The records of a sweep over trainings, with the smallest losses; `coords` as in `described`."""
+    """Returns the records of a sweep over trainings, with the smallest losses; `coords` as in `described`."""
     coords["test_step"] = marks(protocol.steps, protocol.test_every)
     records = described(found, variables, coords, source_of(digits))
     return records.merge(best(records["test_loss"]))
 
 
 def best(losses: xr.DataArray) -> xr.Dataset:
-    """The smallest finite loss of every trial, and the first step at which it was scored; NaN if there is none.
+    """Returns the smallest finite loss of every trial, and the first step with that score; NaN if there is none.
 
     Args:
       losses: with a dim test_step.
@@ -159,7 +155,7 @@ def best(losses: xr.DataArray) -> xr.Dataset:
 
 
 def remarks(run: Run) -> str:
-    """Sentences on what a reader has to know of the seeds: where there is but one, and where losses are not finite."""
+    """Returns remarks on the seeds: where there is only one, and where losses are not finite."""
     bad = ~xr.apply_ufunc(np.isfinite, run.records["test_loss"]).all("test_step")
     each = [(name, bad.sel(combination=name)) for name in combinations(run)]
     found = ", ".join(f"{int(own.sum())} of {own.size} of {label(name)}" for name, own in each if own.any())
@@ -167,15 +163,7 @@ def remarks(run: Run) -> str:
     return text + (f" Trainings with losses that are not finite, left out where they are: {found}." if found else "")
 
 
-def band(name: str, losses: xr.DataArray, published: float | None = None) -> BandCurve:
-    """Mean over the seeds with its interval."""
-    from paramact_jax.figures import BandCurve  # needs matplotlib, which machines that only train may lack
-
-    values = losses.transpose("seed", "test_step").values.astype(np.float64)
-    return BandCurve(name, *mean_and_interval(values), published)
-
-
 def shown(run: Run) -> str:
-    """What the curves and bands are."""
+    """Says what the curves and bands are."""
     seeds = run.records.sizes["seed"]
     return f"mean of {seeds} seeds, 95 % interval shaded" if seeds > 1 else "one seed"

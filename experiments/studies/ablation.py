@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, source_of
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, scores, source_of
 from experiments.study.imports import at_once
 from experiments.study.options import DISTINCT, Count, Out, SeveralSeeds, Steps, also, one_of
 from experiments.study.study import Study, Variable, Work, described
@@ -237,14 +237,10 @@ class AblationMnist(_Ablation):
             learning_rate=protocol.learning_rate,
             data=images_of(data),
         )
-        loss = "mean cross-entropy over all test images after so many steps"
-        accuracy = "share of all test images whose digit has the largest output"
-        variables = {
-            "test_loss": Variable("test.loss", loss, ("test_step",)),
-            "test_accuracy": Variable("test.accuracy", accuracy, ("test_step",)),
-        }
         steps = {"test_step": marks(self.steps, self.test_every)}
-        return described(found, variables, steps, {"problem": "mnist"} | source_of(data))
+        return described(
+            found, scores("after so many steps", "test_step"), steps, {"problem": "mnist"} | source_of(data)
+        )
 
     @classmethod
     def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -334,32 +334,30 @@ def _rate_of(records: xr.Dataset, way: str, index: int) -> float:
 def rescues(run: Run) -> list[Rescue]:
     """Chooses rates for every activation, way and start on the first half of the seeds; shares are of the second."""
     records, found = run.records, []
-    converged = (records["final_loss"] < records.attrs["threshold"]).transpose("way", "multiple", "rate", "seed", ...)
-    half = records.sizes["seed"] // 2
-    ways, multiples = records["way"].values.tolist(), records["multiple"].values
-    for at in places(records, ("activation", "start")):
-        own = converged.sel(at).values
-        ends = records["end"].sel(at).transpose("way", "multiple", "rate", "seed").values
-        for i, way in [*enumerate(ways), (None, BEST)]:
-            among = own if i is None else own[i : i + 1]
-            measured = {}
-            for kept in (True, False):
-                chosen = among[:, (multiples == 0) == kept]
-                if chosen.size:
-                    cell = np.unravel_index(chosen[..., :half].mean(axis=-1).argmax(), chosen.shape[:-1])
-                    measured[kept] = cell, chosen[cell][half:]
-            if False not in measured:
-                continue
-            (of, multiple, rate), trials = measured[False]
-            which = int(of) if i is None else i
-            multiple = np.flatnonzero(multiples != 0)[multiple]
-            chosen = f"{_words(ways[which])}, " if i is None else ""
-            chosen += f"rate {_rate_of(records, ways[which], int(rate)):g}, of a {multiples[multiple]:g} times"
-            end = ends[which, multiple, rate][half:][trials]
-            frozen = float(measured[True][1].mean()) if True in measured else math.nan
-            learned, interval = level(trials)
-            median = float(np.median(end)) if len(end) else math.nan
-            found.append(Rescue(at["activation"], way, at["start"], frozen, learned.mean, interval, chosen, median))
+    half, frozen = records.sizes["seed"] // 2, records["multiple"].values == 0
+    trials = xr.Dataset({"converged": records["final_loss"] < records.attrs["threshold"], "end": records["end"]})
+
+    if frozen.all():
+        return []
+
+    def best(own: xr.Dataset) -> xr.Dataset:
+        """Returns the second half of the seeds in the cell where most of the first half converge."""
+        cells = own.stack(cell=("way", "multiple", "rate"))
+        shares = cells["converged"].isel(seed=slice(None, half)).mean("seed")
+        return cells.isel(cell=int(shares.argmax("cell")), seed=slice(half, None))
+
+    for at, way in itertools.product(places(records, ("activation", "start")), [*records["way"].values.tolist(), BEST]):
+        own = trials.sel(at) if way == BEST else trials.sel(at).sel(way=[way])
+        learned = best(own.isel(multiple=~frozen))
+        which, multiple, rate = learned["cell"].item()
+        chosen = f"{_words(which)}, " if way == BEST else ""
+        chosen += f"rate {_rate_of(records, which, int(rate)):g}, of a {multiple:g} times"
+        converged = learned["converged"].values
+        end = learned["end"].values[converged]
+        share, interval = level(converged)
+        kept = float(best(own.isel(multiple=frozen))["converged"].mean()) if frozen.any() else math.nan
+        median = float(np.median(end)) if len(end) else math.nan
+        found.append(Rescue(at["activation"], way, at["start"], kept, share.mean, interval, chosen, median))
     return found
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, source_of
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, scores, source_of
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
@@ -77,10 +77,7 @@ RULES: Mapping[str, tuple[str, Callable[[int, int], float]]] = {
     AS_R: ("sqrt(2/width) in all layers, as R", lambda fan_in, width: math.sqrt(2 / width)),
 }
 SCORES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("step",)),
-    "test_accuracy": Variable(
-        "test.accuracy", "share of all test images whose digit has the largest output", ("step",)
-    ),
+    **scores("after so many steps", "step"),
     "train_accuracy": Variable(
         "train.accuracy", "share of all training images whose digit has the largest output", ("step",)
     ),
@@ -155,7 +152,7 @@ class InitialScale(Study):
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """Trains the two runs of [R] with each candidate, and the grid of scales; measures it before training."""
 
-        def scores(
+        def scored(
             what: str, activations: Sequence[str], scales: Sequence[str], rates: Sequence[float], steps: int
         ) -> xr.Dataset:
             found = swept(
@@ -170,9 +167,9 @@ class InitialScale(Study):
             )
             return described(found, SCORES, {"step": marks(steps, self.test_every)}, {})
 
-        again = scores("runs of R", CANDIDATES, (SMALL, AS_R), self.rates, self.printed_steps)
+        again = scored("runs of R", CANDIDATES, (SMALL, AS_R), self.rates, self.printed_steps)
         again = again.rename(activation="candidate", scale="printed_scale", step="printed_step")
-        grid = scores("all scales", self.activations, self.scales, (self.learning_rate,), self.steps)
+        grid = scored("all scales", self.activations, self.scales, (self.learning_rate,), self.steps)
         looked, labels = before(self, data), np.arange(data.classes)
         bins = looked["histogram"].sum("seed").rename(histogram_dim_0="hidden_layer", histogram_dim_1="bin")
         text = "values of a layer before training, all seeds: below, in the bins, above, no numbers"
@@ -528,9 +525,9 @@ def cells_table(run: Run) -> Table:
         by = [float(np.mean(-x.sum("hidden_layer").values / math.log(10))) for x in factors]
         sizes = (records[f"before_{x}"].sel(at).isel(hidden_layer=-1) for x in ("size", "spread"))
         stay = int(stuck.sel(at).sum())
-        scores = Cell(accuracy.mean, shown + remark), accuracy.interval(share=True), loss.mean, loss.interval()
+        after = Cell(accuracy.mean, shown + remark), accuracy.interval(share=True), loss.mean, loss.interval()
         before = float(lost.sel(at).mean()), *by, *(float(x.mean()) for x in sizes)
-        rows.append([*at.values(), *scores, Cell(stay, f"{stay} of {seeds}"), *before])
+        rows.append([*at.values(), *after, Cell(stay, f"{stay} of {seeds}"), *before])
     return Table(
         f"Each cell before training and after {int(records['step'][-1]):,} steps",
         [

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST
 from experiments.problems.xor10.protocol import LOSS_SCALE
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
 from experiments.study.imports import at_once
 from experiments.study.options import DISTINCT, Activations, Count, Rates, Steps, TunedSeeds, one_of, seeds_of
 from experiments.study.statements import Statement, judged
-from experiments.study.study import Variable, Work, described
+from experiments.study.study import Work, described
 from experiments.study.tables import Cell, Column, Table, number
 from experiments.study.tuned import Tuned
 
@@ -88,13 +88,6 @@ NOT_MEASURED = (
     "Not measured of what [R] says: that SGD and Momentum leave local minima, which a run would have to know; that "
     "Adam and Nadam have the advantages of those that they are made of, which is no single number."
 )
-VARIABLES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after the last step"),
-    "test_accuracy": Variable("test.accuracy", "share of all test images whose digit has the largest output"),
-    "held_out_loss": Variable(
-        "held_out.loss", "mean cross-entropy over the training images kept back, after the last step"
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -247,7 +240,12 @@ class OptimisersMnist(Comparison):
         digits, held_out = hold_out(data)
         training = functools.partial(mnist_training, digits=digits, steps=self.steps)
         found = self.sweep(training, work, data=images_of(digits) | held_out)
-        return described(found, VARIABLES, {}, {"problem": "mnist", **source_of(data), "choosing": self.choosing})
+        return described(
+            found,
+            scores("after the last step", held_out=True),
+            {},
+            {"problem": "mnist", **source_of(data), "choosing": self.choosing},
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
 from experiments.study.imports import at_once
 from experiments.study.options import POSITIVE, Activations, Batch, Count, Rates, Steps, also, expect_within
@@ -79,11 +79,7 @@ NOT_MEASURED = (
     "(it says neither than what, nor noise of what)."
 )
 VARIABLES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("test_step",)),
-    "test_accuracy": Variable(
-        "test.accuracy", "share of all test images whose digit has the largest output", ("test_step",)
-    ),
-    "held_out_loss": Variable("held_out.loss", "the same over the training images kept back, after the last step"),
+    **scores("after so many steps", "test_step", held_out=True),
     "steepest": Variable("steepest", "largest |dz/dy| of the unit over the probe images; 0: it is dead", UNITS),
     "high": Variable("high", "whether the unit's value is above 0 for some probe image", UNITS),
 }

@@ -38,7 +38,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.xor10.train import train as train_xor10
     from experiments.study.curves import panels
     from experiments.study.run_directory import Run
-    from experiments.study.samples import sample
+    from experiments.study.samples import Sample, sample
     from experiments.study.tuning import places
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import synthetic_mnist
@@ -371,6 +371,12 @@ def usual_gain(records: xr.Dataset) -> float:
     return float(gains[np.abs(np.log(gains)).argmin()])
 
 
+def _of_share(source: str, text: str, criterion: str, holds: bool, found: Sample, measured: str = "") -> Statement:
+    """Judges a statement about a share; by default the share itself is what was measured."""
+    told = text, criterion, judged(holds), measured or f"{found.mean:.1%}"
+    return Statement(source, *told, found.mean, found.interval(share=True))
+
+
 def _about_saturation(records: xr.Dataset) -> Iterator[Statement]:
     share = records["saturated"].mean("layer")
     loss = -records["log_activation"].mean("layer") / np.log(10)
@@ -393,14 +399,13 @@ def _about_saturation(records: xr.Dataset) -> Iterator[Statement]:
     steepest = -float(np.log10(catalogue.get("sigmoid").steepest_slope))
     own, of_relu = (sample(values) for values in usually.values())
     taken = f"the activation takes {{:.3f}} decades a layer, a slope of 1/4, the steepest, alone {steepest:.3f}"
-    yield Statement(
+    yield _of_share(
         "ours",
         "Sigmoid's gradient vanishes without saturated units",
         f"at gain {usual:g} fewer than {MANY:.0%} are saturated, and a slope of 1/4 alone takes most of what is lost",
-        judged(own.mean < MANY and steepest > lost / 2),
+        own.mean < MANY and steepest > lost / 2,
+        own,
         f"{own.mean:.2%} saturated; {taken.format(lost)}",
-        own.mean,
-        own.interval(share=True),
     )
     large = gains[gains >= LARGE]
     said = (
@@ -413,8 +418,7 @@ def _about_saturation(records: xr.Dataset) -> Iterator[Statement]:
         at = sample(share.sel(activation="sigmoid", gain=large[0]).values)
         least, lost_there = sigmoid[gains >= LARGE].min(), decades[gains >= LARGE].min()
         measured = f"gain {large[0]:g}: {at.mean:.2%} saturated; {taken.format(lost_there)}"
-        holds = bool(least >= MANY and lost_there > steepest)
-        yield Statement(*said, judged(holds), measured, at.mean, at.interval(share=True))
+        yield _of_share(*said, bool(least >= MANY and lost_there > steepest), at, measured)
     else:
         yield Statement(*said, "undecided", f"the largest gain of the run is {gains[-1]:g}")
     of_each = [f"gain {g:g}: {s:.1%}, {d:.2f} decades a layer" for g, s, d in zip(gains, sigmoid, decades, strict=True)]
@@ -459,34 +463,19 @@ def _about_centre(records: xr.Dataset) -> Iterator[Statement]:
     )
     where = f"behind the first layer, at gain {usual:g}"
     one, added, relu = of_sample["sigmoid"], of_batch["sigmoid"], of_sample["relu"]
-    yield Statement(
-        "B2",
-        "under Sigmoid all weight gradients of a neuron have one sign at every sample",
-        f"{where}; 99% of the neurons",
-        judged(one.mean >= 0.99),
-        f"{one.mean:.1%}",
-        one.mean,
-        one.interval(share=True),
-    )
-    yield Statement(
-        "ours",
-        "they still have when added over a minibatch",
-        f"{where}; most neurons'",
-        judged(added.mean > 0.5),
-        f"{added.mean:.1%}",
-        added.mean,
-        added.interval(share=True),
-    )
+    text = "under Sigmoid all weight gradients of a neuron have one sign at every sample"
+    yield _of_share("B2", text, f"{where}; 99% of the neurons", one.mean >= 0.99, one)
+    text = "they still have when added over a minibatch"
+    yield _of_share("ours", text, f"{where}; most neurons'", added.mean > 0.5, added)
     with_gradient = 1 - float(behind["saturated"].sel(activation="relu").mean())
-    yield Statement(
+    yield _of_share(
         "B1",
         "ReLU has the same fault",
         f"{where}; 99% of the neurons that have a gradient at the sample",
-        judged(relu.mean >= 0.99 * with_gradient),
+        relu.mean >= 0.99 * with_gradient,
+        relu,
         f"{relu.mean:.1%} of all, where {with_gradient:.1%} have a slope; added over a minibatch "
         f"{of_batch['relu'].mean:.1%}",
-        relu.mean,
-        relu.interval(share=True),
     )
     centred = ("pn_sigmoid", "tanh", "ppns")
     yield Statement(

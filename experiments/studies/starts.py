@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 from experiments.problems.cnn.protocol import Combinations, Protocol, TrainingImages
-from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.xor10.protocol import DONE, LOSS_SCALE, PROTOCOLS, STOP_EVERY, label_of
 from experiments.study.imports import at_once
 from experiments.study.options import Batch, Count, Depths, Rates, ScaledActivations, Steps, TunedSeeds, expect_within
 from experiments.study.statements import Statement, judged
-from experiments.study.study import Variable, Work, described
+from experiments.study.study import Work, described
 from experiments.study.tables import Cell, Column, Table, number, with_interval
 from experiments.study.tuned import Tuned
 
@@ -66,11 +66,6 @@ EFFECTS = {
 """The two starts of each question: the first minus the second on equal seeds."""
 HELD_OUT = 2_000
 """Number of training images that choose the rates."""
-SCORES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after the last step"),
-    "test_accuracy": Variable("test.accuracy", "share of all test images whose digit has the largest output"),
-    "held_out_loss": Variable("held_out.loss", "mean cross-entropy over training images that are kept back, likewise"),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,12 +160,13 @@ class _OnImages(_Starts):
         """Adds the source of the images."""
         return super().config(data[0])
 
-    def scores(self, problem: str, data: Any, training: Callable[..., Training], work: Work, **axes: Any) -> xr.Dataset:
+    def scored(self, problem: str, data: Any, training: Callable[..., Training], work: Work, **axes: Any) -> xr.Dataset:
         """Returns the scores of all networks, trained in one sweep over the static axes."""
         digits, held_out = data
         images = images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()}
         found = self.sweep(training, work, static_axes=axes, block=1, data=images)
-        return described(found, SCORES, {}, {"problem": problem, **source_of(digits), "choosing": self.choosing})
+        attributes = {"problem": problem, **source_of(digits), "choosing": self.choosing}
+        return described(found, scores("after the last step", held_out=True), {}, attributes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -202,7 +198,7 @@ class StartsMnist(_OnImages):
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """Trains all networks in one sweep."""
         training = functools.partial(mnist_training, study=self, digits=data[0])
-        return self.scores("mnist", data, training, work, activation=self.activations, depth=self.depths)
+        return self.scored("mnist", data, training, work, activation=self.activations, depth=self.depths)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -235,7 +231,7 @@ class StartsCnn(_OnImages):
     def train(self, data: Any, work: Work) -> xr.Dataset:
         """Trains all networks in one sweep."""
         training = functools.partial(cnn_training, study=self)
-        return self.scores("cnn", data, training, work, combination=self.combinations)
+        return self.scored("cnn", data, training, work, combination=self.combinations)
 
 
 @dataclasses.dataclass(frozen=True)

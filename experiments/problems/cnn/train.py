@@ -24,9 +24,9 @@ from paramact_jax.networks import Params, forward, params_of
 from paramact_jax.training import Classifier, Minibatches, cross_entropy, marks
 
 SCORED_AT_ONCE = 100
-"""Images in one pass when a convolutional network is scored: the maps of more do not fit into a CPU's caches."""
+"""Images in one pass of a convolutional network that is scored: the maps of more do not fit into a CPU's caches."""
 TRAINED_AT_ONCE = 20
-"""Images in one pass of training, which keeps more maps: two cores that train 100 at once are no faster than one."""
+"""Likewise in training, which keeps more of them: two cores that train 100 at once are no faster than one."""
 SCORES = {
     "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("test_step",)),
     "test_accuracy": Variable("test.accuracy", "share of them whose digit has the largest output", ("test_step",)),
@@ -46,7 +46,7 @@ PATHS = {
 
 
 def classifier(combination: str, protocol: Protocol) -> Classifier:
-    """Returns the training of one convolutional network on images (n, 28, 28); `conditions` are its settings.
+    """The training of one convolutional network on images (n, 28, 28); `conditions` are its settings.
 
     Every step notes the `ranges` of a and b before it.
 
@@ -54,8 +54,8 @@ def classifier(combination: str, protocol: Protocol) -> Classifier:
       combination: activations of the convolutional layers / of the dense one.
       protocol: the conditions, already checked.
     """
-    # only shapes: weights would become part of the program, and a model made while tracing takes longer to trace than
-    # the training
+    # of shapes alone: a model with weights, kept here, would be part of the program, and one made where it is traced
+    # takes longer to trace than the training
     blank = nnx.eval_shape(lambda: convolutional(combination, protocol, jax.random.key(0)))
 
     def network(params: Params, images: jax.Array) -> jax.Array:
@@ -97,14 +97,14 @@ def classifier(combination: str, protocol: Protocol) -> Classifier:
 
 
 def _parts(batch: int) -> int:
-    """Returns the number of equal parts of a batch whose gradients are averaged; 1 where parts are not faster."""
+    """Into how many equal parts a batch is split, whose gradients are averaged; 1 where that would not be faster."""
     if jax.default_backend() != "cpu":
         return 1
     return next((batch // size for size in range(TRAINED_AT_ONCE, TRAINED_AT_ONCE // 2, -1) if batch % size == 0), 1)
 
 
 def dense_classifier(activation: str, conditions: Conditions) -> Classifier:
-    """Returns the training of the network without convolutions [A, Fig. 11], on the same images."""
+    """The training of the network without convolutions [A, Fig. 11], on the same images."""
     record = catalogue.get(activation)
     return Classifier(
         network=lambda params, images: forward(params, images.reshape(len(images), PIXELS), record),
@@ -118,7 +118,7 @@ def dense_classifier(activation: str, conditions: Conditions) -> Classifier:
 
 
 def conditions(protocol: Conditions) -> dict[str, Any]:
-    """Returns the conditions that a compiled training takes as numbers: its traced settings other than `data`."""
+    """The conditions that a compiled training takes as numbers, its traced settings besides `data`."""
     rate = protocol.resolved().activation_learning_rate
     return {
         "learning_rate": protocol.learning_rate,
@@ -132,14 +132,14 @@ def conditions(protocol: Conditions) -> dict[str, Any]:
 def records_of(
     found: xr.Dataset, variables: Mapping[str, Variable], protocol: Conditions, digits: Digits, **coords: Any
 ) -> xr.Dataset:
-    """Returns the records of a sweep over trainings, with the smallest losses; `coords` as in `described`."""
+    """The records of a sweep over trainings, with the smallest losses; `coords` as in `described`."""
     coords["test_step"] = marks(protocol.steps, protocol.test_every)
     records = described(found, variables, coords, source_of(digits))
     return records.merge(best(records["test_loss"]))
 
 
 def best(losses: xr.DataArray) -> xr.Dataset:
-    """Returns the smallest finite loss of every trial, and the first step with that score; NaN if there is none.
+    """The smallest finite loss of every trial, and the first step at which it was scored; NaN if there is none.
 
     Args:
       losses: with a dim test_step.
@@ -155,7 +155,7 @@ def best(losses: xr.DataArray) -> xr.Dataset:
 
 
 def remarks(run: Run) -> str:
-    """Returns remarks on the seeds: where there is only one, and where losses are not finite."""
+    """Sentences on what a reader has to know of the seeds: where there is but one, and where losses are not finite."""
     bad = ~xr.apply_ufunc(np.isfinite, run.records["test_loss"]).all("test_step")
     each = [(name, bad.sel(combination=name)) for name in combinations(run)]
     found = ", ".join(f"{int(own.sum())} of {own.size} of {label(name)}" for name, own in each if own.any())
@@ -164,6 +164,6 @@ def remarks(run: Run) -> str:
 
 
 def shown(run: Run) -> str:
-    """Says what the curves and bands are."""
+    """What the curves and bands are."""
     seeds = run.records.sizes["seed"]
     return f"mean of {seeds} seeds, 95 % interval shaded" if seeds > 1 else "one seed"

@@ -549,7 +549,6 @@ def correlation_table(run: Run) -> Table:
         rows,
         "Of the means over the seeds with the published values; p: two-sided, random permutations of the rows. "
         "Single seeds: smallest and largest rho of one seed alone." + _about_published(run),
-        keys=1,
     )
 
 
@@ -597,7 +596,6 @@ def ranges_table(run: Run, combination: str) -> Table:
         ["layer", Column("parameter", left=True), *columns],
         rows,
         "Smallest to largest of a layer; at the start and the end the means over the seeds of both.",
-        keys=2,
     )
 
 

@@ -430,8 +430,6 @@ def otherwise_table(run: Run) -> Table:
         ],
         rows,
         f"{_conditions(run)} rate: the best on the first half of the seeds; shares are those of the second half.",
-        keys=2,
-        beside=["trials"],
     )
 
 

@@ -528,7 +528,6 @@ def boundary_table(run: Run) -> Table:
         f"{_conditions(run)} a0 sigma_w: median over the scales sigma_w that have such an a0, whose number is given; "
         "over sigma_w: smallest to largest. Interval: bootstrap over the seeds. chi = 1: where mean-field theory has "
         "a gradient that neither vanishes nor explodes.",
-        keys=2,
     )
 
 
@@ -546,7 +545,6 @@ def collapse_table(run: Run) -> Table:
         "from the mean of all cells with the same "
         "a0 sigma_w. by chance: what it would be with other seeds in each cell and no other difference; the cells have "
         "the same seeds, so that it may be less.",
-        keys=2,
         beside=["beyond chance"],
     )
 
@@ -570,7 +568,6 @@ def learning_table(run: Run) -> Table:
         "arm in its best cell by the first half of the seeds, measured on the others. rescued: of the cells in which "
         "fewer than half of the trials converge with a frozen, those in which half or more do with a learned. "
         "Interval: bootstrap over the seeds.",
-        keys=3,
         beside=["difference"],
     )
 
@@ -590,7 +587,6 @@ def starts_table(run: Run, compared: Sequence[Start]) -> Table:
         rows,
         f"{_conditions(run)} At weights of deviation 1/sqrt(fan_in), from the a0 of the grid nearest the critical gain "
         "and nearest [P]'s. Interval: bootstrap over the seeds.",
-        keys=2,
         beside=["difference"],
     )
 

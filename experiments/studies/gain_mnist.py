@@ -353,7 +353,6 @@ def windows_table(run: Run) -> Table:
         f"networks: their number; t interval over the seeds. theory: where the depth is {TRAINABLE} depth scales "
         "[Schoenholz 2017].",
         keys=4,
-        beside=["at"],
     )
 
 
@@ -366,7 +365,6 @@ def collapse_table(run: Run) -> Table:
         rows,
         f"{_conditions(run)} difference: of the mean accuracies at the largest and the smallest sigma_w at equal "
         "a0 sigma_w, root mean square over scales and depths; spread: of all these means.",
-        keys=2,
     )
 
 

@@ -543,7 +543,6 @@ def cells_table(run: Run) -> Table:
         f"weights and by the activation (type 1 and type 2 of [P, section 3.1]; inf: it is 0); of the last hidden "
         f"layer's values the size (root mean square), and the spread over images (standard deviation): where that is "
         f"far below the size the output hardly depends on the image.",
-        keys=2,
     )
 
 

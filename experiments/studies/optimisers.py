@@ -139,20 +139,18 @@ class Comparison(Tuned):
         """Returns the cells and the comparisons, with levels and intervals as the table shows them."""
         records = run.records
         columns = _level_columns(outcome(records))
+        cells = []
+        for cell in best_cells(records):
+            shown = [column.text(value) for column, value in zip(columns, _level(cell.values), strict=True)]
+            own = {name: getattr(cell, name) for name in ("activation", "optimiser", "rate", "at_end")}
+            cells.append({**own, "seeds": len(cell.values), "level": shown[0], "interval": shown[1]})
+        names = [field.name for field in dataclasses.fields(Answer)]
         return {
             "outcome": _name(outcome(records)),
             "conclusion": conclusion(records),
-            "cells": [
-                {name: getattr(cell, name) for name in ("activation", "optimiser", "rate", "at_end")}
-                | {"seeds": len(cell.values)}
-                | {
-                    key: c.text(x)
-                    for key, c, x in zip(("level", "interval"), columns, _level(cell.values), strict=True)
-                }
-                for cell in best_cells(records)
-            ],
+            "cells": cells,
             "answers": [
-                {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+                {name: getattr(answer, name) for name in names}
                 | {"first": answer.first.name, "second": answer.second.name}
                 for answer in answers(records)
             ],
@@ -483,7 +481,6 @@ def best_table(run: Run) -> Table:
         f"{_conditions(run)} rate: the best for the first {_chosen_by(records)}, of equally good ones the smallest; *: "
         f"the smallest or largest tried. All else is of the other {records.sizes['seed'] - records.attrs['choosing']} "
         f"seeds. Interval: {interval}.",
-        keys=2,
     )
 
 
@@ -502,7 +499,6 @@ def rates_table(run: Run) -> Table:
             for own in places(values, ("activation", "optimiser"))
         ],
         f"{_conditions(run)} All seeds{'' if counted else '; means of those that are finite'}.",
-        keys=2,
     )
 
 
@@ -531,7 +527,6 @@ def comparisons_table(run: Run) -> Table:
         f"{conclusion(records)} Each at its best rate, and the best optimiser, are those of the first "
         f"{_chosen_by(records)}; differences on the others{', per 1,000' if counted else ''}; {test}, Holm's "
         f"correction over the {len(rows)} rows.".strip(),
-        keys=2,
         beside=["mean"],
     )
 

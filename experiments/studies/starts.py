@@ -429,7 +429,6 @@ def starts_table(run: Run) -> Table:
         rows,
         f"{_conditions(run)} a starts at 1 (plain), at 1.5 / steepest slope as in [P], or at the critical gain. "
         f"*: the smallest or largest rate that was tried.",
-        keys=2,
         beside=["mean"],
     )
 

@@ -493,7 +493,7 @@ def _ranking_table(run: Run) -> Table:
             *("protocol", TITLES["scale"]),
             *(Column(TITLES[axis], "g") for axis in ("bias_std", "gradient_scale")),
             *(TITLES["batch"], Column(TITLES["kink"], key="kink"), "rank"),
-            *(Column(_short(row.label), ".0f") for row in published),
+            *(Column(row.label.replace("Parametric", "P."), ".0f") for row in published),
             Column("matched", f"{{}} of {len(published)}".format),
             Column("log lik.", ".1f"),
             Column("posterior", lambda x: f"{x:.2g}" if x > 1e-4 else "0"),
@@ -554,7 +554,3 @@ def _figure(run: Run) -> Figure:
     axes.set_title("log likelihood below the best cell's", fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure
-
-
-def _short(label: str) -> str:
-    return label.replace("Parametric", "P.")

@@ -59,8 +59,8 @@ class CnnSearch(Study):
 
     24 cells: pooling, learning rate, initial weights, initial a. Each trains on the 5,000 images of `cnn` and is scored
     on 5,000 others of the training split, never on a test image: mean over the combinations of the smallest loss. All
-    cells get few steps, the best quarter more, the best quarter of these yet more. About 12 minutes on 2 cores. Writes
-    runs/cnn-search-DATE-TIME/: records, summary, report, the ranking.
+    cells get few steps, the best quarter gets more, and the best quarter of that quarter the most. About 12 minutes on
+    2 cores. Writes runs/cnn-search-DATE-TIME/: records, summary, report, the ranking.
     Example: python -m experiments cnn-search --combinations sigmoid/relu parametric_relu/relu
     """
 
@@ -77,9 +77,9 @@ class CnnSearch(Study):
     """Activation of the convolutional layers / of the dense hidden layer; by default every one of the convolutional
     layers once, with a dense layer without and with parameters."""
     steps: Annotated[tuple[int, ...], at_least(1), RISING, also("--iterations")] = (200, 600, 2_000)
-    """Of each round."""
+    """Steps of each round."""
     keep_one_in: Annotated[int, at_least(2)] = 4
-    """Of so many cells one goes on to the next round."""
+    """One of this many cells goes on to the next round."""
     seeds: Seeds = 1
     """Networks of each combination in every cell, on the same seeds."""
     first_seed: int = 0
@@ -87,7 +87,7 @@ class CnnSearch(Study):
     training_images: TrainingImages = 5_000
     """Images to train with, the same number of each digit; as many others are scored."""
     subset_seed: Draw = 0
-    """Of the draw of these images."""
+    """Seed of the draw of images."""
     batch: Batch = 100
     """Images of one step."""
     data: Data = "auto"
@@ -217,10 +217,10 @@ def halving(
       cells: how many there are.
       rounds: the steps of each, rising.
       keep_one_in: one of this many cells goes on, rounded up.
-      train: losses (cells, combinations, seeds) of the cells with these indices after so many steps.
+      train: losses (cells, combinations, seeds) of the cells with these indices after this number of steps.
 
     Returns:
-      The cells, best first: those that went further, then by the score of the last round that they were in. The losses
+      The cells, best first: those of later rounds first, then by the score of their last round. The losses
       (rounds, cells, combinations, seeds), and the scores (rounds, cells): means of the losses, infinite where one is
       not finite. Both are NaN for a cell that was not in a round.
     """

@@ -2,7 +2,7 @@
 
 A network whose a is held at a0 is the network of f itself, with the weights of layers 2 to the output a0 times as large
 and their learning rates a0^2 times as large. So three things change with a0: the scale of the network, its learning
-rates, and whether a and b are learned. Here they are told apart. Networks are trained from 16 start values and 16
+rates, and whether a and b are learned. This study separates them. Networks are trained from 16 start values and 16
 scales of the weights, with a and b frozen or learned, and with learning rates as they are or compensated, divided by
 a0^2 in the layers that a0 scales. Mean-field theory says where the gradient neither vanishes nor explodes: where chi,
 the factor of its mean square in a layer, is 1 (`activations.critical_gain`).
@@ -60,7 +60,7 @@ AT_ONCE = 8_192
 HALF = 0.5
 RESAMPLES = 1_000
 TRAINABLE = 6
-"""A network is trainable to about so many depth scales [Schoenholz 2017, Fig. 5]."""
+"""A network is trainable up to about this number of depth scales [Schoenholz 2017, Fig. 5]."""
 NEAR = 1.25
 """Theory is called right where half of the trials converge within this factor of it."""
 WITHIN = f"within a factor of {NEAR:g}"
@@ -293,7 +293,7 @@ class Collapse:
       activation: its name.
       arm: see `arm_of`.
       spread: of the shares of all cells from their mean, root mean square.
-      deviation: of the shares from the mean of the cells with the same product, likewise.
+      deviation: of the shares from the mean of the cells with the same product, root mean square.
       chance: the same if every cell had other seeds, and nothing else differed.
     """
 

@@ -258,7 +258,7 @@ class Collapse:
     Attributes:
       activation, arm: see the study.
       difference: of the means over the seeds, root mean square over scales and depths.
-      spread: of these means from the mean of all, likewise.
+      spread: of the means from their common mean, root mean square.
     """
 
     activation: str

@@ -2,8 +2,8 @@
 
 Six activations are trained from seven scales. Values and gradients of every layer are looked at before training. The
 two runs that [R] prints are made again, with the activations and learning rates that it may have used. Result, with 50
-nodes a layer: all six pairs of activation and rate fit its run from a deviation of 0.01, which learns nothing; ReLU at
-a rate of 0.01 alone fits its run from He's value. [R] does not say its width, and at 100 ReLU fits less well.
+nodes a layer: all six pairs of activation and rate fit its run from a deviation of 0.01, which learns nothing; only
+ReLU at a rate of 0.01 fits its run from He's value. [R] does not say its width, and at 100 ReLU fits less well.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class InitialScale(Study):
     rates: Rates = (0.1, 0.01)
     """Learning rates at which the runs of [R] are made again."""
     printed_steps: Count = STEPS_A_LINE * (len(HE.lines) - 1)
-    """Steps of these."""
+    """Steps of the runs of [R]."""
     test_every: Annotated[Count, also("--every")] = STEPS_A_LINE
     """Steps between two scores of all images."""
     seeds: SeveralSeeds = 3

@@ -353,9 +353,9 @@ def met(found: Sample, published: float) -> bool | None:
 def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
     """Returns the quantities of the statements, each (activation, seed), except those that the records do not give.
 
-    - speed, early speed: mean test loss over all steps, over those of the close-up, linear between the steps scored:
-      the area below the curve of Fig. 12. The lower, the faster. The fewer the scores, the more the first, steep part
-      is overestimated, so that only runs scored equally often can be compared.
+    - speed, early speed: mean test loss over all steps, or over the steps of the close-up, linear between scores: the
+      area below the curve of Fig. 12. The lower, the faster. Few scores overestimate the first, steep part, so that
+      only runs with equally many scores can be compared.
     - final loss: at the last step scored.
     - start range, plotted range: largest - smallest entry of dL/dy^(1), mean over the steps up to 200, up to 4,000.
     - widest range: the same, the largest over the steps up to 4,000.

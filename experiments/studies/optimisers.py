@@ -4,8 +4,8 @@ Every activation is trained by every optimiser at every learning rate. The first
 each activation's optimiser; all comparisons are of the other seeds. Result: the activation does more than the optimiser
 for Sigmoid. On XOR(10) plain gradient descent trains 87 % of the trials with PPNS, and the best optimiser, Adam, trains
 14 % with Sigmoid; on MNIST the test loss is 0.172 with PPNS and 0.794 with Sigmoid and NAdam. With NAdam ReLU ends at
-0.140 there, and is better than PPNS with plain descent. What [R] says of its optimisers' ways is judged on XOR(10)
-under PPNS. The momentum of 0.9 is the textbook's; [R] gives none.
+0.140 there, and is better than PPNS with plain descent. What [R] says of the updates of its optimisers is judged on
+XOR(10) under PPNS. The momentum of 0.9 is that of textbooks; [R] gives none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Are the three faults of the sigmoid [B2] what they are said to be? Saturation, values above 0, the cost of exp.
 
-[B2] speaks of the gradient of one sample and one neuron; what becomes of it in a minibatch is ours, as is what [B2]
-leaves unsaid of other functions. Result: all 5 statements of [B2] are true, that on saturation where values are large:
-at gain 8 40 % of the units are saturated. The gradient vanishes without it too: at gain 1 no unit is saturated, and of
-the 0.63 decades a layer a slope of 1/4 alone takes 0.60. All weight gradients of a neuron do have one sign at a sample.
+[B2] speaks of the gradient of one sample and one neuron. The statements about minibatches and other functions are ours.
+Result: all 5 statements of [B2] are true. Units are saturated where values are large: at gain 8 40 % of them are. The
+gradient vanishes without saturation too: at gain 1 no unit is saturated, and of the 0.63 decades a layer a slope of 1/4
+alone takes 0.60. All weight gradients of a neuron do have one sign at a sample.
 Inputs of one sign make the way of two weights 3.2 times as long as the straight one, centred ones 1.4 times. exp makes
 a training step 3 % longer.
 """
@@ -139,7 +139,7 @@ class SigmoidFaults(Study):
     rounds: Count = 3
     """Races of the functions, and three times as many rounds of the training steps."""
     timed_steps: Annotated[Count, formerly("--steps")] = 100
-    """Training steps in each of these rounds."""
+    """Training steps in each round."""
     small: bool = False
     """Whether to time one function on the smallest arrays, and two networks, to see that everything runs."""
     out: Out = None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.study.samples import Sample, first_is_better, holm_of, paired, sample
+from experiments.study.samples import Sample, holm_of, paired, sample
 from paramact_jax.statistics import PairedComparison, wilson_interval
 
 LEVEL = 0.05
@@ -46,8 +46,10 @@ def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray
     found = [paired(first, second, seeds) for first, second in pairs]
     told = []
     for (first, _), one, p_value in zip(pairs, found, holm_of(found), strict=True):
-        better = first_is_better(one, p_value, LEVEL, more_is_better=first.dtype == bool)
-        told.append(Told(one, p_value, NOT_TOLD_APART if better is None else words[0] if better else words[1]))
+        verdict = NOT_TOLD_APART
+        if one is not None and p_value is not None and p_value <= LEVEL:
+            verdict = words[0] if (one.difference > 0) == (first.dtype == bool) else words[1]
+        told.append(Told(one, p_value, verdict))
     return told
 
 

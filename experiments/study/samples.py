@@ -192,22 +192,6 @@ def holm_of(compared: Iterable[PairedComparison | None]) -> list[float | None]:
     return [None if one is None else next(corrected) for one in found]
 
 
-def first_is_better(
-    found: PairedComparison | None, p_value: float | None, level: float, *, more_is_better: bool
-) -> bool | None:
-    """Whether the first of two compared samples is better; None where they are not told apart.
-
-    Args:
-      found: first minus second; None without a comparison.
-      p_value: of it, corrected.
-      level: the largest p value that tells them apart.
-      more_is_better: as of shares that converge; of losses less is.
-    """
-    if found is None or p_value is None or p_value > level:
-        return None
-    return (found.difference > 0) == more_is_better
-
-
 def plain(value: Any) -> Any:
     """The same for JSON: dataclasses as mappings, NumPy's values as Python's, numbers that are not finite as None."""
     if isinstance(value, np.generic | np.ndarray):

@@ -401,12 +401,10 @@ def levels(records: xr.Dataset) -> list[Level]:
 @once
 def answers(records: xr.Dataset) -> list[Answer]:
     """Answers every question about every network."""
-    dims = _dims(records)
-    of_network: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for at, _, values in at_best_rates(records, [*dims, "start"]):
-        of_network.setdefault(tuple(at[dim] for dim in dims), {})[at["start"]] = values
-    asked = [(name_of(dict(zip(dims, kind, strict=True))), question) for kind in of_network for question in EFFECTS]
-    samples = [(own[first], own[second]) for own in of_network.values() for first, second in EFFECTS.values()]
+    values = {(name_of(at), at["start"]): own for at, _, own in at_best_rates(records, [*_dims(records), "start"])}
+    asked = [(name, question) for name in dict.fromkeys(name for name, _ in values) for question in EFFECTS]
+    starts = [(name, *EFFECTS[question]) for name, question in asked]
+    samples = [(values[name, first], values[name, second]) for name, first, second in starts]
     told = compared(samples, records["seed"].values[records.attrs["choosing"] :], ("better", "worse"))
     return [Answer(*about, *one) for about, one in zip(asked, told, strict=True)]
 

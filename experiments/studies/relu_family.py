@@ -179,8 +179,12 @@ class ReluFamily(Tuned):
         records = run.records
 
         def by_activation(values: xr.DataArray, dim: str) -> dict[str, list[BandCurve]]:
-            names = {"panel_label": lambda name: LABELS.get(name, name), "curve_label": "learning rate {:g}".format}
-            return panels(values, dim, "activation", "learning_rate", **names)
+            return panels(
+                values,
+                *(dim, "activation", "learning_rate"),
+                panel_label=lambda name: LABELS.get(name, name),
+                curve_label="learning rate {:g}".format,
+            )
 
         note = f"mean of {records.sizes['seed']} seeds, without values that are not finite; 95 % interval shaded"
         slopes = f"units with $|$slope$|$ at most {FAINT:g} for all probe images"

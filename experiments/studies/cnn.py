@@ -25,6 +25,7 @@ from experiments.problems.cnn.protocol import (
 )
 from experiments.problems.digits import Data, DataDir, images_of, is_mnist
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import Out
 from experiments.study.statements import Statement, all_hold, judged
 from experiments.study.study import Study, Variable, Work
@@ -51,7 +52,6 @@ if TYPE_CHECKING or at_once(__name__):
         shown,
     )
     from experiments.study.curves import band
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.samples import Sample, Shuffled, inside, paired, sample, shuffled
     from paramact_jax.datasets import Digits

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from experiments.problems.cnn.protocol import Combinations, Conditions, Protocol, Sharing, combinations, in_words, label
 from experiments.problems.digits import Data, DataDir, images_of
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import Constraint, Out, expect
 from experiments.study.study import Study, Work
 from experiments.study.tables import Column, Table, number, with_interval
@@ -27,7 +28,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.cnn.train import SCORES, classifier, conditions, records_of, remarks, shown
     from experiments.study.comparing import numbers_of
     from experiments.study.curves import band
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.samples import holm_of, paired, sample
     from paramact_jax.activations import catalogue

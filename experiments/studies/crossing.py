@@ -33,6 +33,7 @@ from experiments.problems.xor10.protocol import (
     label_of,
 )
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import (
     DISTINCT,
     NOT_NEGATIVE,
@@ -60,7 +61,6 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems.xor10.train import initial_params
     from experiments.study.comparing import above, level
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.tuning import places
     from paramact_jax.activations import Activation, catalogue, critical_gain

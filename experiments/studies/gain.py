@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.problems.xor10.protocol import DONE, HIDDEN_LAYERS, PROTOCOLS, STOP_EVERY, WIDTH, Protocol, label_of
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import Count, Out, Positives, Rate, ScaledActivations, SeveralSeeds, Steps
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
@@ -43,7 +44,6 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
     from experiments.problems.xor10.train import initial_params, settings_of
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from paramact_jax.activations import Activation, catalogue, critical_gain
     from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE

@@ -26,6 +26,7 @@ from experiments.problems.digits import Data, DataDir, images_of, load, source_o
 from experiments.problems.xor10.protocol import label_of
 from experiments.studies.gain import ARMS, COLLAPSED, TRAINABLE, arm_of
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import (
     Batch,
     Count,
@@ -52,7 +53,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist import deep
     from experiments.studies.gain import half_at, phase_map, theory_lines
     from experiments.study.comparing import above, numbers_of
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.samples import paired, sample
     from experiments.study.tuning import places

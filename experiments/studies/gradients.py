@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import Activations, Constraint, Count, Out, Positives, SeveralSeeds, also, seeds_of
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table, with_interval
@@ -27,7 +28,6 @@ if TYPE_CHECKING or at_once(__name__):
     from jax import lax
     from matplotlib.figure import Figure
 
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.samples import mean_and_interval
     from experiments.study.tuning import places

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from experiments.problems.digits import Data, DataDir, is_mnist, load, source_of
 from experiments.problems.mnist.protocol import PROTOCOLS, Batches, Initial, Protocol, ProtocolName
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import MAX_SEED, NOT_NEGATIVE, Count, Out, one_of
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
@@ -33,7 +34,6 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems.mnist.train import CLOSEUP, early_loss, mean_loss, seconds_per_step, steep_slopes, train
     from experiments.study.curves import band
-    from experiments.study.once import once
     from experiments.study.run_directory import Run, within
     from experiments.study.samples import Sample, first_below, inside, sample
     from paramact_jax.figures import CountBar, RangeHistory, count_bars, curves_with_bands, range_panels

@@ -22,6 +22,7 @@ from experiments.problems.mnist.protocol import PROTOCOLS as MNIST
 from experiments.problems.xor10.protocol import LOSS_SCALE
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import DISTINCT, Activations, Count, Rates, Steps, TunedSeeds, one_of, seeds_of
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Work, described
@@ -42,7 +43,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.xor10.train import CHUNK, initial_params
     from experiments.study.comparing import above, compared, level, numbers_of
     from experiments.study.curves import panels
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.samples import paired, sample
     from experiments.study.tuning import at_best_rates, outcome, places

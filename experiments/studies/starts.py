@@ -25,6 +25,7 @@ from experiments.problems.cnn.protocol import Combinations, Protocol, TrainingIm
 from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.xor10.protocol import DONE, LOSS_SCALE, PROTOCOLS, STOP_EVERY, label_of
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import Batch, Count, Depths, Rates, ScaledActivations, Steps, TunedSeeds, expect_within
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Work, described
@@ -42,7 +43,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist.train import with_learning
     from experiments.studies import gain
     from experiments.study.comparing import LEVEL, compared, level, numbers_of
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from experiments.study.tuning import at_best_rates
     from paramact_jax.activations import Activation, catalogue, critical_gain

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import (
     DISTINCT,
     MAX_SEED,
@@ -48,7 +49,6 @@ if TYPE_CHECKING or at_once(__name__):
     from scipy import stats
 
     from experiments.problems.xor10.train import CHUNK, initial_params, settings_of
-    from experiments.study.once import once
     from experiments.study.run_directory import Run
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import xor

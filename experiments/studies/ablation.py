@@ -339,7 +339,7 @@ def answers(values: xr.DataArray) -> list[Answer]:
         for base, effect in asked
     ]
     told = compared(samples, values["seed"].values, ("helps", "harms"))
-    return [Answer(*about, *one) for about, one in zip(asked, told, strict=True)]
+    return [Answer(base, effect, *one) for (base, effect), one in zip(asked, told, strict=True)]
 
 
 def conditions_table(run: Run, name: str, values: xr.DataArray, published: Mapping[str, float]) -> Table:

@@ -510,7 +510,8 @@ def table_1(run: Run) -> Table:
         note += f" Smallest after the last of {run.manifest['config']['steps']:,} steps in some seed, and perhaps "
         note += f"still falling: {', '.join(last)}."
     columns: list[str | Column] = [
-        *("n", Column("convolutional", left=True), Column("dense", left=True), *with_interval("loss", ".4f")),
+        *("n", Column("convolutional", left=True), Column("dense", left=True)),
+        *with_interval("loss", ".4f"),
         *(Column("published", ".5f"), "in prediction interval"),
         *(Column("steps", number), Column("95 % interval of steps", ",.0f", key="steps")),
         *(Column("published steps", ",.0f"), Column("best accuracy", ".2%"), Column("a and b", ",")),

@@ -60,13 +60,14 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.problems.xor10.train import initial_params
-    from experiments.study.comparing import above, level
+    from experiments.study.comparing import above
     from experiments.study.run_directory import Run
     from experiments.study.tuning import places
     from paramact_jax.activations import Activation, catalogue, critical_gain
     from paramact_jax.datasets import xor
     from paramact_jax.figures import BandCurve, curves_in_panels
     from paramact_jax.networks import Params
+    from paramact_jax.statistics import wilson_interval
     from paramact_jax.sweeps import Training
     from paramact_jax.training import Settings
     from paramact_jax.training.gradient_descent import rates_of_groups
@@ -330,6 +331,11 @@ def _rate_of(records: xr.Dataset, way: str, index: int) -> float:
     return float(records[f"{way.rsplit(' ', 1)[-1]}_rate"][index])
 
 
+def _share(converged: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Returns the share of trials that converge, and its interval."""
+    return float(converged.mean()), wilson_interval(int(converged.sum()), len(converged))
+
+
 @once
 def rescues(run: Run) -> list[Rescue]:
     """Chooses rates for every activation, way and start on the first half of the seeds; shares are of the second."""
@@ -354,10 +360,10 @@ def rescues(run: Run) -> list[Rescue]:
         chosen += f"rate {_rate_of(records, which, int(rate)):g}, of a {multiple:g} times"
         converged = learned["converged"].values
         end = learned["end"].values[converged]
-        share, interval = level(converged)
+        share, interval = _share(converged)
         kept = float(best(own.isel(multiple=frozen))["converged"].mean()) if frozen.any() else math.nan
         median = float(np.median(end)) if len(end) else math.nan
-        found.append(Rescue(at["activation"], way, at["start"], kept, share.mean, interval, chosen, median))
+        found.append(Rescue(at["activation"], way, at["start"], kept, share, interval, chosen, median))
     return found
 
 
@@ -370,8 +376,9 @@ def others(run: Run) -> list[Other]:
     for at in places(converged, ("activation", "other")):
         own = converged.sel(at).values
         rate = int(own[:, :half].mean(axis=-1).argmax())
-        share, interval = level(own[rate, half:])
-        found.append(Other(*at.values(), share.mean, interval, _rate_of(records, at["other"], rate)))
+        share, interval = _share(own[rate, half:])
+        of_rate = _rate_of(records, at["other"], rate)
+        found.append(Other(at["activation"], at["other"], share, interval, of_rate))
     return found
 
 

@@ -303,7 +303,7 @@ def windows(run: Run) -> list[Edge]:
             ends = place.interval()
             interval = None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
             edge = math.exp(place.mean), interval, int(np.isfinite(logs).sum()), float(theory[side])
-            found.append(Edge(*at.values(), side, *edge))
+            found.append(Edge(at["activation"], at["depth"], at["arm"], side, *edge))
     return found
 
 

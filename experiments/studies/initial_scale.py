@@ -454,7 +454,8 @@ def small_runs(records: xr.Dataset) -> list[SmallRun]:
         final = sample(records["again_test_accuracy"].sel(at).isel(printed_step=-1).values)
         of_one = int((own != NO_LABEL).sum())
         fits = comparable(records) and of_one == own.size
-        found.append(SmallRun(*pair.values(), own.size, of_one, another, final, fits))
+        named = pair["candidate"], pair["learning_rate"]
+        found.append(SmallRun(*named, own.size, of_one, another, final, fits))
     return found
 
 
@@ -469,7 +470,8 @@ def he_runs(records: xr.Dataset) -> list[HeRun]:
         if comparable(records):
             distance = float(np.abs(accuracy.mean(axis=1) - printed)[1:].mean())
             first, last = inside(printed[1], ends[0].prediction()), inside(printed[-1], ends[1].prediction())
-        found.append(HeRun(*pair.values(), *ends, distance, first, last, bool(first and last)))
+        named = pair["candidate"], pair["learning_rate"]
+        found.append(HeRun(*named, *ends, distance, first, last, bool(first and last)))
     return found
 
 

@@ -650,7 +650,8 @@ def final_table(run: Run) -> Table:
     return Table(
         "Test loss and accuracy at the end [P, Fig. 12]",
         [
-            *("activation", *with_interval("test loss", ".4f")),
+            "activation",
+            *with_interval("test loss", ".4f"),
             *(Column("smallest - largest", ".4f", key="extremes"), Column("published", ".3f")),
             *(Column("prediction interval", ".4f", key="prediction"), "published in it", "in interval of mean"),
             *with_interval("accuracy", ".2%", ends="95 % interval of accuracy"),
@@ -743,10 +744,12 @@ def times_table(run: Run) -> Table:
     return Table(
         f"Steps and time to a train loss of {published.train_loss:g} [P, section 4.2]",
         [
-            *("activation", "seeds", *with_interval("steps", ",.0f")),
+            *("activation", "seeds"),
+            *with_interval("steps", ",.0f"),
             *(Column("smallest - largest", ",.0f", key="extremes"), Column("ms a step", ".3g")),
             *(Column("seconds", ".3g"), *with_interval(f"steps saved against {reference}", ".1%", "steps_saved")),
-            *(*with_interval("time saved", ".1%"), Column("published", ".3f"), "inside (steps)", "inside (time)"),
+            *with_interval("time saved", ".1%"),
+            *(Column("published", ".3f"), "inside (steps)", "inside (time)"),
         ],
         rows,
         f"{_conditions(run)} Steps: until the loss over all training images is {published.train_loss:g}, its logarithm "

@@ -406,7 +406,7 @@ def answers(records: xr.Dataset) -> list[Answer]:
     starts = [(name, *EFFECTS[question]) for name, question in asked]
     samples = [(values[name, first], values[name, second]) for name, first, second in starts]
     told = compared(samples, records["seed"].values[records.attrs["choosing"] :], ("better", "worse"))
-    return [Answer(*about, *one) for about, one in zip(asked, told, strict=True)]
+    return [Answer(name, question, *one) for (name, question), one in zip(asked, told, strict=True)]
 
 
 def starts_table(run: Run) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +14,9 @@ LEVEL = 0.05
 NOT_TOLD_APART = "not told apart"
 
 
-class Told(NamedTuple):
-    """Which of two samples is better.
-
-    Attributes:
-      comparison: the first minus the second; None with fewer than 2 seeds whose values are finite in both.
-      p_value_holm: with Holm's correction over all that are compared together.
-      verdict: a word for the first, a word for the second, or `NOT_TOLD_APART`.
-    """
-
-    comparison: PairedComparison | None
-    p_value_holm: float | None
-    verdict: str
+Told = tuple[PairedComparison | None, float | None, str]
+"""Which of two samples is better: the comparison, first minus second, None with fewer than 2 seeds that are finite in
+both; its p value with Holm's correction over all that are compared together; and the verdict, a word."""
 
 
 def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray, words: tuple[str, str]) -> list[Told]:
@@ -35,7 +25,7 @@ def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray
     Args:
       samples: one value per seed: losses, of which the lower is better, or bools, of which True is better.
       seeds: of the values.
-      words: the verdict where the first sample is better, and where it is worse.
+      words: the verdict where the first sample is better, and where it is worse; else it is `NOT_TOLD_APART`.
 
     Examples:
       >>> first, second = np.arange(8) > 1, np.arange(8) > 8
@@ -44,12 +34,12 @@ def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray
     """
     pairs = list(samples)
     found = [paired(first, second, seeds) for first, second in pairs]
-    told = []
+    told: list[Told] = []
     for (first, _), one, p_value in zip(pairs, found, holm_of(found), strict=True):
         verdict = NOT_TOLD_APART
         if one is not None and p_value is not None and p_value <= LEVEL:
             verdict = words[0] if (one.difference > 0) == (first.dtype == bool) else words[1]
-        told.append(Told(one, p_value, verdict))
+        told.append((one, p_value, verdict))
     return told
 
 

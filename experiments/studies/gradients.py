@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.study.imports import at_once
-from experiments.study.once import once
 from experiments.study.options import Activations, Constraint, Count, Out, Positives, SeveralSeeds, also, seeds_of
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table, with_interval
@@ -193,7 +192,6 @@ def random_network(key: jax.Array, gain: jax.Array, activation: str, *, width: i
     }
 
 
-@once
 def curves(records: xr.Dataset) -> xr.Dataset:
     """Returns decimal logarithms of norms, by activation, gain and depth.
 

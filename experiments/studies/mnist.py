@@ -349,7 +349,6 @@ def met(found: Sample, published: float) -> bool | None:
     return None if math.isnan(away) else abs(away) <= WITHIN
 
 
-@once
 def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
     """Returns the quantities of the statements, each (activation, seed), except those that the records do not give.
 
@@ -417,7 +416,6 @@ class Row:
     saved_seconds: Saving | None = None
 
 
-@once
 def times(records: xr.Dataset) -> list[Row]:
     """Returns the times of all activations of a run, the two of [P, section 4.2] first."""
     published, at = ko2021.MNIST_TIME_SAVED, records["train_step"].values

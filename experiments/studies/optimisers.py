@@ -108,14 +108,14 @@ class Comparison(Tuned):
     @classmethod
     def opening(cls, run: Run) -> str:
         """Says which of the two rescues the vanishing gradient."""
-        return conclusion(run.records)
+        return conclusion(run)
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
         """Yields each optimiser at its best rate, all rates, and the comparisons."""
         yield "best", best_table(run)
         yield "rates", rates_table(run)
-        if answers(run.records):
+        if answers(run):
             yield "comparisons", comparisons_table(run)
 
     @classmethod
@@ -140,19 +140,19 @@ class Comparison(Tuned):
         records = run.records
         columns = _level_columns(outcome(records))
         cells = []
-        for cell in best_cells(records):
+        for cell in best_cells(run):
             shown = [column.text(value) for column, value in zip(columns, _level(cell.values), strict=True)]
             own = {name: getattr(cell, name) for name in ("activation", "optimiser", "rate", "at_end")}
             cells.append({**own, "seeds": len(cell.values), "level": shown[0], "interval": shown[1]})
         names = [field.name for field in dataclasses.fields(Answer)]
         return {
             "outcome": _name(outcome(records)),
-            "conclusion": conclusion(records),
+            "conclusion": conclusion(run),
             "cells": cells,
             "answers": [
                 {name: getattr(answer, name) for name in names}
                 | {"first": answer.first.name, "second": answer.second.name}
-                for answer in answers(records)
+                for answer in answers(run)
             ],
         }
 
@@ -202,7 +202,7 @@ class OptimisersXor10(Comparison):
     @classmethod
     def opening(cls, run: Run) -> str:
         """Says which of the two rescues the vanishing gradient, and what is not measured."""
-        return f"{conclusion(run.records)} {NOT_MEASURED}".strip()
+        return f"{conclusion(run)} {NOT_MEASURED}".strip()
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
@@ -365,38 +365,38 @@ class Answer:
 
 
 @once
-def best_cells(records: xr.Dataset) -> list[Best]:
+def best_cells(run: Run) -> list[Best]:
     """Returns every activation with every optimiser, each at its rate of `tuning.best_rates`."""
     return [
         Best(**at, **{name: best[name].item() for name in ("rate", "score", "at_end")}, values=values)
-        for at, best, values in at_best_rates(records, ("activation", "optimiser"))
+        for at, best, values in at_best_rates(run.records, ("activation", "optimiser"))
     ]
 
 
-def best_cell(records: xr.Dataset, activation: str) -> Best:
+def best_cell(run: Run, activation: str) -> Best:
     """Returns the best optimiser of an activation, by the seeds that choose; of equally good ones the first."""
-    return max((cell for cell in best_cells(records) if cell.activation == activation), key=lambda cell: cell.score)
+    return max((cell for cell in best_cells(run) if cell.activation == activation), key=lambda cell: cell.score)
 
 
 @once
-def answers(records: xr.Dataset) -> list[Answer]:
+def answers(run: Run) -> list[Answer]:
     """Compares the activation with the optimiser, and for every activation the best optimiser with plain descent."""
-    plain = {cell.activation: cell for cell in best_cells(records) if cell.optimiser == PLAIN}
-    best = {activation: best_cell(records, activation) for activation in plain}
+    plain = {cell.activation: cell for cell in best_cells(run) if cell.optimiser == PLAIN}
+    best = {activation: best_cell(run, activation) for activation in plain}
     asked = [
         (f"activation or optimiser? {RESCUER} or {other}", plain[RESCUER], best[other])
         for other in best
         if RESCUER in plain and other != RESCUER
     ]
     asked += [(f"a better optimiser for {name}", best[name], plain[name]) for name in best]
-    seeds = records["seed"].values[records.attrs["choosing"] :]
+    seeds = run.records["seed"].values[run.records.attrs["choosing"] :]
     told = compared([(first.values, second.values) for _, first, second in asked], seeds, ("first", "second"))
     return [Answer(*about, *one) for about, one in zip(asked, told, strict=True)]
 
 
-def conclusion(records: xr.Dataset) -> str:
+def conclusion(run: Run) -> str:
     """Says in one sentence which of the two rescues the vanishing gradient; empty if the run cannot tell."""
-    for answer in answers(records):
+    for answer in answers(run):
         if (answer.first.activation, answer.second.activation) == (RESCUER, RESCUED):
             one = f"{RESCUER} with plain gradient descent"
             other = f"{RESCUED} with its best optimiser, {answer.second.optimiser}"
@@ -460,7 +460,7 @@ def best_table(run: Run) -> Table:
     """Returns every optimiser at its best learning rate."""
     records, rows = run.records, []
     counted = outcome(records).dtype == bool
-    for cell in best_cells(records):
+    for cell in best_cells(run):
         row = [cell.activation, cell.optimiser, Cell(cell.rate, f"{cell.rate:g}" + "*" * cell.at_end)]
         row += _level(cell.values)
         if not counted:
@@ -507,7 +507,7 @@ def comparisons_table(run: Run) -> Table:
     records, rows = run.records, []
     counted = outcome(records).dtype == bool
     scale, form = (1000, ".0f") if counted else (1, ".4f")
-    for answer in answers(records):
+    for answer in answers(run):
         first, second = answer.first.name, answer.second.name
         pairs, difference, interval, p_value = numbers_of(answer.comparison)
         if difference is not None and interval is not None:
@@ -524,7 +524,7 @@ def comparisons_table(run: Run) -> Table:
             *(Column("p", ".2g"), Column("p (Holm)", ".2g"), Column("better", left=True)),
         ],
         rows,
-        f"{conclusion(records)} Each at its best rate, and the best optimiser, are those of the first "
+        f"{conclusion(run)} Each at its best rate, and the best optimiser, are those of the first "
         f"{_chosen_by(records)}; differences on the others{', per 1,000' if counted else ''}; {test}, Holm's "
         f"correction over the {len(rows)} rows.".strip(),
         beside=["mean"],

@@ -83,7 +83,7 @@ class _Starts(Tuned):
     def opening(cls, run: Run) -> str:
         """Says how often the critical start is better than [P]'s, and how often it is worse."""
         question = "critical or steepest, learned"
-        found = [one.verdict for one in answers(run.records) if one.question == question]
+        found = [one.verdict for one in answers(run) if one.question == question]
         return (
             f"With a and b learned, the critical start is better than [P]'s in {found.count('better')} of {len(found)} "
             f"networks, worse in {found.count('worse')}, not told apart in {found.count('not told apart')}."
@@ -99,7 +99,7 @@ class _Starts(Tuned):
     def statements(cls, run: Run) -> Iterator[Statement]:
         """Judges for each network whether the critical start is better."""
         criterion = f"paired over the seeds that did not choose rates, p by Holm's correction at most {LEVEL:g}"
-        for one in answers(run.records):
+        for one in answers(run):
             if one.question.startswith("critical or steepest"):
                 told = f"the critical start is better than [P]'s: {one.name}, a and b {one.question.split()[-1]}"
                 verdict = judged({"better": True, "worse": False}.get(one.verdict))
@@ -109,7 +109,7 @@ class _Starts(Tuned):
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
         """Returns the numbers of the tables."""
-        return {"starts": levels(run.records), "answers": answers(run.records)}
+        return {"starts": levels(run), "answers": answers(run)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -386,21 +386,22 @@ def _dims(records: xr.Dataset) -> list[str]:
 
 
 @once
-def levels(records: xr.Dataset) -> list[Level]:
+def levels(run: Run) -> list[Level]:
     """Returns the level of every network from every start."""
-    found, choosing = [], records.attrs["choosing"]
+    records, found = run.records, []
     for at, best, values in at_best_rates(records, [*_dims(records), "start"]):
         rate, (about, interval), reached = best["rate"].item(), level(values), None
         if "test_accuracy" in records:
             accuracy = records["test_accuracy"].sel(at).sel(learning_rate=rate)
-            reached = float(accuracy.isel(seed=slice(choosing, None)).mean())
+            reached = float(accuracy.isel(seed=slice(records.attrs["choosing"], None)).mean())
         found.append(Level(name_of(at), at["start"], rate, best["at_end"].item(), about.mean, interval, reached))
     return found
 
 
 @once
-def answers(records: xr.Dataset) -> list[Answer]:
+def answers(run: Run) -> list[Answer]:
     """Answers every question about every network."""
+    records = run.records
     values = {(name_of(at), at["start"]): own for at, _, own in at_best_rates(records, [*_dims(records), "start"])}
     asked = [(name, question) for name in dict.fromkeys(name for name, _ in values) for question in EFFECTS]
     starts = [(name, *EFFECTS[question]) for name, question in asked]
@@ -413,7 +414,7 @@ def starts_table(run: Run) -> Table:
     """Returns the level of every start at its rate."""
     counted = "converged" in run.records
     rows: list[list[Any]] = []
-    for one in levels(run.records):
+    for one in levels(run):
         rate = Cell(one.rate, f"{one.rate:g}{'*' * one.at_end}")
         rows.append([one.name, one.start, rate, one.mean, one.interval, *([] if counted else [one.accuracy])])
     form = ".1%" if counted else ".4f"
@@ -435,7 +436,7 @@ def comparisons_table(run: Run) -> Table:
     """Returns the comparisons of starts."""
     counted = "converged" in run.records
     rows: list[list[Any]] = []
-    for one in answers(run.records):
+    for one in answers(run):
         _, difference, interval, _ = numbers_of(one.comparison)
         rows.append([one.name, one.question, difference, interval, one.p_value_holm, one.verdict])
     form = "+.1%" if counted else "+.4f"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from experiments.problems.xor10.protocol import ACTIVATIONS, LOSS_SCALE, PROTOCOLS, WIDTH
 from experiments.study.imports import at_once
-from experiments.study.once import once
 from experiments.study.options import (
     DISTINCT,
     MAX_SEED,
@@ -438,7 +437,6 @@ def to_dataset(study: Xor10Protocol, counts: np.ndarray) -> xr.Dataset:
     )
 
 
-@once
 def ranking(records: xr.Dataset) -> xr.Dataset:
     """Returns the records by falling log likelihood, along one dim "cell" with the rank as coordinate, from 1.
 

@@ -12,20 +12,20 @@ Result = TypeVar("Result")
 
 
 def once(function: Callable[[Of], Result]) -> Callable[[Of], Result]:
-    """Makes a function keep its result for as long as its argument exists.
+    """Makes a function of a run keep its result for as long as the run exists.
 
     Args:
-      function: of a run or of its records, which must not change afterwards; of nothing else.
+      function: of a run, whose records must not change afterwards.
 
     Examples:
-      >>> import xarray as xr
-      >>> records = xr.Dataset({"loss": ("seed", [1.0, 2.0])})
-      >>> mean = once(lambda records: print("computed") or float(records["loss"].mean()))
-      >>> mean(records), mean(records)
+      >>> class Run: losses = (1.0, 2.0)
+      >>> mean = once(lambda run: print("computed") or sum(run.losses) / 2)
+      >>> run = Run()
+      >>> mean(run), mean(run)
       computed
       (1.5, 1.5)
     """
-    kept: dict[int, tuple[weakref.ref[Any], Result]] = {}  # neither a run nor its records can be hashed
+    kept: dict[int, tuple[weakref.ref[Any], Result]] = {}  # a run cannot be hashed
 
     @functools.wraps(function)
     def known(of: Of) -> Result:

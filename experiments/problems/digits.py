@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.study.options import arg
+from experiments.study.study import Variable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -92,3 +93,20 @@ def source_of(digits: Digits) -> dict[str, Any]:
 def is_mnist(records: xr.Dataset) -> bool:
     """Returns whether the images are those of MNIST. Published results can be expected of these alone."""
     return not records.attrs["synthetic"] and bool(records.attrs.get("mnist", 1))
+
+
+def scores(when: str, *dims: str, held_out: bool = False) -> dict[str, Variable]:
+    """Returns the scores of a `Classifier` as variables of records.
+
+    Args:
+      when: the steps of the scores of test images, in words.
+      dims: of these scores.
+      held_out: whether images are held out too, which are scored after the last step.
+    """
+    loss, accuracy = "mean cross-entropy over", "share of all test images whose digit has the largest output"
+    found = {
+        "test_loss": Variable("test.loss", f"{loss} all test images {when}", dims),
+        "test_accuracy": Variable("test.accuracy", accuracy, dims),
+    }
+    kept_back = Variable("held_out.loss", f"{loss} the training images kept back, after the last step")
+    return found | ({"held_out_loss": kept_back} if held_out else {})

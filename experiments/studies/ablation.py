@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, source_of
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, scores, source_of
 from experiments.study.imports import at_once
-from experiments.study.options import DISTINCT, Count, Out, Seeds, Steps, also, at_least, one_of, seeds_of
+from experiments.study.options import DISTINCT, Count, Out, SeveralSeeds, Steps, also, one_of
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table
 
@@ -33,43 +33,42 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist.train import CLOSEUP, classifier_of, early_loss, with_learning
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
+    from experiments.study.comparing import LEVEL, compared, level, numbers_of
+    from experiments.study.curves import panels
     from experiments.study.run_directory import Run
-    from experiments.study.samples import first_is_better, holm_of, mean_and_interval, paired, plain, sample
+    from experiments.study.samples import plain
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits
-    from paramact_jax.figures import BandCurve, ConvergenceCurve, convergence, curves_with_bands
+    from paramact_jax.figures import ConvergenceCurve, convergence, curves_with_bands
     from paramact_jax.papers import ko2021
-    from paramact_jax.statistics import PairedComparison, wilson_interval
-    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.statistics import PairedComparison
+    from paramact_jax.sweeps import Training
     from paramact_jax.training import Settings, marks
 
 BASES = {"ppns": "pn_sigmoid", "parametric_tanh": "tanh", "parametric_relu": "relu"}
 """The parametric functions, and the plain ones they are made of."""
 LABELS = {"ppns": "PPNS", "parametric_tanh": "Parametric Tanh", "parametric_relu": "Parametric ReLU"}
-LEVEL = 0.05
-
-
 CONDITIONS = {
     "gain, learned": "a = 1.5 / steepest slope and b = 0 at the start, both learned, as in [P]",
     "gain, frozen": "the same start values, kept",
     "unit, learned": "a = 1, b = 0 at the start, both learned",
     "plain": "the function without a and b",
 }
-"""What is done to a and b."""
+"""What happens to a and b."""
 POINTS = [
     {"plain": False, "learned": True, "unit": False},
     {"plain": False, "learned": False, "unit": False},
     {"plain": False, "learned": True, "unit": True},
     {"plain": True, "learned": False, "unit": False},
 ]
-"""The conditions as points of a sweep: whether it is the plain function, a and b are learned, and a starts at 1."""
+"""The conditions as points of a sweep: whether the function is plain, a and b are learned, and a starts at 1."""
 PUBLISHED = ("gain, learned", "plain")
 """The conditions of [P]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """One question, asked as a difference of two conditions on the same seeds: first - second."""
+    """A question, asked as the difference of two conditions on the same seeds: first - second."""
 
     question: str
     first: str
@@ -90,13 +89,13 @@ EFFECTS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Ablation(Study):
-    """What both problems share."""
+    """Base class of both problems."""
 
     protocol: Literal["recovered", "literal"] = "recovered"
     """Conditions of training, see `xor10` and `mnist`."""
     activations: Annotated[tuple[str, ...], one_of(*BASES), DISTINCT, also("--functions")] = tuple(BASES)
-    """Of the three functions, those to compare with themselves under the other conditions."""
-    seeds: Annotated[Seeds, at_least(2)] = 5
+    """The functions that are trained under every condition."""
+    seeds: SeveralSeeds = 5
     """Networks of each function under each condition, on the same seeds."""
     first_seed: int = 0
     """Network i has seed first_seed + i."""
@@ -108,32 +107,23 @@ class _Ablation(Study):
         """Trains all seeds under every condition."""
         kinds = [(base, i) for base in self.activations for i in range(len(POINTS))]
         names = [f"{_trained(base, POINTS[i]['plain'])}: {list(CONDITIONS)[i]}" for base, i in kinds]
-        found = long_sweep(
-            training,
-            seeds_of(self),
-            iterations=self.steps,
-            static_axes={"base": self.activations},
-            points=POINTS,
-            chunk=self.seeds,
-            directory=work.directory / "networks",
-            **work.shown(names, self.steps),
-            **options,
-        )
+        axes = {"base": self.activations}
+        found = work.sweep(self, training, names, static_axes=axes, points=POINTS, chunk=self.seeds, **options)
         return found.drop_vars(POINTS[0]).rename(point="condition").assign_coords(condition=list(CONDITIONS))
 
     @classmethod
     @abc.abstractmethod
     def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:
-        """What is compared, by name: a loss, or a yes, which is better than a no. Dims base, condition, seed."""
+        """Returns what is compared, by name: losses, or bools, of which True is better. Dims base, condition, seed."""
 
     @classmethod
     @abc.abstractmethod
     def published(cls, run: Run) -> dict[str, float]:
-        """What [P] says of the first outcome after so many steps, by activation."""
+        """Returns what [P] prints for the first outcome of such a run, by activation."""
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """For each outcome the conditions, and the effects."""
+        """Yields the conditions and the effects of each outcome."""
         published = cls.published(run) if run.manifest["config"]["protocol"] == "recovered" else {}
         for i, (name, values) in enumerate(cls.outcomes(run.records).items(), start=1):
             yield f"conditions_{i}", conditions_table(run, name, values, published if i == 1 else {})
@@ -141,7 +131,7 @@ class _Ablation(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The effects as plain data, and the means over the seeds: of a yes or no, the share of trials."""
+        """Returns the effects as plain data, and the means over the seeds: of bools the share of True."""
         found = cls.outcomes(run.records)
         levels = {
             name: {
@@ -166,11 +156,11 @@ class AblationXor10(_Ablation):
     heading: ClassVar[str] = "Learning of a and b, or initial gain? XOR(10)"
     renamed: ClassVar[Mapping[str, str]] = {"trials": "seeds", "iterations": "steps"}
 
-    seeds: Annotated[Seeds, at_least(2)] = 1_000
+    seeds: SeveralSeeds = 1_000
     """Trials of each function under each condition, on the same seeds."""
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All trials under every condition."""
+        """Trains all trials under every condition."""
         protocol = xor10_protocol.PROTOCOLS[self.protocol]
         found = self.sweep(
             xor10_training,
@@ -190,19 +180,19 @@ class AblationXor10(_Ablation):
 
     @classmethod
     def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:
-        """Convergence."""
+        """Returns which trials converge."""
         return {"trials that converge": records["converged"].astype(bool)}
 
     @classmethod
     def published(cls, run: Run) -> dict[str, float]:
-        """The counts of [P, Table 5]."""
+        """Returns the shares of [P, Table 5]."""
         if run.manifest["config"]["steps"] != cls.steps:
             return {}
         return {row.activation: row.converged / row.trials for row in ko2021.TABLE_5}
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """Of each function, by iteration: the share of trials that have converged, under the four conditions."""
+        """Yields for each function the share of trials that have converged, by step, under the four conditions."""
         records, steps = run.records, run.manifest["config"]["steps"]
         reached = records["reached_at"].where(records["converged"], -1)
         for base in records["base"].values.tolist():
@@ -228,11 +218,11 @@ class AblationMnist(_Ablation):
     data_dir: DataDir = None
 
     def load(self) -> Any:
-        """The images."""
+        """Loads the images."""
         return load(self.data, self.data_dir)
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks under every condition."""
+        """Trains all networks under every condition."""
         protocol = dataclasses.replace(
             mnist_protocol.PROTOCOLS[self.protocol],
             steps=self.steps,
@@ -247,18 +237,14 @@ class AblationMnist(_Ablation):
             learning_rate=protocol.learning_rate,
             data=images_of(data),
         )
-        loss = "mean cross-entropy over all test images after so many steps"
-        accuracy = "share of all test images whose digit has the largest output"
-        variables = {
-            "test_loss": Variable("test.loss", loss, ("test_step",)),
-            "test_accuracy": Variable("test.accuracy", accuracy, ("test_step",)),
-        }
         steps = {"test_step": marks(self.steps, self.test_every)}
-        return described(found, variables, steps, {"problem": "mnist"} | source_of(data))
+        return described(
+            found, scores("after so many steps", "test_step"), steps, {"problem": "mnist"} | source_of(data)
+        )
 
     @classmethod
     def outcomes(cls, records: xr.Dataset) -> dict[str, xr.DataArray]:
-        """The test loss at the end, and early."""
+        """Returns the test loss at the end, and its mean over the first steps."""
         losses = records["test_loss"].astype(np.float64)
         found = {"test loss after the last step": losses.isel(test_step=-1)}
         early = early_loss(losses) if int(records["test_step"][-1]) > CLOSEUP else None
@@ -266,7 +252,7 @@ class AblationMnist(_Ablation):
 
     @classmethod
     def published(cls, run: Run) -> dict[str, float]:
-        """The losses that [P] says of its networks, where the images are MNIST's."""
+        """Returns the losses that [P] prints, where the images are MNIST's."""
         steps = int(run.records["test_step"][-1])
         if not is_mnist(run.records):
             return {}
@@ -274,12 +260,11 @@ class AblationMnist(_Ablation):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """Of each function, by step: the test loss under the four conditions."""
-        losses = run.records["test_loss"].astype(np.float64).transpose("base", "condition", "seed", "test_step")
+        """Yields for each function the test loss under the four conditions, by step."""
+        losses = run.records["test_loss"]
         steps = losses["test_step"].values
         options: dict[str, Any] = {"closeup": CLOSEUP if steps[-1] > CLOSEUP else None, "ylabel": "test loss"}
-        for base, own in zip(losses["base"].values.tolist(), losses, strict=True):
-            curves = [BandCurve(name, *mean_and_interval(own.sel(condition=name).values)) for name in CONDITIONS]
+        for base, curves in panels(losses, "test_step", "base", "condition").items():
             yield base, curves_with_bands(steps, curves, title=f"{LABELS[base]}: a and b", **options)
 
 
@@ -296,12 +281,12 @@ class Ablation:
     )
 
     def prepare(self) -> Callable[[], None]:
-        """As the command it was given."""
+        """Prepares the study of the chosen problem."""
         return self.what.prepare()
 
 
 def xor10_training(base: str, plain: bool) -> Training:
-    """The training of one trial, see `xor10.train.training`, of a function at one of `POINTS`."""
+    """Returns the training of one trial, see `xor10.train.training`, of a function at one of `POINTS`."""
     record = catalogue.get(_trained(base, plain))
     whole = xor10.training(record)
 
@@ -316,14 +301,13 @@ def xor10_training(base: str, plain: bool) -> Training:
 
 
 def mnist_training(base: str, plain: bool, unit: bool, protocol: mnist_protocol.Protocol, digits: Digits) -> Training:
-    """The training of one network, see `Classifier`, of a function at one of `POINTS`."""
+    """Returns the training of one network, see `Classifier`, of a function at one of `POINTS`."""
     started = dataclasses.replace(protocol, initial_a=1.0 if unit else None)
-    whole = classifier_of(_trained(base, plain), started, digits)
-    return with_learning(whole)
+    return with_learning(classifier_of(_trained(base, plain), started, digits))
 
 
 def _trained(base: str, plain: bool) -> str:
-    """The name in the catalogue of what is trained."""
+    """Returns the name of the trained function in the catalogue."""
     return BASES[base] if plain else base
 
 
@@ -337,9 +321,7 @@ class Answer:
     Attributes:
       base: parametric function.
       effect: the question.
-      comparison: of the two conditions, None if fewer than 2 seeds have finite values under both.
-      p_value_holm: with Holm's correction over all answers about the outcome.
-      verdict: "helps", "harms" or "not told apart".
+      comparison, p_value_holm, verdict: of the two conditions, see `Told`: "helps", "harms" or "not told apart".
     """
 
     base: str
@@ -350,29 +332,23 @@ class Answer:
 
 
 def answers(values: xr.DataArray) -> list[Answer]:
-    """Every effect on every function; of losses, or of a yes or no."""
+    """Answers every question about every function; see `_Ablation.outcomes` for the values."""
     asked = [(base, effect) for base in values["base"].values.tolist() for effect in EFFECTS]
-    compared = []
-    for base, effect in asked:
-        first, second = (values.sel(base=base, condition=name).values for name in (effect.first, effect.second))
-        compared.append(paired(first, second, values["seed"].values))
-    result = []
-    for (base, effect), found, p in zip(asked, compared, holm_of(compared), strict=True):
-        better = first_is_better(found, p, LEVEL, more_is_better=values.dtype == bool)
-        verdict = {None: "not told apart", True: "helps", False: "harms"}[better]
-        result.append(Answer(base, effect, found, p, verdict))
-    return result
+    samples = [
+        (values.sel(base=base, condition=effect.first).values, values.sel(base=base, condition=effect.second).values)
+        for base, effect in asked
+    ]
+    told = compared(samples, values["seed"].values, ("helps", "harms"))
+    return [Answer(base, effect, *one) for (base, effect), one in zip(asked, told, strict=True)]
 
 
 def conditions_table(run: Run, name: str, values: xr.DataArray, published: Mapping[str, float]) -> Table:
-    """The level of an outcome under each condition."""
+    """Returns the level of an outcome under each condition."""
     counted = values.dtype == bool
     rows: list[list[Any]] = []
     for base in values["base"].values.tolist():
         for condition in CONDITIONS:
-            own = values.sel(base=base, condition=condition).values
-            found = sample(own)
-            interval = wilson_interval(int(own.sum()), len(own)) if counted else found.interval()
+            found, interval = level(values.sel(base=base, condition=condition).values)
             theirs = published.get(_trained(base, condition == "plain")) if condition in PUBLISHED else None
             rows.append([LABELS[base], condition, found.mean, interval, theirs, found.non_finite])
     about = "; ".join(f"{name}: {text}" for name, text in CONDITIONS.items())
@@ -394,14 +370,13 @@ def conditions_table(run: Run, name: str, values: xr.DataArray, published: Mappi
 
 
 def effects_table(run: Run, name: str, values: xr.DataArray) -> Table:
-    """The answers about an outcome."""
+    """Returns the answers about an outcome."""
     counted, found = values.dtype == bool, answers(values)
     rows: list[list[Any]] = []
     for one in found:
-        pair, asked = one.comparison, one.effect
-        cells = [0, None, None, None] if pair is None else [pair.pairs, pair.difference, pair.interval, pair.p_value]
-        what = f"{asked.first} - {asked.second}"
-        rows.append([LABELS[one.base], asked.question, what, *cells, one.p_value_holm, one.verdict])
+        what = f"{one.effect.first} - {one.effect.second}"
+        cells = *numbers_of(one.comparison), one.p_value_holm, one.verdict
+        rows.append([LABELS[one.base], one.effect.question, what, *cells])
     seeds = values.sizes["seed"]
     test = "bootstrap interval; McNemar's exact test" if counted else "t interval; paired t test"
     left_out = f" Of {seeds} seeds, those not finite under one of the two are left out."

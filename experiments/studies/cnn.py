@@ -25,10 +25,11 @@ from experiments.problems.cnn.protocol import (
 )
 from experiments.problems.digits import Data, DataDir, images_of, is_mnist
 from experiments.study.imports import at_once
-from experiments.study.options import Out, seeds_of
+from experiments.study.once import once
+from experiments.study.options import Out
 from experiments.study.statements import Statement, all_hold, judged
 from experiments.study.study import Study, Variable, Work
-from experiments.study.tables import Column, Table, number
+from experiments.study.tables import Column, Table, number, with_interval
 from paramact_jax.papers import kong2020
 
 if TYPE_CHECKING or at_once(__name__):
@@ -43,7 +44,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.cnn.train import (
         PATHS,
         SCORES,
-        band,
         classifier,
         conditions,
         dense_classifier,
@@ -51,26 +51,26 @@ if TYPE_CHECKING or at_once(__name__):
         remarks,
         shown,
     )
+    from experiments.study.curves import band
     from experiments.study.run_directory import Run
     from experiments.study.samples import Sample, Shuffled, inside, paired, sample, shuffled
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import BandCurve, RangeHistory, curves_in_panels, curves_with_bands, range_panels
     from paramact_jax.gradients import Kind, attribute
     from paramact_jax.networks import Params
-    from paramact_jax.sweeps import long_sweep
     from paramact_jax.training import Classifier, cross_entropy
 
 BEST = "parametric_relu/parametric_sigmoid"
 LOWEST = "sigmoid/parametric_sigmoid"
 """The combinations that [A] calls best, and lowest."""
 DENSE_ONLY = ("sigmoid", "parametric_sigmoid")
-"""Activations of the network without convolutions [A, Fig. 11]."""
+"""Activations of the networks without convolutions [A, Fig. 11]."""
 TOP = 5
 """Curves in Fig. 13."""
 LOOKED_AT = 100
-"""The first of the training images: those that a network is looked at with."""
+"""Number of training images, the first ones, that the gradient is measured with."""
 QUANTITIES = {"best_loss": "loss", "best_iteration": "iterations"}
-"""Variable of the records -> attribute of a published row."""
+"""Variables of the records, and the attributes of a published row that they correspond to."""
 LOOKS = {
     f"gradient_{name}": Variable(name, description, (dim,))
     for name, dim, description in (
@@ -100,24 +100,22 @@ class Cnn(Protocol, Study):
     out: Out = None
 
     def load(self) -> Digits:
-        """The draw of images."""
+        """Loads the draw of images."""
         digits = load(self.data, self.data_dir, self.training_images)
         return for_training(digits, self.training_images, self.subset_seed)
 
     def train(self, data: Digits, work: Work) -> xr.Dataset:
-        """All networks in one sweep, looked at before and after the training."""
+        """Trains all networks in one sweep, and measures their gradients before and after."""
         networks = [*self.combinations, *DENSE_ONLY]
-        found = long_sweep(
+        found = work.sweep(
+            self,
             lambda combination: training(combination, self),
-            seeds_of(self),
-            iterations=self.steps,
+            [f"{len(networks)} networks"],
             static_axes={"combination": networks},
             observe_every=self.steps,
             block=1,
-            directory=work.directory / "networks",
             data=images_of(data),
             **conditions(self),
-            **work.shown([f"{len(networks)} networks"], self.steps),
         )
         found = found.assign_coords(iteration=["before", "after"]).rename(iteration="when")
         coords = {"train_step": [0, self.steps], "step": np.arange(self.steps), "layer": list(LAYERS)}
@@ -134,32 +132,34 @@ class Cnn(Protocol, Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Table 1, the rank correlations, what changes the gradient, and the ranges of a and b if there are any."""
+        """Yields Table 1, rank correlations, what changes the gradient, and the ranges of a and b if there are any."""
         yield "table_1", table_1(run)
         yield "rank_correlation", correlation_table(run)
-        if "gradient_share" in run.records:  # older runs did not look
+        if "gradient_share" in run.records:  # older runs have no such records
             yield "gradient", gradient_table(run)
         if (combination := ranged(run)) is not None:
             yield "ranges", ranges_table(run, combination)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """Figs. 11 to 14, those that the run has something for."""
+        """Yields Figs. 11 to 14, as far as the run has their networks."""
         records = run.records
         steps, losses = records["test_step"].values, records["test_loss"]
         axes: dict[str, Any] = {"xlabel": "step", "ylabel": "test loss"}
         if "dense_only" in records.coords:
             dense = records["dense_only_test_loss"]
-            curves = [band(label(name), dense.sel(dense_only=name)) for name in dense["dense_only"].values.tolist()]
+            names = dense["dense_only"].values.tolist()
+            curves = [band(label(name), dense.sel(dense_only=name), "test_step") for name in names]
             title = f"784 - 30 - 10 without convolutions: {shown(run)}"
             yield "figure_11", curves_with_bands(steps, curves, title=title, **axes)
         panels: dict[str, list[BandCurve]] = {}
         for name in combinations(run):
             conv, dense_name = label(name).split(" / ")
-            curve = band(f"dense: {dense_name}", losses.sel(combination=name), published(run, "best_loss", name))
+            own, printed = losses.sel(combination=name), published(run, "best_loss", name)
+            curve = band(f"dense: {dense_name}", own, "test_step", printed)
             panels.setdefault(f"{conv} in the convolutions", []).append(curve)
         yield "figure_12", curves_in_panels(steps, panels, title=f"Test loss: {shown(run)}", **axes)
-        curves = [band(label(name), losses.sel(combination=name)) for name in best_first(run)[:TOP]]
+        curves = [band(label(name), losses.sel(combination=name), "test_step") for name in best_first(run)[:TOP]]
         title = f"The {len(curves)} with the smallest test loss: {shown(run)}"
         yield "figure_13", curves_with_bands(steps, curves, title=title, **axes)
         if (combination := ranged(run)) is not None:
@@ -168,7 +168,7 @@ class Cnn(Protocol, Study):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [A] says and its Table 1 shows, each sentence once, as far as the run has the networks."""
+        """Judges what [A] says and its Table 1 shows, each sentence once, as far as the run has the networks."""
         yield from _about_dense_only(run.records)
         yield from _about_every_step(run.records)
         found = quantities(run.records)
@@ -180,7 +180,7 @@ class Cnn(Protocol, Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The tables as plain data."""
+        """Returns the tables as plain data."""
         rows: dict[str, Any] = {name: {} for name in combinations(run)}
         for name, row in rows.items():
             for variable in QUANTITIES:
@@ -205,9 +205,9 @@ class Cnn(Protocol, Study):
 
 
 def training(combination: str, protocol: Protocol) -> Classifier:
-    """The training of a convolutional network, which is looked at, or of the dense one of an activation."""
+    """Returns the training of a convolutional network, with `look`, or of the dense one of an activation."""
     if "/" not in combination:
-        unknown = jnp.full(len(LAYERS), jnp.nan)  # all trainings of a sweep have to note something
+        unknown = jnp.full(len(LAYERS), jnp.nan)  # all trainings of a sweep must note the same names
         return dataclasses.replace(dense_classifier(combination, protocol), look=lambda params: {"dead": unknown})
     found = classifier(combination, protocol)
 
@@ -220,7 +220,7 @@ def training(combination: str, protocol: Protocol) -> Classifier:
 def look(
     network: Callable[[Params, jax.Array], jax.Array], params: Params, images: jax.Array, labels: jax.Array
 ) -> dict[str, jax.Array]:
-    """What a network does to the gradient of its loss on its way back to the images, see `LOOKS`."""
+    """Measures what changes the gradient of the loss on its way back to the images, see `LOOKS`."""
     found = attribute(network, params, images, loss=lambda outputs: cross_entropy(outputs, labels))
     shares = found.by_kind()
     units = found.units if len(found.activations) == len(LAYERS) else None
@@ -236,19 +236,19 @@ def look(
 
 
 def of_seeds(run: Run, variable: str, combination: str) -> Sample:
-    """One value per seed, summed up."""
+    """Sums up one value per seed."""
     return sample(run.records[variable].sel(combination=combination).values)
 
 
 def published(run: Run, variable: str, combination: str) -> float | None:
-    """The published value, None if there is none or it cannot be compared."""
+    """Returns the published value; None if there is none or it cannot be compared."""
     if why_not_compared(run) or combination not in PUBLISHED:
         return None
     return float(getattr(PUBLISHED[combination], QUANTITIES[variable]))
 
 
 def why_not_compared(run: Run) -> str | None:
-    """Why this run's smallest losses cannot stand beside the published ones; None if they can."""
+    """Says why the smallest losses of this run cannot be compared with the published ones; None if they can."""
     if not is_mnist(run.records):
         return "the images are not MNIST's"
     if (steps := run.manifest["config"]["steps"]) < Conditions.steps:
@@ -257,20 +257,20 @@ def why_not_compared(run: Run) -> str | None:
 
 
 def best_first(run: Run) -> list[str]:
-    """Combinations by our mean smallest loss; those without a finite one last."""
+    """Returns the combinations by our mean smallest loss; those without a finite one come last."""
     losses = {name: of_seeds(run, "best_loss", name).mean for name in combinations(run)}
     return sorted(losses, key=lambda name: losses[name] if np.isfinite(losses[name]) else np.inf)
 
 
 def ranged(run: Run) -> str | None:
-    """Of which combination Fig. 14 is: the one that [A] calls best, else our best one with an a or b; None without."""
+    """Returns the combination of Fig. 14: what [A] calls best, else our best one with an a or b; None without one."""
     largest = run.records["a_largest"]
     names = [name for name in best_first(run) if largest.sel(combination=name).notnull().any()]
     return BEST if BEST in names else names[0] if names else None
 
 
 def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
-    """What the statements are about, each (combination, seed): smallest loss, its step, mean loss over time."""
+    """Returns the quantities of the statements, each (combination, seed): smallest loss, its step, mean loss."""
     loss, steps = records["test_loss"].astype(np.float64), records["test_step"].values
     return {
         "best_loss": records["best_loss"].astype(np.float64),
@@ -295,7 +295,7 @@ class RankCorrelation:
 
 
 def rank_correlation(ours: Any, theirs: Any, *, permutations: int = 99_999) -> RankCorrelation | None:
-    """Spearman's correlation of two lists, with the p value of random orders; None for fewer than 3 pairs.
+    """Returns Spearman's correlation of two lists, with the p value of random orders; None for fewer than 3 pairs.
 
     Pairs with a value that is not finite are left out.
     """
@@ -313,8 +313,9 @@ def rank_correlation(ours: Any, theirs: Any, *, permutations: int = 99_999) -> R
     return RankCorrelation(rho, (1 + as_large) / (1 + permutations), pairs.shape[1])
 
 
+@once
 def correlations(run: Run) -> dict[str, RankCorrelation | None]:
-    """How our order of the combinations agrees with the published, by variable; None where it cannot be asked."""
+    """Correlates our order of the combinations with the published one, by variable; None with too few of them."""
     names = [name for name in combinations(run) if published(run, "best_loss", name) is not None]
     return {
         variable: rank_correlation(
@@ -346,12 +347,12 @@ class Claim:
     orders: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
     def names(self) -> list[str]:
-        """All combinations it is about."""
+        """Returns all combinations of the statement."""
         return list(dict.fromkeys(name for order in self.orders for side in order for name in side))
 
 
 def claims() -> Iterator[Claim]:
-    """The statements of [A, section 4] about its combinations, and two that Table 1 shows.
+    """Yields the statements of [A, section 4] about its combinations, and two that Table 1 shows.
 
     Claims with the same text are parts of one sentence.
     """
@@ -384,7 +385,7 @@ def claims() -> Iterator[Claim]:
 
 
 def _judge(claim: Claim, quantity: xr.DataArray, cap: float) -> Statement:
-    """By the means over the seeds whose values are finite; values at the cap may be larger."""
+    """Judges by the means over the seeds whose values are finite; values at the cap may be larger."""
     names = claim.names()
     values = quantity.sel(combination=names).transpose("combination", "seed").values
     finite = np.isfinite(values).all(axis=0)
@@ -392,7 +393,7 @@ def _judge(claim: Claim, quantity: xr.DataArray, cap: float) -> Statement:
     most = np.where(least < cap, least, np.inf)
 
     def holds(least: np.ndarray, most: np.ndarray) -> bool | None:
-        """Whether all orders hold of values between two; None if that depends on where."""
+        """Tells whether all orders hold for all values between two bounds; None if only for some."""
         low, high = (dict(zip(names, bound, strict=True)) for bound in (least, most))
         if all(max(high[x] for x in below) < min(low[x] for x in above) for below, above in claim.orders):
             return True
@@ -417,7 +418,7 @@ def _judge(claim: Claim, quantity: xr.DataArray, cap: float) -> Statement:
 
 
 def _all_of(parts: Sequence[Statement]) -> Statement:
-    """One sentence that says several things: true if all of them are. Its effect is that of the one that decides."""
+    """Joins the parts of one sentence: true if all of them are. Its effect is that of the part that decides."""
     verdict = judged(all_hold({"true": True, "false": False, "undecided": None}[part.verdict] for part in parts))
     decisive = next(part for part in parts if part.verdict == verdict)
     criterion, measured = (
@@ -427,7 +428,7 @@ def _all_of(parts: Sequence[Statement]) -> Statement:
 
 
 def _about_every_step(records: xr.Dataset) -> Iterator[Statement]:
-    """Fig. 9, by the scores that there are."""
+    """Judges Fig. 9 by the recorded scores."""
     names = [name for name in records["combination"].values.tolist() if name.count("parametric") == 2]
     losses = records["test_loss"].sel(combination=names).astype(np.float64)
     change = losses.transpose("combination", "seed", "test_step").diff("test_step").values
@@ -450,7 +451,7 @@ def _about_every_step(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def _about_dense_only(records: xr.Dataset) -> Iterator[Statement]:
-    """Fig. 11: at every step scored after the start."""
+    """Judges Fig. 11 at every scored step after the start."""
     if "dense_only" not in records.coords:
         return
     losses = records["dense_only_test_loss"].isel(test_step=slice(1, None)).astype(np.float64)
@@ -468,7 +469,7 @@ def _about_dense_only(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def _compared(said: Statement, first: np.ndarray, second: np.ndarray) -> Statement:
-    """With the difference on equal seeds."""
+    """Adds the difference on equal seeds."""
     found = paired(first, second, np.arange(len(first)))
     if found is None:
         return said
@@ -480,7 +481,7 @@ def _compared(said: Statement, first: np.ndarray, second: np.ndarray) -> Stateme
 
 
 def table_1(run: Run) -> Table:
-    """Smallest test loss, and when, next to the published."""
+    """Returns the smallest test losses and their steps, next to the published ones."""
     rows, records = [], run.records
     for name in combinations(run):
         loss, at = (of_seeds(run, variable, name) for variable in QUANTITIES)
@@ -509,8 +510,9 @@ def table_1(run: Run) -> Table:
         note += f" Smallest after the last of {run.manifest['config']['steps']:,} steps in some seed, and perhaps "
         note += f"still falling: {', '.join(last)}."
     columns: list[str | Column] = [
-        *("n", Column("convolutional", left=True), Column("dense", left=True), Column("loss", ".4f")),
-        *(Column("95 % interval", ".4f", key="loss"), Column("published", ".5f"), "in prediction interval"),
+        *("n", Column("convolutional", left=True), Column("dense", left=True)),
+        *with_interval("loss", ".4f"),
+        *(Column("published", ".5f"), "in prediction interval"),
         *(Column("steps", number), Column("95 % interval of steps", ",.0f", key="steps")),
         *(Column("published steps", ",.0f"), Column("best accuracy", ".2%"), Column("a and b", ",")),
     ]
@@ -522,14 +524,14 @@ def table_1(run: Run) -> Table:
 
 
 def within_prediction(run: Run, variable: str) -> Shuffled | None:
-    """How many published values lie in our prediction intervals, and how many shuffled; None for fewer than 2."""
+    """Counts the published values in our prediction intervals, as they are and shuffled; None for fewer than 2."""
     known = [(published(run, variable, name), of_seeds(run, variable, name).prediction()) for name in combinations(run)]
     both = [(value, interval) for value, interval in known if value is not None and interval is not None]
     return shuffled(*map(list, zip(*both, strict=True))) if len(both) > 1 else None
 
 
 def correlation_table(run: Run) -> Table:
-    """Spearman's correlation of our means with the published values, and of every seed alone."""
+    """Returns Spearman's correlation of our means with the published values, and of every seed alone."""
     rows: list[list[Any]] = []
     for variable, found in correlations(run).items():
         row: list[Any] = ["smallest test loss" if variable == "best_loss" else "its step"]
@@ -548,12 +550,11 @@ def correlation_table(run: Run) -> Table:
         rows,
         "Of the means over the seeds with the published values; p: two-sided, random permutations of the rows. "
         "Single seeds: smallest and largest rho of one seed alone." + _about_published(run),
-        keys=1,
     )
 
 
 def gradient_table(run: Run) -> Table:
-    """The change of the gradient by kind of operation."""
+    """Returns the change of the gradient by kind of operation."""
     records = run.records
     decades = records["gradient_share"] / np.log(10)
     median = decades.median("seed")
@@ -585,7 +586,7 @@ def gradient_table(run: Run) -> Table:
 
 
 def ranges_table(run: Run, combination: str) -> Table:
-    """Smallest and largest a and b of each layer."""
+    """Returns the smallest and largest a and b of each layer."""
     rows = []
     for layer, name, ends in _ranges(run, combination):
         start, end = (tuple(float(x.isel(step=at).mean("seed")) for x in ends) for at in (0, -1))
@@ -596,12 +597,11 @@ def ranges_table(run: Run, combination: str) -> Table:
         ["layer", Column("parameter", left=True), *columns],
         rows,
         "Smallest to largest of a layer; at the start and the end the means over the seeds of both.",
-        keys=2,
     )
 
 
 def ranges_figure(run: Run, combination: str, name: str) -> Figure:
-    """Smallest and largest a, or b, of each layer by step."""
+    """Draws the smallest and largest a, or b, of each layer by step."""
     histories = [
         RangeHistory(layer, *(x.transpose("seed", "step").values.astype(np.float64) for x in ends))
         for layer, parameter, ends in _ranges(run, combination)
@@ -615,7 +615,7 @@ def ranges_figure(run: Run, combination: str, name: str) -> Figure:
 
 
 def _ranges(run: Run, combination: str) -> Iterator[tuple[str, str, list[xr.DataArray]]]:
-    """Smallest and largest of the parameters that there are, each (seed, step)."""
+    """Yields the smallest and largest of every parameter in the run, each (seed, step)."""
     records = run.records.sel(combination=combination)
     for layer in records["layer"].values.tolist():
         for name in ("a", "b"):

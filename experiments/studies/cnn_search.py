@@ -36,7 +36,6 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.cnn.train import classifier, conditions
     from experiments.study.run_directory import Run
     from paramact_jax.datasets import Digits
-    from paramact_jax.sweeps import long_sweep
 
 GRID: dict[str, tuple[Any, ...]] = {
     "pooling": ("max", "average"),
@@ -48,9 +47,9 @@ GRID: dict[str, tuple[Any, ...]] = {
 since 5 x 5 takes 2.6 times as long as 3 x 3, and the padding: without it three layers of 3 x 3 leave one pixel of four
 filters to tell ten digits by."""
 SCORES = 5
-"""Scores of the held-out images in a round, besides the one before training."""
+"""Scores of the held-out images in a round, without the one before training."""
 STEPS_PER_CALL = 50
-"""Of every network; a call allocates anew the memory that its steps share."""
+"""Steps of every network in one call, which allocates anew the memory that its steps share."""
 RISING = Constraint("rising numbers, one a round", lambda x: bool(x) and list(x) == sorted(set(x)), whole=True)
 
 
@@ -60,8 +59,8 @@ class CnnSearch(Study):
 
     24 cells: pooling, learning rate, initial weights, initial a. Each trains on the 5,000 images of `cnn` and is scored
     on 5,000 others of the training split, never on a test image: mean over the combinations of the smallest loss. All
-    cells get few steps, the best quarter more, the best quarter of these yet more. About 12 minutes on 2 cores. Writes
-    runs/cnn-search-DATE-TIME/: records, summary, report, the ranking.
+    cells get few steps, the best quarter gets more, and the best quarter of that quarter the most. About 12 minutes on
+    2 cores. Writes runs/cnn-search-DATE-TIME/: records, summary, report, the ranking.
     Example: python -m experiments cnn-search --combinations sigmoid/relu parametric_relu/relu
     """
 
@@ -78,9 +77,9 @@ class CnnSearch(Study):
     """Activation of the convolutional layers / of the dense hidden layer; by default every one of the convolutional
     layers once, with a dense layer without and with parameters."""
     steps: Annotated[tuple[int, ...], at_least(1), RISING, also("--iterations")] = (200, 600, 2_000)
-    """Of each round."""
+    """Steps of each round."""
     keep_one_in: Annotated[int, at_least(2)] = 4
-    """Of so many cells one goes on to the next round."""
+    """One of this many cells goes on to the next round."""
     seeds: Seeds = 1
     """Networks of each combination in every cell, on the same seeds."""
     first_seed: int = 0
@@ -88,7 +87,7 @@ class CnnSearch(Study):
     training_images: TrainingImages = 5_000
     """Images to train with, the same number of each digit; as many others are scored."""
     subset_seed: Draw = 0
-    """Of the draw of these images."""
+    """Seed of the draw of images."""
     batch: Batch = 100
     """Images of one step."""
     data: Data = "auto"
@@ -96,19 +95,19 @@ class CnnSearch(Study):
     out: Out = None
 
     def load(self) -> Digits:
-        """The images; those to be scored stand in the place of test images."""
+        """Loads the images; those to be scored take the place of test images."""
         return for_search(load(self.data, self.data_dir, self.training_images), self.training_images, self.subset_seed)
 
     def check(self, data: Digits) -> None:
-        """Numbers that depend on others."""
+        """Refuses numbers that do not fit each other."""
         cells(self)[0].check(data)
 
     def config(self, data: Digits) -> dict[str, Any]:
-        """With the grid."""
+        """Adds the grid."""
         return super().config(data) | {"grid": GRID}
 
     def train(self, data: Digits, work: Work) -> xr.Dataset:
-        """Round after round."""
+        """Trains round after round."""
         grid = cells(self)
 
         def losses(which: Sequence[int], steps: int) -> np.ndarray:
@@ -135,7 +134,7 @@ class CnnSearch(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The ranking, and the losses of the best cell."""
+        """Yields the ranking, and the losses of the best cell."""
         records, config = run.records, run.manifest["config"]
         seeds, own, rows = records.sizes["seed"], Cell(None, "own"), []
         for rank, cell in enumerate(ranking(records), start=1):
@@ -167,12 +166,12 @@ class CnnSearch(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The cells as plain data."""
+        """Returns the cells as plain data."""
         return {"cells": ranking(run.records)}
 
 
 def ranking(records: xr.Dataset) -> list[dict[str, Any]]:
-    """The cells, best first: values by name, an initial a of NaN is 1.5 over the steepest slope; scores by round."""
+    """Returns the cells, best first: values by name (an initial a of NaN: 1.5 / steepest slope), scores by round."""
     rounds = [f"{steps}" for steps in records["round"].values]
     return [
         {name: cell[name].item() for name in GRID}
@@ -182,7 +181,7 @@ def ranking(records: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def cells(study: CnnSearch) -> list[Protocol]:
-    """The conditions of the grid's cells.
+    """Returns the conditions of the cells.
 
     Examples:
       >>> found = cells(CnnSearch())
@@ -196,7 +195,7 @@ def cells(study: CnnSearch) -> list[Protocol]:
 
 
 def for_search(digits: Digits, training_images: int, seed: int) -> Digits:
-    """The training images of `cnn`, and as many others of the training split to score on; no test image.
+    """Returns the training images of `cnn`, and as many others of the training split to score on; no test image.
 
     Raises:
       ValueError: in one line, if a digit has too few images.
@@ -212,16 +211,16 @@ def for_search(digits: Digits, training_images: int, seed: int) -> Digits:
 def halving(
     cells: int, rounds: Sequence[int], keep_one_in: int, train: Callable[[Sequence[int], int], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All cells with few steps, then the best of them with more, each round from the start.
+    """Trains all cells with few steps, then the best of them with more, each round from the start.
 
     Args:
       cells: how many there are.
       rounds: the steps of each, rising.
-      keep_one_in: so many cells make room for one that goes on, rounded up.
-      train: losses (cells, combinations, seeds) of the cells with these indices after so many steps.
+      keep_one_in: one of this many cells goes on, rounded up.
+      train: losses (cells, combinations, seeds) of the cells with these indices after this number of steps.
 
     Returns:
-      The cells, best first: those that went further, then by the score of the last round that they were in. The losses
+      The cells, best first: those of later rounds first, then by the score of their last round. The losses
       (rounds, cells, combinations, seeds), and the scores (rounds, cells): means of the losses, infinite where one is
       not finite. Both are NaN for a cell that was not in a round.
     """
@@ -242,11 +241,13 @@ def halving(
 def smallest_losses(
     study: CnnSearch, protocols: Sequence[Protocol], digits: Digits, steps: int, work: Work
 ) -> np.ndarray:
-    """The smallest losses on the way of cells in one sweep, (cells, combinations, seeds); NaN without a finite one."""
+    """Returns the smallest scored losses of cells, (cells, combinations, seeds); NaN without a finite one."""
     protocol = dataclasses.replace(protocols[0], steps=steps, test_every=math.ceil(steps / SCORES))
-    found = long_sweep(
+    found = work.sweep(
+        study,
         lambda combination, pooling: classifier(combination, dataclasses.replace(protocol, pooling=pooling)),
-        seeds_of(study),
+        [f"{len(protocols)} cells"],
+        directory=f"{steps}",
         static_axes={"combination": study.combinations},
         points=[{"pooling": cell.pooling, **conditions(cell)} for cell in protocols],
         static_argnames="pooling",
@@ -254,9 +255,7 @@ def smallest_losses(
         iterations_per_call=STEPS_PER_CALL,
         chunk=len(protocols) * study.seeds,  # all of a program at most
         block=1,
-        directory=work.directory / f"{steps}",
         data=images_of(digits),
-        **work.shown([f"{len(protocols)} cells"], steps),
     )
     losses = found["test.loss"]
     smallest = losses.where(np.isfinite(losses)).min(str(losses.dims[-1]))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from experiments.problems.cnn.protocol import Combinations, Conditions, Protocol, Sharing, combinations, in_words, label
 from experiments.problems.digits import Data, DataDir, images_of
 from experiments.study.imports import at_once
-from experiments.study.options import Constraint, Out, expect, seeds_of
+from experiments.study.once import once
+from experiments.study.options import Constraint, Out, expect
 from experiments.study.study import Study, Work
 from experiments.study.tables import Column, Table, number, with_interval
 
@@ -24,13 +25,14 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems import timing
     from experiments.problems.cnn.networks import counts, for_training, load
-    from experiments.problems.cnn.train import SCORES, band, classifier, conditions, records_of, remarks, shown
+    from experiments.problems.cnn.train import SCORES, classifier, conditions, records_of, remarks, shown
+    from experiments.study.comparing import numbers_of
+    from experiments.study.curves import band
     from experiments.study.run_directory import Run
     from experiments.study.samples import holm_of, paired, sample
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import curves_in_panels
-    from paramact_jax.sweeps import long_sweep
 
 SHAREABLE = Constraint(
     "an activation with parameters, which can be shared, in the convolutional layers, as in parametric_relu/relu",
@@ -63,34 +65,32 @@ class CnnSharing(Conditions, Study):
     out: Out = None
 
     def load(self) -> Digits:
-        """The draw of images."""
+        """Loads the draw of images."""
         digits = load(self.data, self.data_dir, self.training_images)
         return for_training(digits, self.training_images, self.subset_seed)
 
     def check(self, data: Digits) -> None:
-        """Numbers that depend on others, and that there is something to share."""
+        """Refuses numbers that do not fit each other, and combinations without parameters to share."""
         super().check(data)
         for combination in self.combinations:
             expect("combinations", combination, SHAREABLE)
 
     def protocol(self, sharing: Sharing) -> Protocol:
-        """The conditions of one kind of network."""
+        """Returns the conditions of one kind of network."""
         return Protocol(
             sharing=sharing, **{field.name: getattr(self, field.name) for field in dataclasses.fields(Conditions)}
         )
 
     def train(self, data: Digits, work: Work) -> xr.Dataset:
-        """All networks in one sweep, then the time of a step of each."""
+        """Trains all networks in one sweep, and measures the time of a step of each."""
         settings = {"data": images_of(data), **conditions(self)}
-        found = long_sweep(
+        found = work.sweep(
+            self,
             lambda sharing, combination: classifier(combination, self.protocol(sharing)),
-            seeds_of(self),
-            iterations=self.steps,
+            [f"{len(self.sharing) * len(self.combinations)} networks"],
             static_axes={"sharing": self.sharing, "combination": self.combinations},
             block=1,
-            directory=work.directory / "networks",
             **settings,
-            **work.shown([f"{len(self.sharing) * len(self.combinations)} networks"], self.steps),
         )
         records = records_of(found, SCORES, self, data)
         trial = ("sharing", "combination")
@@ -107,12 +107,11 @@ class CnnSharing(Conditions, Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Loss, parameters and time."""
+        """Yields loss, parameters and time."""
         rows = []
         for (name, sharing), one in compared(run).items():
-            loss, found = one["best_loss"], one["difference"]
+            loss, (_, *against) = one["best_loss"], numbers_of(one["difference"])
             first = [label(name), sharing, one["parameters_of_activations"], loss["mean"], loss["interval"]]
-            against = [None] * 3 if found is None else [found.difference, found.interval, found.p_value]
             cost = one["best_iteration"].mean, 1000 * one["seconds_per_step"]
             rows.append([*first, *against, one["p_value_holm"], *cost])
         reference = run.records["sharing"].values[0]
@@ -132,10 +131,10 @@ class CnnSharing(Conditions, Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """Test loss by step, a panel for each combination."""
+        """Yields the test loss by step, with a panel for each combination."""
         losses, kinds = run.records["test_loss"], run.records["sharing"].values
         panels = {
-            label(name): [band(kind, losses.sel(combination=name, sharing=kind)) for kind in kinds]
+            label(name): [band(kind, losses.sel(combination=name, sharing=kind), "test_step") for kind in kinds]
             for name in combinations(run)
         }
         steps, title = run.records["test_step"].values, f"Own a and b: {shown(run)}"
@@ -143,15 +142,16 @@ class CnnSharing(Conditions, Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The table as plain data, by combination and sharing."""
+        """Returns the table as plain data, by combination and sharing."""
         rows: dict[str, Any] = {}
         for (name, sharing), one in compared(run).items():
             rows.setdefault(name, {})[sharing] = one
         return {"combinations": rows}
 
 
+@once
 def compared(run: Run) -> dict[tuple[str, str], dict[str, Any]]:
-    """What the report says of every combination under every sharing.
+    """Returns the numbers of every combination under every sharing.
 
     Returns:
       best_loss: the smallest test losses. best_iteration: the steps at which they were scored. difference: of the

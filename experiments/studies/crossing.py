@@ -1,10 +1,10 @@
 """Can learning cross the boundary? Networks on XOR(10) that start where their gradient vanishes.
 
 Below the critical gain (`activations.critical_gain`) the gradient vanishes with depth, and `gain` finds that a and b,
-learned at the rate of the weights, do not change that. Here learning gets help: its rate is up to 1,000 times that of
-the weights, a is shared by a layer or the network, or its logarithm is learned, by gradient descent or by Adam. Beside
-it stand ways to set the scale without an activation: orthogonal weights of the critical scale, weights scaled to a
-variance of 1 in each layer (LSUV), batch normalisation, residual connections.
+learned at the rate of the weights, do not change that. Here learning gets help: its rate is up to 1,000 times as high
+as that of the weights, a layer or the network shares one a, or the logarithm of a is learned, by gradient descent or by
+Adam. For comparison the scale is also set without an activation: by orthogonal weights of the critical scale, weights
+scaled to a variance of 1 in each layer (LSUV), batch normalisation, and residual connections.
 
 Result: gradient descent does not cross from half of the critical gain, whatever helps it. Adam does, if a is learned at
 10 times the rate of the weights: 94.5 % of the trials of PPNS converge from there, 45.3 % with a kept.
@@ -33,19 +33,19 @@ from experiments.problems.xor10.protocol import (
     label_of,
 )
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import (
     DISTINCT,
     NOT_NEGATIVE,
-    POSITIVE,
     Constraint,
     Count,
     Out,
+    Positives,
     ScaledActivations,
     Seeds,
     Steps,
     at_least,
     expect,
-    seeds_of,
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
@@ -60,24 +60,26 @@ if TYPE_CHECKING or at_once(__name__):
     from matplotlib.figure import Figure
 
     from experiments.problems.xor10.train import initial_params
+    from experiments.study.comparing import above
     from experiments.study.run_directory import Run
+    from experiments.study.tuning import places
     from paramact_jax.activations import Activation, catalogue, critical_gain
     from paramact_jax.datasets import xor
     from paramact_jax.figures import BandCurve, curves_in_panels
     from paramact_jax.networks import Params
     from paramact_jax.statistics import wilson_interval
-    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.sweeps import Training
     from paramact_jax.training import Settings
     from paramact_jax.training.gradient_descent import rates_of_groups
 
 HELPED = tuple(
     " ".join(way) for way in itertools.product(("node", "layer", "network"), ("a", "log-a"), ("sgd", "adam"))
 )
-"""Who has an a of its own, what is learned, and the optimiser."""
+"""What has an a of its own, what is learned, and the optimiser."""
 OTHERWISE = tuple(
     " ".join(way) for way in itertools.product(("plain", "orthogonal", "lsuv", "norm", "residual"), ("sgd", "adam"))
 )
-"""Ways to set the scale without a: f itself, a = 1 and b = 0, in networks that are started or built otherwise."""
+"""Ways to set the scale without a: networks of f itself, with a = 1 and b = 0, that start or are built otherwise."""
 TEXTS = {
     "node": "a of each node",
     "layer": "a of each layer",
@@ -91,7 +93,7 @@ TEXTS = {
 EPSILON = 1e-5
 HALF = 0.5
 BEST = "best of all"
-"""The way that is best on the first half of the seeds."""
+"""The best way on the first half of the seeds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,14 +111,14 @@ class Crossing(Study):
 
     activations: ScaledActivations = ("ppns", "parametric_tanh")
     """Names of activations with a scale a."""
-    starts: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.25, 0.5, 0.75, 1.0)
+    starts: Positives = (0.25, 0.5, 0.75, 1.0)
     """Start values of a, in units of the critical gain: 4 for PPNS, 1 for Parametric Tanh."""
     multiples: Annotated[tuple[float, ...], NOT_NEGATIVE, DISTINCT] = (0.0, 1.0, 10.0, 100.0, 1000.0)
-    """Learning rates of a and b, in units of that of the weights; 0 keeps them as they start."""
-    sgd_rates: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.015, 0.05)
+    """Learning rates of a and b, in units of the weights' rate; 0 keeps them at their start values."""
+    sgd_rates: Positives = (0.015, 0.05)
     """Learning rates of the weights under gradient descent."""
-    adam_rates: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.0005, 0.005)
-    """Those under Adam, as many."""
+    adam_rates: Positives = (0.0005, 0.005)
+    """Learning rates of the weights under Adam, as many."""
     seeds: Annotated[Seeds, at_least(4)] = 256
     """Trials of each cell; the best rates are chosen on the first half, and measured on the second."""
     first_seed: int = 0
@@ -128,29 +130,28 @@ class Crossing(Study):
     out: Out = None
 
     def check(self, data: Any) -> None:
-        """Both optimisers have as many rates."""
+        """Refuses numbers of rates that differ between the optimisers."""
         as_many = Constraint(
             f"{len(self.sgd_rates)} rates, as many as --sgd-rates", lambda x: len(x) == len(self.sgd_rates)
         )
         expect("adam_rates", self.adam_rates, as_many)
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """A program for each activation and way."""
+        """Trains all trials, with a program for each activation and way."""
         swept = []
         for kind, ways, axes in (
             ("helped", HELPED, {"start": self.starts, "multiple": self.multiples}),
             ("otherwise", OTHERWISE, {"start": (1.0,), "multiple": (0.0,)}),
         ):
             names = [f"{name}, {way}" for name in self.activations for way in ways]
-            found = long_sweep(
+            found = work.sweep(
+                self,
                 functools.partial(training, study=self),
-                seeds_of(self),
-                iterations=self.steps,
+                names,
+                directory=kind,
                 static_axes={"activation": self.activations, "way": ways},
                 axes=axes | {"rate": range(len(self.sgd_rates))},
                 stop_every=min(STOP_EVERY, self.steps),
-                directory=work.directory / kind,
-                **work.shown(names, self.steps),
             )
             swept.append(found if kind == "helped" else found.isel(start=0, multiple=0, drop=True))
         variables = {
@@ -170,7 +171,7 @@ class Crossing(Study):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """How far below the boundary learning reaches."""
+        """Says from how far below the boundary learning reaches it."""
         found, best = [], [one for one in rescues(run) if one.way == BEST]
         for name in run.records["activation"].values.tolist():
             own = [one for one in best if one.activation == name]
@@ -183,22 +184,21 @@ class Crossing(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """What learning rescues, and the other ways."""
+        """Yields what learning rescues, and the other ways."""
         yield "rescued", rescued_table(run)
         yield "otherwise", otherwise_table(run)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """Of each way, at its best learning rate of the weights: the share by the multiple for a and b."""
+        """Yields the share of each way by the multiple for a and b, at the best learning rate of the weights."""
         yield "multiples", _multiples(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """Whether learning rescues half of the trials, from each start below the boundary."""
+        """Judges whether learning rescues half of the trials, from each start below the boundary."""
         for one in rescues(run):
             if one.way == BEST and one.start < 1:
-                low, high = one.interval
-                half = True if low > HALF else False if high < HALF else None
+                half = above(one.interval, HALF)
                 told = f"learning rescues {label_of(one.activation)} from {one.start:g} of the critical gain"
                 measured = f"{one.learned:.1%} ({one.chosen}), {one.frozen:.1%} with a frozen"
                 criterion = "half of the trials converge under the best way and rates"
@@ -206,7 +206,7 @@ class Crossing(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The tables' numbers."""
+        """Returns the numbers of the tables."""
         return {"rescued": rescues(run), "otherwise": others(run)}
 
 
@@ -214,7 +214,7 @@ class Crossing(Study):
 
 
 def training(activation: str, way: str, *, study: Crossing) -> Training:
-    """The training of one trial at settings `start`, `multiple` and `rate`, the index of the weights' learning rate.
+    """Returns the training of one trial at settings `start`, `multiple` and `rate`, an index of the weights' rates.
 
     Its results are the final `loss`, and `end`, the root mean square of a in units of the critical gain.
     """
@@ -255,7 +255,7 @@ def training(activation: str, way: str, *, study: Crossing) -> Training:
 
 
 def network(params: Params, inputs: jax.Array, record: Activation, who: str, logarithm: bool) -> jax.Array:
-    """The outputs of a network whose a is that of `_a`, with normalisation or residual connections if `who` says so."""
+    """Returns the outputs of a network whose a is that of `_a`; `who` may add normalisation or residual connections."""
     z, a = inputs, _a(params, who, logarithm)
     for i, layer in enumerate(params["hidden"].values()):
         y = z @ layer["linear"]["kernel"] + layer["linear"]["bias"][None]
@@ -267,7 +267,7 @@ def network(params: Params, inputs: jax.Array, record: Activation, who: str, log
 
 
 def _a(params: Params, who: str, logarithm: bool) -> jax.Array:
-    """The scale of every node, (layers, nodes): the means of those that share one."""
+    """Returns the scale of every node, (layers, nodes); nodes that share a scale have their mean."""
     a = jnp.stack([layer["activation"]["a"] for layer in params["hidden"].values()])
     if who in ("layer", "network"):
         a = jnp.broadcast_to(a.mean(axis=1 if who == "layer" else (0, 1), keepdims=True), a.shape)
@@ -275,7 +275,7 @@ def _a(params: Params, who: str, logarithm: bool) -> jax.Array:
 
 
 def scaled(params: Params, record: Activation, who: str, critical: float) -> Params:
-    """The initial params with orthogonal weights: of the critical scale, or of variance 1 in every layer (LSUV)."""
+    """Makes the initial weights orthogonal: of the critical scale, or with variance 1 in every layer (LSUV)."""
     if who not in ("orthogonal", "lsuv"):
         return params
     z, hidden = jnp.asarray(xor()[0]), {}
@@ -293,7 +293,7 @@ def scaled(params: Params, record: Activation, who: str, critical: float) -> Par
 
 @dataclasses.dataclass(frozen=True)
 class Rescue:
-    """What learning a and b makes of trials that start below the boundary.
+    """The result of learning a and b in trials that start below the boundary.
 
     Attributes:
       activation: its name.
@@ -302,7 +302,7 @@ class Rescue:
       frozen: share of the trials that converge with a and b kept, NaN where no multiple is 0.
       learned: the same with a and b learned.
       interval: of `learned`, Wilson's, 95 %.
-      chosen: the learning rates, and of `BEST` the way; those of `learned`.
+      chosen: the learning rates of `learned`, and the way of `BEST`.
       end: median over the trials that converged of a's end, in units of the critical gain; NaN without one.
     """
 
@@ -318,7 +318,7 @@ class Rescue:
 
 @dataclasses.dataclass(frozen=True)
 class Other:
-    """The share of trials that converge with f itself, its scale set otherwise; at its best learning rate."""
+    """The share of trials that converge with f itself, its scale set otherwise, at its best learning rate."""
 
     activation: str
     way: str
@@ -331,59 +331,54 @@ def _rate_of(records: xr.Dataset, way: str, index: int) -> float:
     return float(records[f"{way.rsplit(' ', 1)[-1]}_rate"][index])
 
 
+def _share(converged: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Returns the share of trials that converge, and its interval."""
+    return float(converged.mean()), wilson_interval(int(converged.sum()), len(converged))
+
+
+@once
 def rescues(run: Run) -> list[Rescue]:
-    """Of every activation, way and start: learning rates best on the first half of the seeds, shares of the second."""
+    """Chooses rates for every activation, way and start on the first half of the seeds; shares are of the second."""
     records, found = run.records, []
-    converged = (records["final_loss"] < records.attrs["threshold"]).transpose("way", "multiple", "rate", "seed", ...)
-    half = records.sizes["seed"] // 2
-    ways, multiples = records["way"].values.tolist(), records["multiple"].values
-    for name, start in itertools.product(records["activation"].values.tolist(), records["start"].values.tolist()):
-        own = converged.sel(activation=name, start=start).values
-        ends = records["end"].sel(activation=name, start=start).transpose("way", "multiple", "rate", "seed").values
-        for i, way in [*enumerate(ways), (None, BEST)]:
-            among = own if i is None else own[i : i + 1]
-            measured = {}
-            for kept in (True, False):
-                chosen = among[:, (multiples == 0) == kept]
-                if chosen.size:
-                    at = np.unravel_index(chosen[..., :half].mean(axis=-1).argmax(), chosen.shape[:-1])
-                    measured[kept] = at, chosen[at][half:]
-            if False not in measured:
-                continue
-            (of, multiple, rate), trials = measured[False]
-            which = int(of) if i is None else i
-            multiple = np.flatnonzero(multiples != 0)[multiple]
-            chosen = f"{_words(ways[which])}, " if i is None else ""
-            chosen += f"rate {_rate_of(records, ways[which], int(rate)):g}, of a {multiples[multiple]:g} times"
-            end = ends[which, multiple, rate][half:][trials]
-            found.append(
-                Rescue(
-                    name,
-                    way,
-                    start,
-                    float(measured[True][1].mean()) if True in measured else math.nan,
-                    float(trials.mean()),
-                    wilson_interval(int(trials.sum()), len(trials)),
-                    chosen,
-                    float(np.median(end)) if len(end) else math.nan,
-                )
-            )
+    half, frozen = records.sizes["seed"] // 2, records["multiple"].values == 0
+    trials = xr.Dataset({"converged": records["final_loss"] < records.attrs["threshold"], "end": records["end"]})
+
+    if frozen.all():
+        return []
+
+    def best(own: xr.Dataset) -> xr.Dataset:
+        """Returns the second half of the seeds in the cell where most of the first half converge."""
+        cells = own.stack(cell=("way", "multiple", "rate"))
+        shares = cells["converged"].isel(seed=slice(None, half)).mean("seed")
+        return cells.isel(cell=int(shares.argmax("cell")), seed=slice(half, None))
+
+    for at, way in itertools.product(places(records, ("activation", "start")), [*records["way"].values.tolist(), BEST]):
+        own = trials.sel(at) if way == BEST else trials.sel(at).sel(way=[way])
+        learned = best(own.isel(multiple=~frozen))
+        which, multiple, rate = learned["cell"].item()
+        chosen = f"{_words(which)}, " if way == BEST else ""
+        chosen += f"rate {_rate_of(records, which, int(rate)):g}, of a {multiple:g} times"
+        converged = learned["converged"].values
+        end = learned["end"].values[converged]
+        share, interval = _share(converged)
+        kept = float(best(own.isel(multiple=frozen))["converged"].mean()) if frozen.any() else math.nan
+        median = float(np.median(end)) if len(end) else math.nan
+        found.append(Rescue(at["activation"], way, at["start"], kept, share, interval, chosen, median))
     return found
 
 
+@once
 def others(run: Run) -> list[Other]:
-    """Of every activation and other way: the best learning rate of the first half of the seeds, on the second half."""
+    """Chooses the rate of every activation and other way on the first half of the seeds; shares are of the second."""
     records, found = run.records, []
-    converged = (records["other_final_loss"] < records.attrs["threshold"]).transpose(
-        "activation", "other", "rate", "seed"
-    )
+    converged = (records["other_final_loss"] < records.attrs["threshold"]).transpose(..., "rate", "seed")
     half = records.sizes["seed"] // 2
-    for name, of_name in zip(records["activation"].values.tolist(), converged.values, strict=True):
-        for way, own in zip(records["other"].values.tolist(), of_name, strict=True):
-            rate = int(own[:, :half].mean(axis=-1).argmax())
-            trials = own[rate, half:]
-            interval = wilson_interval(int(trials.sum()), len(trials))
-            found.append(Other(name, way, float(trials.mean()), interval, _rate_of(records, way, rate)))
+    for at in places(converged, ("activation", "other")):
+        own = converged.sel(at).values
+        rate = int(own[:, :half].mean(axis=-1).argmax())
+        share, interval = _share(own[rate, half:])
+        of_rate = _rate_of(records, at["other"], rate)
+        found.append(Other(at["activation"], at["other"], share, interval, of_rate))
     return found
 
 
@@ -391,7 +386,7 @@ def others(run: Run) -> list[Other]:
 
 
 def _words(way: str) -> str:
-    """A way as people read it.
+    """Returns a way as people read it.
 
     Examples:
       >>> _words("layer log-a adam"), _words("lsuv sgd")
@@ -403,7 +398,7 @@ def _words(way: str) -> str:
 
 
 def rescued_table(run: Run) -> Table:
-    """What learning makes of trials that start below the boundary."""
+    """Returns the result of learning in trials that start below the boundary."""
     rows: list[list[Any]] = [
         [
             *(label_of(one.activation), one.start, one.way if one.way == BEST else _words(one.way)),
@@ -428,7 +423,7 @@ def rescued_table(run: Run) -> Table:
 
 
 def otherwise_table(run: Run) -> Table:
-    """The other ways to set the scale."""
+    """Returns the results of the other ways to set the scale."""
     rows: list[list[Any]] = [
         [label_of(one.activation), _words(one.way), one.share, one.interval, one.rate] for one in others(run)
     ]
@@ -442,18 +437,16 @@ def otherwise_table(run: Run) -> Table:
         ],
         rows,
         f"{_conditions(run)} rate: the best on the first half of the seeds; shares are those of the second half.",
-        keys=2,
-        beside=["trials"],
     )
 
 
 def _multiples(run: Run) -> Figure:
-    """Mean share by the multiple, the best learning rate of the weights at each."""
+    """Draws the mean share by the multiple, at the best learning rate of the weights for each."""
     records, panels = run.records, {}
     converged = (records["final_loss"] < records.attrs["threshold"]).mean("seed").max("rate")
-    for name, start in itertools.product(records["activation"].values.tolist(), records["start"].values.tolist()):
-        own = converged.sel(activation=name, start=start).transpose("way", "multiple")
-        panels[f"{label_of(name)}, start {start:g}"] = [
+    for at in places(records, ("activation", "start")):
+        own = converged.sel(at).transpose("way", "multiple")
+        panels[f"{label_of(at['activation'])}, start {at['start']:g}"] = [
             BandCurve(_words(way), shares, shares, shares)
             for way, shares in zip(own["way"].values.tolist(), own.values, strict=True)
         ]

@@ -2,7 +2,7 @@
 
 A network whose a is held at a0 is the network of f itself, with the weights of layers 2 to the output a0 times as large
 and their learning rates a0^2 times as large. So three things change with a0: the scale of the network, its learning
-rates, and whether a and b are learned. Here they are told apart. Networks are trained from 16 start values and 16
+rates, and whether a and b are learned. This study separates them. Networks are trained from 16 start values and 16
 scales of the weights, with a and b frozen or learned, and with learning rates as they are or compensated, divided by
 a0^2 in the layers that a0 scales. Mean-field theory says where the gradient neither vanishes nor explodes: where chi,
 the factor of its mean square in a layer, is 1 (`activations.critical_gain`).
@@ -24,22 +24,12 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.problems.xor10.protocol import DONE, HIDDEN_LAYERS, PROTOCOLS, STOP_EVERY, WIDTH, Protocol, label_of
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    DISTINCT,
-    POSITIVE,
-    Count,
-    Out,
-    Rate,
-    ScaledActivations,
-    Seeds,
-    Steps,
-    at_least,
-    seeds_of,
-)
+from experiments.study.once import once
+from experiments.study.options import Count, Out, Positives, Rate, ScaledActivations, SeveralSeeds, Steps
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table, with_interval
@@ -60,28 +50,28 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.datasets import xor
     from paramact_jax.figures.colours import COLOURS
     from paramact_jax.networks import Params, forward
-    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.sweeps import Training
     from paramact_jax.training import Settings, State, final, gradient_descent, start
 
 RATIO = 1.5 ** (1 / 3)
 GRID = tuple(round(RATIO**i, 6) for i in range(-7, 9))
-"""From 0.39 to 2.95: with 1, and with 1.5 as in [P]; neighbours have equal ratios, so that products repeat."""
+"""From 0.39 to 2.95, with 1, and with 1.5 as in [P]. Neighbours have equal ratios, so that products repeat."""
 AT_ONCE = 8_192
 HALF = 0.5
 RESAMPLES = 1_000
 TRAINABLE = 6
-"""A network is trainable to about so many depth scales [Schoenholz 2017, Fig. 5]."""
+"""A network is trainable up to about this number of depth scales [Schoenholz 2017, Fig. 5]."""
 NEAR = 1.25
 """Theory is called right where half of the trials converge within this factor of it."""
 WITHIN = f"within a factor of {NEAR:g}"
 COLLAPSED = 0.05
-"""Cells of equal a0 sigma_w are called alike if their shares deviate by less, root mean square, chance left out."""
+"""Cells of equal a0 sigma_w are alike if the root mean square deviation of their shares beyond chance is less."""
 ARMS = tuple(itertools.product((False, True), (False, True)))
-"""Compensated, learned."""
+"""The arms of the study: whether rates are compensated, and whether a and b are learned."""
 
 
 def arm_of(compensated: bool, learned: bool) -> str:
-    """The name of an arm.
+    """Names an arm.
 
     Examples:
       >>> arm_of(True, False)
@@ -105,11 +95,11 @@ class Gain(Study):
 
     activations: ScaledActivations = ("ppns", "parametric_tanh", "parametric_sigmoid", "parametric_relu")
     """Names of activations with a scale a."""
-    gains: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = GRID
-    """Start values a0, in units of 1 / steepest slope of f: 1.5 is that of [P]."""
-    weight_stds: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = GRID
+    gains: Positives = GRID
+    """Start values a0, in units of 1 / steepest slope of f; [P] has 1.5."""
+    weight_stds: Positives = GRID
     """Standard deviations of the weights, sigma_w, in units of 1 / sqrt(fan_in)."""
-    seeds: Annotated[Seeds, at_least(2)] = 256
+    seeds: SeveralSeeds = 256
     """Trials of each cell under each arm, on the same seeds."""
     first_seed: int = 0
     """Trial i has seed first_seed + i."""
@@ -122,11 +112,12 @@ class Gain(Study):
     out: Out = None
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """One sweep over the cells and arms, a program for each activation."""
-        found = long_sweep(
+        """Trains all cells under all arms in one sweep, with a program for each activation."""
+        found = work.sweep(
+            self,
             functools.partial(training, depth=self.depth),
-            seeds_of(self),
-            iterations=self.steps,
+            self.activations,
+            directory="cells",
             static_axes={"activation": self.activations},
             axes={
                 "compensated": (False, True),
@@ -137,8 +128,6 @@ class Gain(Study):
             settings=settings_of(self.protocol()),
             chunk=AT_ONCE,
             stop_every=min(STOP_EVERY, self.steps),
-            directory=work.directory / "cells",
-            **work.shown(self.activations, self.steps),
         )
         variables = {
             "final_loss": Variable("loss", "mean squared error over the 4 points after the last update"),
@@ -148,13 +137,13 @@ class Gain(Study):
         return described(found, variables, {}, {"problem": "xor10", "threshold": PROTOCOLS["recovered"].threshold})
 
     def protocol(self) -> Protocol:
-        """The conditions of `xor10` that all cells share."""
+        """Returns the conditions of `xor10` that all cells share."""
         eta = self.learning_rate
         return dataclasses.replace(PROTOCOLS["recovered"], learning_rate=eta, activation_learning_rate=eta)
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """Where half of the trials converge, and where theory has the boundary."""
+        """Says where half of the trials converge, and where the boundary lies in theory."""
         found = [one for one in boundaries(run) if one.arm == arm_of(*ARMS[0])]
         return " ".join(
             f"{label_of(one.activation)}, a frozen: half of the trials converge from a0 sigma_w = {one.at:.2f}; "
@@ -165,7 +154,7 @@ class Gain(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The boundary, whether the product alone decides, and the effect of learning."""
+        """Yields the boundary, whether the product alone decides, and the effect of learning."""
         yield "boundary", boundary_table(run)
         yield "collapse", collapse_table(run)
         yield "learning", learning_table(run)
@@ -174,14 +163,14 @@ class Gain(Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The phase diagrams, and the shares against the product."""
+        """Yields the phase diagrams, and the shares against the product."""
         yield "phase_diagram", _phases(run, ARMS[:1])
         yield "phases", _phases(run, ARMS)
         yield "collapse", _collapse(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What theory says, and what learning adds."""
+        """Judges what theory says, and what learning adds."""
         for line in boundaries(run):
             if line.arm != arm_of(*ARMS[0]):
                 continue
@@ -212,7 +201,7 @@ class Gain(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The tables' numbers."""
+        """Returns the numbers of the tables."""
         return {
             "boundaries": boundaries(run),
             "collapses": collapses(run),
@@ -225,18 +214,19 @@ class Gain(Study):
 
 
 def unit_of(record: Activation) -> float:
-    """The start value at which the steepest slope of a f(y - b) is 1."""
+    """Returns the start value at which the steepest slope of a f(y - b) is 1."""
     return record.params["a"] / INITIAL_STEEPEST_SLOPE
 
 
 def training(activation: str, *, depth: int = HIDDEN_LAYERS) -> Training:
-    """The training of one trial of an activation, at settings `gain`, `weight_std`, `compensated` and `learned`.
+    """Returns the training of one trial, at settings `gain`, `weight_std`, `compensated`, `learned` and `settings`.
 
     Its results are the final `loss`, `reached_at`, and the `growth` of a.
     """
     record = catalogue.get(activation)
 
-    network = functools.partial(_network, record)
+    def network(params: Params, inputs: jax.Array) -> jax.Array:
+        return forward(params, inputs, record)
 
     def advance(state: State, gain: jax.Array, compensated: jax.Array, learned: jax.Array, settings: Settings) -> State:
         def rates(params: Params, settings: Settings) -> Params:
@@ -268,10 +258,6 @@ def training(activation: str, *, depth: int = HIDDEN_LAYERS) -> Training:
     return Training(init, advance, summarise, stop=lambda state: state.loss < DONE)
 
 
-def _network(record: Activation, params: Params, inputs: jax.Array) -> jax.Array:
-    return forward(params, inputs, record)
-
-
 # -- what the records say ----------------------------------------------------------------------------------------------
 
 
@@ -285,7 +271,7 @@ class Boundary:
       at: a0 sigma_w there, the median over the scales of the weights; NaN where it is nowhere.
       interval: 95 %, bootstrap over the seeds.
       smallest, largest: over the scales of the weights.
-      scales: of so many scales there is such a place.
+      scales: number of scales of the weights that have such a place.
       theory: a0 sigma_w where chi = 1.
     """
 
@@ -307,7 +293,7 @@ class Collapse:
       activation: its name.
       arm: see `arm_of`.
       spread: of the shares of all cells from their mean, root mean square.
-      deviation: of the shares from the mean of the cells with the same product, likewise.
+      deviation: of the shares from the mean of the cells with the same product, root mean square.
       chance: the same if every cell had other seeds, and nothing else differed.
     """
 
@@ -355,17 +341,17 @@ class Learning:
 
 
 def converged(records: xr.Dataset) -> xr.DataArray:
-    """Whether each trial's final loss is below the threshold."""
+    """Tells for each trial whether its final loss is below the threshold."""
     return records["final_loss"] < records.attrs["threshold"]
 
 
 def products(records: xr.Dataset, activation: str) -> xr.DataArray:
-    """a0 sigma_w of every cell."""
+    """Returns a0 sigma_w of every cell."""
     return records["gain"] * unit_of(catalogue.get(activation)) * records["weight_std"]
 
 
 def half_at(shares: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """The smallest gain at which half of the trials converge, along each column; NaN where there is none.
+    """Returns the smallest gain at which half of the trials converge, along each column; NaN where there is none.
 
     Interpolated between neighbours, the gain on a logarithmic scale.
 
@@ -393,7 +379,7 @@ def _of_arm(values: xr.DataArray, activation: str, arm: tuple[bool, bool]) -> xr
 
 
 def _resampled(of_seeds: np.ndarray) -> np.ndarray:
-    """Means over the last axis, of the seeds drawn anew with replacement; the draws are the first axis."""
+    """Returns means over seeds drawn with replacement from the last axis; the draws are the first axis."""
     seeds = of_seeds.shape[-1]
     drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
     return np.moveaxis(of_seeds.astype(np.float64) @ drawn.T / seeds, -1, 0)
@@ -407,76 +393,81 @@ def _interval(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _arms(run: Run) -> Iterator[tuple[str, str, xr.DataArray]]:
+    """Yields the name of every activation and arm, and which of their trials converge (gain, weight_std, seed)."""
+    trials = converged(run.records)
+    for name, arm in itertools.product(trials["activation"].values.tolist(), ARMS):
+        yield name, arm_of(*arm), _of_arm(trials, name, arm)
+
+
+@once
 def boundaries(run: Run) -> list[Boundary]:
-    """Of every activation and arm."""
+    """Finds the boundary of every activation and arm."""
     found = []
-    for name in run.records["activation"].values.tolist():
-        theory, unit = critical_gain(name).gain, unit_of(catalogue.get(name))
-        for arm in ARMS:
-            own = _of_arm(converged(run.records), name, arm)
-            gains, stds = unit * own["gain"].values, own["weight_std"].values
-            at = half_at(own.values.mean(axis=-1), gains) * stds
-            known = at[np.isfinite(at)]
-            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of columns without a place
-                middle = np.nanmedian(half_at(_resampled(own.values), gains) * stds, axis=-1)
-            ends = (known.min(), np.median(known), known.max()) if len(known) else [math.nan] * 3
-            smallest, median, largest = map(float, ends)
-            found.append(Boundary(name, arm_of(*arm), median, _interval(middle), smallest, largest, len(known), theory))
+    for name, arm, own in _arms(run):
+        gains, stds = unit_of(catalogue.get(name)) * own["gain"].values, own["weight_std"].values
+        at = half_at(own.values.mean(axis=-1), gains) * stds
+        known = at[np.isfinite(at)]
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of columns without a place
+            middle = np.nanmedian(half_at(_resampled(own.values), gains) * stds, axis=-1)
+        ends = (known.min(), np.median(known), known.max()) if len(known) else [math.nan] * 3
+        smallest, median, largest = map(float, ends)
+        theory = critical_gain(name).gain
+        found.append(Boundary(name, arm, median, _interval(middle), smallest, largest, len(known), theory))
     return found
 
 
+@once
 def collapses(run: Run) -> list[Collapse]:
-    """Of every activation and arm; NaN where no two cells have the same product."""
+    """Compares the cells of an equal product, of every activation and arm; NaN where no two cells have the same."""
     found = []
-    for name in run.records["activation"].values.tolist():
-        for arm in ARMS:
-            own = _of_arm(converged(run.records), name, arm)
-            shares, seeds = own.values.mean(axis=-1).ravel(), own.sizes["seed"]
-            product = (own["gain"] * own["weight_std"]).values.ravel()
-            _, kind, cells = np.unique(np.round(np.log(product), 3), return_inverse=True, return_counts=True)
-            several = cells[kind] > 1
-            mean = np.bincount(kind, shares) / cells
-            free = (cells[kind] - 1) / cells[kind]  # of a deviation from a mean that holds the share itself
-            squares = (shares - mean[kind])[several] ** 2
-            chance = (mean * (1 - mean))[kind][several] / seeds * free[several]
-            of_squares = [float(np.mean(x)) if several.any() else math.nan for x in (squares, chance)]
-            found.append(Collapse(name, arm_of(*arm), float(shares.std()), *map(math.sqrt, of_squares)))
+    for name, arm, own in _arms(run):
+        shares, seeds = own.values.mean(axis=-1).ravel(), own.sizes["seed"]
+        product = (own["gain"] * own["weight_std"]).values.ravel()
+        _, kind, cells = np.unique(np.round(np.log(product), 3), return_inverse=True, return_counts=True)
+        several = cells[kind] > 1
+        mean = np.bincount(kind, shares) / cells
+        free = (cells[kind] - 1) / cells[kind]  # of a deviation from a mean that holds the share itself
+        squares = (shares - mean[kind])[several] ** 2
+        chance = (mean * (1 - mean))[kind][several] / seeds * free[several]
+        of_squares = [float(np.mean(x)) if several.any() else math.nan for x in (squares, chance)]
+        found.append(Collapse(name, arm, float(shares.std()), *map(math.sqrt, of_squares)))
     return found
 
 
+@once
 def learnings(run: Run) -> list[Learning]:
-    """What learning adds, in the ordered and the chaotic phase and in the best cells, at both kinds of rates."""
+    """Measures what learning adds, in the ordered phase, the chaotic one and the best cells, at both kinds of rates."""
     found = []
     trials = converged(run.records)
     half = trials.sizes["seed"] // 2
-    for name in run.records["activation"].values.tolist():
-        theory = critical_gain(name).gain
-        for compensated in (False, True):
-            frozen, learned = (
-                _of_arm(trials, name, (compensated, learns)).values.astype(np.float64) for learns in (False, True)
-            )
-            product = products(run.records, name).sortby("gain").transpose("gain", "weight_std").values
-            for where, cells in (("ordered", product < theory), ("chaotic", product >= theory)):
-                if not cells.any():
-                    continue
-                first, second = frozen[cells], learned[cells]
-                interval = _interval(_resampled((second - first).mean(axis=0)))
-                stuck = first.mean(axis=-1) < HALF
-                saved = float((second[stuck].mean(axis=-1) >= HALF).mean()) if stuck.any() else None
-                means = float(first.mean()), float(second.mean())
-                found.append(Learning(name, compensated, where, int(cells.sum()), *means, interval, saved))
-            best = []
-            for values in (frozen, learned):
-                of_cells = values.reshape(-1, values.shape[-1])
-                best.append(of_cells[of_cells[:, :half].mean(axis=-1).argmax(), half:])
-            interval, means = _interval(_resampled(best[1] - best[0])), (float(best[0].mean()), float(best[1].mean()))
-            found.append(Learning(name, compensated, "best cell", 1, *means, interval, None))
+    for name, compensated in itertools.product(trials["activation"].values.tolist(), (False, True)):
+        frozen, learned = (
+            _of_arm(trials, name, (compensated, learns)).values.astype(np.float64) for learns in (False, True)
+        )
+        product, theory = products(run.records, name), critical_gain(name).gain
+        ordered = product.sortby("gain").transpose("gain", "weight_std").values < theory
+        for where, cells in (("ordered", ordered), ("chaotic", ~ordered)):
+            if not cells.any():
+                continue
+            first, second = frozen[cells], learned[cells]
+            interval = _interval(_resampled((second - first).mean(axis=0)))
+            stuck = first.mean(axis=-1) < HALF
+            saved = float((second[stuck].mean(axis=-1) >= HALF).mean()) if stuck.any() else None
+            means = float(first.mean()), float(second.mean())
+            found.append(Learning(name, compensated, where, int(cells.sum()), *means, interval, saved))
+        best = []
+        for values in (frozen, learned):
+            of_cells = values.reshape(-1, values.shape[-1])
+            best.append(of_cells[of_cells[:, :half].mean(axis=-1).argmax(), half:])
+        interval, means = _interval(_resampled(best[1] - best[0])), (float(best[0].mean()), float(best[1].mean()))
+        found.append(Learning(name, compensated, "best cell", 1, *means, interval, None))
     return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The critical start beside that of [P], at weights of deviation 1/sqrt(fan_in).
+    """The critical start compared with that of [P], at weights of deviation 1/sqrt(fan_in).
 
     Attributes:
       activation: its name.
@@ -498,8 +489,9 @@ class Start:
         return self.critical - self.published
 
 
+@once
 def starts(run: Run) -> list[Start]:
-    """Of every activation and arm with rates eta; none where the grid lacks one of the two starts, or they are one."""
+    """Compares both starts under every arm with rates eta; none where the grid lacks one of them, or they are equal."""
     found = []
     gains, stds = run.records["gain"].values, run.records["weight_std"].values
     for name in run.records["activation"].values.tolist() if 1 in stds else []:
@@ -520,7 +512,7 @@ def starts(run: Run) -> list[Start]:
 
 
 def boundary_table(run: Run) -> Table:
-    """Where half of the trials converge."""
+    """Returns where half of the trials converge."""
     rows: list[list[Any]] = [
         [label_of(one.activation), one.arm, one.at, one.interval, (one.smallest, one.largest), one.scales, one.theory]
         for one in boundaries(run)
@@ -536,12 +528,11 @@ def boundary_table(run: Run) -> Table:
         f"{_conditions(run)} a0 sigma_w: median over the scales sigma_w that have such an a0, whose number is given; "
         "over sigma_w: smallest to largest. Interval: bootstrap over the seeds. chi = 1: where mean-field theory has "
         "a gradient that neither vanishes nor explodes.",
-        keys=2,
     )
 
 
 def collapse_table(run: Run) -> Table:
-    """Whether the product alone decides."""
+    """Returns whether the product alone decides."""
     rows: list[list[Any]] = [
         [label_of(one.activation), one.arm, one.spread, one.deviation, one.chance, one.excess] for one in collapses(run)
     ]
@@ -554,13 +545,12 @@ def collapse_table(run: Run) -> Table:
         "from the mean of all cells with the same "
         "a0 sigma_w. by chance: what it would be with other seeds in each cell and no other difference; the cells have "
         "the same seeds, so that it may be less.",
-        keys=2,
         beside=["beyond chance"],
     )
 
 
 def learning_table(run: Run) -> Table:
-    """What learning a and b adds."""
+    """Returns what learning a and b adds."""
     rows: list[list[Any]] = []
     for one in learnings(run):
         rate = "eta/a0^2" if one.compensated else "eta"
@@ -578,13 +568,12 @@ def learning_table(run: Run) -> Table:
         "arm in its best cell by the first half of the seeds, measured on the others. rescued: of the cells in which "
         "fewer than half of the trials converge with a frozen, those in which half or more do with a learned. "
         "Interval: bootstrap over the seeds.",
-        keys=3,
         beside=["difference"],
     )
 
 
 def starts_table(run: Run, compared: Sequence[Start]) -> Table:
-    """Is the critical start better than that of [P]?"""
+    """Returns how the critical start compares with that of [P]."""
     rows: list[list[Any]] = [
         [label_of(one.activation), one.arm, one.critical, one.published, one.difference, one.interval]
         for one in compared
@@ -598,14 +587,13 @@ def starts_table(run: Run, compared: Sequence[Start]) -> Table:
         rows,
         f"{_conditions(run)} At weights of deviation 1/sqrt(fan_in), from the a0 of the grid nearest the critical gain "
         "and nearest [P]'s. Interval: bootstrap over the seeds.",
-        keys=2,
         beside=["difference"],
     )
 
 
 @functools.lru_cache(maxsize=64)
 def theory_lines(activation: str, depth: int, low: float, high: float) -> dict[str, list[float]]:
-    """a0 sigma_w of the lines that theory draws between two values: chi = 1, and a depth of six depth scales."""
+    """Returns a0 sigma_w where chi = 1, and where the depth is six depth scales, between two values."""
     critical = critical_gain(activation).gain
     grid = np.geomspace(low, high, 25)
     scales = np.array([critical_gain(activation, weight_std=float(product)).depth_scale for product in grid])
@@ -616,7 +604,7 @@ def theory_lines(activation: str, depth: int, low: float, high: float) -> dict[s
 
 
 def edges(values: np.ndarray) -> np.ndarray:
-    """Of cells on a logarithmic axis."""
+    """Returns the edges of cells on a logarithmic axis, from their middles."""
     logs = np.log(values)
     step = np.diff(logs) if len(logs) > 1 else np.array([math.log(RATIO)])
     inner = logs[:-1] + step[: len(logs) - 1] / 2
@@ -624,7 +612,7 @@ def edges(values: np.ndarray) -> np.ndarray:
 
 
 def _phases(run: Run, arms: Sequence[tuple[bool, bool]]) -> Figure:
-    """Share of trials that converge, by cell: a row an activation, a column an arm; of one arm all in one row."""
+    """Draws the share of trials that converge: a row an activation, a column an arm; of one arm all in one row."""
     names, shares = run.records["activation"].values.tolist(), converged(run.records).mean("seed")
     panels = [(name, arm) for name in names for arm in arms]
     rows, columns = (1, len(names)) if len(arms) == 1 else (len(names), len(arms))
@@ -645,18 +633,35 @@ def _phases(run: Run, arms: Sequence[tuple[bool, bool]]) -> Figure:
 
 
 def _title(activation: str, arm: tuple[bool, bool]) -> str:
-    """In mathematical type."""
+    """Returns the title of a panel, with symbols in mathematical type."""
     return f"{label_of(activation)}\na {'learned' if arm[1] else 'frozen'}, rates " + (
         r"$\eta/a_0^2$" if arm[0] else r"$\eta$"
     )
 
 
+def phase_map(axes: Axes, shares: np.ndarray, x: np.ndarray, y: np.ndarray, ticks: int) -> Any:
+    """Draws shares (y, x) as cells on logarithmic axes, with about `ticks` of their values as ticks.
+
+    Returns:
+      The image, for a colour bar.
+    """
+    x_ends, y_ends = edges(x), edges(y)
+    image = axes.pcolormesh(x_ends, y_ends, shares, vmin=0, vmax=1, cmap="cividis", rasterized=True)
+    axes.set(xscale="log", yscale="log", xlim=(x_ends[0], x_ends[-1]), ylim=(y_ends[0], y_ends[-1]))
+    for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
+        axis.set_major_locator(FixedLocator(values[:: max(1, len(values) // ticks)].tolist()))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+        axis.set_minor_locator(NullLocator())
+    axes.tick_params(labelsize=7)
+    return image
+
+
 def _map(axes: Axes, run: Run, activation: str, shares: xr.DataArray) -> Any:
+    """Draws the phase diagram of one activation and arm, with the lines of theory and the start of [P]."""
     unit = unit_of(catalogue.get(activation))
     stds, gains = shares["weight_std"].values, unit * shares["gain"].values
+    image = phase_map(axes, shares.values, stds, gains, ticks=5)
     x, y = edges(stds), edges(gains)
-    image = axes.pcolormesh(x, y, shares.values, vmin=0, vmax=1, cmap="cividis", rasterized=True)
-    axes.set(xscale="log", yscale="log", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     lines = theory_lines(activation, run.manifest["config"]["depth"], x[0] * y[0], x[-1] * y[-1])
     for (label, at), width, dashes in zip(lines.items(), (2.0, 1.0), ("-", "--"), strict=True):
         for i, product in enumerate(at):
@@ -666,18 +671,12 @@ def _map(axes: Axes, run: Run, activation: str, shares: xr.DataArray) -> Any:
     published = INITIAL_STEEPEST_SLOPE * unit
     if x[0] < 1 < x[-1] and y[0] < published < y[-1]:
         axes.plot(1, published, "*", color=COLOURS[1], markeredgecolor="w", markersize=10, label="start of [P]")
-    for axis, values in ((axes.xaxis, stds), (axes.yaxis, gains)):
-        ticks = values[:: max(1, len(values) // 5)]
-        axis.set_major_locator(FixedLocator(ticks.tolist()))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-        axis.set_minor_locator(NullLocator())
-    axes.tick_params(labelsize=7)
     axes.set_facecolor("0.8")
     return image
 
 
 def _collapse(run: Run) -> Figure:
-    """Share of the trials that converge against a0 sigma_w / critical, every cell a point."""
+    """Draws the share of trials that converge against a0 sigma_w / critical, with a point for each cell."""
     names, shares = run.records["activation"].values.tolist(), converged(run.records).mean("seed")
     figure = Figure(figsize=(2.4 * len(ARMS) + 0.6, 2.2 * len(names) + 0.5), dpi=130, layout="constrained")
     panels = figure.subplots(len(names), len(ARMS), squeeze=False, sharex=True, sharey=True)

@@ -20,25 +20,24 @@ import functools
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.problems.digits import Data, DataDir, images_of, load, source_of
 from experiments.problems.xor10.protocol import label_of
 from experiments.studies.gain import ARMS, COLLAPSED, TRAINABLE, arm_of
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import (
-    DISTINCT,
-    POSITIVE,
     Batch,
     Count,
+    Depths,
     Out,
+    Positives,
     Rate,
     ScaledActivations,
-    Seeds,
+    SeveralSeeds,
     Steps,
-    at_least,
     expect_within,
-    seeds_of,
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
@@ -49,20 +48,22 @@ if TYPE_CHECKING or at_once(__name__):
     import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
     from experiments.problems.mnist import deep
-    from experiments.studies.gain import edges, half_at, theory_lines
+    from experiments.studies.gain import half_at, phase_map, theory_lines
+    from experiments.study.comparing import above, numbers_of
     from experiments.study.run_directory import Run
     from experiments.study.samples import paired, sample
+    from experiments.study.tuning import places
     from paramact_jax.activations import critical_gain
     from paramact_jax.datasets import Digits
     from paramact_jax.figures.colours import COLOURS
     from paramact_jax.statistics import PairedComparison
-    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.sweeps import Training
 
 TRAINED = ARMS[:3]
-"""Compensated, learned: all arms of `gain` but the last."""
+"""All arms of `gain` but the last: whether rates are compensated, and whether a and b are learned."""
 NEAR = 1.25
 """Theory is called right where the edge of the window lies within this factor of its line."""
 SIDES = ("lower", "upper")
@@ -85,13 +86,13 @@ class GainMnist(Study):
 
     activations: ScaledActivations = ("ppns", "parametric_tanh")
     """Names of activations with a scale a."""
-    depths: Annotated[tuple[int, ...], at_least(2), DISTINCT] = (8, 16, 32, 64)
+    depths: Depths = (8, 16, 32, 64)
     """Numbers of hidden layers."""
-    scales: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
+    scales: Positives = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
     """Start values of a0 sigma_w, in units of the critical one: 4 for PPNS, 1 for Parametric Tanh."""
-    weight_stds: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (0.75, 1.5)
+    weight_stds: Positives = (0.75, 1.5)
     """Standard deviations of the weights, sigma_w, in units of 1 / sqrt(fan_in)."""
-    seeds: Annotated[Seeds, at_least(2)] = 5
+    seeds: SeveralSeeds = 5
     """Networks of each cell under each arm, on the same seeds."""
     first_seed: int = 0
     """Network i has seed first_seed + i."""
@@ -110,31 +111,30 @@ class GainMnist(Study):
     out: Out = None
 
     def load(self) -> Any:
-        """The images."""
+        """Loads the images."""
         return load(self.data, self.data_dir)
 
     def check(self, data: Any) -> None:
-        """Numbers that depend on the images."""
+        """Refuses numbers that do not fit the images."""
         expect_within(self, "batch", 1, len(data.train_labels), "the number of training images")
         expect_within(self, "scored", 1, len(data.test_labels), "the number of test images")
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """One sweep over the cells and arms, a program for each activation and depth."""
+        """Trains all cells under all arms in one sweep, with a program for each activation and depth."""
         images = images_of(data)
         images |= {name: images[name][: self.scored] for name in ("test_images", "test_labels")}
-        found = long_sweep(
+        found = work.sweep(
+            self,
             functools.partial(training, study=self, digits=data),
-            seeds_of(self),
-            iterations=self.steps,
+            [f"{name}, {depth} layers" for name in self.activations for depth in self.depths],
+            directory="cells",
             static_axes={"activation": self.activations, "depth": self.depths},
             axes={"scale": sorted(self.scales), "weight_std": self.weight_stds},
             points=[{"compensated": compensated, "learned": learned} for compensated, learned in TRAINED],
             chunk=len(self.scales) * self.seeds,
             block=1,
-            directory=work.directory / "cells",
             learning_rate=self.learning_rate,
             data=images,
-            **work.shown([f"{name}, {depth} layers" for name in self.activations for depth in self.depths], self.steps),
         )
         found = found.drop_vars(["compensated", "learned"]).rename(point="arm")
         variables = {
@@ -148,7 +148,7 @@ class GainMnist(Study):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """Where the window lies at the smallest and the largest depth."""
+        """Says from which scale on networks learn, at each depth."""
         told = []
         for name in run.records["activation"].values.tolist():
             own = [one for one in windows(run) if one.activation == name and one.arm == FROZEN and one.side == "lower"]
@@ -158,19 +158,19 @@ class GainMnist(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The window of scales at each depth, whether the product alone decides, and the effect of learning."""
+        """Yields the window of scales at each depth, whether the product alone decides, and the effect of learning."""
         yield "windows", windows_table(run)
         yield "collapse", collapse_table(run)
         yield "learning", learning_table(run)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The phase diagram: accuracy by scale and depth."""
+        """Yields the phase diagram: accuracy by scale and depth."""
         yield "phases", _phases(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What theory says of the window, and what learning adds."""
+        """Judges what theory says of the window, and what learning adds."""
         found = [one for one in windows(run) if one.arm == FROZEN and one.side == "lower"]
         for name in run.records["activation"].values.tolist():
             own = sorted((one for one in found if one.activation == name), key=lambda one: one.depth)
@@ -195,7 +195,7 @@ class GainMnist(Study):
             pair = found_one.comparison
             text = f"learning a and b helps {label_of(found_one.activation)} at {found_one.depth} layers"
             if pair is not None:
-                holds = True if pair.interval[0] > 0 else False if pair.interval[1] < 0 else None
+                holds = above(pair.interval, 0)
                 measured = (
                     f"mean accuracy over all scales {found_one.frozen:.1%} frozen, {found_one.learned:.1%} learned"
                 )
@@ -205,7 +205,7 @@ class GainMnist(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The tables' numbers."""
+        """Returns the numbers of the tables."""
         return {"windows": windows(run), "collapses": collapses(run), "learning": learnings(run)}
 
 
@@ -213,7 +213,7 @@ class GainMnist(Study):
 
 
 def training(activation: str, depth: int, *, study: GainMnist, digits: Digits) -> Training:
-    """The training of one network at settings `scale`, a0 sigma_w / critical, `weight_std`, and those of `deep`."""
+    """Returns the training of one network at settings `scale` (a0 sigma_w / critical), `weight_std`, and `deep`'s."""
     critical = critical_gain(activation).gain
     conditions = {"width": study.width, "batch": study.batch, "steps": study.steps}
     whole = deep.training(activation, depth, digits=digits, scores=("test",), **conditions)
@@ -229,7 +229,7 @@ def training(activation: str, depth: int, *, study: GainMnist, digits: Digits) -
 
 @dataclasses.dataclass(frozen=True)
 class Edge:
-    """Where the scales end from which an activation learns at a depth, under an arm.
+    """An end of the window of scales from which an activation learns at a depth, under an arm.
 
     Attributes:
       activation, depth, arm: see the study.
@@ -258,7 +258,7 @@ class Collapse:
     Attributes:
       activation, arm: see the study.
       difference: of the means over the seeds, root mean square over scales and depths.
-      spread: of these means from the mean of all, likewise.
+      spread: of the means from their common mean, root mean square.
     """
 
     activation: str
@@ -284,59 +284,50 @@ class Learning:
     comparison: PairedComparison | None
 
 
+@once
 def windows(run: Run) -> list[Edge]:
-    """Both edges of every activation, depth and arm."""
+    """Finds both edges of every activation, depth and arm."""
     found = []
     accuracy = run.records["test_accuracy"].astype(np.float64).transpose(..., "scale", "weight_std", "seed")
     scales = accuracy["scale"].values
-    for name in accuracy["activation"].values.tolist():
-        critical = critical_gain(name).gain
-        for depth in accuracy["depth"].values.tolist():
-            (lines,) = (
-                lines for text, lines in theory_lines(name, depth, critical / 8, 8 * critical).items() if text[0] == "d"
-            )
-            theory = {
-                "lower": max((x / critical for x in lines if x < critical), default=math.nan),
-                "upper": min((x / critical for x in lines if x > critical), default=math.nan),
-            }
-            for arm in accuracy["arm"].values.tolist():
-                own = accuracy.sel(activation=name, depth=depth, arm=arm).values
-                by_network = own.reshape(len(scales), -1)
-                for side, order in zip(SIDES, (1, -1), strict=True):
-                    logs = np.log(half_at(by_network[::order], scales[::order])).reshape(own.shape[1:])
-                    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of seeds without a place
-                        at = sample(np.nanmean(logs, axis=0))
-                    ends = at.interval()
-                    interval = None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
-                    networks = int(np.isfinite(logs).sum())
-                    place = math.exp(at.mean), interval, networks, theory[side]
-                    found.append(Edge(name, depth, arm, side, *place))
+    for at in places(accuracy, ("activation", "depth", "arm")):
+        critical = critical_gain(at["activation"]).gain
+        lines = np.array(theory_lines(at["activation"], at["depth"], critical / 8, 8 * critical)[LINE]) / critical
+        theory = {"lower": max(lines[lines < 1], default=math.nan), "upper": min(lines[lines > 1], default=math.nan)}
+        own = accuracy.sel(at).values
+        by_network = own.reshape(len(scales), -1)
+        for side, order in zip(SIDES, (1, -1), strict=True):
+            logs = np.log(half_at(by_network[::order], scales[::order])).reshape(own.shape[1:])
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of seeds without a place
+                place = sample(np.nanmean(logs, axis=0))
+            ends = place.interval()
+            interval = None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
+            edge = math.exp(place.mean), interval, int(np.isfinite(logs).sum()), float(theory[side])
+            found.append(Edge(at["activation"], at["depth"], at["arm"], side, *edge))
     return found
 
 
+@once
 def collapses(run: Run) -> list[Collapse]:
-    """Of every activation and arm; none with one sigma_w."""
+    """Compares the scales of the weights, of every activation and arm; none with one scale."""
     mean = run.records["test_accuracy"].astype(np.float64).mean("seed").sortby("weight_std")
     if mean.sizes["weight_std"] < 2:
         return []
     gap = mean.isel(weight_std=-1, drop=True) - mean.isel(weight_std=0, drop=True)
-    found = []
-    for name in mean["activation"].values.tolist():
-        for arm in mean["arm"].values.tolist():
-            own = {"activation": name, "arm": arm}
-            found.append(Collapse(name, arm, float(np.sqrt((gap.sel(own) ** 2).mean())), float(mean.sel(own).std())))
-    return found
+    return [
+        Collapse(**at, difference=float(np.sqrt((gap.sel(at) ** 2).mean())), spread=float(mean.sel(at).std()))
+        for at in places(mean, ("activation", "arm"))
+    ]
 
 
+@once
 def learnings(run: Run) -> list[Learning]:
-    """Of every activation and depth."""
+    """Compares learned with frozen a and b, of every activation and depth."""
     mean, found = run.records["test_accuracy"].astype(np.float64).mean(["scale", "weight_std"]), []
-    for name in mean["activation"].values.tolist():
-        for depth in mean["depth"].values.tolist():
-            own = mean.sel(activation=name, depth=depth)
-            frozen, learned = (own.sel(arm=arm).values for arm in (FROZEN, LEARNED))
-            compared = paired(learned, frozen, mean["seed"].values)
-            found.append(Learning(name, depth, float(frozen.mean()), float(learned.mean()), compared))
+    for at in places(mean, ("activation", "depth")):
+        frozen, learned = (mean.sel(at).sel(arm=arm).values for arm in (FROZEN, LEARNED))
+        compared = paired(learned, frozen, mean["seed"].values)
+        found.append(Learning(**at, frozen=float(frozen.mean()), learned=float(learned.mean()), comparison=compared))
     return found
 
 
@@ -344,7 +335,7 @@ def learnings(run: Run) -> list[Learning]:
 
 
 def windows_table(run: Run) -> Table:
-    """From and to which scale a network learns."""
+    """Returns the scales between which networks learn."""
     rows: list[list[Any]] = [
         [label_of(one.activation), one.depth, one.arm, one.side, one.at, one.interval, one.networks, one.theory]
         for one in windows(run)
@@ -362,12 +353,11 @@ def windows_table(run: Run) -> Table:
         f"networks: their number; t interval over the seeds. theory: where the depth is {TRAINABLE} depth scales "
         "[Schoenholz 2017].",
         keys=4,
-        beside=["at"],
     )
 
 
 def collapse_table(run: Run) -> Table:
-    """Whether a0 sigma_w alone decides."""
+    """Returns whether a0 sigma_w alone decides."""
     rows: list[list[Any]] = [[label_of(one.activation), one.arm, one.difference, one.spread] for one in collapses(run)]
     return Table(
         "Does a0 sigma_w alone decide?",
@@ -375,17 +365,15 @@ def collapse_table(run: Run) -> Table:
         rows,
         f"{_conditions(run)} difference: of the mean accuracies at the largest and the smallest sigma_w at equal "
         "a0 sigma_w, root mean square over scales and depths; spread: of all these means.",
-        keys=2,
     )
 
 
 def learning_table(run: Run) -> Table:
-    """What learning a and b adds."""
+    """Returns what learning a and b adds."""
     rows: list[list[Any]] = []
     for one in learnings(run):
-        pair = one.comparison
-        difference = (None, None) if pair is None else (pair.difference, pair.interval)
-        rows.append([label_of(one.activation), one.depth, one.frozen, one.learned, *difference])
+        _, difference, interval, _ = numbers_of(one.comparison)
+        rows.append([label_of(one.activation), one.depth, one.frozen, one.learned, difference, interval])
     return Table(
         "What learning a and b adds to the test accuracy",
         [
@@ -400,7 +388,7 @@ def learning_table(run: Run) -> Table:
 
 
 def _phases(run: Run) -> Figure:
-    """Mean test accuracy by scale and depth: a row an activation, a column an arm."""
+    """Draws the mean test accuracy by scale and depth: a row an activation, a column an arm."""
     mean = run.records["test_accuracy"].mean(["seed", "weight_std"]).sortby("depth").transpose(..., "depth", "scale")
     names, arms = (mean[name].values.tolist() for name in ("activation", "arm"))
     scales, depths = mean["scale"].values, mean["depth"].values
@@ -409,10 +397,7 @@ def _phases(run: Run) -> Figure:
     for row, name in zip(panels, names, strict=True):
         edges_of = [one for one in windows(run) if one.activation == name]
         for axes, arm in zip(row, arms, strict=True):
-            x, y = edges(scales), edges(depths)
-            image = axes.pcolormesh(
-                x, y, mean.sel(activation=name, arm=arm).values, vmin=0, vmax=1, cmap="cividis", rasterized=True
-            )
+            image = phase_map(axes, mean.sel(activation=name, arm=arm).values, scales, depths, ticks=4)
             own = [one for one in edges_of if one.arm == arm]
             for i, side in enumerate(SIDES):
                 ends = sorted((one.depth, one.theory, one.at) for one in own if one.side == side)
@@ -421,13 +406,7 @@ def _phases(run: Run) -> Figure:
                 axes.plot(theory, at, color="w", linestyle="--", linewidth=1, label=told[0])
                 axes.plot(seen, at, color=COLOURS[1], linewidth=1.5, marker="o", markersize=3, label=told[1])
             axes.axvline(1, color="w", linewidth=2, label=r"$\chi = 1$")
-            axes.set(xscale="log", yscale="log", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
             axes.set_title(f"{label_of(name)}: {arm}", fontsize=8)
-            for axis, values in ((axes.xaxis, scales), (axes.yaxis, depths)):
-                axis.set_major_locator(FixedLocator(values[:: max(1, len(values) // 4)].tolist()))
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-                axis.set_minor_locator(NullLocator())
-            axes.tick_params(labelsize=7)
     for axes in panels[-1]:
         axes.set_xlabel(r"$a_0\,\sigma_w$ / critical", fontsize=8)
     figure.supylabel("hidden layers", fontsize=9)

@@ -15,18 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.xor10.protocol import ACTIVATIONS
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    DISTINCT,
-    POSITIVE,
-    Activations,
-    Constraint,
-    Count,
-    Out,
-    Seeds,
-    also,
-    at_least,
-    seeds_of,
-)
+from experiments.study.options import Activations, Constraint, Count, Out, Positives, SeveralSeeds, also, seeds_of
 from experiments.study.study import Study, Variable, Work, described
 from experiments.study.tables import Column, Table, with_interval
 
@@ -40,6 +29,7 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.study.run_directory import Run
     from experiments.study.samples import mean_and_interval
+    from experiments.study.tuning import places
     from paramact_jax.activations import catalogue
     from paramact_jax.figures import DepthCurve, gradient_against_depth
     from paramact_jax.gradients import Cause, causes_of, mean_field
@@ -62,7 +52,7 @@ PREDICTED = {
 
 
 def depths_of(text: str) -> list[int]:
-    """The depths of "1..50" or "1,2,5" in increasing order; none if it is neither.
+    """Returns the depths of "1..50" or "1,2,5" in increasing order; none of another text.
 
     Examples:
       >>> depths_of("2..5"), depths_of("10,1"), depths_of("5..2")
@@ -96,18 +86,18 @@ class Gradients(Study):
     """Numbers of hidden layers: a range 1..50, or a list 1,2,5,10."""
     activations: Annotated[Activations, also("--activation")] = ACTIVATIONS
     """Names of the activations; see `activations`."""
-    gains: Annotated[tuple[float, ...], POSITIVE, DISTINCT, also("--gain")] = (0.7071, 1.0, 1.4142)
+    gains: Annotated[Positives, also("--gain")] = (0.7071, 1.0, 1.4142)
     """Standard deviations of the initial weights times sqrt(fan_in): 1 is 1/sqrt(fan_in), 1.4142 is He's."""
     width: Count = 100
     """Nodes in every hidden layer, and inputs."""
-    seeds: Annotated[Seeds, at_least(2)] = 100
+    seeds: SeveralSeeds = 100
     """Random networks of each kind. Equal seeds have equal weights up to their scale."""
     first_seed: int = 0
     """Network i has seed first_seed + i."""
     out: Out = None
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks in one sweep, and the predictions of mean-field theory."""
+        """Measures all networks in one sweep, and adds the predictions of mean-field theory."""
         depths = depths_of(self.depth)
         networks = len(self.gains) * self.seeds
         found = sweep(
@@ -131,12 +121,12 @@ class Gradients(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The gradient at the greatest depth."""
+        """Yields the gradient at the greatest depth."""
         yield "gradients", table(run)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """A panel for each gain, a curve for each activation."""
+        """Yields a panel for each gain, with a curve for each activation."""
         panels: dict[str, list[DepthCurve]] = {}
         for name, gain, own in _kinds(run.records):
             drawn = (own[what].values for what in ("measured", "low", "high", "predicted"))
@@ -145,7 +135,7 @@ class Gradients(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """What `curves` says, a row for each activation and gain."""
+        """Returns `curves`, with a row for each activation and gain."""
         depths = run.records["depth"].values.tolist()
         rows = [
             {"activation": name, "gain": gain, "depths": depths}
@@ -156,12 +146,12 @@ class Gradients(Study):
 
 
 def random_network(key: jax.Array, gain: jax.Array, activation: str, *, width: int, depth: int) -> dict[str, jax.Array]:
-    """What reaches the first layer of one random network, at every depth 1 .. `depth`.
+    """Measures what reaches the first layer of one random network, at every depth 1 .. `depth`.
 
     `depth` hidden layers of `width` nodes, weights N(0, gain^2 / width), no biases, one input N(0, 1)^width. The
     network of depth k is the first k layers and a linear output of its own, with weights of the same distribution. All
-    are differentiated in one pass from the last layer to the first: a row for each depth, which joins where its output
-    is. Rows are kept at norm 1 and their logarithms added.
+    are differentiated in one pass from the last layer to the first, with a row for each depth that starts at its
+    output. Rows are scaled to norm 1, and the logarithms of the scales are added.
 
     Returns:
       For each depth, arrays (depth,): see `VARIABLES`.
@@ -203,14 +193,14 @@ def random_network(key: jax.Array, gain: jax.Array, activation: str, *, width: i
 
 
 def curves(records: xr.Dataset) -> xr.Dataset:
-    """Decimal logarithms of norms, by activation, gain and depth.
+    """Returns decimal logarithms of norms, by activation, gain and depth.
 
     Returns:
       measured, low, high: mean over the seeds of log ||dL/dy^(1)||, and its 95 % t interval. linear, activation_part:
       means of its two parts, which add up to it. root_mean_square: log of the root mean square over the seeds;
-      predicted: the same in mean-field theory. vanished: number of seeds whose gradient is exactly 0; they have no
-      logarithm, and are in the mean square alone. non_finite: number of those left out, whose gradient is infinite or
-      NaN.
+      predicted: the same in mean-field theory. vanished: number of seeds with a gradient of exactly 0; they have no
+      logarithm, and count only in the mean square. non_finite: number of seeds that are left out, with a gradient that
+      is infinite or NaN.
     """
     decades = records.astype(np.float64).transpose("seed", "activation", "gain", "depth") / np.log(10)
     values = decades["log_gradient"]
@@ -232,15 +222,14 @@ def curves(records: xr.Dataset) -> xr.Dataset:
 
 
 def _kinds(records: xr.Dataset) -> Iterator[tuple[str, float, xr.Dataset]]:
-    """Every activation with every gain, and its `curves`."""
+    """Yields every activation with every gain, and its `curves`."""
     found = curves(records)
-    for name in records["activation"].values.tolist():
-        for gain in records["gain"].values.tolist():
-            yield name, gain, found.sel(activation=name, gain=gain)
+    for at in places(records, ("activation", "gain")):
+        yield at["activation"], at["gain"], found.sel(at)
 
 
 def table(run: Run) -> Table:
-    """The gradient at the greatest depth."""
+    """Returns the gradient at the greatest depth."""
     config = run.manifest["config"]
     deepest = int(run.records["depth"].max())
     types = {Cause.LINEAR: "1", Cause.ACTIVATION: "2", Cause.BOTH: "3", Cause.UNDEFINED: "-"}

@@ -2,20 +2,19 @@
 
 Six activations are trained from seven scales. Values and gradients of every layer are looked at before training. The
 two runs that [R] prints are made again, with the activations and learning rates that it may have used. Result, with 50
-nodes a layer: all six pairs of activation and rate fit its run from a deviation of 0.01, which learns nothing; ReLU at
-a rate of 0.01 alone fits its run from He's value. [R] does not say its width, and at 100 ReLU fits less well.
+nodes a layer: all six pairs of activation and rate fit its run from a deviation of 0.01, which learns nothing; only
+ReLU at a rate of 0.01 fits its run from He's value. [R] does not say its width, and at 100 ReLU fits less well.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, source_of
+from experiments.problems.digits import Data, DataDir, images_of, is_mnist, load, scores, source_of
 from experiments.study.imports import at_once
 from experiments.study.options import (
     DISTINCT,
@@ -26,12 +25,13 @@ from experiments.study.options import (
     Out,
     Rate,
     Rates,
-    Seeds,
+    SeveralSeeds,
     Steps,
     also,
-    at_least,
     expect,
     expect_within,
+    positive_or,
+    seeds_of,
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
@@ -47,8 +47,10 @@ if TYPE_CHECKING or at_once(__name__):
     from flax import nnx
     from matplotlib.figure import Figure
 
+    from experiments.study.curves import band
     from experiments.study.run_directory import Run
-    from experiments.study.samples import Sample, inside, mean_and_interval, sample
+    from experiments.study.samples import Sample, inside, sample
+    from experiments.study.tuning import places
     from paramact_jax.activations import Activation, catalogue
     from paramact_jax.datasets import Digits
     from paramact_jax.figures import BandCurve, DepthCurve, curves_in_panels, gradient_against_depth, layer_histograms
@@ -60,14 +62,14 @@ if TYPE_CHECKING or at_once(__name__):
 
 HIDDEN_LAYERS = 4
 CANDIDATES = ("sigmoid", "tanh", "relu")
-"""What [R] may have trained: the functions of the book, which has no trainable ones."""
+"""The functions that [R] may have trained: those of the book, which has no trainable ones."""
 SMALL, AS_R = "0.01", "he-hidden"
 """The two scales that [R] prints."""
 LOOKED_AT = 1_000
-"""Training images that the networks are looked at with before training."""
+"""Number of training images that values and gradients are measured with before training."""
 BINS = 40
 UNBOUNDED = 3.0
-"""Where the histogram ends of a function whose values have no bound."""
+"""End of the histogram where the values of a function have no bound."""
 NO_LABEL = -1
 RULES: Mapping[str, tuple[str, Callable[[int, int], float]]] = {
     "xavier": ("1/sqrt(fan_in)", lambda fan_in, width: 1 / math.sqrt(fan_in)),
@@ -75,10 +77,7 @@ RULES: Mapping[str, tuple[str, Callable[[int, int], float]]] = {
     AS_R: ("sqrt(2/width) in all layers, as R", lambda fan_in, width: math.sqrt(2 / width)),
 }
 SCORES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("step",)),
-    "test_accuracy": Variable(
-        "test.accuracy", "share of all test images whose digit has the largest output", ("step",)
-    ),
+    **scores("after so many steps", "step"),
     "train_accuracy": Variable(
         "train.accuracy", "share of all training images whose digit has the largest output", ("step",)
     ),
@@ -93,16 +92,7 @@ BEFORE = {
         ("spread", "hidden_layer", "root mean square over nodes of the values' standard deviation over images"),
     )
 }
-
-
-def _is_scale(scale: str) -> bool:
-    try:
-        return scale in RULES or 0 < float(scale) < math.inf
-    except ValueError:
-        return False
-
-
-SCALE = Constraint(f"a number > 0 or one of {', '.join(RULES)}", _is_scale)
+SCALE = positive_or(*RULES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,10 +125,10 @@ class InitialScale(Study):
     rates: Rates = (0.1, 0.01)
     """Learning rates at which the runs of [R] are made again."""
     printed_steps: Count = STEPS_A_LINE * (len(HE.lines) - 1)
-    """Steps of these."""
+    """Steps of the runs of [R]."""
     test_every: Annotated[Count, also("--every")] = STEPS_A_LINE
     """Steps between two scores of all images."""
-    seeds: Annotated[Seeds, at_least(2)] = 3
+    seeds: SeveralSeeds = 3
     """Networks of each activation and scale, on the same seeds."""
     first_seed: int = 0
     """Network i has seed first_seed + i."""
@@ -147,11 +137,11 @@ class InitialScale(Study):
     out: Out = None
 
     def load(self) -> Any:
-        """The images."""
+        """Loads the images."""
         return load(self.data, self.data_dir)
 
     def check(self, data: Any) -> None:
-        """Scales that differ under two names would be one row twice."""
+        """Refuses equal scales under two names, which would give equal rows, and numbers that do not fit the images."""
         pixels = data.train_images.shape[1]
         different = Constraint(
             "scales that differ", lambda x: len({deviations(scale, self.width, pixels) for scale in x}) == len(x)
@@ -160,9 +150,9 @@ class InitialScale(Study):
         expect_within(self, "batch", 1, len(data.train_labels), "the number of training images")
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """The two runs of [R] with every activation that it may have used, the grid of scales, and the first looks."""
+        """Trains the two runs of [R] with each candidate, and the grid of scales; measures it before training."""
 
-        def scores(
+        def scored(
             what: str, activations: Sequence[str], scales: Sequence[str], rates: Sequence[float], steps: int
         ) -> xr.Dataset:
             found = swept(
@@ -177,9 +167,9 @@ class InitialScale(Study):
             )
             return described(found, SCORES, {"step": marks(steps, self.test_every)}, {})
 
-        again = scores("runs of R", CANDIDATES, (SMALL, AS_R), self.rates, self.printed_steps)
+        again = scored("runs of R", CANDIDATES, (SMALL, AS_R), self.rates, self.printed_steps)
         again = again.rename(activation="candidate", scale="printed_scale", step="printed_step")
-        grid = scores("all scales", self.activations, self.scales, (self.learning_rate,), self.steps)
+        grid = scored("all scales", self.activations, self.scales, (self.learning_rate,), self.steps)
         looked, labels = before(self, data), np.arange(data.classes)
         bins = looked["histogram"].sum("seed").rename(histogram_dim_0="hidden_layer", histogram_dim_1="bin")
         text = "values of a layer before training, all seeds: below, in the bins, above, no numbers"
@@ -203,12 +193,12 @@ class InitialScale(Study):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """Which conditions fit both runs of [R]."""
+        """Says which conditions fit both runs of [R]."""
         return conclusion(run)
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The grid at the end of its training and before, and the runs of [R] made again."""
+        """Yields the grid after and before training, and the runs of [R] made again."""
         yield "overview", overview_table(run)
         yield "cells", cells_table(run)
         yield "small", small_table(run)
@@ -216,7 +206,7 @@ class InitialScale(Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The gradient by layer, [R]'s runs, and the histograms of each activation."""
+        """Yields the gradient by layer, the runs of [R], and the histograms of each activation."""
         yield "gradients", _gradients(run.records)
         yield "again", _again(run.records)
         for name in run.records["activation"].values.tolist():
@@ -228,7 +218,7 @@ class InitialScale(Study):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [R, sections 3 and 4] says, of each activation that it may have used, as far as the run can decide it.
+        """Judges what [R, sections 3 and 4] says, for each activation that it may have used, as far as the run can.
 
         [R] does not say which activation it used.
         """
@@ -258,7 +248,7 @@ class InitialScale(Study):
 
     @classmethod
     def summary(cls, run: Run) -> dict[str, Any]:
-        """The verdicts about the runs of [R]."""
+        """Returns the verdicts about the runs of [R]."""
         records = run.records
         return {"conclusion": conclusion(run), "small": small_runs(records), "he": he_runs(records)}
 
@@ -267,7 +257,7 @@ class InitialScale(Study):
 
 
 def deviations(scale: str, width: int, pixels: int) -> tuple[float, ...]:
-    """Standard deviations of the initial weights of every layer, the output's last.
+    """Returns the standard deviations of the initial weights of every layer, the output layer last.
 
     Args:
       scale: a number for all layers, or the name of a rule.
@@ -283,13 +273,13 @@ def deviations(scale: str, width: int, pixels: int) -> tuple[float, ...]:
 
 
 def model(activation: str, width: int, key: jax.Array, *, in_features: int = 784, classes: int = 10) -> MLP:
-    """The network as an ordinary Flax model, with weights N(0, 1), which do not depend on the activation."""
+    """Returns the network as a Flax model, with weights N(0, 1) that do not depend on the activation."""
     hidden, kernel_init = [width] * HIDDEN_LAYERS, jax.nn.initializers.normal(1.0)
     return MLP(in_features, hidden, classes, activation, kernel_init=kernel_init, rngs=nnx.Rngs(params=key))
 
 
 def scaled(params: Params, deviations: jax.Array) -> Params:
-    """The same params with the kernel of layer l multiplied by deviations[l - 1]."""
+    """Multiplies the kernel of layer l by deviations[l - 1]."""
     hidden = {
         i: layer | {"linear": layer["linear"] | {"kernel": deviations[i] * layer["linear"]["kernel"]}}
         for i, layer in params["hidden"].items()
@@ -299,7 +289,7 @@ def scaled(params: Params, deviations: jax.Array) -> Params:
 
 
 def training(activation: str, *, study: InitialScale, digits: Digits, steps: int) -> Classifier:
-    """The training of one network; its settings are the deviations of the initial weights and a learning rate."""
+    """Returns the training of one network; its settings: deviations of the initial weights, and a learning rate."""
     record = catalogue.get(activation)
     of = functools.partial(
         model, activation, study.width, in_features=digits.train_images.shape[1], classes=digits.classes
@@ -322,11 +312,11 @@ def swept(
     scales: Sequence[str],
     **options: Any,
 ) -> xr.Dataset:
-    """`sweep` or `long_sweep` of all seeds of all activations from all scales; dims activation, scale, seed, ..."""
+    """Sweeps all seeds of all activations from all scales, by `sweep` or `long_sweep`: dims activation, scale, seed."""
     pixels = digits.train_images.shape[1]
     found = how(
         function,
-        range(study.first_seed, study.first_seed + study.seeds),
+        seeds_of(study),
         static_axes={"activation": activations},
         points={"deviations": np.array([deviations(scale, study.width, pixels) for scale in scales], np.float32)},
         block=1,
@@ -336,8 +326,8 @@ def swept(
 
 
 def before(study: InitialScale, digits: Digits) -> xr.Dataset:
-    """The networks before training, on the first training images: `BEFORE`, and histograms with the `edge`s of bins."""
-    # not traced within, which rounds otherwise
+    """Measures `BEFORE` and histograms, with the `edge`s of their bins, on the first training images."""
+    # computed here, since tracing rounds otherwise
     edges = {name: histogram_edges(catalogue.get(name)) for name in study.activations}
     sizes = {"in_features": digits.train_images.shape[1], "classes": digits.classes}
 
@@ -364,7 +354,7 @@ def before(study: InitialScale, digits: Digits) -> xr.Dataset:
 
 
 def histogram_edges(record: Activation) -> jax.Array:
-    """Edges of the bins: over the activation's range, cut off at 3 where that has no bound."""
+    """Returns the edges of the bins: over the range of the activation, cut off at 3 where it has no bound."""
     low, high = record.range
     return jnp.linspace(max(low, -UNBOUNDED), min(high, UNBOUNDED), BINS + 1)
 
@@ -373,9 +363,9 @@ def histogram_edges(record: Activation) -> jax.Array:
 
 
 def constant_label(records: xr.Dataset, prefix: str = "") -> xr.DataArray:
-    """The label that a network gives to all images, judged by its scores; NO_LABEL if there is none.
+    """Returns the label that a network gives to all images, judged by its scores; NO_LABEL if there is none.
 
-    It is given where train and test accuracy are both the share of one label, to the image.
+    A network gives one label if train and test accuracy are both the exact share of that label.
 
     Args:
       records: of the study.
@@ -391,12 +381,12 @@ def constant_label(records: xr.Dataset, prefix: str = "") -> xr.DataArray:
 
 
 def stays(records: xr.Dataset) -> xr.DataArray:
-    """Whether a network of the grid gives one label to all images at the end: dims activation, scale, seed."""
+    """Tells whether a network of the grid gives one label to all images at the end: dims activation, scale, seed."""
     return constant_label(records).isel(step=-1) != NO_LABEL
 
 
 def decades_lost(records: xr.Dataset) -> xr.DataArray:
-    """Decimal logarithm of ||dL/dy^(out)|| / ||dL/dy^(1)|| before training: dims activation, scale, seed; inf for 0."""
+    """Returns log10 of ||dL/dy^(out)|| / ||dL/dy^(1)|| before training: dims activation, scale, seed; inf for 0."""
     log_norm = records["before_log_norm"].astype(np.float64)
     return (log_norm.isel(layer=-1) - log_norm.isel(layer=0)) / math.log(10)
 
@@ -407,13 +397,12 @@ class SmallRun:
 
     Attributes:
       candidate, rate: activation and learning rate.
-      lines: number of our lines, that is scores after the first step, in all seeds.
-      of_one_label: how many of them are the shares of one label.
-      of_another: how many of these of another label than the most frequent, seed by seed.
+      lines: number of our lines, that is of scores after the first step, in all seeds.
+      of_one_label: number of lines that are the shares of one label.
+      of_another: number of lines with the shares of another label than the most frequent one, seed by seed.
       final: test accuracy after the last step.
-      fits: whether all lines are of one label, as all of [R]'s are. How often that is another label than the most
-        frequent does not tell the candidates apart: the lines of one training are not independent, and there is one
-        training of [R]'s.
+      fits: whether all lines are of one label, as in [R]. The number of lines of another label does not tell the
+        candidates apart: the lines of one training are not independent, and [R] has one training.
     """
 
     candidate: str
@@ -449,43 +438,45 @@ class HeRun:
 
 
 def comparable(records: xr.Dataset) -> bool:
-    """Whether the runs were scored where [R] prints, on MNIST."""
+    """Tells whether the runs were scored at the steps that [R] prints, on MNIST."""
     printed = [STEPS_A_LINE * line for line in range(len(HE.lines))]
     return is_mnist(records) and records["printed_step"].values.tolist() == printed
 
 
 def small_runs(records: xr.Dataset) -> list[SmallRun]:
-    """By activation, then learning rate; those of a run that is not comparable do not fit."""
+    """Returns the runs by activation and learning rate; none fits if the records are not comparable."""
     label, found = constant_label(records, "again_").isel(printed_step=slice(1, None)), []
     most = int(records["train_share"].values.argmax())
-    for name, rate in _pairs(records):
-        at = {"candidate": name, "learning_rate": rate, "printed_scale": SMALL}
+    for pair in places(records, ("candidate", "learning_rate")):
+        at = {**pair, "printed_scale": SMALL}
         own = label.sel(at).transpose("seed", "printed_step").values
         another = tuple(((own != NO_LABEL) & (own != most)).sum(axis=1).tolist())
         final = sample(records["again_test_accuracy"].sel(at).isel(printed_step=-1).values)
         of_one = int((own != NO_LABEL).sum())
         fits = comparable(records) and of_one == own.size
-        found.append(SmallRun(name, rate, own.size, of_one, another, final, fits))
+        named = pair["candidate"], pair["learning_rate"]
+        found.append(SmallRun(*named, own.size, of_one, another, final, fits))
     return found
 
 
 def he_runs(records: xr.Dataset) -> list[HeRun]:
-    """By activation, then learning rate; those of a run that is not comparable are not judged."""
+    """Returns the runs by activation and learning rate; none is judged if the records are not comparable."""
     printed, found = np.array(HE.test), []
-    for name, rate in _pairs(records):
-        own = records["again_test_accuracy"].sel(candidate=name, learning_rate=rate, printed_scale=AS_R)
+    for pair in places(records, ("candidate", "learning_rate")):
+        own = records["again_test_accuracy"].sel({**pair, "printed_scale": AS_R})
         accuracy = own.transpose("printed_step", "seed").values.astype(np.float64)
         ends = sample(accuracy[min(1, len(accuracy) - 1)]), sample(accuracy[-1])
         distance, first, last = math.nan, None, None
         if comparable(records):
             distance = float(np.abs(accuracy.mean(axis=1) - printed)[1:].mean())
             first, last = inside(printed[1], ends[0].prediction()), inside(printed[-1], ends[1].prediction())
-        found.append(HeRun(name, rate, *ends, distance, first, last, bool(first and last)))
+        named = pair["candidate"], pair["learning_rate"]
+        found.append(HeRun(*named, *ends, distance, first, last, bool(first and last)))
     return found
 
 
 def conclusion(run: Run) -> str:
-    """Which conditions fit both printed runs, in one sentence; empty for runs that are not comparable."""
+    """Says in one sentence which conditions fit both printed runs; empty if the run is not comparable."""
     records, width = run.records, run.manifest["config"]["width"]
     if not comparable(records):
         return ""
@@ -498,15 +489,11 @@ def conclusion(run: Run) -> str:
     )
 
 
-def _pairs(records: xr.Dataset) -> list[tuple[str, float]]:
-    return list(itertools.product(records["candidate"].values.tolist(), records["learning_rate"].values.tolist()))
-
-
 # -- tables and figures ------------------------------------------------------------------------------------------------
 
 
 def overview_table(run: Run) -> Table:
-    """Test accuracy at the end, scales as rows."""
+    """Returns the test accuracy at the end, with scales as rows."""
     records, rows = run.records, []
     names, stuck = records["activation"].values.tolist(), stays(run.records)
     accuracy = records["test_accuracy"].isel(step=-1)
@@ -529,26 +516,20 @@ def overview_table(run: Run) -> Table:
 
 
 def cells_table(run: Run) -> Table:
-    """Every activation at every scale, before and after training."""
+    """Returns every activation at every scale, before and after training."""
     records, rows, seeds = run.records, [], run.records.sizes["seed"]
     stuck, lost, first = stays(records), decades_lost(records), records.isel(step=-1)
-    for name in records["activation"].values.tolist():
-        for scale in records["scale"].values.tolist():
-            at = {"activation": name, "scale": scale}
-            accuracy, loss = (sample(first[f"test_{kind}"].sel(at).values) for kind in ("accuracy", "loss"))
-            shown = number(accuracy.mean) if accuracy.seeds else ""
-            remark = f" ({accuracy.non_finite} not finite)" if accuracy.non_finite else ""
-            factors = (records[f"before_{x}"].sel(at).astype(np.float64) for x in ("linear", "activation"))
-            by = [float(np.mean(-x.sum("hidden_layer").values / math.log(10))) for x in factors]
-            sizes = (records[f"before_{x}"].sel(at).isel(hidden_layer=-1) for x in ("size", "spread"))
-            stay = int(stuck.sel(at).sum())
-            rows.append(
-                [
-                    *(name, scale, Cell(accuracy.mean, shown + remark), accuracy.interval(share=True)),
-                    *(loss.mean, loss.interval(), Cell(stay, f"{stay} of {seeds}")),
-                    *(float(lost.sel(at).mean()), *by, *(float(x.mean()) for x in sizes)),
-                ]
-            )
+    for at in places(records, ("activation", "scale")):
+        accuracy, loss = (sample(first[f"test_{kind}"].sel(at).values) for kind in ("accuracy", "loss"))
+        shown = number(accuracy.mean) if accuracy.seeds else ""
+        remark = f" ({accuracy.non_finite} not finite)" if accuracy.non_finite else ""
+        factors = (records[f"before_{x}"].sel(at).astype(np.float64) for x in ("linear", "activation"))
+        by = [float(np.mean(-x.sum("hidden_layer").values / math.log(10))) for x in factors]
+        sizes = (records[f"before_{x}"].sel(at).isel(hidden_layer=-1) for x in ("size", "spread"))
+        stay = int(stuck.sel(at).sum())
+        after = Cell(accuracy.mean, shown + remark), accuracy.interval(share=True), loss.mean, loss.interval()
+        before = float(lost.sel(at).mean()), *by, *(float(x.mean()) for x in sizes)
+        rows.append([*at.values(), *after, Cell(stay, f"{stay} of {seeds}"), *before])
     return Table(
         f"Each cell before training and after {int(records['step'][-1]):,} steps",
         [
@@ -564,12 +545,11 @@ def cells_table(run: Run) -> Table:
         f"weights and by the activation (type 1 and type 2 of [P, section 3.1]; inf: it is 0); of the last hidden "
         f"layer's values the size (root mean square), and the spread over images (standard deviation): where that is "
         f"far below the size the output hardly depends on the image.",
-        keys=2,
     )
 
 
 def small_table(run: Run) -> Table:
-    """The run of [R] that learns nothing, and ours."""
+    """Returns the run of [R] that learns nothing, and ours."""
     printed, judge = student_report.SMALL, comparable(run.records)
     labels = {accuracies: label for label, accuracies in student_report.LABEL_SHARES.items()}
     other, lines = sum(labels[line] != 1 for line in printed.lines), len(printed.lines)
@@ -593,7 +573,7 @@ def small_table(run: Run) -> Table:
 
 
 def he_table(run: Run) -> Table:
-    """The run of [R] that learns, and ours."""
+    """Returns the run of [R] that learns, and ours."""
     steps, judge = run.records["printed_step"].values.tolist(), comparable(run.records)
     rows: list[list[Any]] = [["[R]", None, HE.test[1], None, HE.test[-1], None, None, None]]
     for x in he_runs(run.records):
@@ -619,7 +599,7 @@ def he_table(run: Run) -> Table:
 
 
 def _gradients(records: xr.Dataset) -> Figure:
-    """Decimal logarithms, relative to the output's norm: mean, smallest and largest over the seeds."""
+    """Draws decimal logarithms relative to the norm at the output: mean, smallest and largest over the seeds."""
     logs = records["before_log_norm"].astype(np.float64) / math.log(10)
     with np.errstate(invalid="ignore"):  # a gradient of 0 has no logarithm, and is not drawn
         relative = logs - logs.isel(layer=-1)
@@ -640,14 +620,14 @@ def _gradients(records: xr.Dataset) -> Figure:
 
 
 def _again(records: xr.Dataset) -> Figure:
-    """The runs of [R], printed and made again."""
+    """Draws the runs of [R], printed and made again."""
     steps, errors, panels = records["printed_step"].values, 1 - records["again_test_accuracy"].astype(np.float64), {}
     unknown = np.full(len(steps), np.nan)
     for scale, printed in ((SMALL, student_report.SMALL), (AS_R, HE)):
         for rate in records["learning_rate"].values:
-            own = errors.sel(printed_scale=scale, learning_rate=rate).transpose("candidate", "seed", "printed_step")
+            own = errors.sel(printed_scale=scale, learning_rate=rate)
             names = own["candidate"].values.tolist()
-            curves = [BandCurve(n, *mean_and_interval(x)) for n, x in zip(names, own.values, strict=True)]
+            curves = [band(name, own.sel(candidate=name), "printed_step") for name in names]
             if comparable(records):
                 theirs = unknown.copy()
                 theirs[: len(printed.test)] = 1 - np.array(printed.test)
@@ -662,11 +642,10 @@ def _again(records: xr.Dataset) -> Figure:
 
 
 def _conditions(run: Run) -> str:
-    config, seeds = run.manifest["config"], run.records["seed"].values
+    config = run.manifest["config"]
     return (
         f"Four hidden layers of {config['width']}, batches of {config['batch']} drawn with replacement, gradient "
-        f"descent, learning rate {config['learning_rate']:g}, seeds {seeds.min()} to {seeds.max()}; images: "
-        f"{run.records.attrs['source']}."
+        f"descent, learning rate {config['learning_rate']:g}, {run.seeds_and_images()}."
     )
 
 

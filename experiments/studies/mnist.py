@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from experiments.problems.digits import Data, DataDir, is_mnist, load, source_of
 from experiments.problems.mnist.protocol import PROTOCOLS, Batches, Initial, Protocol, ProtocolName
 from experiments.study.imports import at_once
+from experiments.study.once import once
 from experiments.study.options import MAX_SEED, NOT_NEGATIVE, Count, Out, one_of
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Cell, Column, Table, number
+from experiments.study.tables import Cell, Column, Table, number, with_interval
 from paramact_jax.papers import ko2021
 
 if TYPE_CHECKING or at_once(__name__):
@@ -32,9 +33,10 @@ if TYPE_CHECKING or at_once(__name__):
     from scipy import stats
 
     from experiments.problems.mnist.train import CLOSEUP, early_loss, mean_loss, seconds_per_step, steep_slopes, train
+    from experiments.study.curves import band
     from experiments.study.run_directory import Run, within
-    from experiments.study.samples import Sample, first_below, inside, mean_and_interval, sample
-    from paramact_jax.figures import BandCurve, CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
+    from experiments.study.samples import Sample, first_below, inside, sample
+    from paramact_jax.figures import CountBar, RangeHistory, count_bars, curves_with_bands, range_panels
     from paramact_jax.training import marks
 
 START = 200
@@ -42,18 +44,18 @@ START = 200
 PLOTTED = 4_000
 """... and ends here."""
 ALIKE = 0.1
-"""What the paper calls "slightly", "almost the same" or "similar" is taken as a difference of at most this share."""
+"""The paper's "slightly", "almost the same" and "similar" mean a difference of at most this share."""
 NEAR_ZERO = 0.1
 """A gradient near 0 has at most this share of the range that the paper prints for Parametric ReLU."""
 ROUNDED = 0.05
 """Half of the last digit of a length that the paper prints."""
 WITHIN = 3.0
-"""A published count is met within this many standard deviations over our seeds."""
+"""A published count is met if it lies within this many standard deviations over our seeds."""
 LABELS = {row.activation: row.label for row in ko2021.TABLE_7}
 FAST = ("parametric_tanh", "hexpo", "parametric_hexpo", "ppns")
 SLOW = ("relu", "parametric_relu", "tanh", "reltanh")
 STATED = ("depth", "width", "batch", "optimiser", "learning_rate", "learning_rate_a", "learning_rate_b", "initial_a")
-"""Conditions that [P, Fig. 11, Tables 7 and 8] leave no doubt about."""
+"""Conditions that [P, Fig. 11, Tables 7 and 8] state without doubt."""
 VARIABLES = {
     name: Variable(key, text, (dim,))
     for name, key, dim, text in (
@@ -94,21 +96,21 @@ class Mnist(Study, Protocol):
     out: Out = None
 
     def resolved(self) -> Self:
-        """With what the protocol says, and one learning rate for all where no other is given."""
+        """Fills in what the protocol says, and one learning rate for all parameters where no other is given."""
         stated = {name: getattr(PROTOCOLS[self.protocol], name) for name in ("initial", "batches", "hexpo_first")}
         stated |= dict.fromkeys(("learning_rate_a", "learning_rate_b"), self.learning_rate)
         return dataclasses.replace(self, **{k: x for k, x in stated.items() if getattr(self, k) is None})
 
     def load(self) -> Any:
-        """The images."""
+        """Loads the images."""
         return load(self.data, self.data_dir)
 
     def check(self, data: Any = None) -> None:
-        """As the protocol."""
+        """Refuses what the protocol refuses."""
         Protocol.check(self, len(data.train_labels))
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """One activation after the other, all seeds of one at once; then all are timed in turns."""
+        """Trains one activation after the other, all its seeds at once, and then times all in turns."""
         progress = work.progress(self.activations, self.steps)
         trained, counted, seconds = [], [], {}
         to_count = dataclasses.replace(self, seeds=min(max(self.counted, self.seeds), MAX_SEED - self.first_seed + 1))
@@ -148,7 +150,7 @@ class Mnist(Study, Protocol):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """The conditions, and how the statements are judged."""
+        """Says under which conditions the run was made, and how the statements are judged."""
         steps, asked = run.manifest["config"]["steps"], len(list(cls.statements(run)))
         ends = f" The run ends at step {steps:,}, and so does what is said of later steps." if steps < PLOTTED else ""
         left_out = len(list(claims())) - asked
@@ -165,7 +167,7 @@ class Mnist(Study, Protocol):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Final test loss, slope counts, and time to a train loss of 0.1."""
+        """Yields final test losses, slope counts, and the time to a train loss of 0.1."""
         yield "final_test_loss", final_table(run)
         yield "slope_counts", slopes_table(run)
         if together := counts_together(run):
@@ -174,10 +176,10 @@ class Mnist(Study, Protocol):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """[P, Figs. 12 to 14]."""
+        """Yields [P, Figs. 12 to 14]."""
         records, names, steps = run.records, activations(run.records), run.manifest["config"]["steps"]
         seeds, (losses, counts) = records["seed"].values, (final_losses(run), slope_counts(run))
-        several = len(seeds) > 1
+        several, test = len(seeds) > 1, records["test_loss"]
 
         def of(variable: str, name: str) -> np.ndarray:
             return records[variable].sel(activation=name).transpose("seed", ...).values.astype(np.float64)
@@ -186,7 +188,7 @@ class Mnist(Study, Protocol):
             "figure_12",
             curves_with_bands(
                 records["test_step"].values,
-                [BandCurve(label(n), *mean_and_interval(of("test_loss", n)), losses.get(n)) for n in names],
+                [band(label(name), test.sel(activation=name), "test_step", losses.get(name)) for name in names],
                 closeup=CLOSEUP if steps > CLOSEUP else None,
                 ylabel="test loss",
                 title=f"mean of {len(seeds)} seeds, 95 % interval shaded" if several else "one seed",
@@ -215,7 +217,7 @@ class Mnist(Study, Protocol):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [P, section 4.2] says of Figs. 12 to 14, as far as the run can decide it."""
+        """Judges what [P, section 4.2] says of Figs. 12 to 14, as far as the run can decide it."""
         found, names = quantities(run.records), set(run.records["activation"].values.tolist())
         for claim in claims(_of_the_paper(run, "depth", "width")):
             if claim.quantity in found and names.issuperset(claim.activations):
@@ -223,7 +225,7 @@ class Mnist(Study, Protocol):
 
     @classmethod
     def summary(cls, run: Run) -> dict[str, Any]:
-        """The tables as plain data."""
+        """Returns the tables as plain data."""
         records, losses, counts = run.records, final_losses(run), slope_counts(run)
         to_loss, of_activations = {row.activation: row for row in times(records)}, {}
         for name in activations(records):
@@ -258,32 +260,32 @@ class Mnist(Study, Protocol):
 
 
 def final(records: xr.Dataset, variable: str, activation: str) -> Sample:
-    """A test score after the last step, over the seeds."""
+    """Returns a test score after the last step, over the seeds."""
     return sample(records[variable].sel(activation=activation).isel(test_step=-1).values)
 
 
 def slopes(records: xr.Dataset, activation: str) -> Sample:
-    """Number of slopes >= 1 before training, of all layers, over the seeds."""
+    """Returns the number of slopes >= 1 before training, of all layers, over the seeds."""
     return sample(slope_totals(records, activation))
 
 
 def slope_totals(records: xr.Dataset, activation: str) -> np.ndarray:
-    """The same of each network: of all that were counted, in runs before of those that were trained."""
+    """Returns the same for each counted network; older runs counted only those that were trained."""
     counted = records["counted_slopes"] if "counted_slopes" in records else records["steep_slopes"].sum("layer")
     return np.asarray(counted.sel(activation=activation).values, np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """The published slope counts that differ, against ours of one network and minibatch under every activation.
+    """The distinct published slope counts, compared with ours on the same network and minibatch.
 
     Counts of two activations vary together from seed to seed, so that their differences vary far less than they do.
 
     Attributes:
-      activations: one of each published count that is not 0.
-      squared_distance: Mahalanobis's, of the published counts from our means.
+      activations: one for each published count that is not 0.
+      squared_distance: Mahalanobis distance of the published counts from our means, squared.
       p_value: of Hotelling's test that the published ones are one more seed of ours.
-      differences: of every two.
+      differences: of every two counts.
     """
 
     activations: tuple[str, ...]
@@ -294,7 +296,7 @@ class Together:
 
 @dataclasses.dataclass(frozen=True)
 class SlopeDifference:
-    """The first count minus the second: ours over the seeds, and the published one."""
+    """The difference of two counts, first minus second: ours over the seeds, and the published one."""
 
     first: str
     second: str
@@ -303,12 +305,13 @@ class SlopeDifference:
 
     @property
     def away(self) -> float:
-        """In standard deviations."""
+        """How far the published difference is from ours, in standard deviations."""
         return deviations_away(self.ours, self.published)
 
 
+@once
 def counts_together(run: Run) -> Together | None:
-    """All published counts at once; None where fewer than two can be compared, or there are too few seeds to."""
+    """Compares all published counts at once; None with fewer than two counts, or too few seeds."""
     printed, by_count = slope_counts(run), dict[int, str]()
     for name in activations(run.records):
         if printed.get(name):
@@ -333,7 +336,7 @@ def counts_together(run: Run) -> Together | None:
 
 
 def deviations_away(found: Sample, published: float) -> float:
-    """(published - mean) / s.d. over the seeds: 0 where they are equal, NaN with fewer than 2 seeds."""
+    """Returns (published - mean) / s.d. over the seeds: 0 where they are equal, NaN with fewer than 2 seeds."""
     away = published - found.mean
     if found.deviation == 0:
         return 0.0 if away == 0 else math.copysign(math.inf, away)
@@ -341,17 +344,17 @@ def deviations_away(found: Sample, published: float) -> float:
 
 
 def met(found: Sample, published: float) -> bool | None:
-    """Whether the published count is within `WITHIN` standard deviations; None with fewer than 2 seeds."""
+    """Tells whether the published count is within `WITHIN` standard deviations; None with fewer than 2 seeds."""
     away = deviations_away(found, published)
     return None if math.isnan(away) else abs(away) <= WITHIN
 
 
 def quantities(records: xr.Dataset) -> dict[str, xr.DataArray]:
-    """What the statements are about, each (activation, seed); without those for which too little was recorded.
+    """Returns the quantities of the statements, each (activation, seed), except those that the records do not give.
 
-    - speed, early speed: mean test loss over all steps, over those of the close-up, linear between the steps scored:
-      the area below the curve of Fig. 12. The lower, the faster. The fewer the scores, the more the first, steep part
-      is overestimated, so that only runs scored equally often can be compared.
+    - speed, early speed: mean test loss over all steps, or over the steps of the close-up, linear between scores: the
+      area below the curve of Fig. 12. The lower, the faster. Few scores overestimate the first, steep part, so that
+      only runs with equally many scores can be compared.
     - final loss: at the last step scored.
     - start range, plotted range: largest - smallest entry of dL/dy^(1), mean over the steps up to 200, up to 4,000.
     - widest range: the same, the largest over the steps up to 4,000.
@@ -395,7 +398,7 @@ class Saving:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How long an activation takes to the published train loss.
+    """The time that an activation takes to the published train loss.
 
     Attributes:
       activation: name.
@@ -414,7 +417,7 @@ class Row:
 
 
 def times(records: xr.Dataset) -> list[Row]:
-    """All activations of a run, the two of [P, section 4.2] first."""
+    """Returns the times of all activations of a run, the two of [P, section 4.2] first."""
     published, at = ko2021.MNIST_TIME_SAVED, records["train_step"].values
     first = (published.reference, published.activation)
     names = sorted(activations(records), key=lambda name: first.index(name) if name in first else len(first))
@@ -474,24 +477,24 @@ class Claim:
 
     @property
     def activations(self) -> list[str]:
-        """All that it is about."""
+        """All activations of the statement."""
         lower = self.lower if isinstance(self.lower, tuple) else ()
         return list(dict.fromkeys((*lower, *self.higher)))
 
     def deciding(self, values: Mapping[str, float]) -> tuple[str, str | float]:
-        """The two that decide, by one value of each activation."""
+        """Returns the two that decide, from one value of each activation."""
         nearest, other = (max, min) if self.furthest else (min, max)
         second = other(self.lower, key=values.__getitem__) if isinstance(self.lower, tuple) else self.lower
         return nearest(self.higher, key=values.__getitem__), second
 
     def true_of(self, values: Mapping[str, float]) -> bool:
-        """Whether it is true of one value of each activation."""
+        """Tells whether it is true of one value of each activation."""
         first, second = self.deciding(values)
         return bool(self.holds(values[first], values[second] if isinstance(second, str) else second))
 
 
 def claims(papers_network: bool = True) -> Iterator[Claim]:
-    """All statements of [P, section 4.2] about Figs. 12, 13 and 14.
+    """Yields all statements of [P, section 4.2] about Figs. 12, 13 and 14.
 
     Args:
       papers_network: whether the networks have the paper's depth and width; those with a printed number need it.
@@ -559,7 +562,7 @@ def claims(papers_network: bool = True) -> Iterator[Claim]:
 
 
 def _judge(claim: Claim, quantity: xr.DataArray) -> Statement:
-    """By the means over the seeds, as the paper's figures would be, of those whose values are all finite."""
+    """Judges by the means over the seeds whose values are all finite."""
     said = f"P, Fig. {claim.figure}", claim.text, claim.criterion
     values = quantity.sel(activation=claim.activations)
     values = values[:, np.isfinite(values.values).all(axis=0)]
@@ -594,7 +597,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def final_losses(run: Run) -> dict[str, float]:
-    """The published test losses that this run's can be compared with: none after another training."""
+    """Returns the published test losses that suit this run: none after another training."""
     if not is_mnist(run.records) or not _of_the_paper(run, *STATED):
         return {}
     steps = run.manifest["config"]["steps"]
@@ -602,14 +605,14 @@ def final_losses(run: Run) -> dict[str, float]:
 
 
 def slope_counts(run: Run) -> dict[str, int]:
-    """The published counts that this run's can be compared with."""
+    """Returns the published counts that suit this run."""
     if not is_mnist(run.records) or not _of_the_paper(run, "depth", "width", "initial_a"):
         return {}
     return {row.activation: row.count for row in ko2021.FIG_14 if row.slopes == slopes_counted(run)}
 
 
 def slopes_counted(run: Run) -> int:
-    """Number of slopes that are counted: layers x nodes x images of the first minibatch."""
+    """Returns the number of slopes that are counted: layers x nodes x images of the first minibatch."""
     return math.prod(_config(run)[name] for name in ("depth", "width", "batch"))
 
 
@@ -618,7 +621,7 @@ def _of_the_paper(run: Run, *names: str) -> bool:
 
 
 def _config(run: Run) -> Mapping[str, Any]:
-    """With options that runs before did not have."""
+    """Returns the config of a run, with the options that older runs did not have."""
     before = {"depth": Protocol.depth, "width": Protocol.width, "initial_a": None, "hexpo_first": 1}
     return before | run.manifest["config"]
 
@@ -627,7 +630,7 @@ def _config(run: Run) -> Mapping[str, Any]:
 
 
 def final_table(run: Run) -> Table:
-    """Test loss and accuracy after the last step."""
+    """Returns test loss and accuracy after the last step."""
     published, rows = final_losses(run), []
     printed = {row.activation: row.loss for row in ko2021.MNIST_FINAL_LOSS}
     for name in activations(run.records):
@@ -645,10 +648,11 @@ def final_table(run: Run) -> Table:
     return Table(
         "Test loss and accuracy at the end [P, Fig. 12]",
         [
-            *("activation", Column("test loss", ".4f"), Column("95 % interval", ".4f", key="test_loss")),
+            "activation",
+            *with_interval("test loss", ".4f"),
             *(Column("smallest - largest", ".4f", key="extremes"), Column("published", ".3f")),
             *(Column("prediction interval", ".4f", key="prediction"), "published in it", "in interval of mean"),
-            *(Column("accuracy", ".2%"), Column("95 % interval of accuracy", ".2%", key="accuracy")),
+            *with_interval("accuracy", ".2%", ends="95 % interval of accuracy"),
         ],
         rows,
         f"{_conditions(run)} Scored on all test images after the last step. Interval: 95 % t interval of the mean over "
@@ -658,8 +662,14 @@ def final_table(run: Run) -> Table:
     )
 
 
+COUNTED: tuple[str | Column, ...] = (
+    *(Column("mean", ",.0f"), Column("s.d.", ",.0f"), Column("published", ",")),
+    *(Column("s.d. away", "+.2f"), "verdict"),
+)
+
+
 def slopes_table(run: Run) -> Table:
-    """Slopes >= 1 before training."""
+    """Returns the slopes >= 1 before training."""
     comparable, rows = slope_counts(run), []
     printed = {row.activation: row.count for row in ko2021.FIG_14}
     for name in activations(run.records):
@@ -671,10 +681,7 @@ def slopes_table(run: Run) -> Table:
     why = "the images are not MNIST's" if not is_mnist(run.records) else "it is of other networks or minibatches"
     return Table(
         f"Slopes >= 1 before training, of {slopes_counted(run):,} [P, Fig. 14]",
-        [
-            *("activation", Column("mean", ",.0f"), Column("s.d.", ",.0f"), Column("published", ",")),
-            *(Column("s.d. away", "+.2f"), "verdict"),
-        ],
+        ["activation", *COUNTED],
         rows,
         f"{_conditions(run)} Mean and standard deviation over {found.seeds + found.non_finite} seeds, of all nodes of "
         f"all layers at all images of the first minibatch. Verdict: published within mean +- {WITHIN:g} s.d.; where "
@@ -684,7 +691,7 @@ def slopes_table(run: Run) -> Table:
 
 
 def differences_table(run: Run, together: Together) -> Table:
-    """The counts in pairs, and all at once."""
+    """Returns the counts in pairs, and all at once."""
     rows: list[list[Any]] = []
     for one in together.differences:
         verdict = "within" if met(one.ours, one.published) else "outside"
@@ -693,10 +700,7 @@ def differences_table(run: Run, together: Together) -> Table:
     counts = len(together.activations)
     return Table(
         "Differences of slope counts on the same network and minibatch [P, Fig. 14]",
-        [
-            *("activations", Column("mean", ",.0f"), Column("s.d.", ",.0f"), Column("published", ",")),
-            *(Column("s.d. away", "+.2f"), "verdict"),
-        ],
+        ["activations", *COUNTED],
         rows,
         f"{_conditions(run)} Over {together.differences[0].ours.seeds} seeds; of activations with equal published "
         f"counts the first. Verdict: published within mean +- {WITHIN:g} s.d. All {counts} counts at once: squared "
@@ -706,7 +710,7 @@ def differences_table(run: Run, together: Together) -> Table:
 
 
 def times_table(run: Run) -> Table:
-    """Steps and seconds to the published train loss, and what they save against the published reference."""
+    """Returns steps and seconds to the published train loss, and what they save against the published reference."""
     published, seeds, found = ko2021.MNIST_TIME_SAVED, run.records.sizes["seed"], times(run.records)
     reference, rows, late, alone = label(published.reference), [], [], ""
     comparable = is_mnist(run.records) and _of_the_paper(run, "depth", "width")
@@ -738,12 +742,12 @@ def times_table(run: Run) -> Table:
     return Table(
         f"Steps and time to a train loss of {published.train_loss:g} [P, section 4.2]",
         [
-            *("activation", "seeds", Column("steps", ",.0f"), Column("95 % interval", ",.0f", key="steps")),
+            *("activation", "seeds"),
+            *with_interval("steps", ",.0f"),
             *(Column("smallest - largest", ",.0f", key="extremes"), Column("ms a step", ".3g")),
-            *(Column("seconds", ".3g"), Column(f"steps saved against {reference}", ".1%", key="steps_saved")),
-            *(Column("95 % interval", ".1%", key="steps_saved"), Column("time saved", ".1%")),
-            *(Column("95 % interval", ".1%", key="time_saved"), Column("published", ".3f")),
-            *("inside (steps)", "inside (time)"),
+            *(Column("seconds", ".3g"), *with_interval(f"steps saved against {reference}", ".1%", "steps_saved")),
+            *with_interval("time saved", ".1%"),
+            *(Column("published", ".3f"), "inside (steps)", "inside (time)"),
         ],
         rows,
         f"{_conditions(run)} Steps: until the loss over all training images is {published.train_loss:g}, its logarithm "
@@ -756,18 +760,18 @@ def times_table(run: Run) -> Table:
 
 
 def label(activation: str) -> str:
-    """As the paper prints it."""
+    """Returns an activation as the paper prints it."""
     return LABELS.get(activation, activation)
 
 
 def activations(records: xr.Dataset) -> list[str]:
-    """The run's, in the order of [P, Table 6]; those that are not in it last."""
+    """Returns the activations of a run in the order of [P, Table 6]; others come last."""
     names = records["activation"].values.tolist()
     return [*(name for name in LABELS if name in names), *(name for name in names if name not in LABELS)]
 
 
 def _conditions(run: Run) -> str:
-    """Protocol, data and seeds in one sentence."""
+    """Returns protocol, data and seeds in one sentence."""
     config, seeds = _config(run), run.records["seed"].values
     started = f", a started at {config['initial_a']:g}" if config["initial_a"] is not None else ""
     which = f"seeds {seeds.min()} to {seeds.max()}" if len(seeds) > 1 else f"seed {seeds[0]} alone"
@@ -781,7 +785,7 @@ def _conditions(run: Run) -> str:
 
 
 def _remarks(run: Run, variables: Iterable[str] = ()) -> str:
-    """On a single seed, and on trainings with values of these variables that are not finite; mostly empty."""
+    """Returns remarks on a single seed, and on trainings with values of these variables that are not finite."""
     seeds, found = run.records.sizes["seed"], []
     for name in activations(run.records):
         own = (run.records[variable].sel(activation=name).transpose("seed", ...).values for variable in variables)

@@ -4,8 +4,8 @@ Every activation is trained by every optimiser at every learning rate. The first
 each activation's optimiser; all comparisons are of the other seeds. Result: the activation does more than the optimiser
 for Sigmoid. On XOR(10) plain gradient descent trains 87 % of the trials with PPNS, and the best optimiser, Adam, trains
 14 % with Sigmoid; on MNIST the test loss is 0.172 with PPNS and 0.794 with Sigmoid and NAdam. With NAdam ReLU ends at
-0.140 there, and is better than PPNS with plain descent. What [R] says of its optimisers' ways is judged on XOR(10)
-under PPNS. The momentum of 0.9 is the textbook's; [R] gives none.
+0.140 there, and is better than PPNS with plain descent. What [R] says of the updates of its optimisers is judged on
+XOR(10) under PPNS. The momentum of 0.9 is that of textbooks; [R] gives none.
 """
 
 from __future__ import annotations
@@ -13,31 +13,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST
 from experiments.problems.xor10.protocol import LOSS_SCALE
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    DISTINCT,
-    Activations,
-    Count,
-    Out,
-    Rates,
-    Seeds,
-    Steps,
-    at_least,
-    expect_within,
-    one_of,
-    seeds_of,
-)
+from experiments.study.once import once
+from experiments.study.options import DISTINCT, Activations, Count, Rates, Steps, TunedSeeds, one_of, seeds_of
 from experiments.study.statements import Statement, judged
-from experiments.study.study import Study, Variable, Work, described
+from experiments.study.study import Work, described
 from experiments.study.tables import Cell, Column, Table, number
+from experiments.study.tuned import Tuned
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -51,28 +41,29 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems.mnist.train import classifier_of
     from experiments.problems.xor10.train import CHUNK, initial_params
+    from experiments.study.comparing import above, compared, level, numbers_of
+    from experiments.study.curves import panels
     from experiments.study.run_directory import Run
-    from experiments.study.samples import first_is_better, holm_of, mean_and_interval, paired, sample
-    from experiments.study.tuning import chosen, places, reported
+    from experiments.study.samples import paired, sample
+    from experiments.study.tuning import at_best_rates, outcome, places
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import Digits, xor
-    from paramact_jax.figures import BandCurve, curves_in_panels
+    from paramact_jax.figures import curves_in_panels
     from paramact_jax.networks import Params, forward
-    from paramact_jax.statistics import PairedComparison, wilson_interval
-    from paramact_jax.sweeps import Training, long_sweep, sweep
+    from paramact_jax.statistics import PairedComparison
+    from paramact_jax.sweeps import Training, sweep
     from paramact_jax.training import Classifier
     from paramact_jax.training import optimiser as rule_of
 
 SEVEN = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "nadam")
-"""Those that [R] describes, as optax has them, see `training.optimiser`."""
+"""The optimisers that [R] describes, as optax has them, see `training.optimiser`."""
 OPTIMISERS = (*SEVEN, "adagrad-printed", "rmsprop-printed")
-"""With two of them as [R] prints them."""
+"""The same, and two of them with the formulas that [R] prints."""
 PLAIN = "sgd"
 RESCUER, RESCUED = "ppns", "sigmoid"
-"""Which activation, with plain descent, is set against which, with its best optimiser."""
-LEVEL = 0.05
+"""The activation with plain descent that is compared with another one with its best optimiser."""
 WATCHED = ("sgd", "momentum", "nesterov", "adagrad-printed", "rmsprop-printed")
-"""Those about whose ways [R] says something."""
+"""The optimisers whose updates [R] describes."""
 WATCHED_SEEDS, WATCHED_STEPS = 64, 2_000
 WAYS = {
     "reversed": "share of the updates that go against the one before, at more than a right angle",
@@ -80,133 +71,88 @@ WAYS = {
     "faded": "log10 of the norm of the last update over the largest one's, -8 or more",
     "loss": "mean squared error after the last update",
 }
-"""Of the first `WATCHED_STEPS` updates of a trial."""
+"""What is measured of the first `WATCHED_STEPS` updates of a trial."""
 OFTEN = 0.1
-"""A way oscillates, or overshoots, if at least this share of its updates is reversed, or raises the loss."""
+"""An optimiser oscillates, or overshoots, if at least this share of its updates is reversed, or raises the loss."""
 LOWER = (
     ("reversed", "momentum", "sgd", "reversed", "where SGD oscillates, Momentum oscillates less"),
     ("loss", "momentum", "sgd", "reversed", "where SGD oscillates, Momentum comes to its goal sooner"),
     ("raised", "nesterov", "momentum", "raised", "where Momentum overshoots, Nesterov's overshoots less"),
     ("open_faded", "adagrad-printed", "rmsprop-printed", None, "RMSProp's updates do not fade as AdaGrad's do"),
 )
-"""What [R] says of two: of `WAYS` which is lower under the first than under the second, and which share has to be large
-under the second. open_faded: of the trials that have not converged."""
+"""What [R] says of two optimisers: which of `WAYS` is lower under the first than under the second, and which share has
+to be large under the second. open_faded: faded, of the trials that have not converged."""
 FADED = -3.0
-"""Updates are near 0 at a thousandth of the largest."""
+"""Updates are near 0 if they are at most a thousandth of the largest."""
 NOT_MEASURED = (
     "Not measured of what [R] says: that SGD and Momentum leave local minima, which a run would have to know; that "
     "Adam and Nadam have the advantages of those that they are made of, which is no single number."
 )
-VARIABLES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after the last step"),
-    "test_accuracy": Variable("test.accuracy", "share of all test images whose digit has the largest output"),
-    "held_out_loss": Variable(
-        "held_out.loss", "mean cross-entropy over the training images kept back, after the last step"
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Comparison(Study):
-    """What both problems have in common: the options and the report."""
+class Comparison(Tuned):
+    """Base class of both problems: the options and the report."""
 
     activations: Activations = ("sigmoid", "relu", "ppns")
     """Names of the activations."""
     optimisers: Annotated[tuple[str, ...], one_of(*OPTIMISERS), DISTINCT] = OPTIMISERS
     """Names of the optimisers; -printed: with [R]'s formula, the others with optax's."""
-    rates: Rates
-    """Learning rates, of all parameters."""
-    seeds: Annotated[Seeds, at_least(3)]
-    """Networks of each activation, optimiser and rate, on the same seeds."""
-    choosing: Count
-    """The first so many networks choose each optimiser's learning rate; the others are reported. On MNIST they choose
-    by the loss over a sixth of the training images, which is held out."""
-    first_seed: int = 0
-    """Network i has seed first_seed + i, and starts as in `xor10` or `mnist`."""
-    steps: Steps
-    """Updates: with all points of XOR(10), with minibatches of 64 on MNIST."""
-    out: Out = None
-
-    def resolved(self) -> Self:
-        """With rising rates."""
-        return dataclasses.replace(self, rates=tuple(sorted(self.rates)))
-
-    def check(self, data: Any) -> None:
-        """Two seeds have to be left to compare."""
-        expect_within(self, "choosing", 1, self.seeds - 2)
 
     def sweep(self, training: Callable[..., Any], work: Work, **options: Any) -> xr.Dataset:
-        """All seeds by every optimiser at every rate, under every activation."""
-        return long_sweep(
-            training,
-            seeds_of(self),
-            iterations=self.steps,
-            static_axes={"activation": self.activations, "optimiser": self.optimisers},
-            axes={"learning_rate": self.rates},
-            chunk=len(self.rates) * self.seeds,
-            directory=work.directory / "networks",
-            **work.shown([f"{a}, {o}" for a in self.activations for o in self.optimisers], self.steps),
-            **options,
-        )
+        """Trains all seeds by every optimiser at every rate, under every activation."""
+        options |= {"static_axes": {"activation": self.activations, "optimiser": self.optimisers}}
+        options |= {"axes": {"learning_rate": self.rates}, "chunk": len(self.rates) * self.seeds}
+        return work.sweep(self, training, [f"{a}, {o}" for a in self.activations for o in self.optimisers], **options)
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """Which of the two rescues the vanishing gradient."""
-        return conclusion(run.records)
+        """Says which of the two rescues the vanishing gradient."""
+        return conclusion(run)
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Each optimiser at its best rate, all rates, and the comparisons."""
+        """Yields each optimiser at its best rate, all rates, and the comparisons."""
         yield "best", best_table(run)
         yield "rates", rates_table(run)
-        if answers(run.records):
+        if answers(run):
             yield "comparisons", comparisons_table(run)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The outcome by learning rate, a panel for each activation."""
+        """Yields the outcome by learning rate, with a panel for each activation."""
         values = outcome(run.records)
-        panels: dict[str, list[BandCurve]] = {}
-        for own in places(values, ("activation", "optimiser")):
-            by_seed = values.sel(own).transpose("seed", "learning_rate").values
-            if values.dtype == bool:
-                ends = np.array([wilson_interval(int(count), len(by_seed)) for count in by_seed.sum(axis=0)])
-                band = by_seed.mean(axis=0), ends[:, 0], ends[:, 1]
-            else:
-                band = mean_and_interval(by_seed)
-            panels.setdefault(own["activation"], []).append(BandCurve(own["optimiser"], *band))
+        counted = values.dtype == bool
         figure = curves_in_panels(
             values["learning_rate"].values,
-            panels,
+            panels(values, "learning_rate", "activation", "optimiser"),
             xlabel="learning rate",
-            ylabel="share of trials that converge" if values.dtype == bool else _name(values),
+            ylabel="share of trials that converge" if counted else _name(values),
             title=f"all {values.sizes['seed']} seeds, 95 % interval shaded",
-            shares=values.dtype == bool,
+            shares=counted,
             logarithmic=True,
         )
         yield "rates", figure
 
     @classmethod
     def summary(cls, run: Run) -> dict[str, Any]:
-        """The cells and the comparisons; levels and intervals as the table has them."""
+        """Returns the cells and the comparisons, with levels and intervals as the table shows them."""
         records = run.records
         columns = _level_columns(outcome(records))
+        cells = []
+        for cell in best_cells(run):
+            shown = [column.text(value) for column, value in zip(columns, _level(cell.values), strict=True)]
+            own = {name: getattr(cell, name) for name in ("activation", "optimiser", "rate", "at_end")}
+            cells.append({**own, "seeds": len(cell.values), "level": shown[0], "interval": shown[1]})
+        names = [field.name for field in dataclasses.fields(Answer)]
         return {
             "outcome": _name(outcome(records)),
-            "conclusion": conclusion(records),
-            "cells": [
-                {name: getattr(cell, name) for name in ("activation", "optimiser", "rate", "at_end")}
-                | {"seeds": len(cell.values)}
-                | {
-                    key: c.text(x)
-                    for key, c, x in zip(("level", "interval"), columns, _level(cell.values), strict=True)
-                }
-                for cell in best_cells(records)
-            ],
+            "conclusion": conclusion(run),
+            "cells": cells,
             "answers": [
-                {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+                {name: getattr(answer, name) for name in names}
                 | {"first": answer.first.name, "second": answer.second.name}
-                for answer in answers(records)
+                for answer in answers(run)
             ],
         }
 
@@ -224,12 +170,12 @@ class OptimisersXor10(Comparison):
     heading: ClassVar[str] = "Optimiser or activation? XOR(10)"
 
     rates: Rates = (0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5)  # around 0.05, the rate of [P, Table 3]
-    seeds: Annotated[Seeds, at_least(3)] = 512
+    seeds: TunedSeeds = 512
     choosing: Count = 256
     steps: Steps = 10_000
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks in one sweep."""
+        """Trains all networks in one sweep."""
         protocol = XOR10["recovered"]
         std = {"weight": float(protocol.weight_std), "bias": float(protocol.bias_std)}
         loss = self.sweep(xor10_training, work, iterations_per_call=CHUNK, std=std)["loss"]
@@ -239,7 +185,7 @@ class OptimisersXor10(Comparison):
         return xr.Dataset({"final_loss": final, "converged": converged, **self._ways(work, std)}, attrs=attributes)
 
     def _ways(self, work: Work, std: dict[str, float]) -> dict[str, Any]:
-        """How the updates of the first trials under PPNS go, see `WAYS`."""
+        """Measures `WAYS` of the updates of the first trials under PPNS."""
         names = tuple(name for name in WATCHED if name in self.optimisers)
         if not names:
             return {}
@@ -255,13 +201,13 @@ class OptimisersXor10(Comparison):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """Which of the two rescues the vanishing gradient, and what is not measured."""
-        return f"{conclusion(run.records)} {NOT_MEASURED}".strip()
+        """Says which of the two rescues the vanishing gradient, and what is not measured."""
+        return f"{conclusion(run)} {NOT_MEASURED}".strip()
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [R] says of its optimisers' ways, as far as the run has them."""
-        if "watched" in run.records.coords:  # older runs did not watch
+        """Judges what [R] says of the updates of its optimisers, as far as the run has them."""
+        if "watched" in run.records.coords:  # older runs have no such records
             yield from ways_judged(run.records)
 
 
@@ -279,22 +225,25 @@ class OptimisersMnist(Comparison):
 
     optimisers: Annotated[tuple[str, ...], one_of(*OPTIMISERS), DISTINCT] = SEVEN
     rates: Rates = (0.0001, 0.001, 0.01, 0.1, 1.0)  # around 0.01, the rate of [P, Table 8]
-    seeds: Annotated[Seeds, at_least(3)] = 7
-    choosing: Count = 2
     steps: Steps = 1_000
     data: Data = "auto"
     data_dir: DataDir = None
 
     def load(self) -> Any:
-        """The images."""
+        """Loads the images."""
         return load(self.data, self.data_dir)
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks in one sweep; a sixth of the training images is held out."""
+        """Trains all networks in one sweep; a sixth of the training images is held out."""
         digits, held_out = hold_out(data)
         training = functools.partial(mnist_training, digits=digits, steps=self.steps)
         found = self.sweep(training, work, data=images_of(digits) | held_out)
-        return described(found, VARIABLES, {}, {"problem": "mnist", **source_of(data), "choosing": self.choosing})
+        return described(
+            found,
+            scores("after the last step", held_out=True),
+            {},
+            {"problem": "mnist", **source_of(data), "choosing": self.choosing},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,7 +259,7 @@ class Optimisers:
     )
 
     def prepare(self) -> Callable[[], None]:
-        """As the command it was given."""
+        """Prepares the study of the chosen problem."""
         return self.what.prepare()
 
 
@@ -318,7 +267,7 @@ class Optimisers:
 
 
 def xor10_training(activation: str, optimiser: str) -> Training:
-    """The training of one trial; its settings are a learning rate and the `std` of `initial_params`."""
+    """Returns the training of one trial; its settings are a learning rate and the `std` of `initial_params`."""
     record, (inputs, targets) = catalogue.get(activation), map(jnp.asarray, xor())
     scale = LOSS_SCALE[XOR10["recovered"].loss]
 
@@ -339,7 +288,7 @@ def xor10_training(activation: str, optimiser: str) -> Training:
 
 
 def watched(key: jax.Array, optimiser: str, learning_rate: jax.Array, *, std: Any, steps: int) -> dict[str, jax.Array]:
-    """How the updates of one trial under PPNS go: `WAYS`."""
+    """Measures `WAYS` of the updates of one trial under PPNS."""
     own = xor10_training(RESCUER, optimiser)
 
     def step(state: Any, _: None) -> Any:
@@ -358,7 +307,7 @@ def watched(key: jax.Array, optimiser: str, learning_rate: jax.Array, *, std: An
 
 
 def mnist_training(activation: str, optimiser: str, *, digits: Digits, steps: int) -> Classifier:
-    """One network of `mnist`, scored once, after its last step: on the whole way that would cost more than training."""
+    """Returns the training of one network of `mnist`, scored only after its last step: scores cost more than steps."""
     return dataclasses.replace(
         classifier_of(activation, MNIST["recovered"], digits),
         steps=steps,
@@ -374,39 +323,37 @@ def mnist_training(activation: str, optimiser: str, *, digits: Digits, steps: in
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """One activation with one optimiser at the learning rate that was chosen.
+    """One activation with one optimiser at the chosen learning rate.
 
     Attributes:
       activation, optimiser: names.
       rate: the chosen learning rate, see `tuning.chosen`.
-      at_end: whether it is the smallest or the largest that was tried, so that the best may lie beyond.
-      score: what it was chosen by, the higher the better.
+      score: the number that it was chosen by; the higher, the better.
+      at_end: whether it is the smallest or the largest rate of the run, so that a better one may lie beyond.
       values: of the reported seeds.
     """
 
     activation: str
     optimiser: str
     rate: float
-    at_end: bool
     score: float
+    at_end: bool
     values: np.ndarray
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """The name in tables."""
         return f"{self.activation}, {self.optimiser}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One cell against another, on equal seeds that did not choose the rates.
+    """One cell compared with another, on equal seeds that did not choose the rates.
 
     Attributes:
       question: in few words.
       first, second: the cells; the comparison is first - second.
-      comparison: None if fewer than 2 seeds have finite values in both.
-      p_value_holm: with Holm's correction over all answers.
-      verdict: "first", "second" or "not told apart": which is better.
+      comparison, p_value_holm, verdict: see `Told`: "first", "second" or "not told apart".
     """
 
     question: str
@@ -417,57 +364,39 @@ class Answer:
     verdict: str
 
 
-def outcome(records: xr.Dataset) -> xr.DataArray:
-    """One value of each network: whether a trial of XOR(10) converges, as bool; the test loss on MNIST."""
-    if records.attrs["problem"] == "xor10":
-        return records["converged"].astype(bool)
-    return records["test_loss"].astype(np.float64)
-
-
-def best_cells(records: xr.Dataset) -> list[Best]:
-    """Every activation with every optimiser, at the rate with the largest share of trials that converge.
-
-    On MNIST it is the rate with the smallest mean loss over the images held out.
-    """
-    choosing = records.attrs["choosing"]
-    best = chosen(records["converged"] if "converged" in records else -records["held_out_loss"], choosing)
-    values = reported(outcome(records), best["rate"], choosing)
+@once
+def best_cells(run: Run) -> list[Best]:
+    """Returns every activation with every optimiser, each at its rate of `tuning.best_rates`."""
     return [
-        Best(
-            **own, **{str(name): x.item() for name, x in best.sel(own).data_vars.items()}, values=values.sel(own).values
-        )
-        for own in places(values, ("activation", "optimiser"))
+        Best(**at, **{name: best[name].item() for name in ("rate", "score", "at_end")}, values=values)
+        for at, best, values in at_best_rates(run.records, ("activation", "optimiser"))
     ]
 
 
-def best_cell(records: xr.Dataset, activation: str) -> Best:
-    """The optimiser that is best for an activation, by the seeds that choose; of equally good ones the first."""
-    return max((cell for cell in best_cells(records) if cell.activation == activation), key=lambda cell: cell.score)
+def best_cell(run: Run, activation: str) -> Best:
+    """Returns the best optimiser of an activation, by the seeds that choose; of equally good ones the first."""
+    return max((cell for cell in best_cells(run) if cell.activation == activation), key=lambda cell: cell.score)
 
 
-def answers(records: xr.Dataset) -> list[Answer]:
-    """The activation against the optimiser, and for every activation the best optimiser against plain descent."""
-    plain = {cell.activation: cell for cell in best_cells(records) if cell.optimiser == PLAIN}
-    best = {activation: best_cell(records, activation) for activation in plain}
+@once
+def answers(run: Run) -> list[Answer]:
+    """Compares the activation with the optimiser, and for every activation the best optimiser with plain descent."""
+    plain = {cell.activation: cell for cell in best_cells(run) if cell.optimiser == PLAIN}
+    best = {activation: best_cell(run, activation) for activation in plain}
     asked = [
         (f"activation or optimiser? {RESCUER} or {other}", plain[RESCUER], best[other])
         for other in best
         if RESCUER in plain and other != RESCUER
     ]
     asked += [(f"a better optimiser for {name}", best[name], plain[name]) for name in best]
-    seeds = records["seed"].values[records.attrs["choosing"] :]
-    compared = [paired(first.values, second.values, seeds) for _, first, second in asked]
-    result = []
-    for (question, first, second), found, p in zip(asked, compared, holm_of(compared), strict=True):
-        better = first_is_better(found, p, LEVEL, more_is_better=first.values.dtype == bool)
-        verdict = {None: "not told apart", True: "first", False: "second"}[better]
-        result.append(Answer(question, first, second, found, p, verdict))
-    return result
+    seeds = run.records["seed"].values[run.records.attrs["choosing"] :]
+    told = compared([(first.values, second.values) for _, first, second in asked], seeds, ("first", "second"))
+    return [Answer(*about, *one) for about, one in zip(asked, told, strict=True)]
 
 
-def conclusion(records: xr.Dataset) -> str:
-    """Which of the two rescues the vanishing gradient, in one sentence; empty if the run did not ask."""
-    for answer in answers(records):
+def conclusion(run: Run) -> str:
+    """Says in one sentence which of the two rescues the vanishing gradient; empty if the run cannot tell."""
+    for answer in answers(run):
         if (answer.first.activation, answer.second.activation) == (RESCUER, RESCUED):
             one = f"{RESCUER} with plain gradient descent"
             other = f"{RESCUED} with its best optimiser, {answer.second.optimiser}"
@@ -483,7 +412,7 @@ def conclusion(records: xr.Dataset) -> str:
 
 
 def ways_judged(records: xr.Dataset) -> Iterator[Statement]:
-    """The statements of `LOWER`, and that AdaGrad's updates come near 0, as far as the run has the optimisers."""
+    """Judges the statements of `LOWER`, and whether AdaGrad's updates come near 0, of the optimisers in the run."""
     names = set(records["watched"].values.tolist())
     ways = {name: records[f"way_{name}"] for name in WAYS}
     ways["open_faded"] = ways["faded"].where(ways["loss"] >= records.attrs["threshold"]).mean("learning_rate")
@@ -506,10 +435,10 @@ def ways_judged(records: xr.Dataset) -> Iterator[Statement]:
         if found is None:
             yield Statement("R, section 1", text, criterion, "undecided", "fewer than 2 trials")
             continue
-        low, high = found.interval
         levels = ", ".join(f"{name} {number(sample(x).mean)}" for name, x in own.items())
         measured = f"{levels}; {found.pairs} trials; p {found.p_value:.2g}"
-        verdict = judged(True if high < 0 else False if low > 0 else None)
+        higher = above(found.interval, 0)
+        verdict = judged(None if higher is None else not higher)
         yield Statement("R, section 1", text, criterion, verdict, measured, found.difference, found.interval)
     if "adagrad-printed" in names:
         alone = sample(ways["open_faded"].sel(watched="adagrad-printed").values)
@@ -528,10 +457,10 @@ def ways_judged(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def best_table(run: Run) -> Table:
-    """Every optimiser at the learning rate that is best for it."""
+    """Returns every optimiser at its best learning rate."""
     records, rows = run.records, []
     counted = outcome(records).dtype == bool
-    for cell in best_cells(records):
+    for cell in best_cells(run):
         row = [cell.activation, cell.optimiser, Cell(cell.rate, f"{cell.rate:g}" + "*" * cell.at_end)]
         row += _level(cell.values)
         if not counted:
@@ -552,12 +481,11 @@ def best_table(run: Run) -> Table:
         f"{_conditions(run)} rate: the best for the first {_chosen_by(records)}, of equally good ones the smallest; *: "
         f"the smallest or largest tried. All else is of the other {records.sizes['seed'] - records.attrs['choosing']} "
         f"seeds. Interval: {interval}.",
-        keys=2,
     )
 
 
 def rates_table(run: Run) -> Table:
-    """The outcome at every learning rate."""
+    """Returns the outcome at every learning rate."""
     values = outcome(run.records)
     counted, (level, _) = values.dtype == bool, _level_columns(values)
     return Table(
@@ -571,25 +499,22 @@ def rates_table(run: Run) -> Table:
             for own in places(values, ("activation", "optimiser"))
         ],
         f"{_conditions(run)} All seeds{'' if counted else '; means of those that are finite'}.",
-        keys=2,
     )
 
 
 def comparisons_table(run: Run) -> Table:
-    """Who is better, by how much."""
+    """Returns which of two cells is better, and by how much."""
     records, rows = run.records, []
     counted = outcome(records).dtype == bool
     scale, form = (1000, ".0f") if counted else (1, ".4f")
-    for answer in answers(records):
-        found = answer.comparison
-        numbers: list[Any] = [0, None, None, None]
-        if found is not None:
-            low, high = found.interval
-            numbers = [found.pairs, scale * found.difference, (scale * low, scale * high), found.p_value]
-        better = {"first": answer.first.name, "second": answer.second.name}.get(answer.verdict, answer.verdict)
-        rows.append(
-            [answer.question, f"{answer.first.name} - {answer.second.name}", *numbers, answer.p_value_holm, better]
-        )
+    for answer in answers(run):
+        first, second = answer.first.name, answer.second.name
+        pairs, difference, interval, p_value = numbers_of(answer.comparison)
+        if difference is not None and interval is not None:
+            difference, interval = scale * difference, (scale * interval[0], scale * interval[1])
+        better = {"first": first, "second": second}.get(answer.verdict, answer.verdict)
+        numbers = pairs, difference, interval, p_value, answer.p_value_holm
+        rows.append([answer.question, f"{first} - {second}", *numbers, better])
     test = "bootstrap interval; McNemar's exact test" if counted else "t interval; paired t test"
     return Table(
         f"Who has {'more' if counted else 'the lower'} {_name(outcome(records))}",
@@ -599,24 +524,21 @@ def comparisons_table(run: Run) -> Table:
             *(Column("p", ".2g"), Column("p (Holm)", ".2g"), Column("better", left=True)),
         ],
         rows,
-        f"{conclusion(records)} Each at its best rate, and the best optimiser, are those of the first "
+        f"{conclusion(run)} Each at its best rate, and the best optimiser, are those of the first "
         f"{_chosen_by(records)}; differences on the others{', per 1,000' if counted else ''}; {test}, Holm's "
         f"correction over the {len(rows)} rows.".strip(),
-        keys=2,
         beside=["mean"],
     )
 
 
 def _level(values: np.ndarray) -> tuple[Any, tuple[float, float] | None]:
-    """What the seeds say, and its interval: the converged of 1,000, or a mean, with a remark on what is left out."""
-    if values.dtype == bool:
-        count = int(values.sum())
-        low, high = wilson_interval(count, len(values))
-        return 1000 * count / len(values), (1000 * low, 1000 * high)
-    found = sample(values)
+    """Returns the level and its interval: the converged of 1,000, or a mean, with a remark on values left out."""
+    found, interval = level(values)
+    if values.dtype == bool and interval is not None:
+        return 1000 * int(values.sum()) / len(values), (1000 * interval[0], 1000 * interval[1])
     shown = number(found.mean) if found.seeds else ""
     left_out = Cell(found.mean, f"{shown} ({found.non_finite} not finite)")
-    return left_out if found.non_finite else found.mean, found.interval()
+    return left_out if found.non_finite else found.mean, interval
 
 
 def _level_columns(values: xr.DataArray) -> tuple[Column, Column]:
@@ -636,9 +558,5 @@ def _chosen_by(records: xr.Dataset) -> str:
 
 
 def _conditions(run: Run) -> str:
-    config, seeds = run.manifest["config"], run.records["seed"].values
-    images = f"; images: {run.records.attrs['source']}" if "source" in run.records.attrs else ""
-    return (
-        f"Recovered protocol, {config['steps']:,} updates, the rate that of a and b too, seeds {seeds.min()} to "
-        f"{seeds.max()}{images}."
-    )
+    steps = run.manifest["config"]["steps"]
+    return f"Recovered protocol, {steps:,} updates, the rate that of a and b too, {run.seeds_and_images()}."

@@ -14,26 +14,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    POSITIVE,
-    Activations,
-    Batch,
-    Count,
-    Out,
-    Rates,
-    Seeds,
-    Steps,
-    also,
-    at_least,
-    expect_within,
-    seeds_of,
-)
+from experiments.study.options import POSITIVE, Activations, Batch, Count, Rates, Steps, also, expect_within
 from experiments.study.statements import Statement, all_hold, judged
-from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Cell, Column, Table, number
+from experiments.study.study import Variable, Work, described
+from experiments.study.tables import Cell, Column, Table, number, with_interval
+from experiments.study.tuned import Tuned
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -43,18 +31,19 @@ if TYPE_CHECKING or at_once(__name__):
     from flax import nnx
     from matplotlib.figure import Figure
 
+    from experiments.problems.xor10.records import look_at
     from experiments.problems.xor10.train import model as xor10_model
+    from experiments.study.comparing import LEVEL, numbers_of
+    from experiments.study.curves import panels
     from experiments.study.run_directory import Run
-    from experiments.study.samples import Sample, first_below, holm_of, mean_and_interval, paired, sample
-    from experiments.study.tuning import chosen, reported
+    from experiments.study.samples import Sample, first_below, holm_of, paired, sample
+    from experiments.study.tuning import best_rates, places, reported
     from paramact_jax.activations import Activation, catalogue
-    from paramact_jax.datasets import xor
     from paramact_jax.figures import BandCurve, curves_in_panels
-    from paramact_jax.gradients import attribute
     from paramact_jax.networks import MLP, forward, forward_with_values, params_of
     from paramact_jax.statistics import PairedComparison, wilson_interval
-    from paramact_jax.sweeps import long_sweep, sweep
-    from paramact_jax.training import Classifier, Minibatches, marks
+    from paramact_jax.sweeps import sweep
+    from paramact_jax.training import Classifier, Minibatches, marks, start
 
 LABELS = {
     "relu": "ReLU",
@@ -65,19 +54,18 @@ LABELS = {
     "parametric_relu": "Parametric ReLU",
     "tanh": "Tanh",
 }
-"""[B1]'s family, the slope below 0 of Leaky ReLU 0.1, that of PReLU learned; a(y - b) of [P, Table 1]; and what [B1]
-compares ReLU's speed with."""
+"""The family in [B1], where the slope below 0 is 0.1 for Leaky ReLU and learned for PReLU; a(y - b) of [P, Table 1];
+and the function whose speed [B1] compares with ReLU's."""
 REMEDIES = ("leaky_relu_tenth", "prelu", "elu")
 FAINT = 0.01
-"""A unit whose steepest slope is at most this lets a hundredth of the gradient through: as good as dead."""
-LEVEL = 0.05
+"""A unit is as good as dead if its steepest slope is at most this: it lets a hundredth of the gradient through."""
 CHOSEN = "each at the learning rate that other seeds and images held out choose"
 CLASSES = 10
 UNITS = ("layer", "node")
 UNCHANGED = 0.05
-"""Fewer revivals than this share are taken as none: a unit may be dead for the probe images, and not for the others."""
+"""Fewer revivals than this share count as none: a unit may be dead for the probe images, and alive for others."""
 SPEED, ROUNDED = 6.0, 0.5
-"""[B1]: ReLU learns six times as fast as Tanh. Half of the last digit."""
+"""[B1] says that ReLU learns six times as fast as Tanh; and half of the last digit of that number."""
 LEARNED = 0.3
 """The test loss to which speed is measured."""
 XOR_TRIALS = 1_000
@@ -91,18 +79,14 @@ NOT_MEASURED = (
     "(it says neither than what, nor noise of what)."
 )
 VARIABLES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after so many steps", ("test_step",)),
-    "test_accuracy": Variable(
-        "test.accuracy", "share of all test images whose digit has the largest output", ("test_step",)
-    ),
-    "held_out_loss": Variable("held_out.loss", "the same over the training images kept back, after the last step"),
+    **scores("after so many steps", "test_step", held_out=True),
     "steepest": Variable("steepest", "largest |dz/dy| of the unit over the probe images; 0: it is dead", UNITS),
     "high": Variable("high", "whether the unit's value is above 0 for some probe image", UNITS),
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReluFamily(Study):
+class ReluFamily(Tuned):
     """Count the units that die in training on MNIST [B1]: ReLU, Leaky ReLU, PReLU, ELU, ReLU6, Parametric ReLU, Tanh.
 
     About 6 minutes on 2 cores. Writes runs/relu-family-DATE-TIME/: records, summary, report, tables, dead.png,
@@ -116,14 +100,6 @@ class ReluFamily(Study):
     activations: Activations = tuple(LABELS)
     """Names of the activations; see `activations`."""
     rates: Rates = (0.1, 0.3, 1.0)
-    """Learning rates of all params; one training each."""
-    seeds: Annotated[Seeds, at_least(3)] = 7
-    """Networks of each activation and learning rate, on the same seeds."""
-    choosing: Count = 2
-    """The first so many networks choose each activation's learning rate where losses are compared, on a sixth of the
-    training images, which is held out; the test losses of the others are compared."""
-    first_seed: int = 0
-    """Network i has seed first_seed + i."""
     depth: Annotated[Count, also("--layers")] = 5
     """Hidden layers."""
     width: Count = 100
@@ -142,40 +118,37 @@ class ReluFamily(Study):
     """Training images, the first ones, that a unit is looked at with."""
     data: Data = "auto"
     data_dir: DataDir = None
-    out: Out = None
 
     def load(self) -> Any:
-        """The images; the last sixth of those to train with is held out, to choose learning rates by."""
+        """Loads the images, and holds out the last sixth of the training images, which choose the learning rates."""
         digits = load(self.data, self.data_dir)
         return digits, *hold_out(digits)
 
     def check(self, data: Any) -> None:
-        """Numbers that depend on others."""
+        """Refuses numbers that do not fit the images or each other."""
+        super().check(data)
         images = len(data[1].train_labels)
-        expect_within(self, "choosing", 1, self.seeds - 2)
         for field in ("batch", "probes"):
             expect_within(self, field, 1, images, "the number of training images")
 
     def config(self, data: Any) -> dict[str, Any]:
-        """With the source of the images."""
+        """Adds the source of the images."""
         return super().config(data[0])
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks in one sweep: a program for each activation."""
+        """Trains all networks in one sweep, with a program for each activation."""
         whole, digits, held_out = data
-        found = long_sweep(
+        found = work.sweep(
+            self,
             functools.partial(training, study=self, images=len(digits.train_labels)),
-            seeds_of(self),
-            iterations=self.steps,
+            self.activations,
             static_axes={"activation": self.activations},
             axes={"learning_rate": self.rates},
             observe_every=self.look_every,
             chunk=len(self.rates) * self.seeds,
             block=1,
-            directory=work.directory / "networks",
             data=images_of(digits) | held_out,
             probes=digits.train_images[: self.probes],
-            **work.shown(self.activations, self.steps),
         )
         coords = {
             "test_step": marks(self.steps, self.test_every),
@@ -190,34 +163,43 @@ class ReluFamily(Study):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """What is not measured."""
+        """Says what is not measured."""
         return NOT_MEASURED
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Dead units, where they are, and test losses compared with ReLU's."""
+        """Yields the dead units, their layers, and test losses compared with ReLU's."""
         yield "units", units_table(run)
         yield "layers", layers_table(run)
         yield "test_loss", loss_table(run)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """By step, a panel for each activation: dead units, units as good as dead, and the test loss."""
+        """Yields dead units, units as good as dead, and the test loss, by step, with a panel for each activation."""
         records = run.records
+
+        def by_activation(values: xr.DataArray, dim: str) -> dict[str, list[BandCurve]]:
+            return panels(
+                values,
+                *(dim, "activation", "learning_rate"),
+                panel_label=lambda name: LABELS.get(name, name),
+                curve_label="learning rate {:g}".format,
+            )
+
         note = f"mean of {records.sizes['seed']} seeds, without values that are not finite; 95 % interval shaded"
         slopes = f"units with $|$slope$|$ at most {FAINT:g} for all probe images"
         for name, values, what in (
             ("dead", dead(records), "units with slope 0 for all probe images"),
             ("faint", faint(records), slopes),
         ):
-            panels = _panels(values.mean("layer"), "look")
-            yield name, curves_in_panels(records["look"].values, panels, ylabel=what, title=note, shares=True)
-        panels = _panels(records["test_loss"], "test_step")
-        yield "test_loss", curves_in_panels(records["test_step"].values, panels, ylabel="test loss", title=note)
+            own = by_activation(values.mean("layer"), "look")
+            yield name, curves_in_panels(records["look"].values, own, ylabel=what, title=note, shares=True)
+        own = by_activation(records["test_loss"], "test_step")
+        yield "test_loss", curves_in_panels(records["test_step"].values, own, ylabel="test loss", title=note)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [B1] says of dying units, and what we add, as far as the run has the activations."""
+        """Judges what [B1] says of dying units, and what we add, as far as the run has the activations."""
         yield from _about_relu(run.records)
         yield from _about_relatives(run.records)
         yield from _about_losses(run.records)
@@ -229,7 +211,7 @@ class ReluFamily(Study):
 
 
 def model(activation: Activation, study: ReluFamily, key: jax.Array, *, in_features: int) -> MLP:
-    """The network with its initial params: weights N(0, gain^2 / fan_in), the same under every activation."""
+    """Returns the network with its initial params: weights N(0, gain^2 / fan_in), the same under every activation."""
 
     def kernel_init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
         return study.gain / shape[0] ** 0.5 * jax.random.normal(key, shape, dtype)
@@ -239,7 +221,7 @@ def model(activation: Activation, study: ReluFamily, key: jax.Array, *, in_featu
 
 
 def training(activation: str, *, study: ReluFamily, images: int, in_features: int = 784) -> Classifier:
-    """The training of one network, which looks at its units on the way.
+    """Returns the training of one network, which looks at its units on the way.
 
     Args:
       activation: name.
@@ -259,7 +241,7 @@ def training(activation: str, *, study: ReluFamily, images: int, in_features: in
 
 
 def look(record: Activation, params: Any, images: jax.Array) -> dict[str, jax.Array]:
-    """Of every unit of the hidden layers, (layers, nodes): its `steepest` slope, and whether it is ever `high`.
+    """Returns of every unit its `steepest` slope and whether it is ever `high`, each (layers, nodes).
 
     steepest: the largest |dz/dy| over the images: 0 for a dead unit, however it died. NaN where y or a slope is not
     finite. high: whether z is above 0 for some image: a dead unit of ReLU6 that is stuck at 6.
@@ -269,7 +251,7 @@ def look(record: Activation, params: Any, images: jax.Array) -> dict[str, jax.Ar
         own: dict[str, Any] = dict(record.params)
         own |= {name: x[None] for name, x in params["hidden"][i].get("activation", {}).items()}
         slopes = jnp.abs(record.derivative(y, **own))
-        # a maximum of numbers alone: on a CPU one over NaN may pass over it
+        # on a CPU a maximum may pass over NaN, so NaN is put in afterwards
         numbers = jnp.all(jnp.isfinite(y) & jnp.isfinite(slopes), axis=0)
         steepest.append(jnp.where(numbers, slopes.max(axis=0), jnp.nan))
         high.append(jnp.any(record.fn(y, **own) > 0, axis=0))
@@ -277,36 +259,35 @@ def look(record: Activation, params: Any, images: jax.Array) -> dict[str, jax.Ar
 
 
 def arriving(key: jax.Array) -> dict[str, jax.Array]:
-    """The share of the gradient's norm at the output that arrives at layer 1 of an untrained network of XOR(10)."""
-    inputs, targets = map(jnp.asarray, xor())
+    """Returns the share of the gradient's norm at the output that arrives at layer 1, before training on XOR(10)."""
     network = xor10_model("relu", key, weight_std=XOR10["recovered"].weight_std)
-    log_norm = attribute(network, inputs, loss=lambda outputs: jnp.mean((outputs - targets) ** 2)).decay.log_norm
+    log_norm = look_at(network, 1.0)(start(params_of(network)))["log_norm"]
     return {"arrives": jnp.exp(log_norm[0] - log_norm[-1])}
 
 
 # -- quantities of the records -----------------------------------------------------------------------------------------
-# A training counts at a look where the slopes of all its units are finite; at the last one its test loss has to be too.
+# A training counts at a look if the slopes of all its units are finite, and at the last look its test loss too.
 
 
 def dead(records: xr.Dataset) -> xr.DataArray:
-    """Share of a layer's units whose slope is 0 for all probe images; NaN where a training's values are not finite."""
+    """Returns the share of a layer's units with slope 0 for all probe images; NaN where values are not finite."""
     return _share(records, records["steepest"] == 0)
 
 
 def faint(records: xr.Dataset) -> xr.DataArray:
-    """Share of the units whose |slope| is at most `FAINT` for all probe images, the dead ones included; as `dead`."""
+    """Returns the share of units with |slope| <= `FAINT` for all probe images, dead ones included; NaN as in `dead`."""
     return _share(records, records["steepest"] <= FAINT)
 
 
 def stuck_high(records: xr.Dataset) -> xr.DataArray:
-    """Share of the units that are dead and have a value above 0, as those of ReLU6 that are stuck at 6; as `dead`."""
+    """Returns the share of units that are dead with a value above 0, as ReLU6's at 6; NaN as in `dead`."""
     return _share(records, (records["steepest"] == 0) & (records["high"] != 0))
 
 
 def died(records: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Numbers of units that were alive at the first look, and of those of them that were dead at a later one.
+    """Counts the units of all layers that were alive at the first look, and those among them dead at a later look.
 
-    Of all layers together; NaN where a training's values are not all finite.
+    NaN where not all values of a training are finite.
     """
     is_dead = records["steepest"] == 0
     alive, finite = ~is_dead.isel(look=0), _finite(records).all("look")
@@ -314,7 +295,7 @@ def died(records: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def came_back(records: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Numbers of units that were dead at a look, and of those of them that were not at a later one; as `died`."""
+    """Counts the units that were dead at a look, and those among them alive at a later look; NaN as in `died`."""
     is_dead = (records["steepest"] == 0).transpose(..., "look", *UNITS)
     was_dead = is_dead.copy(data=np.maximum.accumulate(is_dead.values, axis=is_dead.get_axis_num("look")))
     finite = _finite(records).all("look")
@@ -323,7 +304,7 @@ def came_back(records: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def highest_rate(records: xr.Dataset, activations: Sequence[str]) -> float | None:
-    """The highest learning rate at which no training of these activations ends with values that are not finite."""
+    """Returns the highest learning rate at which all trainings of these activations end with finite values."""
     finite = _finite(records).isel(look=-1).sel(activation=list(activations)).all(("activation", "seed"))
     rates = records["learning_rate"].values[finite.values]
     return float(rates.max()) if len(rates) else None
@@ -408,7 +389,7 @@ def _about_relatives(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def _compared(records: xr.Dataset, share: xr.DataArray, pair: tuple[str, str], text: str, what: str) -> Statement:
-    """Whether the first of two activations has the larger share, at the highest rate at which both can be trained."""
+    """Judges whether the first of two activations has the larger share, at the highest rate that suits both."""
     rate = highest_rate(records, pair)
     if rate is None:
         return Statement("ours", text, what, "undecided", "no rate at which all of both are finite")
@@ -431,9 +412,8 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
     names = [name for name in ("relu", *REMEDIES) if name in records["activation"]]
     if "relu" not in names:
         return
-    choosing = records.attrs["choosing"]
-    best = chosen(-records["held_out_loss"], choosing)
-    test = reported(records["test_loss"].isel(test_step=-1), best["rate"], choosing)
+    best = best_rates(records)
+    test = reported(records["test_loss"].isel(test_step=-1), best["rate"], records.attrs["choosing"])
     test = test.where(np.isfinite(best["score"])).astype(np.float64)
     at_best = {name: test.sel(activation=name).values for name in names}
     compared = {name: paired(at_best[name], at_best["relu"], test["seed"].values) for name in names[1:]}
@@ -454,7 +434,7 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
 
 def _about_speed(records: xr.Dataset) -> Iterator[Statement]:
     names = [name for name in ("relu", "tanh") if name in records["activation"]]
-    best = chosen(-records["held_out_loss"].sel(activation=names), records.attrs["choosing"])
+    best = best_rates(records).sel(activation=names)
     if len(names) < 2 or not np.isfinite(best["score"]).all():
         return
     loss = reported(records["test_loss"].sel(activation=names), best["rate"], records.attrs["choosing"])
@@ -478,7 +458,7 @@ def _about_speed(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def _about_gradient(records: xr.Dataset) -> Iterator[Statement]:
-    if "xor_arrives" not in records:  # older runs did not look
+    if "xor_arrives" not in records:  # older runs have no such records
         return
     arrives = records["xor_arrives"].values
     gone = int((arrives < VANISHED).sum())
@@ -495,7 +475,7 @@ def _about_gradient(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def _left_out(found: Sample) -> str:
-    """A remark where seeds are left out."""
+    """Returns a remark where seeds are left out."""
     return f" ({found.seeds} of {found.seeds + found.non_finite} seeds finite)" if found.non_finite else ""
 
 
@@ -503,38 +483,36 @@ def _left_out(found: Sample) -> str:
 
 
 def _kinds(records: xr.Dataset) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-    """Every activation at every rate: the first cells of its row, and its place in the records."""
-    for name in records["activation"].values.tolist():
-        for rate in records["learning_rate"].values.tolist():
-            yield [LABELS.get(name, name), rate], {"activation": name, "learning_rate": rate}
+    """Yields the first cells of the row of every activation at every rate, and its place in the records."""
+    for at in places(records, ("activation", "learning_rate")):
+        name = at["activation"]
+        yield [LABELS.get(name, name), at["learning_rate"]], at
 
 
 KINDS = (Column("activation"), Column("rate", "g"))
 
 
 def units_table(run: Run) -> Table:
-    """Dead units before and after training."""
+    """Returns the dead units before and after training."""
     records = run.records
     of_all, weak, high = (of(records).mean("layer") for of in (dead, faint, stuck_high))
     ever, back = (found.sum("seed") for found in came_back(records))
     rows = []
     for kind, at in _kinds(records):
-        start, end = (sample(of_all.sel(at).isel(look=i).values) for i in (0, -1))
+        before, end = (sample(of_all.sel(at).isel(look=i).values) for i in (0, -1))
         above, few = (sample(share.sel(at).isel(look=-1).values) for share in (high, weak))
         were, again = float(ever.sel(at)), float(back.sel(at))
         came = Cell(again, f"{again:,.0f} ({again / were:.0%})") if were else again
-        shares = [start.mean, end.mean, end.interval(share=True), above.mean, few.mean, few.interval(share=True)]
+        shares = [before.mean, end.mean, end.interval(share=True), above.mean, few.mean, few.interval(share=True)]
         rows.append([*kind, *shares, were, came, end.non_finite])
     return Table(
         "Dead units before and after training",
         [
             *KINDS,
             Column("before", ".1%"),
-            Column("dead", ".1%"),
-            Column("95 % interval", ".1%", key="dead"),
+            *with_interval("dead", ".1%"),
             Column("dead and above 0", ".1%"),
-            Column("as good as dead", ".1%"),
-            Column("95 % interval", ".1%", key="as_good_as_dead"),
+            *with_interval("as good as dead", ".1%"),
             Column("ever dead", ",.0f"),
             Column("came back", ",.0f"),
             "not finite",
@@ -552,7 +530,7 @@ def units_table(run: Run) -> Table:
 
 
 def layers_table(run: Run) -> Table:
-    """Dead units after training, by hidden layer."""
+    """Returns the dead units after training, by hidden layer."""
     of_all = dead(run.records).isel(look=-1).transpose("layer", ...)
     rows = [[*kind, *(sample(layer.values).mean for layer in of_all.sel(at))] for kind, at in _kinds(run.records)]
     columns = [*KINDS, *(Column(f"layer {layer}", ".1%") for layer in of_all["layer"].values)]
@@ -560,7 +538,7 @@ def layers_table(run: Run) -> Table:
 
 
 def loss_table(run: Run) -> Table:
-    """Test loss after training, and the difference from ReLU's."""
+    """Returns the test loss after training, and its difference from ReLU's."""
     records = run.records
     loss, accuracy = (records[f"test_{x}"].isel(test_step=-1).astype(np.float64) for x in ("loss", "accuracy"))
 
@@ -573,14 +551,12 @@ def loss_table(run: Run) -> Table:
     rows = []
     for (kind, at), found, p in zip(_kinds(records), compared, holm_of(compared), strict=True):
         own, right = sample(loss.sel(at).values), sample(accuracy.sel(at).values)
-        cells = [None] * 4 if found is None else [found.difference, found.interval, found.p_value, p]
-        rows.append([*kind, own.mean, own.interval(), right.mean, *cells, own.non_finite])
+        rows.append([*kind, own.mean, own.interval(), right.mean, *numbers_of(found)[1:], p, own.non_finite])
     return Table(
         "Test loss after training",
         [
             *KINDS,
-            Column("test loss", ".4f"),
-            Column("95 % interval", ".4f", key="test_loss"),
+            *with_interval("test loss", ".4f"),
             Column("accuracy", ".2%"),
             Column("to ReLU", "+.4f"),
             Column("95 % interval", ".4f", key="to_relu"),
@@ -595,18 +571,9 @@ def loss_table(run: Run) -> Table:
     )
 
 
-def _panels(values: xr.DataArray, at: str) -> dict[str, list[BandCurve]]:
-    found: dict[str, list[BandCurve]] = {}
-    for (label, rate), place in _kinds(values.to_dataset(name="values")):
-        own = values.sel(place).transpose("seed", at).values.astype(np.float64)
-        found.setdefault(label, []).append(BandCurve(f"learning rate {rate:g}", *mean_and_interval(own)))
-    return found
-
-
 def _conditions(run: Run) -> str:
-    config, seeds = run.manifest["config"], run.records["seed"].values
+    config = run.manifest["config"]
     return (
         f"{config['depth']} hidden layers of {config['width']}, weights N(0, {config['gain']:g}^2 / fan_in), biases 0, "
-        f"{config['steps']:,} steps on minibatches of {config['batch']}, seeds {seeds.min()} to {seeds.max()}; images: "
-        f"{run.records.attrs['source']}."
+        f"{config['steps']:,} steps on minibatches of {config['batch']}, {run.seeds_and_images()}."
     )

@@ -1,9 +1,9 @@
 """Are the three faults of the sigmoid [B2] what they are said to be? Saturation, values above 0, the cost of exp.
 
-[B2] speaks of the gradient of one sample and one neuron; what becomes of it in a minibatch is ours, as is what [B2]
-leaves unsaid of other functions. Result: all 5 statements of [B2] are true, that on saturation where values are large:
-at gain 8 40 % of the units are saturated. The gradient vanishes without it too: at gain 1 no unit is saturated, and of
-the 0.63 decades a layer a slope of 1/4 alone takes 0.60. All weight gradients of a neuron do have one sign at a sample.
+[B2] speaks of the gradient of one sample and one neuron. The statements about minibatches and other functions are ours.
+Result: all 5 statements of [B2] are true. Units are saturated where values are large: at gain 8 40 % of them are. The
+gradient vanishes without saturation too: at gain 1 no unit is saturated, and of the 0.63 decades a layer a slope of 1/4
+alone takes 0.60. All weight gradients of a neuron do have one sign at a sample.
 Inputs of one sign make the way of two weights 3.2 times as long as the straight one, centred ones 1.4 times. exp makes
 a training step 3 % longer.
 """
@@ -17,21 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    ACTIVATION,
-    DISTINCT,
-    MAX_SEED,
-    POSITIVE,
-    Constraint,
-    Count,
-    Out,
-    at_least,
-    expect_within,
-)
+from experiments.study.options import ACTIVATION, MAX_SEED, Constraint, Count, Out, Positives, at_least, expect_within
 from experiments.study.options import also as formerly  # an option has the name
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Variable, Work, described
-from experiments.study.tables import Column, Table
+from experiments.study.tables import Column, Table, with_interval
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
@@ -46,11 +36,13 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
     from experiments.problems.mnist.train import seconds_per_step
     from experiments.problems.xor10.train import train as train_xor10
+    from experiments.study.curves import panels
     from experiments.study.run_directory import Run
-    from experiments.study.samples import mean_and_interval, sample
+    from experiments.study.samples import Sample, sample
+    from experiments.study.tuning import places
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import synthetic_mnist
-    from paramact_jax.figures import BandCurve, PathPanel, curves_in_panels, paths_in_the_plane
+    from paramact_jax.figures import PathPanel, curves_in_panels, paths_in_the_plane
     from paramact_jax.gradients import attribute, layer_jacobians
     from paramact_jax.gradients.units import SATURATED_BELOW, saturated_share
     from paramact_jax.networks import MLP
@@ -67,7 +59,7 @@ SIZES = ((64, 128), (1024, 1024), (2048, 2048))
 NETWORKS = ("relu", "sigmoid", "tanh", "ppns")
 ROUNDS_A_RACE = 3
 IMAGES = 2_000
-"""What is timed. The images are synthetic: the time does not depend on what is on them."""
+"""The sizes, networks and rounds of the timings. The images are synthetic, since the time does not depend on them."""
 
 POINTS = 64
 UPDATES = 1_000
@@ -78,9 +70,9 @@ LARGE = 8.0
 """From this gain on values are large: a standard deviation of y in a random Sigmoid network is then beyond 4.6, where
 the slope is 0.01."""
 MANY = 0.1
-"""Saturated units make up at least this share where they are to be the reason for a loss."""
+"""Saturated units count as the reason for a loss if they make up at least this share."""
 SMALL_COST = 0.1
-"""A cost that is "no big problem" makes a whole training step longer by at most this share."""
+"""A cost is "no big problem" if it makes a whole training step longer by at most this share."""
 
 LOOKS = {
     "saturated": "share of |dz/dy| < 0.01",
@@ -91,7 +83,7 @@ LOOKS = {
     "log_activation": "log of the factor of dz^(layer+1)/dy^(layer): type 2",
 }
 TRAINED = ("saturated", "one_sign", "one_sign_of_sample")
-"""What the networks of XOR(10) are looked at for."""
+"""What is measured in the networks of XOR(10)."""
 WAYS = {
     "length": "length of the path until it arrives, where the straight way is 1; NaN: it does not",
     "steps": "updates until it arrives; NaN: it does not",
@@ -125,15 +117,15 @@ class SigmoidFaults(Study):
     }
 
     also: Annotated[tuple[str, ...], ACTIVATION, OTHERS] = ()
-    """Names of activations to look at besides the six that the statements are about; see `activations`."""
-    gains: Annotated[tuple[float, ...], POSITIVE, DISTINCT, formerly("--gain")] = (1.0, 2.0, 4.0, 8.0)
+    """Names of activations to look at, other than the six in the statements; see `activations`."""
+    gains: Annotated[Positives, formerly("--gain")] = (1.0, 2.0, 4.0, 8.0)
     """Standard deviations of the initial weights times sqrt(fan_in): 1 is 1/sqrt(fan_in), 1.4142 is He's."""
     width: Count = 100
     """Nodes in every hidden layer of the random networks."""
     depth: Annotated[int, at_least(2)] = 10
     """Hidden layers of the random networks."""
     samples: Count = 64
-    """Inputs that each random network is looked at with."""
+    """Inputs of each random network."""
     seeds: Annotated[int, at_least(2)] = 100
     """Random networks of each kind."""
     xor_seeds: Annotated[int, at_least(2), formerly("--trials")] = 500
@@ -141,24 +133,24 @@ class SigmoidFaults(Study):
     xor_steps: Annotated[Count, formerly("--iterations")] = 10_000
     """Full-batch updates of XOR(10)."""
     starts: Annotated[int, at_least(2)] = 1_000
-    """Goals that two weights go to."""
+    """Goals of two weights."""
     first_seed: int = 0
     """Network, trial and start i have seed first_seed + i."""
     rounds: Count = 3
     """Races of the functions, and three times as many rounds of the training steps."""
     timed_steps: Annotated[Count, formerly("--steps")] = 100
-    """Training steps in each of these rounds."""
+    """Training steps in each round."""
     small: bool = False
     """Whether to time one function on the smallest arrays, and two networks, to see that everything runs."""
     out: Out = None
 
     def check(self, data: Any) -> None:
-        """Every seed is one."""
+        """Refuses seeds beyond the largest."""
         most = max(self.seeds, self.xor_seeds, self.starts)
         expect_within(self, "first_seed", 0, MAX_SEED - most + 1)
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """The four parts, one after the other."""
+        """Measures the four parts, one after the other."""
         with work.timed("random networks"):
             records = self._random_networks(work)
         with work.timed("XOR(10)"):
@@ -189,7 +181,7 @@ class SigmoidFaults(Study):
         return described(found, variables, {"layer": np.arange(1, self.depth + 1)}, {})
 
     def _with_xor10(self, records: xr.Dataset, work: Work) -> xr.Dataset:
-        """Adds the networks of XOR(10) before and after training."""
+        """Adds the networks of XOR(10), before and after training."""
         protocol = dataclasses.replace(
             XOR10_PROTOCOLS["recovered"],
             seeds=self.xor_seeds,
@@ -210,7 +202,7 @@ class SigmoidFaults(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Saturation, signs, ways and costs."""
+        """Yields saturation, signs, ways and costs."""
         yield "saturation", saturation_table(run)
         yield "signs", signs_table(run)
         yield "xor10", xor10_table(run)
@@ -220,7 +212,7 @@ class SigmoidFaults(Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """Saturation and one-sided gradients by layer, and the ways of two weights."""
+        """Yields saturation and one-sided gradients by layer, and the ways of two weights."""
         slopes = rf"slopes $|\partial z/\partial y| < {SATURATED_BELOW:g}$"
         yield "saturation", _by_layer(run.records, "saturated", slopes)
         yield "one_sign", _by_layer(run.records, "one_sign", "neurons whose weight gradients have one sign")
@@ -228,7 +220,7 @@ class SigmoidFaults(Study):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """Fault by fault what [B2] says, [B1] of ReLU, and what we add."""
+        """Judges fault by fault what [B2] says, what [B1] says of ReLU, and what we add."""
         yield from _about_saturation(run.records)
         yield from _about_centre(run.records)
         yield from _about_cost(run.records)
@@ -240,7 +232,7 @@ class SigmoidFaults(Study):
 def random_network(
     key: jax.Array, gain: jax.Array, activation: str, *, width: int, depth: int, samples: int
 ) -> dict[str, jax.Array]:
-    """What a random classifier is looked at for.
+    """Measures `LOOKS` of a random classifier.
 
     `depth` hidden layers of `width` nodes, weights N(0, gain^2 / fan_in), no biases, 10 outputs; inputs
     N(0, 1)^width, so that the first layer's are centred, and random labels; mean cross-entropy.
@@ -273,7 +265,7 @@ def random_network(
 def two_weights(
     key: jax.Array, *, inputs: Sequence[str] = ACTIVATIONS, points: int = POINTS, updates: int = UPDATES
 ) -> dict[str, jax.Array]:
-    """Descents to one goal, with the values of each activation as inputs [B2].
+    """Descends to one goal, with the values of each activation as inputs [B2].
 
     A linear neuron F = w_1 x_1 + w_2 x_2 learns weights w* from points (x, w* x): its inputs are x = f(u), the values
     that a layer before would give it, of the same normal u for all f. w starts at 0; w* is at distance 1 in a random
@@ -296,7 +288,7 @@ def two_weights(
 
 
 def _paths(x: jax.Array, goal: jax.Array, order: jax.Array) -> jax.Array:
-    """(updates + 1, inputs, 2, 2) from x (inputs, points, 2)."""
+    """Returns the weights before and after every update, (updates + 1, inputs, 2, 2), from x (inputs, points, 2)."""
     moments = jnp.einsum("fpi,fpj->fij", x, x) / x.shape[1]
     diagonal, off = moments[:, (0, 1), (0, 1)], moments[:, 0, 1]
     half_gap = jnp.sqrt((diagonal[:, 0] - diagonal[:, 1]) ** 2 / 4 + off**2)
@@ -314,7 +306,7 @@ def _paths(x: jax.Array, goal: jax.Array, order: jax.Array) -> jax.Array:
 
 
 def _measured(path: jax.Array, goal: jax.Array) -> dict[str, jax.Array]:
-    """What `WAYS` says of one path, (updates + 1, 2)."""
+    """Measures `WAYS` of one path, (updates + 1, 2)."""
     moves = jnp.diff(path, axis=0)
     near = jnp.linalg.norm(path[1:] - goal[None], axis=1) <= ARRIVED
     number = jnp.argmax(near) + 1
@@ -330,7 +322,7 @@ def _measured(path: jax.Array, goal: jax.Array) -> dict[str, jax.Array]:
 
 
 def descents(seeds: range) -> xr.Dataset:
-    """The ways of two weights from every seed, and the paths and goal of the first."""
+    """Returns the ways of two weights from every seed, and the paths and the goal of the first seed."""
     found, coords = sweep(two_weights, seeds), {"inputs": list(ACTIVATIONS), "descent": [POINT_BY_POINT, FULL_BATCH]}
     ways = {f"way_{name}": Variable(name, text, ("inputs", "descent")) for name, text in WAYS.items()}
     first = {
@@ -346,7 +338,7 @@ def descents(seeds: range) -> xr.Dataset:
 
 
 def per_element(records: xr.Dataset, races: int, work: Work, *, small: bool) -> xr.Dataset:
-    """Adds nanoseconds per element, see `experiments.bench.activations.measure`: repeated, to see the spread."""
+    """Adds nanoseconds per element, see `experiments.bench.activations.measure`, repeated to show the spread."""
     found: dict[tuple[str, str, str], list[float]] = {}
     sizes, bases = (SIZES[:1], BASES[:1]) if small else (SIZES, BASES)
     for race in range(races):
@@ -362,7 +354,7 @@ def per_element(records: xr.Dataset, races: int, work: Work, *, small: bool) -> 
 
 
 def whole_step(records: xr.Dataset, rounds: int, steps: int, *, small: bool) -> xr.Dataset:
-    """Adds seconds of a step of the network of `mnist`: 8 hidden layers of 128, minibatches of 64, one seed."""
+    """Adds the seconds of a step of the network of `mnist`: 8 hidden layers of 128, minibatches of 64, one seed."""
     networks = NETWORKS[:2] if small else NETWORKS
     protocol = dataclasses.replace(MNIST_PROTOCOLS["recovered"], activations=networks)
     seconds = seconds_per_step(networks, protocol, synthetic_mnist(IMAGES, 1), rounds=rounds, steps=steps)
@@ -374,9 +366,15 @@ def whole_step(records: xr.Dataset, rounds: int, steps: int, *, small: bool) -> 
 
 
 def usual_gain(records: xr.Dataset) -> float:
-    """The gain of the records that is nearest to 1, that of weights of deviation 1/sqrt(fan_in)."""
+    """Returns the gain of the records nearest to 1, the gain of weights of deviation 1/sqrt(fan_in)."""
     gains = records["gain"].values
     return float(gains[np.abs(np.log(gains)).argmin()])
+
+
+def _of_share(source: str, text: str, criterion: str, holds: bool, found: Sample, measured: str = "") -> Statement:
+    """Judges a statement about a share; by default the share itself is what was measured."""
+    told = text, criterion, judged(holds), measured or f"{found.mean:.1%}"
+    return Statement(source, *told, found.mean, found.interval(share=True))
 
 
 def _about_saturation(records: xr.Dataset) -> Iterator[Statement]:
@@ -401,14 +399,13 @@ def _about_saturation(records: xr.Dataset) -> Iterator[Statement]:
     steepest = -float(np.log10(catalogue.get("sigmoid").steepest_slope))
     own, of_relu = (sample(values) for values in usually.values())
     taken = f"the activation takes {{:.3f}} decades a layer, a slope of 1/4, the steepest, alone {steepest:.3f}"
-    yield Statement(
+    yield _of_share(
         "ours",
         "Sigmoid's gradient vanishes without saturated units",
         f"at gain {usual:g} fewer than {MANY:.0%} are saturated, and a slope of 1/4 alone takes most of what is lost",
-        judged(own.mean < MANY and steepest > lost / 2),
+        own.mean < MANY and steepest > lost / 2,
+        own,
         f"{own.mean:.2%} saturated; {taken.format(lost)}",
-        own.mean,
-        own.interval(share=True),
     )
     large = gains[gains >= LARGE]
     said = (
@@ -421,8 +418,7 @@ def _about_saturation(records: xr.Dataset) -> Iterator[Statement]:
         at = sample(share.sel(activation="sigmoid", gain=large[0]).values)
         least, lost_there = sigmoid[gains >= LARGE].min(), decades[gains >= LARGE].min()
         measured = f"gain {large[0]:g}: {at.mean:.2%} saturated; {taken.format(lost_there)}"
-        holds = bool(least >= MANY and lost_there > steepest)
-        yield Statement(*said, judged(holds), measured, at.mean, at.interval(share=True))
+        yield _of_share(*said, bool(least >= MANY and lost_there > steepest), at, measured)
     else:
         yield Statement(*said, "undecided", f"the largest gain of the run is {gains[-1]:g}")
     of_each = [f"gain {g:g}: {s:.1%}, {d:.2f} decades a layer" for g, s, d in zip(gains, sigmoid, decades, strict=True)]
@@ -467,34 +463,19 @@ def _about_centre(records: xr.Dataset) -> Iterator[Statement]:
     )
     where = f"behind the first layer, at gain {usual:g}"
     one, added, relu = of_sample["sigmoid"], of_batch["sigmoid"], of_sample["relu"]
-    yield Statement(
-        "B2",
-        "under Sigmoid all weight gradients of a neuron have one sign at every sample",
-        f"{where}; 99% of the neurons",
-        judged(one.mean >= 0.99),
-        f"{one.mean:.1%}",
-        one.mean,
-        one.interval(share=True),
-    )
-    yield Statement(
-        "ours",
-        "they still have when added over a minibatch",
-        f"{where}; most neurons'",
-        judged(added.mean > 0.5),
-        f"{added.mean:.1%}",
-        added.mean,
-        added.interval(share=True),
-    )
+    text = "under Sigmoid all weight gradients of a neuron have one sign at every sample"
+    yield _of_share("B2", text, f"{where}; 99% of the neurons", one.mean >= 0.99, one)
+    text = "they still have when added over a minibatch"
+    yield _of_share("ours", text, f"{where}; most neurons'", added.mean > 0.5, added)
     with_gradient = 1 - float(behind["saturated"].sel(activation="relu").mean())
-    yield Statement(
+    yield _of_share(
         "B1",
         "ReLU has the same fault",
         f"{where}; 99% of the neurons that have a gradient at the sample",
-        judged(relu.mean >= 0.99 * with_gradient),
+        relu.mean >= 0.99 * with_gradient,
+        relu,
         f"{relu.mean:.1%} of all, where {with_gradient:.1%} have a slope; added over a minibatch "
         f"{of_batch['relu'].mean:.1%}",
-        relu.mean,
-        relu.interval(share=True),
     )
     centred = ("pn_sigmoid", "tanh", "ppns")
     yield Statement(
@@ -553,26 +534,20 @@ def _about_cost(records: xr.Dataset) -> Iterator[Statement]:
 # -- tables and figures ------------------------------------------------------------------------------------------------
 
 
-def _pair(heading: str, form: str, key: str = "", ends: str = "95 % interval") -> list[Column]:
-    """The columns of a number and of its interval."""
-    key = key or Column(heading).name()
-    return [Column(heading, form, key=key), Column(ends, form, key=key)]
-
-
 def _of_seeds(values: xr.DataArray, *, share: bool = False) -> list[Any]:
-    """Mean and interval of one number per seed."""
+    """Returns mean and interval of one number per seed."""
     found = sample(values.values)
     return [found.mean, found.interval(share=share)]
 
 
 def _kinds(records: xr.Dataset) -> Iterator[tuple[str, float, xr.Dataset]]:
-    for name in records["activation"].values.tolist():
-        for gain in records["gain"].values.tolist():
-            yield name, gain, records.sel(activation=name, gain=gain)
+    """Yields the random networks of every activation and gain."""
+    for at in places(records, ("activation", "gain")):
+        yield at["activation"], at["gain"], records.sel(at)
 
 
 def saturation_table(run: Run) -> Table:
-    """Saturated units of random networks, and what the gradient loses a layer."""
+    """Returns the saturated units of random networks, and what the gradient loses a layer."""
     rows: list[list[Any]] = []
     for name, gain, at in _kinds(run.records):
         saturated, decades = at["saturated"], (-at[["log_linear", "log_activation"]] / np.log(10)).mean("layer")
@@ -586,9 +561,9 @@ def saturation_table(run: Run) -> Table:
         [
             "activation",
             Column("gain", ".4g"),
-            *_pair("saturated", ".1%"),
+            *with_interval("saturated", ".1%"),
             *(Column(name, ".1%") for name in ("first layer", "last layer", "below 1/100")),
-            *_pair("decades a layer", ".2f"),
+            *with_interval("decades a layer", ".2f"),
             Column("by the activation", ".2f"),
         ],
         rows,
@@ -600,19 +575,20 @@ def saturation_table(run: Run) -> Table:
 
 
 def signs_table(run: Run) -> Table:
-    """One-sided weight gradients of random networks."""
-    rows = [
-        [
-            *(name, gain),
-            *_of_seeds(at["one_sign_of_sample"].mean("layer"), share=True),
-            *_of_seeds(at["one_sign"].mean("layer"), share=True),
-        ]
-        for name, gain, at in _kinds(run.records.isel(layer=slice(1, None)))
-    ]
+    """Returns the one-sided weight gradients of random networks."""
+    rows: list[list[Any]] = []
+    for name, gain, at in _kinds(run.records.isel(layer=slice(1, None))):
+        of_sample, of_batch = (at[what].mean("layer") for what in ("one_sign_of_sample", "one_sign"))
+        rows.append([name, gain, *_of_seeds(of_sample, share=True), *_of_seeds(of_batch, share=True)])
     added = f"of {run.manifest['config']['samples']} added"
     return Table(
         "Neurons whose weight gradients have one sign, behind the first layer",
-        ["activation", Column("gain", ".4g"), *_pair("of a sample", ".1%"), *_pair(added, ".1%", key="added")],
+        [
+            "activation",
+            Column("gain", ".4g"),
+            *with_interval("of a sample", ".1%"),
+            *with_interval(added, ".1%", key="added"),
+        ],
         rows,
         "of a sample: share of the neurons, averaged over the samples; a neuron without a gradient is not one of them. "
         f"The first layer's inputs are normal, hence centred. {_conditions(run)}",
@@ -621,7 +597,7 @@ def signs_table(run: Run) -> Table:
 
 
 def xor10_table(run: Run) -> Table:
-    """Saturated units and one-sided weight gradients before and after training."""
+    """Returns saturated units and one-sided weight gradients before and after training."""
     records, config = run.records, run.manifest["config"]
     shown = {"xor_saturated": "saturated", "xor_one_sign_of_sample": "one sign of a point", "xor_one_sign": "one sign"}
     means = {
@@ -644,20 +620,19 @@ def xor10_table(run: Run) -> Table:
 
 
 def zigzag_table(run: Run) -> Table:
-    """The ways of two weights."""
+    """Returns the ways of two weights."""
     records = run.records
     rows: list[list[Any]] = []
-    for name in records["inputs"].values.tolist():
-        for descent in records["descent"].values.tolist():
-            at = records.sel(inputs=name, descent=descent)
-            means = (sample(at[f"way_{what}"].values).mean for what in ("steps", "reversals", "together"))
-            rows.append([name, descent, *_of_seeds(at["way_length"]), *means, int(np.isnan(at["way_length"]).sum())])
+    for kind in places(records, ("inputs", "descent")):
+        at = records.sel(kind)
+        means = (sample(at[f"way_{what}"].values).mean for what in ("steps", "reversals", "together"))
+        rows.append([*kind.values(), *_of_seeds(at["way_length"]), *means, int(np.isnan(at["way_length"]).sum())])
     return Table(
         "The way of two weights to a goal at distance 1 in the quadrant w_1 > 0 > w_2",
         [
             "inputs",
             Column("descent", left=True),
-            *_pair("length", ".2f"),
+            *with_interval("length", ".2f"),
             Column("updates", ".1f"),
             Column("reversals", ".1f"),
             Column("together", ".1%"),
@@ -671,7 +646,7 @@ def zigzag_table(run: Run) -> Table:
 
 
 def _spread(values: xr.DataArray) -> list[Any]:
-    """The median, and the least and the most."""
+    """Returns the median, and the least and the most."""
     return [float(values.median()), (float(values.min()), float(values.max()))]
 
 
@@ -679,19 +654,20 @@ SPREAD = "least to most"
 
 
 def cost_table(run: Run) -> Table:
-    """The time per element."""
+    """Returns the time per element."""
     nanoseconds = run.records["nanoseconds"]
     ratio = nanoseconds / nanoseconds.sel(function=REFERENCE)
     rows = []
-    for name in nanoseconds["function"].values.tolist():
-        for size in nanoseconds["size"].values.tolist():
-            own, relative = (x.sel(function=name, size=size).transpose("pass", ...) for x in (nanoseconds, ratio))
-            cells = [cell for pair in zip(own, relative, strict=True) for x in pair for cell in _spread(x)]
-            rows.append([name, size, *cells])
+    for kind in places(nanoseconds, ("function", "size")):
+        own, relative = (x.sel(kind).transpose("pass", ...) for x in (nanoseconds, ratio))
+        cells = [cell for pair in zip(own, relative, strict=True) for x in pair for cell in _spread(x)]
+        rows.append([*kind.values(), *cells])
     columns = []
     for what in nanoseconds["pass"].values.tolist():
         key = Column(what).name()
-        columns += _pair(f"{what}, ns", ".3f", key, SPREAD) + _pair("/ relu", ".2f", f"{key}_to_relu", SPREAD)
+        columns += with_interval(f"{what}, ns", ".3f", key, SPREAD) + with_interval(
+            "/ relu", ".2f", f"{key}_to_relu", SPREAD
+        )
     return Table(
         "Nanoseconds per element, and times ReLU's",
         ["function", Column("batch x nodes", left=True), *columns],
@@ -702,7 +678,7 @@ def cost_table(run: Run) -> Table:
 
 
 def step_table(run: Run) -> Table:
-    """The time of a training step."""
+    """Returns the time of a training step."""
     seconds = run.records["step_seconds"]
     ratio = seconds / seconds.sel(network=REFERENCE)
     rows = [
@@ -711,26 +687,27 @@ def step_table(run: Run) -> Table:
     ]
     return Table(
         "A training step of the network of mnist, 8 hidden layers of 128, minibatches of 64, one seed",
-        ["activation", *_pair("milliseconds", ".3f", "ms", SPREAD), *_pair("/ relu", ".2f", "to_relu", SPREAD)],
+        [
+            "activation",
+            *with_interval("milliseconds", ".3f", "ms", SPREAD),
+            *with_interval("/ relu", ".2f", "to_relu", SPREAD),
+        ],
         rows,
         f"Median of {seconds.sizes['round']} rounds, the least and the most. {_machine(run)}",
     )
 
 
 def _by_layer(records: xr.Dataset, variable: str, ylabel: str) -> Figure:
-    panels: dict[str, list[BandCurve]] = {}
-    for name, gain, at in _kinds(records):
-        values = at[variable].transpose("seed", "layer").values.astype(float)
-        panels.setdefault(f"gain {gain:.4g}", []).append(BandCurve(name, *mean_and_interval(values)))
+    by_gain = panels(records[variable], "layer", "gain", "activation", panel_label="gain {:.4g}".format)
     title = f"mean of {records.sizes['seed']} random networks, 95 % interval shaded"
     return curves_in_panels(
-        records["layer"].values, panels, xlabel="hidden layer", ylabel=ylabel, title=title, shares=True
+        records["layer"].values, by_gain, xlabel="hidden layer", ylabel=ylabel, title=title, shares=True
     )
 
 
 def _ways(records: xr.Dataset) -> Figure:
     first = records.isel(start=0)
-    panels = []
+    drawn = []
     for descent in records["descent"].values.tolist():
         paths = {}
         for name in ("sigmoid", "pn_sigmoid"):
@@ -738,15 +715,15 @@ def _ways(records: xr.Dataset) -> Figure:
             steps = float(way["way_steps"])
             until = len(way["point"]) if np.isnan(steps) else int(steps) + 1
             paths[f"inputs of {name}"] = way["way_path"].transpose("point", "weight").values[:until]
-        panels.append(PathPanel(descent, paths))
-    return paths_in_the_plane(panels, records["way_goal"].values, title=f"seed {int(records['start'][0])}")
+        drawn.append(PathPanel(descent, paths))
+    return paths_in_the_plane(drawn, records["way_goal"].values, title=f"seed {int(records['start'][0])}")
 
 
 def _conditions(run: Run) -> str:
-    config, seeds = run.manifest["config"], run.records["seed"].values
+    config = run.manifest["config"]
     return (
         f"Random networks: {config['width']} nodes a layer, weights N(0, gain^2 / fan_in), no biases, "
-        f"{config['samples']} normal inputs, cross-entropy of random labels, seeds {seeds.min()} to {seeds.max()}."
+        f"{config['samples']} normal inputs, cross-entropy of random labels, {run.seeds_and_images()}."
     )
 
 

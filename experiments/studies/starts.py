@@ -22,30 +22,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 from experiments.problems.cnn.protocol import Combinations, Protocol, TrainingImages
-from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, source_of
+from experiments.problems.digits import Data, DataDir, hold_out, images_of, load, scores, source_of
 from experiments.problems.xor10.protocol import DONE, LOSS_SCALE, PROTOCOLS, STOP_EVERY, label_of
 from experiments.study.imports import at_once
-from experiments.study.options import (
-    DISTINCT,
-    Batch,
-    Count,
-    Out,
-    Rates,
-    ScaledActivations,
-    Seeds,
-    Steps,
-    at_least,
-    expect_within,
-    seeds_of,
-)
+from experiments.study.once import once
+from experiments.study.options import Batch, Count, Depths, Rates, ScaledActivations, Steps, TunedSeeds, expect_within
 from experiments.study.statements import Statement, judged
-from experiments.study.study import Study, Variable, Work, described
+from experiments.study.study import Work, described
 from experiments.study.tables import Cell, Column, Table, number, with_interval
+from experiments.study.tuned import Tuned
 
 if TYPE_CHECKING or at_once(__name__):
     import jax
     import jax.numpy as jnp
-    import numpy as np
     import xarray as xr
 
     from experiments.problems.cnn import networks
@@ -53,15 +42,15 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist import deep
     from experiments.problems.mnist.train import with_learning
     from experiments.studies import gain
+    from experiments.study.comparing import LEVEL, compared, level, numbers_of
     from experiments.study.run_directory import Run
-    from experiments.study.samples import first_is_better, holm_of, paired, sample
-    from experiments.study.tuning import chosen, places, reported
+    from experiments.study.tuning import at_best_rates
     from paramact_jax.activations import Activation, catalogue, critical_gain
     from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
     from paramact_jax.datasets import Digits
     from paramact_jax.networks import Params
-    from paramact_jax.statistics import PairedComparison, wilson_interval
-    from paramact_jax.sweeps import Training, long_sweep
+    from paramact_jax.statistics import PairedComparison
+    from paramact_jax.sweeps import Training
     from paramact_jax.training import Settings
 
 PLACES = ("plain", "steepest", "critical")
@@ -74,58 +63,27 @@ EFFECTS = {
     "critical or plain, learned": ("critical, learned", "plain, learned"),
     "learning from critical": ("critical, learned", "critical, kept"),
 }
-"""Each question as two starts: the first minus the second on equal seeds."""
-LEVEL = 0.05
+"""The two starts of each question: the first minus the second on equal seeds."""
 HELD_OUT = 2_000
-"""Training images that rates are chosen by."""
-SCORES = {
-    "test_loss": Variable("test.loss", "mean cross-entropy over all test images after the last step"),
-    "test_accuracy": Variable("test.accuracy", "share of all test images whose digit has the largest output"),
-    "held_out_loss": Variable("held_out.loss", "mean cross-entropy over training images that are kept back, likewise"),
-}
+"""Number of training images that choose the rates."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Starts(Study):
-    """What the three problems share."""
-
-    rates: Rates
-    """Learning rates, of all that is learned."""
-    seeds: Annotated[Seeds, at_least(3)] = 7
-    """Networks of each start and rate, on the same seeds."""
-    choosing: Count = 2
-    """The first networks, which choose each start's learning rate; the others are compared."""
-    first_seed: int = 0
-    """Network i has seed first_seed + i."""
-    steps: Steps
-    """Updates by gradient descent."""
-    out: Out = None
-
-    def check(self, data: Any) -> None:
-        """Two seeds have to be left to compare."""
-        expect_within(self, "choosing", 1, self.seeds - 2)
+class _Starts(Tuned):
+    """Base class of the three problems."""
 
     def sweep(self, training: Callable[..., Training], work: Work, **options: Any) -> xr.Dataset:
         """Trains all seeds from every start at every rate; `training` is called with the static axes."""
         names = [", ".join(map(str, kind)) for kind in itertools.product(*options["static_axes"].values())]
-        found = long_sweep(
-            training,
-            seeds_of(self),
-            iterations=self.steps,
-            axes={"learning_rate": sorted(self.rates)},
-            points=POINTS,
-            chunk=len(self.rates) * self.seeds,
-            directory=work.directory / "networks",
-            **work.shown(names, self.steps),
-            **options,
-        )
+        options |= {"axes": {"learning_rate": self.rates}, "points": POINTS, "chunk": len(self.rates) * self.seeds}
+        found = work.sweep(self, training, names, **options)
         return found.drop_vars(POINTS[0]).rename(point="start").assign_coords(start=list(STARTS))
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """How often the critical start is better than [P]'s, and how often worse."""
+        """Says how often the critical start is better than [P]'s, and how often it is worse."""
         question = "critical or steepest, learned"
-        found = [one.verdict for one in answers(run.records) if one.question == question]
+        found = [one.verdict for one in answers(run) if one.question == question]
         return (
             f"With a and b learned, the critical start is better than [P]'s in {found.count('better')} of {len(found)} "
             f"networks, worse in {found.count('worse')}, not told apart in {found.count('not told apart')}."
@@ -133,26 +91,25 @@ class _Starts(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Every start at its rate, and the comparisons."""
+        """Yields every start at its rate, and the comparisons."""
         yield "starts", starts_table(run)
         yield "comparisons", comparisons_table(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """Whether the critical start is better, for each network."""
+        """Judges for each network whether the critical start is better."""
         criterion = f"paired over the seeds that did not choose rates, p by Holm's correction at most {LEVEL:g}"
-        for one in answers(run.records):
+        for one in answers(run):
             if one.question.startswith("critical or steepest"):
                 told = f"the critical start is better than [P]'s: {one.name}, a and b {one.question.split()[-1]}"
                 verdict = judged({"better": True, "worse": False}.get(one.verdict))
-                pair = one.comparison
-                numbers = (None, None) if pair is None else (pair.difference, pair.interval)
-                yield Statement("ours", told, criterion, verdict, one.verdict, *numbers)
+                _, difference, interval, _ = numbers_of(one.comparison)
+                yield Statement("ours", told, criterion, verdict, one.verdict, difference, interval)
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The tables' numbers."""
-        return {"starts": levels(run.records), "answers": answers(run.records)}
+        """Returns the numbers of the tables."""
+        return {"starts": levels(run), "answers": answers(run)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,19 +127,15 @@ class StartsXor10(_Starts):
     activations: ScaledActivations = ("ppns", "parametric_tanh", "parametric_sigmoid", "parametric_relu")
     """Names of activations with a scale a."""
     rates: Rates = (0.003125, 0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2)
-    seeds: Annotated[Seeds, at_least(3)] = 1_024
+    seeds: TunedSeeds = 1_024
     choosing: Count = 512
     steps: Steps = 10_000
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All trials in one sweep."""
+        """Trains all trials in one sweep."""
         threshold = PROTOCOLS["recovered"].threshold
-        loss = self.sweep(
-            xor10_training,
-            work,
-            static_axes={"activation": self.activations},
-            stop_every=min(STOP_EVERY, self.steps),
-        )["loss"]
+        axes = {"activation": self.activations}
+        loss = self.sweep(xor10_training, work, static_axes=axes, stop_every=min(STOP_EVERY, self.steps))["loss"]
         final = loss.assign_attrs(description="mean squared error over the 4 points after the last update")
         converged = (loss < threshold).assign_attrs(description=f"final_loss < {threshold:g}")
         attributes = {"problem": "xor10", "choosing": self.choosing}
@@ -191,7 +144,7 @@ class StartsXor10(_Starts):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _OnImages(_Starts):
-    """What the two problems with images share."""
+    """Base class of the two problems with images."""
 
     batch: Batch
     """Images a step."""
@@ -199,20 +152,21 @@ class _OnImages(_Starts):
     data_dir: DataDir = None
 
     def check(self, data: Any) -> None:
-        """Numbers that depend on others."""
+        """Refuses numbers that do not fit the images."""
         super().check(data)
         expect_within(self, "batch", 1, len(data[0].train_labels), "the number of training images")
 
     def config(self, data: Any) -> dict[str, Any]:
-        """With the source of the images."""
+        """Adds the source of the images."""
         return super().config(data[0])
 
-    def scores(self, problem: str, data: Any, training: Callable[..., Training], work: Work, **axes: Any) -> xr.Dataset:
-        """The scores of all networks, in one sweep over the static axes."""
+    def scored(self, problem: str, data: Any, training: Callable[..., Training], work: Work, **axes: Any) -> xr.Dataset:
+        """Returns the scores of all networks, trained in one sweep over the static axes."""
         digits, held_out = data
         images = images_of(digits) | {name: x[:HELD_OUT] for name, x in held_out.items()}
         found = self.sweep(training, work, static_axes=axes, block=1, data=images)
-        return described(found, SCORES, {}, {"problem": problem, **source_of(digits), "choosing": self.choosing})
+        attributes = {"problem": problem, **source_of(digits), "choosing": self.choosing}
+        return described(found, scores("after the last step", held_out=True), {}, attributes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,7 +183,7 @@ class StartsMnist(_OnImages):
 
     activations: ScaledActivations = ("ppns", "parametric_tanh")
     """Names of activations with a scale a."""
-    depths: Annotated[tuple[int, ...], at_least(2), DISTINCT] = (8, 16, 32, 64)
+    depths: Depths = (8, 16, 32, 64)
     """Numbers of hidden layers."""
     rates: Rates = (0.0025, 0.01, 0.04, 0.16)
     steps: Steps = 500
@@ -238,13 +192,13 @@ class StartsMnist(_OnImages):
     batch: Batch = 32
 
     def load(self) -> Any:
-        """The images; the last sixth of those to train with is held out, the first of these choose the rates."""
+        """Loads the images, and holds out the last sixth of the training images, whose first ones choose the rates."""
         return hold_out(load(self.data, self.data_dir))
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks in one sweep."""
+        """Trains all networks in one sweep."""
         training = functools.partial(mnist_training, study=self, digits=data[0])
-        return self.scores("mnist", data, training, work, activation=self.activations, depth=self.depths)
+        return self.scored("mnist", data, training, work, activation=self.activations, depth=self.depths)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -262,7 +216,7 @@ class StartsCnn(_OnImages):
     combinations: Combinations = ("parametric_relu/parametric_sigmoid", "parametric_relu/parametric_relu")
     """Activation of the convolutional layers / of the dense hidden layer."""
     rates: Rates = (0.03, 0.1, 0.3)
-    seeds: Annotated[Seeds, at_least(3)] = 6
+    seeds: TunedSeeds = 6
     choosing: Count = 1
     steps: Steps = 300
     training_images: TrainingImages = 5_000
@@ -270,14 +224,14 @@ class StartsCnn(_OnImages):
     batch: Batch = 100
 
     def load(self) -> Any:
-        """The draw of images, and of those that are not drawn the ones that choose the rates."""
+        """Loads the draw of images, and of the other images those that choose the rates."""
         digits, held_out = hold_out(networks.load(self.data, self.data_dir, self.training_images))
         return networks.for_training(digits, self.training_images, 0), held_out
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All networks in one sweep."""
+        """Trains all networks in one sweep."""
         training = functools.partial(cnn_training, study=self)
-        return self.scores("cnn", data, training, work, combination=self.combinations)
+        return self.scored("cnn", data, training, work, combination=self.combinations)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,7 +248,7 @@ class Starts:
     )
 
     def prepare(self) -> Callable[[], None]:
-        """As the command it was given."""
+        """Prepares the study of the chosen problem."""
         return self.what.prepare()
 
 
@@ -302,7 +256,7 @@ class Starts:
 
 
 def start_values(record: Activation) -> tuple[float, ...]:
-    """The start values of a at `PLACES`, of an activation with a scale.
+    """Returns the start values of a at `PLACES`, for an activation with a scale.
 
     Examples:
       >>> [round(value, 4) for value in start_values(catalogue.get("ppns"))]
@@ -312,7 +266,7 @@ def start_values(record: Activation) -> tuple[float, ...]:
 
 
 def xor10_training(activation: str) -> Training:
-    """The training of one trial, at settings `place`, of `PLACES`, `learned` and `learning_rate`."""
+    """Returns the training of one trial, at settings `place`, of `PLACES`, `learned` and `learning_rate`."""
     record = catalogue.get(activation)
     whole, values = gain.training(activation), jnp.asarray(start_values(record)) / gain.unit_of(record)
     kept = {"compensated": jnp.asarray(False)}
@@ -335,7 +289,7 @@ def xor10_training(activation: str) -> Training:
 
 
 def mnist_training(activation: str, depth: int, *, study: StartsMnist, digits: Digits) -> Training:
-    """The training of one deep perceptron, at the same settings and the images, `data`."""
+    """Returns the training of one deep perceptron, at the same settings and the images, `data`."""
     values = jnp.asarray(start_values(catalogue.get(activation)))
     conditions = {"width": study.width, "batch": study.batch, "steps": study.steps}
     whole = deep.training(activation, depth, digits=digits, scores=("test", "held_out"), **conditions)
@@ -347,7 +301,7 @@ def mnist_training(activation: str, depth: int, *, study: StartsMnist, digits: D
 
 
 def cnn_training(combination: str, *, study: StartsCnn) -> Training:
-    """The training of one convolutional network, likewise, each activation from its own start value."""
+    """Returns the training of one convolutional network, likewise; each activation has its own start value."""
     records = [catalogue.get(name) for name in combination.split("/")]
     values = {
         part: jnp.asarray(start_values(record))
@@ -376,13 +330,13 @@ def cnn_training(combination: str, *, study: StartsCnn) -> Training:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """What a start reaches at its best rate, on the seeds that did not choose it.
+    """The result of a start at its best rate, over the seeds that did not choose the rate.
 
     Attributes:
       name: of the network, see `name_of`.
       start: one of `STARTS`.
       rate: the chosen learning rate.
-      at_end: whether it is the smallest or largest that was tried.
+      at_end: whether it is the smallest or largest rate of the run.
       mean: test loss, or share of trials that converge.
       interval: of it, 95 %: t interval, or Wilson's; None with fewer than 2 finite values.
       accuracy: mean test accuracy; None on XOR(10).
@@ -404,9 +358,7 @@ class Answer:
     Attributes:
       name: of the network.
       question: one of `EFFECTS`.
-      comparison: the first minus the second; None with fewer than 2 seeds whose values are finite under both.
-      p_value_holm: with Holm's correction over all answers.
-      verdict: of the first: "better", "worse" or "not told apart".
+      comparison, p_value_holm, verdict: of the two starts, see `Told`: "better", "worse" or "not told apart".
     """
 
     name: str
@@ -417,7 +369,7 @@ class Answer:
 
 
 def name_of(kind: Mapping[str, Any]) -> str:
-    """A network in words.
+    """Names a network in words.
 
     Examples:
       >>> name_of({"activation": "ppns", "depth": 8})
@@ -428,63 +380,41 @@ def name_of(kind: Mapping[str, Any]) -> str:
     return label_of(kind["activation"]) + (f", {kind['depth']} layers" if "depth" in kind else "")
 
 
-def outcome(records: xr.Dataset) -> xr.DataArray:
-    """One value of each network: whether a trial converges, as bool, or the test loss."""
-    return records["converged"].astype(bool) if "converged" in records else records["test_loss"].astype(np.float64)
+def _dims(records: xr.Dataset) -> list[str]:
+    """Returns the dims that are neither of a start nor of a rate nor of a seed."""
+    return [name for name in ("activation", "depth", "combination") if name in records.dims]
 
 
-def best_rates(records: xr.Dataset) -> xr.Dataset:
-    """The rate of every start, see `tuning.chosen`."""
-    return chosen(
-        records["converged"] if "converged" in records else -records["held_out_loss"], records.attrs["choosing"]
-    )
-
-
-def _kinds(records: xr.Dataset) -> Iterator[dict[str, Any]]:
-    """The networks: every combination of the dims that are neither of a start nor of a trial."""
-    dims = [name for name in ("activation", "depth", "combination") if name in records.dims]
-    return places(records, dims)
-
-
-def levels(records: xr.Dataset) -> list[Level]:
-    """Every network from every start."""
-    best, choosing, found = best_rates(records), records.attrs["choosing"], []
-    values = reported(outcome(records), best["rate"], choosing)
-    accuracy = reported(records["test_accuracy"], best["rate"], choosing) if "test_accuracy" in records else None
-    for kind in _kinds(records):
-        for start in STARTS:
-            at = {**kind, "start": start}
-            own, chose = values.sel(at).values, best.sel(at)
-            about = sample(own)
-            interval = wilson_interval(int(own.sum()), len(own)) if own.dtype == bool else about.interval()
-            reached = None if accuracy is None else float(accuracy.sel(at).mean())
-            rate = float(chose["rate"]), bool(chose["at_end"])
-            found.append(Level(name_of(kind), start, *rate, about.mean, interval, reached))
+@once
+def levels(run: Run) -> list[Level]:
+    """Returns the level of every network from every start."""
+    records, found = run.records, []
+    for at, best, values in at_best_rates(records, [*_dims(records), "start"]):
+        rate, (about, interval), reached = best["rate"].item(), level(values), None
+        if "test_accuracy" in records:
+            accuracy = records["test_accuracy"].sel(at).sel(learning_rate=rate)
+            reached = float(accuracy.isel(seed=slice(records.attrs["choosing"], None)).mean())
+        found.append(Level(name_of(at), at["start"], rate, best["at_end"].item(), about.mean, interval, reached))
     return found
 
 
-def answers(records: xr.Dataset) -> list[Answer]:
-    """Every question about every network."""
-    choosing = records.attrs["choosing"]
-    values = reported(outcome(records), best_rates(records)["rate"], choosing)
-    asked = [(kind, question) for kind in _kinds(records) for question in EFFECTS]
-    compared = []
-    for kind, question in asked:
-        first, second = (values.sel({**kind, "start": start}).values for start in EFFECTS[question])
-        compared.append(paired(first, second, values["seed"].values))
-    found = []
-    for (kind, question), pair, p in zip(asked, compared, holm_of(compared), strict=True):
-        better = first_is_better(pair, p, LEVEL, more_is_better=values.dtype == bool)
-        verdict = {None: "not told apart", True: "better", False: "worse"}[better]
-        found.append(Answer(name_of(kind), question, pair, p, verdict))
-    return found
+@once
+def answers(run: Run) -> list[Answer]:
+    """Answers every question about every network."""
+    records = run.records
+    values = {(name_of(at), at["start"]): own for at, _, own in at_best_rates(records, [*_dims(records), "start"])}
+    asked = [(name, question) for name in dict.fromkeys(name for name, _ in values) for question in EFFECTS]
+    starts = [(name, *EFFECTS[question]) for name, question in asked]
+    samples = [(values[name, first], values[name, second]) for name, first, second in starts]
+    told = compared(samples, records["seed"].values[records.attrs["choosing"] :], ("better", "worse"))
+    return [Answer(name, question, *one) for (name, question), one in zip(asked, told, strict=True)]
 
 
 def starts_table(run: Run) -> Table:
-    """Every start at its rate."""
+    """Returns the level of every start at its rate."""
     counted = "converged" in run.records
     rows: list[list[Any]] = []
-    for one in levels(run.records):
+    for one in levels(run):
         rate = Cell(one.rate, f"{one.rate:g}{'*' * one.at_end}")
         rows.append([one.name, one.start, rate, one.mean, one.interval, *([] if counted else [one.accuracy])])
     form = ".1%" if counted else ".4f"
@@ -498,19 +428,17 @@ def starts_table(run: Run) -> Table:
         rows,
         f"{_conditions(run)} a starts at 1 (plain), at 1.5 / steepest slope as in [P], or at the critical gain. "
         f"*: the smallest or largest rate that was tried.",
-        keys=2,
         beside=["mean"],
     )
 
 
 def comparisons_table(run: Run) -> Table:
-    """The answers."""
+    """Returns the comparisons of starts."""
     counted = "converged" in run.records
     rows: list[list[Any]] = []
-    for one in answers(run.records):
-        pair = one.comparison
-        numbers = (None, None) if pair is None else (pair.difference, pair.interval)
-        rows.append([one.name, one.question, *numbers, one.p_value_holm, one.verdict])
+    for one in answers(run):
+        _, difference, interval, _ = numbers_of(one.comparison)
+        rows.append([one.name, one.question, difference, interval, one.p_value_holm, one.verdict])
     form = "+.1%" if counted else "+.4f"
     return Table(
         "Which start is better?",

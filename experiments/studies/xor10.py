@@ -45,7 +45,7 @@ COMPARED = (
     ("parametric_tanh", "tanh"),
     ("relu", "parametric_relu"),
 )
-"""The comparisons that [P, section 4.1] makes in words: the first converges more often."""
+"""The comparisons in the words of [P, section 4.1]: the first converges more often."""
 TABLE_4_SEEDS = range(100)
 
 
@@ -76,7 +76,7 @@ class Xor10(Protocol, Study):
     machines: Processes = dataclasses.field(default_factory=Processes)
 
     def resolved(self) -> Self:
-        """What is left to the protocol is that of the protocol."""
+        """Fills in the options that are left to the protocol."""
         filled: dict[str, Any] = {}
         conditions = PROTOCOLS[self.protocol]
         if self.weight_std is None:
@@ -86,7 +86,7 @@ class Xor10(Protocol, Study):
         return dataclasses.replace(self, **filled, loss=self.loss or conditions.loss)
 
     def check(self, data: Any = None) -> None:
-        """Looks lie within the training, and see activations that have slopes to speak of."""
+        """Refuses looks beyond the training, and looks at a network without nonlinear activations."""
         super().check(data)
         expect_within(self, "gradients_every", 0, self.steps)
         nonlinear = Constraint("nonlinear activations to look at", lambda names: "identity" not in names, whole=True)
@@ -94,7 +94,7 @@ class Xor10(Protocol, Study):
             expect("activations", self.activations, nonlinear)
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All trials; several activations compile while one trains."""
+        """Trains all trials; several activations compile while one trains."""
         if self.gradients_every:
             work.say(memory(self, self.gradients_every))
         progress = work.progress(self.activations, self.steps)
@@ -118,7 +118,7 @@ class Xor10(Protocol, Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Tables 5 and 4, and why the gradients vanish."""
+        """Yields Tables 5 and 4, and why the gradients vanish."""
         yield (
             "table_5",
             _table("Trials that reach loss 0, per 1,000 [P, Table 5]", table_5(run.records), 1000, note(run)),
@@ -130,9 +130,9 @@ class Xor10(Protocol, Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The share of trials that have converged, by step; where the gradient vanishes, and the layers' values."""
+        """Yields the share of trials that have converged, by step, and where the gradient vanishes."""
         records, config = run.records, run.manifest["config"]
-        # A trial that was below the threshold and is not at the end has not converged, in the table and here.
+        # A trial that was below the threshold, and is not at the end, has not converged, in the table and here.
         converged_at = records["reached_at"].where(records["converged"], -1)
         curves = [
             ConvergenceCurve(
@@ -148,12 +148,12 @@ class Xor10(Protocol, Study):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [P, section 4.1] says of two activations each, judged on equal seeds."""
+        """Judges what [P, section 4.1] says of pairs of activations, on equal seeds."""
         yield from compared(run.records)
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The tables as plain data. Intervals and p values are of proportions."""
+        """Returns the tables as plain data. Intervals and p values are of proportions."""
         activations = {row.activation: row.plain() for row in table_5(run.records)}
         for name, entries in activations.items():
             entries["non_finite"] = int(run.records["non_finite"].sel(activation=name).sum())
@@ -166,14 +166,14 @@ class Xor10(Protocol, Study):
 
     @classmethod
     def opening(cls, run: Run) -> str:
-        """How many counts agree."""
+        """Says how many counts agree."""
         verdicts = [row.matched for row in table_5(run.records) if row.matched is not None]
         said = f"{sum(verdicts)} of {len(verdicts)} counts of [P, Table 5] are matched under {_conditions(run)}."
         return said if verdicts else ""
 
 
 def memory(protocol: Protocol, every: int) -> str:
-    """What is kept of looks at the gradients of all trials takes, in words; nothing is computed."""
+    """Says in words how much memory the looks at the gradients take; computes nothing."""
     count, size = -(-protocol.steps // every) + 1, 0
     for record in protocol.records().values():
         network = model(record, 0, depth=protocol.depth, width=protocol.width)
@@ -189,7 +189,7 @@ def memory(protocol: Protocol, every: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One activation's count next to the published one.
+    """The count of one activation and the published one.
 
     Attributes:
       activation: name in the catalogue.
@@ -210,7 +210,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """As the paper prints it."""
+        """The activation as the paper prints it."""
         return label_of(self.activation)
 
     @property
@@ -225,14 +225,14 @@ class Row:
 
     @property
     def cannot_tell(self) -> tuple[float, float] | None:
-        """True shares that "matched" does not rule out: the corrected test rejects them in less than 80 % of runs."""
+        """The true shares that "matched" does not rule out: the test rejects them in less than 80 % of runs."""
         if self.published is None:
             return None
         published = self.published.converged, self.published.trials
         return shares_not_told_apart(*published, self.trials, level=LEVEL / self.compared)
 
     def plain(self) -> dict[str, Any]:
-        """As the summary has it."""
+        """Returns the row as the summary shows it."""
         names = ("converged", "trials", "interval", "p_value", "p_value_holm", "matched", "cannot_tell")
         published = (self.published.converged, self.published.trials) if self.published else (None, None)
         own = {name: getattr(self, name) for name in names}
@@ -240,7 +240,7 @@ class Row:
 
 
 def compare(records: xr.Dataset, published: Sequence[ConvergenceRow]) -> list[Row]:
-    """Counts of all activations in the records, compared with those published, if they are of such networks."""
+    """Counts the trials that converge, and compares with the published counts if the networks are of their size."""
     sizes = records.sizes.get("layer", HIDDEN_LAYERS), records.sizes.get("node", WIDTH)
     printed = {row.activation: row for row in published if sizes == (HIDDEN_LAYERS, WIDTH)}
     names, trials = records["activation"].values.tolist(), records.sizes["seed"]
@@ -255,12 +255,12 @@ def compare(records: xr.Dataset, published: Sequence[ConvergenceRow]) -> list[Ro
 
 
 def table_5(records: xr.Dataset) -> list[Row]:
-    """Our Table 5: all trials of all activations."""
+    """Returns our Table 5: all trials of all activations."""
     return compare(records, ko2021.TABLE_5)
 
 
 def compared(records: xr.Dataset) -> Iterator[Statement]:
-    """Whether the first of two activations converges in more trials, as far as the run has both and [P]'s networks."""
+    """Judges whether the first of two activations converges in more trials, in runs with both and [P]'s networks."""
     printed = {row.activation: row.published for row in table_5(records) if row.published}
     pairs = [pair for pair in COMPARED if set(pair) <= set(printed)]
     converged = {name: records["converged"].sel(activation=name).values.astype(bool) for name in printed}
@@ -283,7 +283,7 @@ def compared(records: xr.Dataset) -> Iterator[Statement]:
 
 
 def table_4(records: xr.Dataset) -> list[Row]:
-    """Our Table 4: seeds 0 to 99 of Sigmoid and PPNS; empty if the run lacks some of them, or has other networks."""
+    """Returns our Table 4: seeds 0 to 99 of Sigmoid and PPNS; empty if the run lacks them, or has other networks."""
     names = [row.activation for row in ko2021.TABLE_4]
     if not (set(names) <= set(records["activation"].values) and set(TABLE_4_SEEDS) <= set(records["seed"].values)):
         return []
@@ -292,7 +292,7 @@ def table_4(records: xr.Dataset) -> list[Row]:
 
 
 def note(run: Run) -> str:
-    """The conditions in words, and trials that ended with values that are not finite."""
+    """Says the conditions, and how many trials ended with values that are not finite."""
     config = run.manifest["config"]
     counted = {str(x["activation"].values): int(x) for x in run.records["non_finite"].sum("seed")}
     left = [f"{count} of {name}" for name, count in counted.items() if count]
@@ -312,7 +312,7 @@ def note(run: Run) -> str:
 
 
 def _conditions(run: Run) -> str:
-    """The protocol's name with whatever was changed in it, and the precision if it is not the usual one."""
+    """Names the protocol and its changes, and the precision if it is not the usual one."""
     config = run.manifest["config"]
     standard = dataclasses.asdict(PROTOCOLS[config["protocol"]])
     choice = {"activations", "seeds", "first_seed"}  # which trials, not how
@@ -339,7 +339,7 @@ def _table(title: str, rows: Sequence[Row], per: int, note: str = "") -> Table:
 
 
 def gradients_table(records: xr.Dataset) -> Table:
-    """The decay from the output to the first layer before and after training."""
+    """Returns the decay from the output to the first layer, before and after training."""
     causes = {Cause.NONE: "none", Cause.LINEAR: "type 1", Cause.ACTIVATION: "type 2", Cause.BOTH: "type 3"}
     causes |= {Cause.UNDEFINED: "undefined"}
     shares = {"slope_at_least_one": "slopes >= 1", "saturated": "saturated", "dead": "dead", "one_sign": "one sign"}
@@ -379,7 +379,7 @@ def gradients_table(records: xr.Dataset) -> Table:
 
 
 def _gradient_figures(records: xr.Dataset) -> Iterator[tuple[str, Figure]]:
-    """Where the gradient vanishes, layer by layer, and how the layers' values are distributed, before and after."""
+    """Draws the gradient by layer, and the distribution of the values by layer, before and after training."""
     curves: dict[str, list[DepthCurve]] = {}
     histograms = {}
     for name in records["activation"].values.tolist():

@@ -41,10 +41,10 @@ LABELS = {"sigmoid": "Sigmoid", "ppns": "PPNS"}
 PLOTTED_UNTIL = 1_500
 """Right end of [P, Fig. 7]."""
 LARGER = 10.0
-"""What the paper calls "relatively large" or "hardly moved" is taken as a factor of at least this."""
+"""The paper's "relatively large" and "hardly moved" mean a factor of at least this."""
 START_A = 6.0
 FACTOR = 2.0
-"""A length that the paper prints is met within this factor."""
+"""A printed length is met within this factor."""
 KIND: list[str | Column] = [Column(heading, left=True) for heading in ("source", "statement", "criterion")]
 FIRST = ("w_11", "w_12", "w_21", "w_22", "w_01", "w_02")
 """Weights, from a node to a node, and biases of hidden layer 1."""
@@ -81,7 +81,7 @@ class Xor10Figures(Study):
     protocol: ProtocolName = "recovered"
     """Conditions; see `xor10`."""
     seed: int | None = None
-    """The trial to look into (default: chosen by the rule above)."""
+    """The trial to examine (default: chosen by the rule above)."""
     every: Count = 1
     """Steps between two records of the history; divides the steps."""
     plot_until: Count = PLOTTED_UNTIL
@@ -97,19 +97,19 @@ class Xor10Figures(Study):
     out: Out = None
 
     def conditions(self) -> Protocol:
-        """The conditions of all trials."""
+        """Returns the conditions of all trials."""
         own = {name: getattr(self, name) for name in ("steps", "threshold", "seeds", "first_seed")}
         return dataclasses.replace(PROTOCOLS[self.protocol], **own, activations=tuple(LABELS))
 
     def check(self, data: Any) -> None:
-        """The history ends with the training, and the trial is among those trained."""
+        """Refuses a history that does not end with the training, and a trial that is not trained."""
         expect("every", self.every, Constraint(f"a divisor of {self.steps} steps", lambda x: self.steps % x == 0))
         if self.seed is not None:
             last = self.first_seed + self.seeds - 1
             expect_within(self, "seed", self.first_seed, last, "the trials of --first-seed and --seeds")
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """All trials, then the chosen one once more."""
+        """Trains all trials, then the chosen one once more."""
         protocol = self.conditions()
         with work.timed("sweep"):
             progress = work.progress(protocol.activations, protocol.steps)
@@ -147,7 +147,7 @@ class Xor10Figures(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """Of how many converged trials the statements are true, where their records tell."""
+        """Yields the number of converged trials for which a statement is true, where the records tell."""
         rows = []
         for statement, holds in checked(run.records):
             if holds is not None and holds.size:
@@ -169,7 +169,7 @@ class Xor10Figures(Study):
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The four figures."""
+        """Yields the four figures."""
         records, until = run.records, run.manifest["config"]["plot_until"]
         iterations = records["iteration"].values
         names = {"loss": "loss", r"$\partial L/\partial w_{11}^{(1)}$": "gradient_w11"}
@@ -193,12 +193,12 @@ class Xor10Figures(Study):
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """What [P, section 4.1] says about its figures, judged on the trial."""
+        """Judges on the trial what [P, section 4.1] says about its figures."""
         yield from (statement for statement, _ in checked(run.records))
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The trial, how it was found, and of how many of the converged trials a statement is true."""
+        """Returns the trial, how it was chosen, and of how many of the converged trials a statement is true."""
         others = [(one.text, found) for one, found in checked(run.records) if found is not None]
         elsewhere = {text: {"true": int(found.sum()), "of": found.size} for text, found in others}
         trial = {name: run.records.attrs[f"history_{name}"] for name in ("seed", "choice", "retraced")}
@@ -209,9 +209,9 @@ class Xor10Figures(Study):
 
 
 def choose_seed(records: xr.Dataset, activation: str = "ppns") -> int:
-    """The converged trial whose first step below the threshold is nearest the median of all converged ones.
+    """Chooses the converged trial whose first step below the threshold is nearest the median of all of them.
 
-    Of two that are equally near, the one with the smaller seed.
+    Of two equally near trials it has the smaller seed.
 
     Raises:
       SystemExit: if no trial converged.
@@ -228,7 +228,7 @@ def choose_seed(records: xr.Dataset, activation: str = "ppns") -> int:
 
 
 def history(activation: str, protocol: Protocol) -> Training:
-    """The training of a trial as in the sweep, which notes what `HISTORY` names on the way."""
+    """Returns the training of a trial as in the sweep, which notes `HISTORY` on the way."""
     record, (inputs, targets) = catalogue.get(activation), xor()
     template, whole, settings = model(record, 0), training(record), settings_for(protocol, record)
 
@@ -259,11 +259,11 @@ def history(activation: str, protocol: Protocol) -> Training:
 # -- statements --------------------------------------------------------------------------------------------------------
 
 Checked = tuple[Statement, "np.ndarray | None"]
-"""A statement, judged on the trial, and of which of the converged trials it is true, where their records tell."""
+"""A statement judged on the trial, and for which converged trials it is true, where the records tell."""
 
 
 def checked(records: xr.Dataset) -> Iterator[Checked]:
-    """All statements, in the order of the figures."""
+    """Yields all statements, in the order of the figures."""
     trials = records.sel(seed=records["seed"][records["converged"].sel(activation="ppns").values])
     yield from _losses(records, trials)
     yield from _factors(records)
@@ -319,7 +319,7 @@ def _losses(records: xr.Dataset, trials: xr.Dataset) -> Iterator[Checked]:
         f"sigmoid: {float(gradient.sel(activation='sigmoid').isel(iteration=0)):.2g} at the first step, at most "
         f"{largest['sigmoid']:.2g}; ppns: up to {largest['ppns']:.2g}",
     )
-    if "history_gradient_first" in records:  # older runs have w_11 alone
+    if "history_gradient_first" in records:  # older runs have only w_11
         others = abs(records["history_gradient_first"].sel(parameter=list(FIRST[1:]))).max("iteration")
         of_sigmoid, of_ppns = (others.sel(activation=name) for name in ("sigmoid", "ppns"))
         alike = (of_ppns <= LARGER * largest["ppns"]) & (of_ppns >= largest["ppns"] / LARGER)
@@ -447,7 +447,7 @@ def _activations(records: xr.Dataset, converged: xr.DataArray) -> Iterator[Check
 
 
 def _travel(history: xr.DataArray) -> float:
-    """The largest difference between two values that one entry had on the way."""
+    """Returns the largest difference between two values of one entry on the way."""
     return float((history.max("iteration") - history.min("iteration")).max())
 
 

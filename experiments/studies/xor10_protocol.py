@@ -20,15 +20,15 @@ from experiments.study.options import (
     MAX_SEED,
     MOST,
     NOT_NEGATIVE,
-    POSITIVE,
-    Constraint,
     Count,
     Out,
+    Positives,
     Seeds,
     Steps,
     also,
     expect_within,
     one_of,
+    positive_or,
 )
 from experiments.study.statements import Statement, judged
 from experiments.study.study import Study, Work
@@ -69,15 +69,15 @@ RULES: Mapping[str, Callable[[int, int], float]] = {
 }
 """Standard deviations of initial weights."""
 RELU_AT_KINK = {0: "relu", 1: "relu_from_right"}
-"""Record that stands for plain ReLU, by its slope at y = 0."""
+"""The record of plain ReLU, by its slope at y = 0."""
 MOST_ROUNDS = 5
-"""Where all cells are alike, each falls behind as soon as it has more trials, and the search would try them all."""
+"""Without a limit the search would try all cells where they are alike, as each falls behind with more trials."""
 MOST_AT_ONCE = 1_024
-"""Trials in one call on a CPU: calls of one shape share a compilation, and a short last one wastes little."""
+"""Trials in one call on a CPU: calls of one shape share a compilation, and a short last call wastes little."""
 LEARNING_RATE, THRESHOLD = PROTOCOLS["recovered"].learning_rate, PROTOCOLS["recovered"].threshold
 SHOWN = 10
 NOT_TOLD_APART = math.log(20)
-"""Two cells whose likelihoods differ by less than a factor of 20 are called not told apart by the published counts."""
+"""The published counts do not tell two cells apart if their likelihoods differ by less than a factor of 20."""
 AXES = ("scale", "bias_std", "gradient_scale", "batch", "kink")
 TITLES = dict(zip(AXES, ("weights", "biases, s.d.", "c", "update after", "ReLU'(0)"), strict=True))
 BATCH = {"full": "all points", "point": "each point"}
@@ -86,19 +86,12 @@ OUTCOMES = {
     "trials": "trials trained",
     "non_finite": "trials whose final loss is not",
 }
-"""What is counted of trials of one kind, in this order."""
+"""What is counted in the trials of one kind, in this order."""
 TRIALS = list(OUTCOMES).index("trials")
 
 
-def _is_scale(rule: str) -> bool:
-    try:
-        return rule in RULES or 0 < float(rule) < math.inf
-    except ValueError:
-        return False
-
-
 class Trained(NamedTuple):
-    """What trials are of; also a point of the sweep.
+    """The kind of a trial, which is also a point of the sweep.
 
     Attributes:
       activation: name of the record trained.
@@ -119,10 +112,10 @@ class Trained(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One way to train: all that decides the seven counts.
+    """The conditions of training, which decide the seven counts.
 
     Attributes:
-      scale: rule for the initial weights; those that agree on this network are one, with all their names.
+      scale: rule for the initial weights; rules that agree on this network are one, with all their names.
       weight_std, output_weight_std, bias_std, batch: see `Trained`.
       gradient_scale: c in dL/dy_out = c (y_out - t) for every point.
       kink: slope of plain ReLU at 0.
@@ -137,7 +130,7 @@ class Cell:
     kink: int
 
     def trained(self, activation: str) -> Trained:
-        """What is trained for an activation of [P, Table 5]."""
+        """Returns the kind of trial for an activation of [P, Table 5]."""
         # the mean squared error of n points has dL/dy_out = (2/n) (y_out - t)
         record = RELU_AT_KINK[self.kink] if activation == "relu" else activation
         loss_scale = self.gradient_scale * (POINTS if self.batch == "full" else 1) / 2
@@ -145,7 +138,7 @@ class Cell:
 
     @property
     def protocol(self) -> str:
-        """The name of the protocol of `xor10` that it is, empty if it is none."""
+        """The name of the protocol of `xor10` with these conditions, empty if there is none."""
         for name, known in PROTOCOLS.items():
             std = known.weight_std
             if self.trained("relu") == ("relu", "full", std, std, known.bias_std, LOSS_SCALE[known.loss]):
@@ -173,13 +166,11 @@ class Xor10Protocol(Study):
     """Number of best cells that get more trials."""
     final_seeds: Annotated[Count, also("--final-trials")] = 4_000
     """Trials of each activation in those."""
-    scales: Annotated[
-        tuple[str, ...], Constraint(f"one of {', '.join(RULES)}, or a number > 0", _is_scale), DISTINCT
-    ] = tuple(RULES)
+    scales: Annotated[tuple[str, ...], positive_or(*RULES), DISTINCT] = tuple(RULES)
     """Initial weights: fan-in (1/sqrt(fan_in)), normal (1), glorot, he, or a number. Equal ones are one."""
     bias_stds: Annotated[tuple[float, ...], NOT_NEGATIVE, DISTINCT] = (0.0, 0.01, 1.0)
     """Standard deviations of the initial biases."""
-    gradient_scales: Annotated[tuple[float, ...], POSITIVE, DISTINCT] = (1 / 8, 1 / 4, 1 / 2, 1.0)
+    gradient_scales: Positives = (1 / 8, 1 / 4, 1 / 2, 1.0)
     """c in dL/dy_out = c (y_out - t): for all 4 points 1/4 is half their mean squared error, 1/2 the mean."""
     batches: Annotated[tuple[Batch, ...], DISTINCT] = ("full", "point")
     """One update a step on all points, or a pass over the points with an update after each."""
@@ -192,16 +183,16 @@ class Xor10Protocol(Study):
     out: Out = None
 
     def check(self, data: Any) -> None:
-        """The best cells get more trials, on seeds that there are."""
+        """Refuses numbers of trials and seeds that do not fit each other."""
         expect_within(self, "final_seeds", self.seeds, MOST, "at least --seeds")
         expect_within(self, "first_seed", 0, MAX_SEED - self.final_seeds + 1)
 
     def config(self, data: Any) -> dict[str, Any]:
-        """With what is the same in all cells."""
+        """Adds the conditions that all cells share."""
         return super().config(data) | {"learning_rate": LEARNING_RATE, "threshold": THRESHOLD}
 
     def distinct_scales(self) -> list[tuple[str, float, float]]:
-        """See `Cell`: scale, weight_std, output_weight_std."""
+        """Returns scale, weight_std and output_weight_std of `Cell`, for each rule that differs."""
         names: dict[tuple[float, float], list[str]] = {}
         for name in self.scales:
             rule = RULES.get(name, lambda fan_in, fan_out, name=name: float(name))
@@ -209,15 +200,15 @@ class Xor10Protocol(Study):
         return [(" = ".join(rules), *stds) for stds, rules in names.items()]
 
     def axes(self) -> list[Sequence[Any]]:
-        """The values along `AXES`."""
+        """Returns the values along `AXES`."""
         return [self.distinct_scales(), self.bias_stds, self.gradient_scales, self.batches, self.kinks]
 
     def cells(self) -> list[Cell]:
-        """All cells, in the order of the axes."""
+        """Returns all cells, in the order of the axes."""
         return [Cell(*scale, *others) for scale, *others in itertools.product(*self.axes())]
 
     def train(self, data: Any, work: Work) -> xr.Dataset:
-        """The search, round by round."""
+        """Searches round by round."""
         rounds = itertools.count(1)
 
         def count(wanted: Sequence[Trained], seeds: range) -> np.ndarray:
@@ -236,18 +227,18 @@ class Xor10Protocol(Study):
 
     @classmethod
     def tables(cls, run: Run) -> Iterator[tuple[str, Table]]:
-        """The best cells, and what each value of each axis is worth."""
+        """Yields the best cells, and the posterior of each value of each axis."""
         yield "ranking", _ranking_table(run)
         yield "margins", _margins_table(run)
 
     @classmethod
     def figures(cls, run: Run) -> Iterator[tuple[str, Figure]]:
-        """The likelihood of all conditions."""
+        """Yields the likelihood of all conditions."""
         yield "ranking", _figure(run)
 
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
-        """Whether the protocols of `xor10` give the published counts."""
+        """Judges whether the protocols of `xor10` give the published counts."""
         ranked = ranking(run.records)
         best = float(ranked["total_log_likelihood"][0])
         for one in _each(ranked.isel(cell=(ranked["protocol"] != "").values)):
@@ -264,7 +255,7 @@ class Xor10Protocol(Study):
 
     @classmethod
     def summary(cls, run: Run) -> Mapping[str, Any]:
-        """The whole ranking as plain data."""
+        """Returns the whole ranking as plain data."""
         own = [*AXES, "weight_std", "output_weight_std", "protocol", "log_likelihood", "table_4_log_likelihood"]
         own += ["posterior", "rows_matched", "trials"]
         ranked = ranking(run.records).drop_vars("log_likelihood").rename(total_log_likelihood="log_likelihood")
@@ -285,14 +276,14 @@ class Xor10Protocol(Study):
 def init(
     key: jax.Array, activation: str, weight_std: jax.Array, output_weight_std: jax.Array, bias_std: jax.Array
 ) -> State:
-    """The state before the first update."""
+    """Returns the state before the first update."""
     std = {"weight": weight_std, "bias": bias_std, "output": output_weight_std}
     record = catalogue.get(activation)
     return start(initial_params(record, key, std, record.params))
 
 
 def step(state: State, settings: Settings, activation: str, batch: Batch, loss_scale: ArrayLike) -> State:
-    """One update on all points, or a pass over the points."""
+    """Makes one update on all points, or a pass over the points."""
     record = catalogue.get(activation)
     advance = gradient_descent(
         lambda params, inputs: forward(params, inputs, record), *xor(), point_by_point=batch == "point"
@@ -301,7 +292,7 @@ def step(state: State, settings: Settings, activation: str, batch: Batch, loss_s
 
 
 def summarise(state: State, settings: Settings, activation: str, batch: Batch, loss_scale: ArrayLike) -> dict[str, Any]:
-    """The final mean squared error."""
+    """Returns the final mean squared error."""
     return {"loss": final(state, step(state, settings, activation, batch, loss_scale)).loss}
 
 
@@ -314,9 +305,9 @@ def losses(
     directory: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> np.ndarray:
-    """Final mean squared errors, (wanted, seeds). A trial is that of xor10 under the same seed and conditions.
+    """Returns final mean squared errors, (wanted, seeds), of the trials of xor10 under the same seed and conditions.
 
-    At most `at_once` trials are in one call on a CPU. On an accelerator a call costs its launches, not its trials.
+    On a CPU a call has at most `at_once` trials. On an accelerator a call costs its launches, not its trials.
     """
     found = long_sweep(
         Training(init, step, summarise),
@@ -333,16 +324,16 @@ def losses(
 
 
 def counts_of(losses: np.ndarray) -> np.ndarray:
-    """`OUTCOMES` of each row of losses, (rows, 3)."""
+    """Counts the `OUTCOMES` of each row of losses, (rows, 3)."""
     trials = np.full(len(losses), losses.shape[1])
     return np.stack([(losses < THRESHOLD).sum(axis=1), trials, (~np.isfinite(losses)).sum(axis=1)], axis=1)
 
 
 def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], np.ndarray]) -> np.ndarray:
-    """Coarse to fine: gives every cell `seeds` trials, the best `finalists` cells `final_seeds`, and again.
+    """Searches from coarse to fine: every cell gets `seeds` trials, the best `finalists` cells get `final_seeds`.
 
-    A cell that falls behind with more trials makes room for another, which then gets its trials too, until all of the
-    best have them or `MOST_ROUNDS` rounds are over. All trials of a cell count, those that made it a finalist too.
+    A cell that falls behind with more trials makes room for another, which then gets more trials, until all of the
+    best have them or `MOST_ROUNDS` rounds are over. All trials of a cell count, those of the first round too.
 
     Args:
       study: the cells, and how many trials go where.
@@ -376,14 +367,14 @@ def search(study: Xor10Protocol, count: Callable[[Sequence[Trained], range], np.
 
 
 def log_likelihoods(counts: np.ndarray, rows: Sequence[ConvergenceRow]) -> np.ndarray:
-    """Log probability of every published count, predicted from a cell's own count of the same activation.
+    """Returns the log probability of every published count, predicted from a cell's own count of the same activation.
 
     Both have one unknown proportion. Jeffreys' prior Beta(1/2, 1/2) becomes Beta(k + 1/2, n - k + 1/2) with our k of n,
-    and the published count of N has the beta-binomial probability. A binomial with the proportion k/n would call 1
-    impossible after 0 of 100; this knows how little 100 trials say. [Gelman et al., Bayesian Data Analysis, 2.4, 2013]
+    and the published count of N has the beta-binomial probability. After 0 of 100 a binomial with the proportion k/n
+    would make 1 impossible; the beta-binomial does not. [Gelman et al., Bayesian Data Analysis, 2.4, 2013]
 
-    Rows are taken to be independent given the cell: their sum is the cell's log likelihood. (Our rows share their
-    seeds, and so some of their sampling error; that is neglected.)
+    Rows count as independent given the cell: their sum is the cell's log likelihood. (Our rows share their seeds, and
+    so some of their sampling error; that is neglected.)
 
     Args:
       counts: `OUTCOMES`, (.., activations, 3).
@@ -398,7 +389,7 @@ def log_likelihoods(counts: np.ndarray, rows: Sequence[ConvergenceRow]) -> np.nd
 
 
 def rows_matched(converged: Iterable[int], trials: Iterable[int]) -> int:
-    """Number of rows of [P, Table 5] that two-proportion tests with Holm's correction do not reject at 5 %.
+    """Counts the rows of [P, Table 5] that two-proportion tests with Holm's correction do not reject at 5 %.
 
     Args:
       converged: of each activation.
@@ -410,13 +401,13 @@ def rows_matched(converged: Iterable[int], trials: Iterable[int]) -> int:
 
 
 def posterior(log_likelihood: Any) -> Any:
-    """Probability of each cell, if one of them is right and all were equally likely before."""
+    """Returns the probability of each cell, if one of them is right and all were equally likely before."""
     share = np.exp(log_likelihood - log_likelihood.max())
     return share / share.sum()
 
 
 def to_dataset(study: Xor10Protocol, counts: np.ndarray) -> xr.Dataset:
-    """Counts and log likelihoods of every cell; dims are the grid's axes, and the activation.
+    """Returns counts and log likelihoods of every cell; dims are the axes of the grid, and the activation.
 
     Args:
       study: the cells.
@@ -447,10 +438,9 @@ def to_dataset(study: Xor10Protocol, counts: np.ndarray) -> xr.Dataset:
 
 
 def ranking(records: xr.Dataset) -> xr.Dataset:
-    """The records by falling log likelihood, along one dim "cell", whose coordinate is the rank, from 1.
+    """Returns the records by falling log likelihood, along one dim "cell" with the rank as coordinate, from 1.
 
-    Returns:
-      With three variables more: protocol, of `xor10`, see `Cell`; posterior; and `rows_matched`.
+    There are three more variables: protocol, of `xor10`, see `Cell`; posterior; and `rows_matched`.
     """
     share = posterior(records["total_log_likelihood"].transpose(*AXES))
     cells = records.assign(posterior=share).stack(cell=AXES)
@@ -463,7 +453,7 @@ def ranking(records: xr.Dataset) -> xr.Dataset:
 
 
 def margins(records: xr.Dataset) -> Iterator[tuple[str, Any, float, float]]:
-    """For every value of every axis: (axis, value, posterior, best log likelihood less the best of all)."""
+    """Yields for every value of every axis: (axis, value, posterior, best log likelihood less the best of all)."""
     total = records["total_log_likelihood"]
     share = posterior(total)
     for axis in AXES:
@@ -482,8 +472,8 @@ def _each(cells: xr.Dataset) -> Iterator[xr.Dataset]:
 
 def _ranking_table(run: Run) -> Table:
     config, ranked, published = run.manifest["config"], ranking(run.records), ko2021.TABLE_5
-    ranked["trials_of_all"] = ranked["trials"].min("activation")
-    ranked["below"] = ranked["total_log_likelihood"] - ranked["total_log_likelihood"][0]
+    below = ranked["total_log_likelihood"] - ranked["total_log_likelihood"][0]
+    ranked = ranked.assign(trials_of_all=ranked["trials"].min("activation"), below=below)
     finals = int((ranked["trials_of_all"] >= config["final_seeds"]).sum())
 
     def cells(one: xr.Dataset) -> list[Any]:
@@ -501,7 +491,7 @@ def _ranking_table(run: Run) -> Table:
             *("protocol", TITLES["scale"]),
             *(Column(TITLES[axis], "g") for axis in ("bias_std", "gradient_scale")),
             *(TITLES["batch"], Column(TITLES["kink"], key="kink"), "rank"),
-            *(Column(_short(row.label), ".0f") for row in published),
+            *(Column(row.label.replace("Parametric", "P."), ".0f") for row in published),
             Column("matched", f"{{}} of {len(published)}".format),
             Column("log lik.", ".1f"),
             Column("posterior", lambda x: f"{x:.2g}" if x > 1e-4 else "0"),
@@ -538,7 +528,7 @@ def _margins_table(run: Run) -> Table:
 
 
 def _figure(run: Run) -> Figure:
-    """How far each cell's log likelihood is below the best, of both kinks the better; logarithmic beyond 1."""
+    """Draws how far each log likelihood is below the best, for the better of both kinks; logarithmic beyond 1."""
     total = run.records["total_log_likelihood"].max("kink")
     below = (total.max() - total).stack(row=("scale", "bias_std"), column=("batch", "gradient_scale"))
     rows, columns = (below.indexes[dim] for dim in below.dims)
@@ -562,7 +552,3 @@ def _figure(run: Run) -> Figure:
     axes.set_title("log likelihood below the best cell's", fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure
-
-
-def _short(label: str) -> str:
-    return label.replace("Parametric", "P.")

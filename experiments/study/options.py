@@ -96,6 +96,12 @@ Batch = Annotated[int, at_least(1), also("--batch-size")]
 Rate = Annotated[float, POSITIVE]
 Rates = Annotated[tuple[float, ...], POSITIVE, DISTINCT, also("--learning-rates")]
 Activations = Annotated[tuple[str, ...], ACTIVATION, DISTINCT]
+Positives = Annotated[tuple[float, ...], POSITIVE, DISTINCT]
+Depths = Annotated[tuple[int, ...], at_least(2), DISTINCT]
+SeveralSeeds = Annotated[Seeds, at_least(2)]
+"""Of networks that are compared over their seeds."""
+TunedSeeds = Annotated[Seeds, at_least(3)]
+"""Of networks some of whose seeds choose a learning rate; two or more are left to compare."""
 ScaledActivations = Annotated[tuple[str, ...], Constraint("activations with a parameter a", _has_scale), DISTINCT]
 Out = Annotated[
     Path | None,
@@ -161,3 +167,21 @@ def expect_within(options: Any, field: str, least: int, most: int, why: str = ""
 def _hints(options: type) -> dict[str, Any]:
     hints = typing.get_type_hints(options, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(options)}
+
+
+def positive_or(*names: str) -> Constraint:
+    """Returns the constraint of words that are finite numbers > 0, or one of these names.
+
+    Examples:
+      >>> rule = positive_or("he")
+      >>> rule.holds("0.5"), rule.holds("he"), rule.holds("-1"), rule.holds("xavier")
+      (True, True, False, False)
+    """
+
+    def holds(word: str) -> bool:
+        try:
+            return word in names or 0 < float(word) < math.inf
+        except ValueError:
+            return False
+
+    return Constraint(f"a number > 0 or one of {', '.join(names)}", holds)

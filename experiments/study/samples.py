@@ -192,22 +192,6 @@ def holm_of(compared: Iterable[PairedComparison | None]) -> list[float | None]:
     return [None if one is None else next(corrected) for one in found]
 
 
-def first_is_better(
-    found: PairedComparison | None, p_value: float | None, level: float, *, more_is_better: bool
-) -> bool | None:
-    """Returns whether the first of two compared samples is better; None where they are not told apart.
-
-    Args:
-      found: first minus second; None without a comparison.
-      p_value: its corrected p value.
-      level: the largest p value that tells them apart.
-      more_is_better: whether more is better, as for shares that converge; for losses less is better.
-    """
-    if found is None or p_value is None or p_value > level:
-        return None
-    return (found.difference > 0) == more_is_better
-
-
 def plain(value: Any) -> Any:
     """Converts for JSON: dataclasses to dicts, NumPy's values to Python's, numbers that are not finite to None."""
     if isinstance(value, np.generic | np.ndarray):

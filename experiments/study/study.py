@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from experiments.study import imports
-from experiments.study.options import check_options
+from experiments.study.options import check_options, seeds_of
 from experiments.study.statements import Statement
 from experiments.study.tables import Table
 
@@ -70,6 +70,25 @@ class Work:
         """Returns options that show the progress of a sweep over trainings of these names, one after the other."""
         progress = self.progress(names, steps, unit)
         return {"on_plan": progress.planned, "on_progress": progress.swept}
+
+    def sweep(
+        self, study: Any, training: Any, names: Sequence[str], *, directory: str = "networks", **options: Any
+    ) -> xr.Dataset:
+        """Trains the seeds of a study for its steps with `long_sweep`, shows how far it is, and resumes.
+
+        Args:
+          study: with options `first_seed`, `seeds` and `steps`.
+          training: to be swept.
+          names: of the trainings that are shown, in the order of the sweep.
+          directory: the name of the place for what an interrupted run goes on from.
+          options: others of `long_sweep`; its `iterations` too, if they are not the study's steps.
+        """
+        from paramact_jax.sweeps import long_sweep
+
+        steps = options.pop("iterations", None) or study.steps
+        options |= self.shown(names, steps)
+        place = self.directory / directory
+        return long_sweep(training, seeds_of(study), iterations=steps, directory=place, **options)
 
     def say(self, line: str) -> None:
         """Prints a line about what happens."""

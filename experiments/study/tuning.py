@@ -61,3 +61,27 @@ def reported(values: xr.DataArray, rate: Any, choosing: int, dim: str = "learnin
       dim: the dim that was chosen along.
     """
     return values.isel(seed=slice(choosing, None)).sel({dim: rate}).drop_vars(dim, errors="ignore")
+
+
+def outcome(records: xr.Dataset) -> xr.DataArray:
+    """Returns one value of each network: whether a trial converges, as bool, or else the test loss."""
+    return records["converged"].astype(bool) if "converged" in records else records["test_loss"].astype(np.float64)
+
+
+def best_rates(records: xr.Dataset) -> xr.Dataset:
+    """Chooses the rate of each place, see `chosen`, by the trials that converge, or else by the loss held out."""
+    values = records["converged"] if "converged" in records else -records["held_out_loss"]
+    return chosen(values, records.attrs["choosing"])
+
+
+def at_best_rates(records: xr.Dataset, dims: Sequence[str]) -> Iterator[tuple[dict[str, Any], xr.Dataset, np.ndarray]]:
+    """Yields every place along some dims, what `chosen` says of it, and the `outcome` of the seeds that did not choose.
+
+    Args:
+      records: with an attribute `choosing`.
+      dims: all but those of the rate and the seed.
+    """
+    best = best_rates(records)
+    values = reported(outcome(records), best["rate"], records.attrs["choosing"])
+    for place in places(values, dims):
+        yield place, best.sel(place), values.sel(place).values

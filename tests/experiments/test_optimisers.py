@@ -162,6 +162,11 @@ def test_what_is_held_out_is_not_trained_with():
         hold_out(synthetic_mnist(5, 5))
 
 
+def run_of(records):
+    """A run of these records."""
+    return run_directory.Run(None, records, {})
+
+
 def counts(converged):
     """Records of 20 trials, 10 of which choose: {(activation, optimiser): [(in choosing, in reported) by rate]}."""
     activations, optimisers = (list(dict.fromkeys(names)) for names in zip(*converged, strict=True))
@@ -197,30 +202,30 @@ HAND_MADE = {
 
 def test_the_rate_is_chosen_on_some_seeds_and_reported_on_the_others():
     of = counts(HAND_MADE)
-    found = {cell.name: (cell.rate, cell.at_end, int(cell.values.sum())) for cell in best_cells(of)}
+    found = {cell.name: (cell.rate, cell.at_end, int(cell.values.sum())) for cell in best_cells(run_of(of))}
     assert found == {
         "sigmoid, sgd": (0.01, True, 9),
         "sigmoid, adam": (0.1, False, 1),
         "ppns, sgd": (0.1, False, 10),
         "ppns, adam": (1.0, True, 9),
     }
-    assert best_cell(of, "sigmoid").optimiser == "adam"
-    assert best_cell(of, "ppns").optimiser == "adam"
+    assert best_cell(run_of(of), "sigmoid").optimiser == "adam"
+    assert best_cell(run_of(of), "ppns").optimiser == "adam"
 
 
 def test_verdicts_of_counts():
     of = counts(HAND_MADE)
-    first, *others = answers(of)
+    first, *others = answers(run_of(of))
     assert (first.first.name, first.second.name) == ("ppns, sgd", "sigmoid, adam")
     assert first.comparison.pairs == 10
     assert first.comparison.discordant == (9, 0)
     assert first.verdict == "first"
-    assert "the activation does more" in conclusion(of)
+    assert "the activation does more" in conclusion(run_of(of))
     assert {answer.question: answer.verdict for answer in others} == {
         "a better optimiser for sigmoid": "second",
         "a better optimiser for ppns": "not told apart",
     }
-    assert all(answer.p_value_holm >= answer.comparison.p_value for answer in answers(of))
+    assert all(answer.p_value_holm >= answer.comparison.p_value for answer in answers(run_of(of)))
 
 
 @pytest.mark.parametrize(
@@ -229,14 +234,14 @@ def test_verdicts_of_counts():
 )
 def test_the_conclusion_can_be_another(ppns, sigmoid, says):
     of = counts({("sigmoid", "sgd"): [(9, sigmoid)], ("ppns", "sgd"): [(9, ppns)]})
-    assert says in conclusion(of)
+    assert says in conclusion(run_of(of))
 
 
 def test_nothing_is_concluded_about_what_was_not_trained():
     only = {key: value for key, value in HAND_MADE.items() if key[0] == "sigmoid"}
-    assert conclusion(counts(only)) == ""
+    assert conclusion(run_of(counts(only))) == ""
     without = {key: value for key, value in HAND_MADE.items() if key[1] == "adam"}
-    assert answers(counts(without)) == []
+    assert answers(run_of(counts(without))) == []
 
 
 def losses(values, choosing=1):
@@ -261,9 +266,9 @@ def losses(values, choosing=1):
 
 def test_the_lower_loss_is_better_and_no_number_the_worst():
     records = losses([[[2.3, 2.31, 2.32], [np.nan, 2.1, 2.2]], [[2.0, 2.01, 2.03], [np.inf, 1.0, 1.0]]])
-    assert [cell.rate for cell in best_cells(records)] == [0.1] * 4
-    assert best_cell(records, "sigmoid").optimiser == "adam"
-    found = {answer.question: answer for answer in answers(records)}
+    assert [cell.rate for cell in best_cells(run_of(records))] == [0.1] * 4
+    assert best_cell(run_of(records), "sigmoid").optimiser == "adam"
+    found = {answer.question: answer for answer in answers(run_of(records))}
     assert found["a better optimiser for sigmoid"].comparison.difference == pytest.approx(-0.295)
     assert found["activation or optimiser? ppns or sigmoid"].verdict == "first"
 
@@ -274,9 +279,9 @@ def test_test_images_choose_nothing():
     for rate, optimiser in ((1.0, "sgd"), (0.1, "adam")):
         held_out.loc[{"learning_rate": rate, "optimiser": optimiser}] = -9.0
     held_out.loc[{"optimiser": "sgd"}] -= 1
-    assert [cell.rate for cell in best_cells(records)] == [1.0, 0.1] * 2
-    assert best_cell(records, "sigmoid").optimiser == "sgd"
-    np.testing.assert_array_equal(best_cell(records, "sigmoid").values, [3.0, 3.1])
+    assert [cell.rate for cell in best_cells(run_of(records))] == [1.0, 0.1] * 2
+    assert best_cell(run_of(records), "sigmoid").optimiser == "sgd"
+    np.testing.assert_array_equal(best_cell(run_of(records), "sigmoid").values, [3.0, 3.1])
 
 
 def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
@@ -288,7 +293,7 @@ def test_reported_seeds_that_are_not_finite_are_left_out_and_counted(tmp_path):
     assert best.rows[0][3].text == "2.315 (1 not finite)"
     assert comparisons.rows[0][2] == 2
     few = losses([[[2.3, 2.31, np.nan], [2.4, 2.1, 2.2]]])
-    assert [answer.comparison for answer in answers(few)] == [None] * 3
+    assert [answer.comparison for answer in answers(run_of(few))] == [None] * 3
 
 
 def test_records_and_report_of_a_run(run):

@@ -22,7 +22,7 @@ REFUSALS = [
     ("xor10-figures --seed 1000", "--seed: expected an integer within 0..999, the trials of --first-seed and --seeds"),
     (
         "xor10-protocol --scales xavier",
-        "--scales: expected one of fan-in, normal, glorot, he, or a number > 0, got xavier",
+        "--scales: expected a number > 0 or one of fan-in, normal, glorot, he, got xavier",
     ),
     ("xor10-protocol --scales he he", "--scales: expected at least one value, each once, got he he"),
     ("xor10-protocol --kinks 2", "--kinks: expected one of 0, 1, got 2"),

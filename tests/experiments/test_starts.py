@@ -98,13 +98,13 @@ def critical_is_better_when_deep(activation, depth, start, rate, seed):
 
 
 def test_rates_are_chosen_and_starts_compared_on_other_seeds():
-    records = run_of(critical_is_better_when_deep).records
-    for one in levels(records):
+    run = run_of(critical_is_better_when_deep)
+    for one in levels(run):
         assert (one.rate, one.at_end) == ((0.1, False) if "critical" in one.start else (1.0, True))
-    deep = {one.start: one for one in levels(records) if one.name == "PPNS, 64 layers"}
+    deep = {one.start: one for one in levels(run) if one.name == "PPNS, 64 layers"}
     assert deep["critical, kept"].mean == pytest.approx(0.308, abs=0.001)  # of seeds 2 to 6
     assert deep["plain, kept"].accuracy == pytest.approx(1 - 0.808 / 4, abs=0.001)
-    found = {(one.name, one.question): one.verdict for one in answers(records)}
+    found = {(one.name, one.question): one.verdict for one in answers(run)}
     for question in ("critical or steepest, kept", "critical or steepest, learned", "critical or plain, learned"):
         assert found["PPNS, 64 layers", question] == "better"
         assert found["PPNS, 8 layers", question] == "worse"
@@ -115,7 +115,7 @@ def test_a_rate_at_which_a_choosing_seed_diverges_is_not_chosen():
     def loss(activation, depth, start, rate, seed):
         return np.nan if rate == 0.1 and seed == 1 else 1 / rate
 
-    assert {one.rate for one in levels(run_of(loss).records)} == {1.0}
+    assert {one.rate for one in levels(run_of(loss))} == {1.0}
 
 
 def test_report(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,11 @@ from experiments.problems.cnn.networks import PIXELS, convolutional, dense_only,
 from experiments.problems.cnn.protocol import CLASSES, Conditions, Protocol, combinations, label
 from experiments.problems.digits import source_of
 from experiments.study.run_directory import Run
-from experiments.study.samples import mean_and_interval
 from experiments.study.study import Variable, described
 from paramact_jax.activations import catalogue
 from paramact_jax.datasets import Digits
 from paramact_jax.networks import Params, forward, params_of
 from paramact_jax.training import Classifier, Minibatches, cross_entropy, marks
-
-if TYPE_CHECKING:
-    from paramact_jax.figures import BandCurve
 
 SCORED_AT_ONCE = 100
 """Images in one pass when a convolutional network is scored: the maps of more do not fit into a CPU's caches."""
@@ -165,14 +161,6 @@ def remarks(run: Run) -> str:
     found = ", ".join(f"{int(own.sum())} of {own.size} of {label(name)}" for name, own in each if own.any())
     text = " One seed has no interval." if run.records.sizes["seed"] == 1 else ""
     return text + (f" Trainings with losses that are not finite, left out where they are: {found}." if found else "")
-
-
-def band(name: str, losses: xr.DataArray, published: float | None = None) -> BandCurve:
-    """Makes the curve of the mean over the seeds, with its interval."""
-    from paramact_jax.figures import BandCurve  # needs matplotlib, which machines that only train may lack
-
-    values = losses.transpose("seed", "test_step").values.astype(np.float64)
-    return BandCurve(name, *mean_and_interval(values), published)
 
 
 def shown(run: Run) -> str:

@@ -31,7 +31,7 @@ SECONDS = KEPT / "seconds.json"
 """The seconds that each file of tests took in the last whole run, by the marks that were asked for."""
 MONTH = 30 * 24 * 3600
 MOST_MEMORY = 3e9
-"""Bytes of a process above which freed memory is given back before the next file, and then JAX forgets what it compiled.
+"""Bytes of a process above which it gives freed memory back before the next file, and then JAX forgets its programs.
 Without this a process grows to 14 GB."""
 
 

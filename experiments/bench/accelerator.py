@@ -61,7 +61,7 @@ PARTS = {"info": 60, "xor10": 130, "usual": 90, "mnist": 300, "torch": 120}
 LEAST = 5
 """Seconds; with fewer left a part is not begun."""
 ROUNDS = 3
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 """A row matches unless a test, with Holm's correction over the rows, rejects at this level."""
 _TAIL = 1_500  # characters of what a failed part said last
 _PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin", "libtpu")
@@ -293,7 +293,7 @@ def counts(converged: Mapping[str, np.ndarray]) -> dict[str, Any]:
         for (name, row), p_value, corrected in zip(rows.items(), p_values, holm(p_values), strict=True):
             row |= {which: theirs[name], f"p_{which}": p_value, f"p_{which}_holm": corrected}
     for row in rows.values():
-        row["matches"] = min(row["p_published_holm"], row["p_kept_holm"]) > LEVEL
+        row["matches"] = min(row["p_published_holm"], row["p_kept_holm"]) > SIGNIFICANCE
     return rows
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist.train import CLOSEUP, classifier_of, early_loss, with_learning
     from experiments.problems.xor10 import protocol as xor10_protocol
     from experiments.problems.xor10 import train as xor10
-    from experiments.study.comparing import LEVEL, compared, level, numbers_of
+    from experiments.study.comparing import SIGNIFICANCE, compared, level, numbers_of
     from experiments.study.curves import panels
     from experiments.study.run_directory import Run
     from experiments.study.samples import plain
@@ -396,7 +396,7 @@ def effects_table(run: Run, name: str, values: xr.DataArray) -> Table:
         ],
         rows,
         f"{_conditions(run)} Differences on equal seeds{', per 1,000' if counted else ''}; "
-        f"{test}, Holm's correction over the {len(rows)} rows; told apart at {LEVEL:g}.{left_out}",
+        f"{test}, Holm's correction over the {len(rows)} rows; told apart at {SIGNIFICANCE:g}.{left_out}",
         beside=["mean"],
     )
 

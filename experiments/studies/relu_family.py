@@ -33,7 +33,7 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems.xor10.records import look_at
     from experiments.problems.xor10.train import model as xor10_model
-    from experiments.study.comparing import LEVEL, numbers_of
+    from experiments.study.comparing import SIGNIFICANCE, numbers_of
     from experiments.study.curves import panels
     from experiments.study.run_directory import Run
     from experiments.study.samples import Sample, first_below, holm_of, paired, sample
@@ -417,7 +417,7 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
     test = test.where(np.isfinite(best["score"])).astype(np.float64)
     at_best = {name: test.sel(activation=name).values for name in names}
     compared = {name: paired(at_best[name], at_best["relu"], test["seed"].values) for name in names[1:]}
-    criterion = f"{CHOSEN}; p < {LEVEL:g} with Holm's correction"
+    criterion = f"{CHOSEN}; p < {SIGNIFICANCE:g} with Holm's correction"
     for (name, found), p in zip(compared.items(), holm_of(compared.values()), strict=True):
         text = f"{LABELS[name]} ends at a lower test loss than ReLU"
         if found is None or p is None:
@@ -427,7 +427,7 @@ def _about_losses(records: xr.Dataset) -> Iterator[Statement]:
         levels = ", ".join(
             f"{LABELS[n]} {number(x.mean)} at {best['rate'].sel(activation=n):g}{_left_out(x)}" for n, x in own.items()
         )
-        holds = found.difference < 0 and p < LEVEL
+        holds = found.difference < 0 and p < SIGNIFICANCE
         measured = f"{levels}; p (Holm) {p:.2g}"
         yield Statement("ours", text, criterion, judged(holds), measured, found.difference, found.interval)
 

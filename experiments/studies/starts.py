@@ -42,7 +42,7 @@ if TYPE_CHECKING or at_once(__name__):
     from experiments.problems.mnist import deep
     from experiments.problems.mnist.train import with_learning
     from experiments.studies import gain
-    from experiments.study.comparing import LEVEL, compared, level, numbers_of
+    from experiments.study.comparing import SIGNIFICANCE, compared, level, numbers_of
     from experiments.study.run_directory import Run
     from experiments.study.tuning import at_best_rates
     from paramact_jax.activations import Activation, catalogue, critical_gain
@@ -98,7 +98,7 @@ class _Starts(Tuned):
     @classmethod
     def statements(cls, run: Run) -> Iterator[Statement]:
         """Judges for each network whether the critical start is better."""
-        criterion = f"paired over the seeds that did not choose rates, p by Holm's correction at most {LEVEL:g}"
+        criterion = f"paired over the seeds that did not choose rates, p by Holm's correction at most {SIGNIFICANCE:g}"
         for one in answers(run):
             if one.question.startswith("critical or steepest"):
                 told = f"the critical start is better than [P]'s: {one.name}, a and b {one.question.split()[-1]}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING or at_once(__name__):
 
     from experiments.problems.xor10.records import EDGES, HISTOGRAMS, look_at, to_dataset
     from experiments.problems.xor10.train import model, train
+    from experiments.study.comparing import SIGNIFICANCE
     from experiments.study.run_directory import Run
     from experiments.study.samples import holm_of, inside, paired
     from paramact_jax.figures import ConvergenceCurve, DepthCurve, convergence, gradient_against_depth, layer_histograms
@@ -38,7 +39,6 @@ if TYPE_CHECKING or at_once(__name__):
     from paramact_jax.sweeps.memory import bytes_of, in_words
     from paramact_jax.training import start
 
-LEVEL = 0.05
 COMPARED = (
     ("parametric_sigmoid", "sigmoid"),
     ("ppns", "sigmoid"),
@@ -221,7 +221,7 @@ class Row:
     @property
     def matched(self) -> bool | None:
         """Whether the corrected test does not reject at the 5 % level."""
-        return None if self.p_value_holm is None else self.p_value_holm > LEVEL
+        return None if self.p_value_holm is None else self.p_value_holm > SIGNIFICANCE
 
     @property
     def cannot_tell(self) -> tuple[float, float] | None:
@@ -229,7 +229,7 @@ class Row:
         if self.published is None:
             return None
         published = self.published.converged, self.published.trials
-        return shares_not_told_apart(*published, self.trials, level=LEVEL / self.compared)
+        return shares_not_told_apart(*published, self.trials, level=SIGNIFICANCE / self.compared)
 
     def plain(self) -> dict[str, Any]:
         """Returns the row as the summary shows it."""
@@ -273,8 +273,9 @@ def compared(records: xr.Dataset) -> Iterator[Statement]:
         yield Statement(
             "P, section 4.1",
             f"{label_of(more)} converges more often than {label_of(fewer)}, by {1000 * published:.0f} of 1,000 trials",
-            f"more often on equal seeds; McNemar's exact test, p < {LEVEL:g} with Holm's correction; else undecided",
-            judged(one.difference > 0 if p < LEVEL else None),
+            f"more often on equal seeds; McNemar's exact test, p < {SIGNIFICANCE:g} with Holm's correction; "
+            "else undecided",
+            judged(one.difference > 0 if p < SIGNIFICANCE else None),
             f"{converged[more].sum()} against {converged[fewer].sum()} of {one.pairs:,}; p (Holm) {p:.2g}; difference "
             f"of the shares; the published {published:.3f} is {where} its interval",
             one.difference,
@@ -298,7 +299,7 @@ def note(run: Run) -> str:
     left = [f"{count} of {name}" for name, count in counted.items() if count]
     ended = f" Ended not finite, counted as not converged: {', '.join(left)}." if left else ""
     compared = (
-        f" p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {LEVEL:g}. "
+        f" p: two-proportion test, then with Holm's correction over the rows; matched: p (Holm) > {SIGNIFICANCE:g}. "
         "cannot tell: true rates that would be matched in more than 20 % of such runs."
         if any(row.published for row in table_5(run.records))
         else ""

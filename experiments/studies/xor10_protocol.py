@@ -48,6 +48,7 @@ if TYPE_CHECKING or at_once(__name__):
     from scipy import stats
 
     from experiments.problems.xor10.train import CHUNK, initial_params, settings_of
+    from experiments.study.comparing import SIGNIFICANCE
     from experiments.study.run_directory import Run
     from paramact_jax.activations import catalogue
     from paramact_jax.datasets import xor
@@ -60,7 +61,6 @@ if TYPE_CHECKING or at_once(__name__):
 Batch = Literal["full", "point"]
 
 POINTS = 4
-LEVEL = 0.05
 RULES: Mapping[str, Callable[[int, int], float]] = {
     "fan-in": lambda fan_in, fan_out: 1 / math.sqrt(fan_in),
     "normal": lambda fan_in, fan_out: 1.0,
@@ -397,7 +397,7 @@ def rows_matched(converged: Iterable[int], trials: Iterable[int]) -> int:
     """
     each = zip(converged, trials, ko2021.TABLE_5, strict=True)
     p_values = [two_proportion_p_value(k, n, row.converged, row.trials) for k, n, row in each]
-    return sum(p > LEVEL for p in holm(p_values))
+    return sum(p > SIGNIFICANCE for p in holm(p_values))
 
 
 def posterior(log_likelihood: Any) -> Any:

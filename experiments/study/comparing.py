@@ -9,7 +9,7 @@ import numpy as np
 from experiments.study.samples import Sample, holm_of, paired, sample
 from paramact_jax.statistics import PairedComparison, wilson_interval
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 """The largest p value, with Holm's correction, at which two samples are told apart."""
 NOT_TOLD_APART = "not told apart"
 
@@ -29,7 +29,7 @@ def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray
 
     Examples:
       >>> first, second = np.arange(8) > 1, np.arange(8) > 8
-      >>> [told.verdict for told in compared([(first, second), (first, first)], np.arange(8), ("better", "worse"))]
+      >>> [told[-1] for told in compared([(first, second), (first, first)], np.arange(8), ("better", "worse"))]
       ['not told apart', 'not told apart']
     """
     pairs = list(samples)
@@ -37,7 +37,7 @@ def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray
     told: list[Told] = []
     for (first, _), one, p_value in zip(pairs, found, holm_of(found), strict=True):
         verdict = NOT_TOLD_APART
-        if one is not None and p_value is not None and p_value <= LEVEL:
+        if one is not None and p_value is not None and p_value <= SIGNIFICANCE:
             verdict = words[0] if (one.difference > 0) == (first.dtype == bool) else words[1]
         told.append((one, p_value, verdict))
     return told

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from paramact_jax.statistics import PairedComparison, holm, paired_comparison
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Sample:
     def _around(self, variance: float) -> tuple[float, float]:
         from scipy import stats
 
-        half = float(stats.t.ppf((1 + LEVEL) / 2, self.seeds - 1)) * self.deviation * math.sqrt(variance)
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.seeds - 1)) * self.deviation * math.sqrt(variance)
         return self.mean - half, self.mean + half
 
 
@@ -102,7 +102,7 @@ def mean_and_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     enough, several = np.where(n > 0, n, np.nan), np.where(n > 1, n, np.nan)
     mean = np.where(finite, values, 0).sum(axis=0) / enough
     squares = np.where(finite, np.where(finite, values, 0) - mean, 0) ** 2
-    half = stats.t.ppf((1 + LEVEL) / 2, several - 1) * np.sqrt(squares.sum(axis=0) / (several - 1) / several)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, several - 1) * np.sqrt(squares.sum(axis=0) / (several - 1) / several)
     return mean, mean - half, mean + half
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +31,15 @@ class BandCurve:
     published: float | None = None
 
 
+def check_lengths(curves: Iterable[BandCurve], steps: np.ndarray) -> None:
+    """Raises ValueError, in one line, for a curve or band that does not have one value for each step."""
+    for curve in curves:
+        lengths = [len(values) for values in (curve.middle, curve.low, curve.high)]
+        if set(lengths) != {len(steps)}:
+            got = ", ".join(map(str, lengths))
+            raise ValueError(f"{curve.label}: expected {len(steps)} values in middle, low and high, got {got}")
+
+
 def curves_with_bands(
     steps: np.ndarray,
     curves: Sequence[BandCurve],
@@ -55,9 +64,7 @@ def curves_with_bands(
     """
     if not curves:
         raise ValueError("expected at least one curve, got none")
-    for curve in curves:
-        if any(len(values) != len(steps) for values in (curve.middle, curve.low, curve.high)):
-            raise ValueError(f"{curve.label}: expected {len(steps)} values in curve and band, got {len(curve.middle)}")
+    check_lengths(curves, steps)
     panels = 1 if closeup is None else 2
     figure = Figure(figsize=(5.4 * panels + 1.8, 4.6), dpi=150, layout="constrained")
     whole, *close = figure.subplots(1, panels, squeeze=False)[0]

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from paramact_jax.figures.bands import BandCurve
+from paramact_jax.figures.bands import BandCurve, check_lengths
 from paramact_jax.figures.colours import colour, style
 from paramact_jax.figures.layout import count_axis, log_axis, titled
 
@@ -41,9 +41,7 @@ def curves_in_panels(
     if not panels or not all(panels.values()):
         raise ValueError("expected at least one panel, each with at least one curve, got none; leave empty panels out")
     for curves in panels.values():
-        for curve in curves:
-            if any(len(values) != len(steps) for values in (curve.middle, curve.low, curve.high)):
-                raise ValueError(f"{curve.label}: expected {len(steps)} values in curve and band, one for each step")
+        check_lengths(curves, steps)
     labels = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)

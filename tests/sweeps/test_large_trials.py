@@ -114,7 +114,7 @@ def test_the_iteration_stays_a_branch_under_vmap():
 
 @pytest.mark.parametrize("given", [{"axes": {"iteration": [1, 2]}}, {"iteration": 3}])
 def test_the_iteration_cannot_be_given(given):
-    with pytest.raises(ValueError, match="iteration: expected axes and settings of other names"):
+    with pytest.raises(ValueError, match="iteration: expected an axis or setting that the sweep does not set itself"):
         long_sweep(COUNTED, range(3), iterations=6, rate=2.0, **given)
 
 

@@ -28,9 +28,10 @@ def compared(samples: Iterable[tuple[np.ndarray, np.ndarray]], seeds: np.ndarray
       words: the verdict where the first sample is better, and where it is worse; else it is `NOT_TOLD_APART`.
 
     Examples:
-      >>> first, second = np.arange(8) > 1, np.arange(8) > 8
-      >>> [told[-1] for told in compared([(first, second), (first, first)], np.arange(8), ("better", "worse"))]
-      ['not told apart', 'not told apart']
+      >>> some, none = np.arange(20) > 1, np.arange(20) > 20
+      >>> pairs = [(some, none), (none, some), (some, some)]
+      >>> [verdict for _, _, verdict in compared(pairs, np.arange(20), ("better", "worse"))]
+      ['better', 'worse', 'not told apart']
     """
     pairs = list(samples)
     found = [paired(first, second, seeds) for first, second in pairs]

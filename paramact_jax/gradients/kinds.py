@@ -494,7 +494,9 @@ class _Grouping:
         exponent = self._exponential(entry)
         is_softmax = (exit_name == "div" and (exponent or "exp" in names)) or ("exp" in names and "log" in names)
         if is_softmax:
-            self._take(Group([*(exponent or ()), *steps], Kind.SOFTMAX, "softmax"))
+            whole = [*(exponent or ()), *steps]
+            alone = self._closed(whole)  # nothing else uses the exponential
+            self._take(Group(whole if alone else steps, Kind.SOFTMAX, "softmax"))
         elif (
             exit_name != "add"
             and not any(group.kind is Kind.SOFTMAX for group in groups.values())

@@ -142,6 +142,15 @@ def test_operations_are_told_by_what_they_compute(kind, ways):
     assert_alike(*found)
 
 
+def test_an_exponential_that_others_use_too_stays_apart_from_the_softmax():
+    def both(params, x):
+        e = jnp.exp(x @ params[0])
+        return (e / e.sum(-1, keepdims=True)) @ params[1] + 1e-3 * e
+
+    found = kinds(both)  # refuses shares that do not add up
+    assert {"softmax", "elementwise"} <= set(found)
+
+
 def test_a_and_b_belong_to_the_activation():
     a, b = jnp.full(8, 3.0), jnp.full(8, 0.5)
     written = kinds(lambda p, x: (p[2][None] * jnp.tanh(x @ p[0] - p[3][None])) @ p[1], params=(W, V, a, b))

@@ -12,9 +12,9 @@ def counts(kept: Summaries) -> str:
     bear_out("the search found conditions that give all counts", matched == len(rows))
     ppns = rows["ppns"]
     return (
-        f"The conditions printed in [P] give only {right} of the {len(rows)} counts of [P, Table 5]. Conditions that a "
-        f"search found give all: PPNS trains {ppns['converged']} of {ppns['trials']:,} networks (published: "
-        f"{ppns['published']}), Sigmoid {rows['sigmoid']['converged']}."
+        f"The conditions printed in [P] agree with only {right} of the {len(rows)} counts of [P, Table 5], within "
+        f"chance. Conditions that a search found agree with all: PPNS trains {ppns['converged']} of {ppns['trials']:,} "
+        f"networks (published: {ppns['published']}), Sigmoid {rows['sigmoid']['converged']}."
     )
 
 
@@ -22,9 +22,9 @@ def start_value(kept: Summaries) -> str:
     """The ablation."""
     counts, trials = ablation_counts(kept)
     return (
-        f"At the learning rates of [P] the start value of a decides: of {trials:,} networks PPNS trains "
-        f"{counts['gain, frozen']} with a held fixed at 6, {counts['gain, learned']} with a learned from 6, and "
-        f"{counts['unit, learned']} with a learned from 1."
+        f"At the learning rates of [P] the start value of `a` decides: of {trials:,} networks PPNS trains "
+        f"{counts['gain, frozen']} if `a` is held at 6, {counts['gain, learned']} if it is learned from 6, and "
+        f"{counts['unit, learned']} if it is learned from 1."
     )
 
 
@@ -35,9 +35,9 @@ def theory(kept: Summaries) -> str:
     bear_out("theory is met within a quarter", all(0.8 < one["at"] / one["theory"] < 1.25 for one in edges.values()))
     shallow, deep = (f"{edges['ppns', depth]['at']:.2f}" for depth in (depths[0], depths[-1]))
     return (
-        f"Mean-field theory predicts how small it may be: half of the networks train where a sigma_w is "
-        f"{ppns['at']:.2f} (theory: {ppns['theory']:g}). On MNIST the limit is {shallow} of theory's value with "
-        f"{depths[0]} layers, and {deep} with {depths[-1]}."
+        f"Mean-field theory predicts how small `a` may be: half of PPNS's networks train at `a * sigma_w` = "
+        f"{ppns['at']:.2f} (critical value: {ppns['theory']:g}). On MNIST the limit is {shallow} of the critical value "
+        f"with {depths[0]} layers, {deep} with {depths[-1]}."
     )
 
 
@@ -46,8 +46,9 @@ def speed(kept: Summaries) -> str:
     saved = kept["mnist"]["activations"]["ppns"]["time_to_loss"]["saved_steps"]
     low, high = (100 * bound for bound in saved["interval"])
     return (
-        f"On MNIST, with 8 layers, PPNS needs {100 * saved['mean']:.0f} % fewer steps than ReLU to a train loss of 0.1 "
-        f"(95 % interval {low:.0f} to {high:.0f} %, {kept['mnist']['config']['seeds']} seeds; published: about 2/3)."
+        f"On MNIST, with 8 layers, PPNS reaches a train loss of 0.1 in {100 * saved['mean']:.0f} % fewer steps than "
+        f"ReLU (95 % interval {low:.0f} to {high:.0f} %, {kept['mnist']['config']['seeds']} seeds; published: about "
+        f"2/3 fewer)."
     )
 
 
@@ -56,8 +57,8 @@ def convolutions(kept: Summaries) -> str:
     rho = kept["cnn"]["rank_correlation"]
     bear_out("the order by loss is not the published one", rho["best_loss"]["p_value"] > 0.05)
     return (
-        f"The twelve networks of [A] rank as published by iterations (Spearman's rho "
-        f"{rho['best_iteration']['rho']:.2f}), but not by loss ({rho['best_loss']['rho']:.2f})."
+        f"By iterations the twelve networks of [A] rank nearly as published (Spearman's rho "
+        f"{rho['best_iteration']['rho']:.2f}), by loss they do not ({rho['best_loss']['rho']:.2f})."
     )
 
 

@@ -2,7 +2,7 @@
 
 Result, on 10 seeds: all published counts of slopes >= 1 before training [P, Fig. 14] lie within two standard deviations
 of ours, and the five that differ fit at once (p = 0.19) with Hexpo's start values counted from layer 0; PPNS needs 66 %
-fewer steps than ReLU to a train loss of 0.1 (63 to 69 %; published: about 2/3); 18 of 19 statements are true.
+fewer steps than ReLU to a train loss of 0.1 (63 to 69 %; published: about 2/3); 17 of 19 statements are true.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def agile_table_1(kept: Summaries) -> str:
     rho = {name: found["rank_correlation"][name]["rho"] for name in within}
     bear_out("nearly the published order", rho["best_iteration"] > 0.9)
     verdicts = [statement["verdict"] for statement in found["statements"]]
-    open_ = verdicts.count("undecided")
+    undecided = f", {verdicts.count('undecided')} undecided" if "undecided" in verdicts else ""
     conv, dense = (kong2020.LABELS[name] for name in found["order"][0].split("/"))
     return (
         f"**The twelve networks of [A, Table 1] rank by iterations nearly as published** (Spearman's rho "
@@ -196,7 +196,7 @@ def agile_table_1(kept: Summaries) -> str:
         f"Only {iterations.inside} of the {iterations.of} published iterations lie in our 95 % prediction intervals. "
         f"Of the published losses {losses.inside} do. This tells nothing, because {losses.mean:.1f} do on average if "
         f"the losses are shuffled. The best network has {conv} in its convolutional layers and {dense} in its dense "
-        f"layers. {verdicts.count('true')} of {len(verdicts) - open_} statements of [A] are true, {open_} undecided."
+        f"layers. {verdicts.count('true')} of {len(verdicts)} statements of [A] are true{undecided}."
     )
 
 

@@ -30,9 +30,10 @@ MOST_PROGRAMS = 20_000  # of about 11 kB; the oldest go first
 SECONDS = KEPT / "seconds.json"
 """The seconds that each file of tests took in the last whole run, by the marks that were asked for."""
 MONTH = 30 * 24 * 3600
-MOST_MEMORY = 3e9
-"""Bytes of a process above which it gives freed memory back before the next file, and then JAX forgets its programs.
-Without this a process grows to 14 GB."""
+MOST_GROWTH = 1e9
+"""Bytes by which a process may grow before JAX forgets what it compiled. Each program that it has lowered slows down
+the lowering of the next, and without this a process grows to 14 GB."""
+FORGOTTEN_AT = pytest.StashKey[int]()
 
 
 def pytest_configure(config):
@@ -137,24 +138,17 @@ def pytest_runtest_setup(item):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item, nextitem):
-    """Gives memory back between two files, if this process has become large."""
-    if nextitem is None or nextitem.path != item.path:
-        with contextlib.suppress(AttributeError, OSError):  # another C library than glibc, a system that does not tell
-            if _memory() > MOST_MEMORY:
-                _trim()
-            if _memory() > MOST_MEMORY:
-                jax.clear_caches()
-                _trim()
+def pytest_runtest_teardown(item):
+    """Makes JAX forget its programs after a test, if this process has grown since it did so last."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc, a system that does not tell
+        if _memory() > item.config.stash.get(FORGOTTEN_AT, 0) + MOST_GROWTH:
+            jax.clear_caches()
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what the threads of the compiler have freed
+            item.config.stash[FORGOTTEN_AT] = _memory()
 
 
 def _memory():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _trim():
-    """Returns to the system what the threads of the compiler have freed; glibc keeps it."""
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module")

@@ -309,20 +309,28 @@ def _scopes(model: nnx.Module) -> Iterator[None]:
         yield
 
 
+@dataclasses.dataclass(frozen=True)
+class _Scoped:
+    """A function that is traced in a named scope."""
+
+    function: Any
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with jax.named_scope(self.name):
+            return self.function(*args, **kwargs)
+
+
 def _scope_functions(sequential: nnx.Sequential, path: tuple[Any, ...], stack: contextlib.ExitStack) -> None:
-    """Traces the layers of a Sequential that are functions and not modules in scopes of their own."""
+    """Traces the layers of a Sequential that are functions and not modules in scopes of their own.
 
-    def scoped(function: Any, name: str) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with jax.named_scope(name):
-                return function(*args, **kwargs)
-
-        return call
-
+    A call inside a call gives the functions the scopes of the inner model alone.
+    """
     layers = sequential.layers
     for number, layer in enumerate(layers):
         if not isinstance(layer, nnx.Module):
-            layers[number] = scoped(layer, ".".join(map(str, (*path, "layers", number))))
+            function = layer.function if isinstance(layer, _Scoped) else layer
+            layers[number] = _Scoped(function, ".".join(map(str, (*path, "layers", number))))
             stack.callback(layers.__setitem__, number, layer)
 
 

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 import paramact_jax as pa
+from paramact_jax.gradients import attribute
 from paramact_jax.layers import parametrise
 from tests.layers.changed import equal, retrofitted
 from tests.zoo import of_functions, of_linen, of_nnx
@@ -95,10 +96,23 @@ def test_linen_collections_that_a_call_changes():
     assert set(retrofit.variables["params"]) == {*case.variables["params"], "activations"}
 
 
+def test_a_changed_sequential_can_be_attributed_as_it_was_before():
+    rngs, x = nnx.Rngs(0), jnp.ones((2, 4))
+    net = nnx.Sequential(nnx.Linear(4, 8, rngs=rngs), jax.nn.relu, nnx.Linear(8, 1, rngs=rngs))
+    found, before = (
+        attribute(model, x, loss=lambda outputs: (outputs**2).mean()).by_kind()
+        for model in (parametrise(net, x).model, net)
+    )
+    assert {str(kind): pytest.approx(float(share), abs=1e-6) for kind, share in before.items()} == {
+        str(kind): float(share) for kind, share in found.items()
+    }
+    assert net.layers[1] is jax.nn.relu
+
+
 def test_a_call_that_reaches_other_activations():
     case = of_nnx.coder()
     model = parametrise(case.model, *case.args, method="encode", scale=1.0).model
-    with pytest.raises(ValueError, match=r"expected a call that reaches the activations .* of_nnx"):
+    with pytest.raises(ValueError, match=r"expected a call that reaches only activations of the example, .* of_nnx"):
         model(*case.args)
     both = parametrise(case.model, *case.args).model
     equal(both(*case.args, method="encode", scale=0.5)["code"], case.run()["code"])

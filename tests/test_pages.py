@@ -171,4 +171,4 @@ def test_the_front_page_says_how_fast_sweeps_are():
     times = [float(vmap) / float(ours) for vmap, ours in rows]
     assert len(times) == 8
     front = " ".join(prose(ROOT / "README.md").split())
-    assert f"eight example trainings ran {min(times):.1f} to {max(times):.0f} times" in front
+    assert f"eight example trainings {min(times):.1f} to {max(times):.0f} times" in front

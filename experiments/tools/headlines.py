@@ -12,8 +12,8 @@ def counts(kept: Summaries) -> str:
     bear_out("the search found conditions that give all counts", matched == len(rows))
     ppns = rows["ppns"]
     return (
-        f"The conditions printed in [P] agree with only {right} of the {len(rows)} counts of [P, Table 5], within "
-        f"chance. Conditions that a search found agree with all: PPNS trains {ppns['converged']} of {ppns['trials']:,} "
+        f"Training as printed in [P] gives only {right} of the {len(rows)} counts of [P, Table 5], within chance. "
+        f"Conditions found by a search give all {matched}: PPNS trains {ppns['converged']} of {ppns['trials']:,} "
         f"networks (published: {ppns['published']}), Sigmoid {rows['sigmoid']['converged']}."
     )
 
@@ -22,7 +22,7 @@ def start_value(kept: Summaries) -> str:
     """The ablation."""
     counts, trials = ablation_counts(kept)
     return (
-        f"At the learning rates of [P] the start value of `a` decides: of {trials:,} networks PPNS trains "
+        f"Under these conditions the start value of `a` decides: of {trials:,} networks PPNS trains "
         f"{counts['gain, frozen']} if `a` is held at 6, {counts['gain, learned']} if it is learned from 6, and "
         f"{counts['unit, learned']} if it is learned from 1."
     )
@@ -35,9 +35,9 @@ def theory(kept: Summaries) -> str:
     bear_out("theory is met within a quarter", all(0.8 < one["at"] / one["theory"] < 1.25 for one in edges.values()))
     shallow, deep = (f"{edges['ppns', depth]['at']:.2f}" for depth in (depths[0], depths[-1]))
     return (
-        f"Mean-field theory predicts how small `a` may be: half of PPNS's networks train at `a * sigma_w` = "
-        f"{ppns['at']:.2f} (critical value: {ppns['theory']:g}). On MNIST the limit is {shallow} of the critical value "
-        f"with {depths[0]} layers, {deep} with {depths[-1]}."
+        f"Mean-field theory gives a critical value: `a * sigma_w` = {ppns['theory']:g} for PPNS. Half of the networks "
+        f"train at {ppns['at']:.2f}; on MNIST the limit is {shallow} of the critical value with {depths[0]} layers, "
+        f"and {deep} with {depths[-1]}."
     )
 
 
@@ -57,8 +57,8 @@ def convolutions(kept: Summaries) -> str:
     rho = kept["cnn"]["rank_correlation"]
     bear_out("the order by loss is not the published one", rho["best_loss"]["p_value"] > 0.05)
     return (
-        f"By iterations the twelve networks of [A] rank nearly as published (Spearman's rho "
-        f"{rho['best_iteration']['rho']:.2f}), by loss they do not ({rho['best_loss']['rho']:.2f})."
+        f"The twelve networks of [A] rank nearly as published by iterations (Spearman's rho "
+        f"{rho['best_iteration']['rho']:.2f}), but not by loss ({rho['best_loss']['rho']:.2f})."
     )
 
 

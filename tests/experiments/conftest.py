@@ -1,9 +1,21 @@
 """What the tests of several experiments do."""
 
+import matplotlib
 import pytest
 
 from experiments.__main__ import main
+from experiments.study import report
 from experiments.study.progress import SweepProgress
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse_figures(request):
+    """Writes the figures of runs as small PNG files only, unless the file of tests says EVERY_FORMAT = True."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not getattr(request.module, "EVERY_FORMAT", False):
+            patch.setattr(report, "FORMATS", {"png": {}})
+            patch.setitem(matplotlib.rcParams, "savefig.dpi", 50)
+        yield
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from experiments.__main__ import main
 from paramact_jax.activations import catalogue
 from paramact_jax.activations.errata import ERRATA
 
+EVERY_FORMAT = True
 TINY = ["--trials", "120", "--iterations", "40", "--activations", "sigmoid", "ppns"]
 
 

@@ -30,6 +30,7 @@ from paramact_jax.sweeps import Training, long_sweep
 
 # -- a study, whole ----------------------------------------------------------------------------------------------------
 
+EVERY_FORMAT = True
 GOAL = 3
 VARIABLES = {
     "error": Variable("error", "distance from the goal after the last step"),

@@ -64,8 +64,9 @@ def test_mnist_and_the_cnn_start_there_too(place):
         np.testing.assert_allclose(layer["activation"]["a"], of_relu)
         assert (layer["activation"]["b"] == 0).all()
     np.testing.assert_allclose(state.params["dense"]["activation"]["a"], PPNS[PLACES[place]])
-    kept = jax.tree.leaves(whole.step(state, 0, data, False, 0.1).params["dense"]["activation"])
-    assert kept[0].tolist() == jax.tree.leaves(state.params["dense"]["activation"])[0].tolist()
+    if place == 0:
+        kept = jax.tree.leaves(whole.step(state, 0, data, False, 0.1).params["dense"]["activation"])
+        assert kept[0].tolist() == jax.tree.leaves(state.params["dense"]["activation"])[0].tolist()
 
 
 def run_of(loss, *, seeds=7, choosing=2):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,16 +18,22 @@ def logistic_map(state, shared):
     return jax.lax.fori_loop(0, steps, lambda _, x: rate * x * (1 - x) + 1e-3 * jnp.sin(x).sum() / 3, state)
 
 
+STARTS = np.random.default_rng(0).random((300, 3), dtype=np.float32)
+
+
+@functools.cache
+def all_on_one_device(form):
+    reference = OverTrials(logistic_map, form=form, mesh=trial_mesh(jax.devices()[:1]))
+    return reference.collect(reference(reference.place(STARTS), (jnp.float32(3.9), jnp.int32(500))), 300)
+
+
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("devices", [1, *(pytest.param(n, marks=pytest.mark.cpu_devices(n)) for n in (2, 4))])
 @pytest.mark.parametrize("trials", [1, 100, 257])
 def test_a_trial_does_not_depend_on_the_others_or_the_devices(form, devices, trials):
-    x = np.random.default_rng(0).random((300, 3), dtype=np.float32)
-    shared = (jnp.float32(3.9), jnp.int32(500))
-    reference = OverTrials(logistic_map, form=form, mesh=trial_mesh(jax.devices()[:1]))
-    expected = reference.collect(reference(reference.place(x), shared), 300)
+    shared, expected = (jnp.float32(3.9), jnp.int32(500)), all_on_one_device(form)
     over = OverTrials(logistic_map, form=form, mesh=trial_mesh(jax.devices()[:devices]))
-    actual = over.collect(over(over.place(x[:trials]), shared), trials)
+    actual = over.collect(over(over.place(STARTS[:trials]), shared), trials)
     np.testing.assert_array_equal(actual, expected[:trials])
     assert len(np.unique(expected)) > 800
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Of = TypeVar("Of")
 Result = TypeVar("Result")
@@ -25,13 +25,12 @@ def once(function: Callable[[Of], Result]) -> Callable[[Of], Result]:
       computed
       (1.5, 1.5)
     """
-    kept: dict[int, tuple[weakref.ref[Any], Result]] = {}  # a run cannot be hashed
+    kept: weakref.WeakKeyDictionary[Of, Result] = weakref.WeakKeyDictionary()
 
     @functools.wraps(function)
     def known(of: Of) -> Result:
-        name = id(of)
-        if name not in kept:
-            kept[name] = weakref.ref(of, lambda _: kept.pop(name, None)), function(of)
-        return kept[name][1]
+        if of not in kept:
+            kept[of] = function(of)
+        return kept[of]
 
     return known

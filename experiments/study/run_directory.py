@@ -51,9 +51,9 @@ class Manifest(dict[str, Any]):
         raise DamagedRunError(f"expected {name!r} in {self._path}, got a damaged manifest without it; run again")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A run read back: its records, and the manifest with config, environment and seconds."""
+    """A run read back: its records, and the manifest with config, environment and seconds. Equal only to itself."""
 
     directory: Path
     records: xr.Dataset

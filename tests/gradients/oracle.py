@@ -7,9 +7,15 @@ from paramact_jax.gradients import layer_jacobians, units
 from paramact_jax.gradients.scaling import in_full_precision, normalised
 
 
-def of_chain(model, x, loss):
-    """log ||dL/dy^(l)||, both factors' logarithms, and dL/dy^(l) at norm 1, from the first layer to the last."""
+def causes_and_units(model, x, loss):
+    """Computes the two causes and the state of the units, as `LayerDecay` and `UnitState` have them."""
     jacobians = layer_jacobians(model, x)
+    causes, gradients = of_chain(jacobians, loss)
+    return causes, state_of_units(jacobians, gradients)
+
+
+def of_chain(jacobians, loss):
+    """log ||dL/dy^(l)||, both factors' logarithms, and dL/dy^(l) at norm 1, from the first layer to the last."""
     gradient = jax.grad(loss)(jacobians.output)
     jacobians, gradient = in_full_precision((jacobians, gradient))
     hidden = len(jacobians.linear) - 1
@@ -25,10 +31,9 @@ def of_chain(model, x, loss):
     return tuple(jnp.stack(column[::-1]) for column in (norms, linear, activation)), gradients[::-1]
 
 
-def state_of_units(model, x, loss):
+def state_of_units(jacobians, gradients):
     """Slopes and signs of the hidden layers, as `UnitState` has them."""
-    _, gradients = of_chain(model, x, loss)
-    jacobians = in_full_precision(layer_jacobians(model, x))
+    jacobians = in_full_precision(jacobians)
     of_layers = []
     for z, slopes, to_y in zip(jacobians.z, jacobians.slopes, gradients[:-1], strict=False):
         one = (jnp.all(z >= 0, axis=1) | jnp.all(z <= 0, axis=1)) & jnp.any(z != 0, axis=1)

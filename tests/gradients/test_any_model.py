@@ -65,6 +65,11 @@ def parts_of(case):
     return case.variables["params"] if isinstance(case.model, linen.Module) else case.variables, floats, run
 
 
+@jax.jit
+def by_kind(found):
+    return found.by_kind()
+
+
 def log_norm(tree):
     arrays = [np.asarray(x, np.complex128) for x in jax.tree.leaves(tree) if is_float(x)]
     with np.errstate(divide="ignore"):
@@ -79,20 +84,23 @@ def test_shares_add_up_to_the_change_of_jaxs_gradient(name):
     assert isinstance(case, Case)
     found = attribute(case.model, *case.example, loss=case.loss, **case.kwargs)
     params, floats, run = parts_of(case)
-    of_params, of_inputs = jax.jit(
-        jax.grad(lambda params, floats: case.loss(run(params, floats)), argnums=(0, 1), allow_int=True)
-    )(params, floats)
     tolerance = 0.03 if name in HALF else 2e-5
-    output = jax.jit(run)(params, floats)
-    leaves, tree = jax.tree.flatten(output)
-    smooth = {i: x for i, x in enumerate(leaves) if is_float(x)}
-    of_outputs = jax.grad(
-        lambda smooth: case.loss(jax.tree.unflatten(tree, [smooth.get(i, x) for i, x in enumerate(leaves)]))
-    )(smooth)
+
+    @jax.jit
+    def gradients(params, floats):
+        leaves, tree = jax.tree.flatten(run(params, floats))
+        smooth = {i: x for i, x in enumerate(leaves) if is_float(x)}
+        of_outputs = jax.grad(
+            lambda smooth: case.loss(jax.tree.unflatten(tree, [smooth.get(i, x) for i, x in enumerate(leaves)]))
+        )(smooth)
+        whole = jax.grad(lambda params, floats: case.loss(run(params, floats)), argnums=(0, 1), allow_int=True)
+        return *whole(params, floats), of_outputs
+
+    of_params, of_inputs, of_outputs = gradients(params, floats)
     assert found.log_norm[-1] == pytest.approx(log_norm(of_outputs), abs=tolerance)
     if floats:
         assert found.log_norm[0] == pytest.approx(log_norm(of_inputs), abs=tolerance)
-    assert sum(found.by_kind().values()) == pytest.approx(float(found.total), abs=1e-5)
+    assert float(sum(by_kind(found).values())) == pytest.approx(float(found.total), abs=1e-5)
     expected = np.array([log_norm(x) for x in jax.tree.leaves(of_params) if is_float(x)])
     seen = expected > expected.max() - 10  # the others may be rounding, as that by the bias of the keys
     np.testing.assert_allclose(np.asarray(found.gradient_log_norm)[seen], expected[seen], atol=10 * tolerance)
@@ -107,8 +115,12 @@ def test_in_float64_to_ten_digits(name, x64):
     case = Case(**{**vars(case), "variables": wide[0], "args": wide[1], "loss": lambda y: (y**2).mean()})
     found = attribute(case.model, *case.example, loss=case.loss, **case.kwargs)
     params, floats, run = parts_of(case)
-    of_inputs = jax.grad(lambda floats: case.loss(run(params, floats)))(floats)
-    of_outputs = jax.grad(case.loss)(run(params, floats))
-    expected = log_norm(of_inputs) - log_norm(of_outputs)
+
+    @jax.jit
+    def gradients(floats):
+        of_inputs = jax.grad(lambda floats: case.loss(run(params, floats)))(floats)
+        return of_inputs, jax.grad(case.loss)(run(params, floats))
+
+    expected = float(np.subtract(*map(log_norm, gradients(floats))))
     assert found.share.dtype == jnp.float64
-    np.testing.assert_allclose(sum(found.by_kind().values()), expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(float(sum(by_kind(found).values())), expected, rtol=0, atol=1e-10)

@@ -10,7 +10,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from paramact_jax.gradients import chain, layer_jacobians
-from tests.gradients.agreement import assert_close, autodiff, inputs
+from tests.gradients.agreement import assert_close, full_jacobian, inputs, of_each_sample
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 @jax.custom_vjp
@@ -71,25 +73,35 @@ class Odd(nnx.Module):
         return y
 
 
+ODD = (
+    *("stopped", "reversed", "reversed at the end", "scaled", "by its type", "by identity", "by keyword"),
+    *("with an argument", "general", "own product", "other product", "in a list", "changed kernel"),
+    *("transposed kernel", "jitted", "rematerialised", "mapped", "counted"),
+)
+EAGER = ("reversed", "own product", "rematerialised")
+"""Those of which the quick suite also runs a call that is not compiled as a whole."""
+
+
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "jitted"),
     [
-        *("stopped", "reversed", "reversed at the end", "scaled", "by its type", "by identity", "by keyword"),
-        *("with an argument", "general", "own product", "other product", "in a list", "changed kernel"),
-        *("transposed kernel", "jitted", "rematerialised", "mapped", "counted"),
+        pytest.param(kind, jitted, marks=[] if jitted or kind in EAGER else [pytest.mark.slow])
+        for jitted in (False, True)
+        for kind in ODD
     ],
 )
-@pytest.mark.parametrize("jitted", [False, True])
 def test_however_a_chain_is_written(kind, jitted):
     model, x = Odd(kind, nnx.Rngs(0)), inputs(4, 3)
-    take = jax.jit(lambda x: layer_jacobians(model, x)) if jitted else lambda x: layer_jacobians(model, x)
-    jacobians = take(x)
+
+    def run(x):
+        jacobians = layer_jacobians(model, x)
+        return jacobians, chain(jacobians).to_z[0], nnx.clone(model)(x), full_jacobian(model)(x)
+
+    jacobians, product, output, full = (jax.jit(run) if jitted else run)(x)
     assert len(jacobians.linear) == 2
-    expected = autodiff(model, x)
-    chex.assert_trees_all_close(jacobians.output, model(x), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        chain(jacobians).to_z[0], expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()) + 1e-12
-    )
+    expected = of_each_sample(full)
+    chex.assert_trees_all_close(jacobians.output, output, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(product, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()) + 1e-12)
 
 
 class OddLinen(linen.Module):
@@ -109,9 +121,15 @@ class OddLinen(linen.Module):
 def test_however_a_linen_chain_is_written(kind, layers):
     x = inputs(4, 3)
     model = OddLinen(kind).bind(OddLinen(kind).init(jax.random.key(0), x))
-    jacobians = layer_jacobians(model, x)
+
+    @jax.jit
+    def run(x):
+        jacobians = layer_jacobians(model, x)
+        return jacobians, chain(jacobians).to_z[0], full_jacobian(model)(x)
+
+    jacobians, product, full = run(x)
     assert len(jacobians.linear) == layers
-    assert_close(chain(jacobians).to_z[0], autodiff(model, x), 1e-5)
+    assert_close(product, of_each_sample(full), 1e-5)
 
 
 class Branching(nnx.Module):
@@ -239,12 +257,17 @@ def rank(y):
         (lambda y: jax.lax.optimization_barrier(jnp.tanh(y)), lambda y: 1 - jnp.tanh(y) ** 2),
     ],
 )
-@pytest.mark.parametrize("jitted", [False, True])
+@pytest.mark.parametrize("jitted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_elementwise_operation_that_nobody_knows(function, slope, jitted):
     model, x = between_two_layers(function), inputs(5, 3)
-    jacobians = (jax.jit(layer_jacobians, static_argnums=0) if jitted else layer_jacobians)(model, x)
-    np.testing.assert_allclose(jacobians.slopes[0], slope(jacobians.y[0]), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(chain(jacobians).to_z[0], autodiff(model, x), rtol=1e-4, atol=1e-6)
+
+    def run(x):
+        jacobians = layer_jacobians(model, x)
+        return jacobians, slope(jacobians.y[0]), chain(jacobians).to_z[0], full_jacobian(model)(x)
+
+    jacobians, slopes, product, full = (jax.jit(run) if jitted else run)(x)
+    np.testing.assert_allclose(jacobians.slopes[0], slopes, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(product, of_each_sample(full), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

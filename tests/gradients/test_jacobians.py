@@ -12,8 +12,11 @@ from paramact_jax.activations import catalogue
 from paramact_jax.datasets import xor
 from paramact_jax.gradients import chain, layer_jacobians, parameter_gradients
 from paramact_jax.networks import MLP, params_of, with_params
-from tests.gradients.agreement import assert_close, autodiff, inputs
+from tests.gradients.agreement import assert_close, full_jacobian, inputs, of_each_sample
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 both_precisions = pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
 
 
@@ -22,26 +25,47 @@ def shaken(model, scale=0.3):
     random = np.random.default_rng(1)
     params = params_of(model)
     return with_params(
-        model, jax.tree.map(lambda p: p + jnp.asarray(random.normal(0, scale, p.shape), p.dtype), params)
+        model, jax.tree.map(lambda p: np.asarray(p) + random.normal(0, scale, p.shape).astype(p.dtype), params)
     )
 
 
-@both_precisions
+def both(model, x):
+    """Computes the factors, their product, and the Jacobian by autodiff, in one compiled call."""
+
+    @jax.jit
+    def run(x):
+        jacobians = layer_jacobians(model, x)
+        return jacobians, chain(jacobians).to_z[0], full_jacobian(model)(x)
+
+    jacobians, product, full = run(x)
+    return jacobians, product, of_each_sample(full)
+
+
+QUICK = {
+    *(("ppns", 1, "float32"), ("relu", 1, "float64"), ("sigmoid", 20, "float32"), ("ppns", 20, "float64")),
+    *(("hexpo", 10, "float64"), ("tanh", 10, "float32")),
+}
+DEPTHS = [
+    *((name, 1) for name in ("sigmoid", "ppns", "tanh", "relu", "parametric_relu", "hexpo")),
+    *((name, 10) for name in ("tanh", "relu", "parametric_relu", "hexpo")),
+    *((name, depth) for name in ("sigmoid", "ppns") for depth in (20, 50)),  # the smallest slopes, the largest
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "depth"),
+    ("name", "depth", "dtype"),
     [
-        *((name, 1) for name in ("sigmoid", "ppns", "tanh", "relu", "parametric_relu", "hexpo")),
-        *((name, 10) for name in ("tanh", "relu", "parametric_relu", "hexpo")),
-        *(("sigmoid", 50), ("ppns", 50)),  # the smallest slopes, the largest
+        pytest.param(*depth, dtype, marks=[] if (*depth, dtype) in QUICK else [pytest.mark.slow])
+        for depth in DEPTHS
+        for dtype in TOLERANCE
     ],
 )
-def test_product_equals_autodiff_at_any_depth(name, depth, dtype, tolerance, x64):
+def test_product_equals_autodiff_at_any_depth(name, depth, dtype, x64):
+    tolerance = TOLERANCE[dtype]
     model = shaken(MLP(3, [16 + i % 3 for i in range(depth)], 2, name, param_dtype=dtype, rngs=nnx.Rngs(0)), 0.1)
-    x = inputs(5, 3, dtype)
-    jacobians = jax.jit(lambda x: layer_jacobians(model, x))(x)
+    jacobians, product, expected = both(model, inputs(5, 3, dtype))
     assert len(jacobians.linear) == depth + 1
     assert len(jacobians.slopes) == depth
-    product, expected = chain(jacobians).to_z[0], autodiff(model, x)
     exact = exact_product(jacobians, catalogue.get(name), params_of(model))
     scale = np.abs(exact).max()
     assert scale > 0
@@ -65,10 +89,8 @@ def exact_product(jacobians, record, params):
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_activation(name, x64):
-    model = shaken(MLP(2, [3, 2], 2, name, param_dtype="float64", rngs=nnx.Rngs(0)))
-    x = inputs(7, 2, "float64")
-    expected = autodiff(model, x)
-    found = jax.jit(lambda x: chain(layer_jacobians(model, x)).to_z[0])(x)
+    model = shaken(MLP(2, [3], 2, name, param_dtype="float64", rngs=nnx.Rngs(0)))
+    _, found, expected = both(model, inputs(7, 2, "float64"))
     chex.assert_trees_all_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -83,19 +105,19 @@ SLOPE_IN_Z = {
 @both_precisions
 @pytest.mark.parametrize("name", SLOPE_IN_Z)
 def test_factors_as_the_paper_writes_them(name, dtype, tolerance, x64):
-    model = shaken(MLP(2, [2] * 10, 1, name, param_dtype=dtype, rngs=nnx.Rngs(0)))
+    model = shaken(MLP(2, [2] * 4, 1, name, param_dtype=dtype, rngs=nnx.Rngs(0)))
     x = jnp.asarray(xor()[0], dtype)
-    jacobians, params = layer_jacobians(model, x), params_of(model)
-    for layer in range(10):
+    jacobians, params = jax.jit(lambda x: layer_jacobians(model, x))(x), params_of(model)
+    for layer in range(4):
         held = params["hidden"][layer]
-        own = {p: value[None] for p, value in held.get("activation", {}).items()}
-        expected = SLOPE_IN_Z[name](jacobians.z[layer + 1], **own)
+        own = {p: np.asarray(value)[None] for p, value in held.get("activation", {}).items()}
+        expected = SLOPE_IN_Z[name](np.asarray(jacobians.z[layer + 1]), **own)
         chex.assert_trees_all_close(jacobians.slopes[layer], expected, rtol=10 * tolerance, atol=10 * tolerance)
         chex.assert_trees_all_equal(jacobians.linear[layer], held["linear"]["kernel"].T)  # eq. 16
-    chex.assert_trees_all_equal(jacobians.linear[10], params["out"]["kernel"].T)
+    chex.assert_trees_all_equal(jacobians.linear[4], params["out"]["kernel"].T)
 
 
-@pytest.mark.parametrize("name", ["parametric_relu", "ppns", "hexpo"])
+@pytest.mark.parametrize("name", [pytest.param("parametric_relu", marks=pytest.mark.slow), "ppns", "hexpo"])
 def test_a_record_is_recognised_with_64_bit_numbers_and_without(name):
     """In this order in one process: what was traced under one setting is no answer under the other."""
     model, x = shaken(MLP(3, [5], 2, name, rngs=nnx.Rngs(0))), inputs(6, 3)
@@ -105,10 +127,22 @@ def test_a_record_is_recognised_with_64_bit_numbers_and_without(name):
         assert set(partials) == set(catalogue.get(name).params)
 
 
-@both_precisions
-@pytest.mark.parametrize("name", ["sigmoid", "ppns", "parametric_relu", "parametric_hexpo"])
-@pytest.mark.parametrize("hidden", [[2] * 10, [5, 3, 4]])
-def test_parameter_gradients_equal_autodiff(name, hidden, dtype, tolerance, x64):
+@pytest.mark.parametrize(
+    ("name", "hidden", "dtype"),
+    [
+        *(("ppns", [5, 3, 4], "float64"), ("parametric_hexpo", [5, 3], "float64"), ("sigmoid", [5, 3], "float32")),
+        ("parametric_relu", [5, 3], "float32"),
+        *(
+            pytest.param(name, hidden, dtype, marks=pytest.mark.slow)
+            for name in ("sigmoid", "ppns", "parametric_relu", "parametric_hexpo")
+            for hidden in ([2] * 10, [5, 3, 4])
+            for dtype in TOLERANCE
+            if (name, hidden, dtype) != ("ppns", [5, 3, 4], "float64")
+        ),
+    ],
+)
+def test_parameter_gradients_equal_autodiff(name, hidden, dtype, x64):
+    tolerance = TOLERANCE[dtype]
     model = shaken(MLP(2, hidden, 2, name, param_dtype=dtype, rngs=nnx.Rngs(0)))
     x, targets = inputs(4, 2, dtype), inputs(4, 2, dtype)[::-1]
 
@@ -116,12 +150,12 @@ def test_parameter_gradients_equal_autodiff(name, hidden, dtype, tolerance, x64)
         return ((outputs - targets) ** 2).mean()
 
     @jax.jit
-    def both(params):
+    def run(params):
         jacobians = layer_jacobians(with_params(model, params), x)
         of_chain = parameter_gradients(jacobians, jax.grad(loss)(jacobians.output))
         return of_chain, jax.grad(lambda params: loss(with_params(model, params)(x)))(params)
 
-    found, expected = both(params_of(model))
+    found, expected = jax.tree.map(np.asarray, run(params_of(model)))
     *of_hidden, of_out = found
     for i, layer in enumerate(of_hidden):
         linear = expected["hidden"][i]["linear"]
@@ -190,17 +224,25 @@ def test_functions_of_jax_nn_have_their_closed_forms(f, name, y):
     assert slopes.all()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["tanh", "ppns", "relu"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *(("tanh", "bfloat16"), ("ppns", "float16")),
+        *(pytest.param(name, "bfloat16", marks=pytest.mark.slow) for name in ("ppns", "relu")),
+        *(pytest.param(name, "float16", marks=pytest.mark.slow) for name in ("tanh", "relu")),
+    ],
+)
 def test_sixteen_bit_models(name, dtype):
     model = MLP(3, [4, 5], 2, name, param_dtype=dtype, rngs=nnx.Rngs(0))
-    jacobians = layer_jacobians(model, inputs(6, 3, dtype))
+    x = inputs(6, 3, dtype)
+    jacobians = jax.jit(lambda x: layer_jacobians(model, x))(x)
     assert {leaf.dtype for leaf in jax.tree.leaves(jacobians)} == {jnp.dtype(dtype)}
-    wide = jax.tree.map(lambda p: p.astype("float32"), params_of(model))
+    wide = jax.tree.map(lambda p: np.asarray(p, "float32"), params_of(model))
     like = MLP(3, [4, 5], 2, name, rngs=nnx.Rngs(0))
-    expected = layer_jacobians(with_params(like, wide), inputs(6, 3, dtype).astype("float32"))
+    like = with_params(like, wide)
+    expected = jax.jit(lambda x: layer_jacobians(like, x))(x.astype("float32"))
     chex.assert_trees_all_close(
-        jax.tree.map(lambda leaf: leaf.astype("float32"), jacobians), expected, rtol=0.1, atol=0.1
+        jax.tree.map(lambda leaf: np.asarray(leaf, "float32"), jacobians), expected, rtol=0.1, atol=0.1
     )
 
 
@@ -213,17 +255,17 @@ def test_an_input_that_is_scaled_first():
             return self.a(x / 255)
 
     model, x = Scaled(nnx.Rngs(0)), inputs(4, 3)
-    jacobians = layer_jacobians(model, x)
+    jacobians, product, expected = both(model, x)
     chex.assert_trees_all_close(jacobians.z[0], x / 255)
-    assert_close(chain(jacobians).to_z[0] / 255, autodiff(model, x), 1e-5)
+    assert_close(product / 255, expected, 1e-5)
 
 
 @pytest.mark.parametrize("samples", [1, 4])
 def test_one_sample_and_one_node(samples):
     model, x = MLP(1, [1, 1], 1, "ppns", rngs=nnx.Rngs(0)), inputs(samples, 1)
-    jacobians = layer_jacobians(model, x)
+    jacobians, product, expected = both(model, x)
     assert [set(own) for own in jacobians.partials] == [{"a", "b"}] * 2
-    assert_close(chain(jacobians).to_z[0], autodiff(model, x), 1e-5)
+    assert_close(product, expected, 1e-5)
 
 
 def test_records_that_a_model_holds_are_recognised():
@@ -233,18 +275,18 @@ def test_records_that_a_model_holds_are_recognised():
     held = nnx.Sequential(
         nnx.Linear(3, 4, rngs=nnx.Rngs(0)), pa.nnx.Parametric(own, 4), nnx.Linear(4, 2, rngs=nnx.Rngs(0))
     )
-    found = parameter_gradients(layer_jacobians(held, x), jnp.ones((5, 2)))
-    expected = nnx.to_pure_dict(nnx.grad(lambda model: model(x).sum())(held))["layers"][1]
+    found = jax.jit(lambda x: parameter_gradients(layer_jacobians(held, x), jnp.ones((5, 2))))(x)
+    expected = nnx.to_pure_dict(nnx.jit(nnx.grad(lambda model: model(x).sum()))(held))["layers"][1]
     for name in ("a", "b"):
         assert_close(found[0].activation[name].sum(0), expected[name], 1e-5)
 
 
 def test_jacobians_of_the_outputs_by_the_parameters():
     model, x = shaken(MLP(3, [4], 2, "ppns", rngs=nnx.Rngs(0))), inputs(5, 3)
-    found = parameter_gradients(layer_jacobians(model, x))
+    found = jax.jit(lambda x: parameter_gradients(layer_jacobians(model, x)))(x)
     chex.assert_shape(found[0].kernel, (5, 2, 3, 4))
     chex.assert_shape(found[0].activation["a"], (5, 2, 4))
-    expected = jax.jacrev(lambda p: with_params(model, p)(x))(params_of(model))
+    expected = jax.jit(jax.jacrev(lambda p: with_params(model, p)(x)))(params_of(model))
     layer = expected["hidden"][0]
     assert_close(found[0].kernel, layer["linear"]["kernel"], 1e-5)
     assert_close(found[0].activation["b"], layer["activation"]["b"], 1e-5)
@@ -263,19 +305,24 @@ def test_jacobians_of_the_outputs_by_the_parameters():
 )
 def test_models_of_any_making(build, slopes, partials):
     model, x = build(nnx.Rngs(0)), inputs(5, 3)
-    jacobians = layer_jacobians(model, x)
+    jacobians, product, expected = both(model, x)
     assert len(jacobians.slopes) == slopes
     assert [set(of) for of in jacobians.partials] == partials
-    assert_close(chain(jacobians).to_z[0], autodiff(model, x), 1e-5)
+    assert_close(product, expected, 1e-5)
     chex.assert_trees_all_close(jacobians.output, model(x))
 
 
 def test_linen_parametric_gradients_equal_autodiff():
     x = inputs(6, 3)
     variables = Twin().init(jax.random.key(0), x)
-    jacobians = layer_jacobians(Twin().bind(variables), x)
-    found = parameter_gradients(jacobians, jnp.ones_like(jacobians.output))
-    expected = jax.grad(lambda p: Twin().apply(variables | {"params": p}, x).sum())(variables["params"])
+
+    @jax.jit
+    def run(x):
+        jacobians = layer_jacobians(Twin().bind(variables), x)
+        of_autodiff = jax.grad(lambda p: Twin().apply(variables | {"params": p}, x).sum())(variables["params"])
+        return parameter_gradients(jacobians, jnp.ones_like(jacobians.output)), of_autodiff
+
+    found, expected = run(x)
     per_node, shared = (expected[f"Parametric_{i}"] for i in range(2))
     assert_close(found[1].activation["a"].sum(0), per_node["a"], 1e-5)
     for name in ("a", "b"):
@@ -305,13 +352,17 @@ def test_the_model_is_left_as_it_was():
 
 def test_many_trials_in_one_jitted_call():
     model, x = MLP(3, [4, 5], 2, "ppns", rngs=nnx.Rngs(0)), inputs(6, 3)
-    params = [jax.tree.map(lambda p, s=scale: p * s, params_of(model)) for scale in (0.5, 1.0, 2.0)]
-    together = jax.jit(jax.vmap(lambda p: layer_jacobians(with_params(model, p), x)))(
-        jax.tree.map(lambda *p: jnp.stack(p), *params)
-    )
+    params = [
+        jax.tree.map(lambda p, s=scale: np.asarray(p) * np.float32(s), params_of(model)) for scale in (0.5, 1.0, 2.0)
+    ]
+
+    def one(p):
+        return layer_jacobians(with_params(model, p), x)
+
+    together = jax.jit(jax.vmap(one))(jax.tree.map(lambda *p: np.stack(p), *params))
+    together, one = jax.tree.map(np.asarray, together), jax.jit(one)
     for i, p in enumerate(params):
-        alone = layer_jacobians(with_params(model, p), x)
-        chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], together), alone, rtol=1e-5, atol=1e-6)
+        chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], together), one(p), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

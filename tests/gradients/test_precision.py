@@ -73,11 +73,18 @@ def test_products_are_of_the_highest_precision(name, accelerator):
     assert jax.config.jax_default_matmul_precision is None
 
 
-@pytest.mark.parametrize("name", COMPUTED)
-def test_what_the_user_asked_for_stays(name, accelerator):
-    for asked, kept in (("high", Precision.HIGH), ("default", Precision.DEFAULT)):
-        with jax.default_matmul_precision(asked):
-            assert precisions(COMPUTED[name]) == {(kept, kept)}
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        *((name, "high") for name in COMPUTED),
+        ("attribute", "default"),
+        *(pytest.param(name, "default", marks=pytest.mark.slow) for name in COMPUTED if name != "attribute"),
+    ],
+)
+def test_what_the_user_asked_for_stays(name, asked, accelerator):
+    kept = {"high": Precision.HIGH, "default": Precision.DEFAULT}[asked]
+    with jax.default_matmul_precision(asked):
+        assert precisions(COMPUTED[name]) == {(kept, kept)}
 
 
 def test_a_product_with_a_precision_of_its_own_keeps_it(accelerator):

@@ -1,6 +1,7 @@
 """A classifier's training against steps by hand, and its scores against NumPy."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -72,25 +73,36 @@ def by_hand():
     params, order = CLASSIFIER.start(key)
     draw = jax.jit(CLASSIFIER.batches.draw)
     gradient = jax.jit(jax.grad(lambda params, x, t: cross_entropy(network(params, x), t)))
+    rates = {
+        "linear": dict.fromkeys(("kernel", "bias"), RATES["learning_rate"]),
+        "activation": {"a": RATES["learning_rate_a"], "b": RATES["learning_rate_b"]},
+    }
+    params = jax.tree.map(np.asarray, params)
     kept, chosen = [params], []
     for step in range(CLASSIFIER.steps):
         order, which = draw(order, step)
         slopes = gradient(params, SETS["train_images"][which], SETS["train_labels"][which])
-        rates = {
-            "linear": dict.fromkeys(("kernel", "bias"), RATES["learning_rate"]),
-            "activation": {"a": RATES["learning_rate_a"], "b": RATES["learning_rate_b"]},
-        }
-        params = jax.tree.map(lambda x, rate, slope: x - rate * slope, params, rates, slopes)
+        params = jax.tree.map(lambda x, rate, slope: x - np.float32(rate) * np.asarray(slope), params, rates, slopes)
         kept.append(params)
         chosen.append(np.asarray(which))
     return kept, chosen
+
+
+@functools.cache
+def one_step():
+    return jax.jit(CLASSIFIER.step)
+
+
+@functools.cache
+def summarise():
+    return jax.jit(CLASSIFIER.summarise)
 
 
 @pytest.fixture(scope="module")
 def states():
     """The states before each step and after the last."""
     state = jax.jit(CLASSIFIER.init)(jax.random.key(4), SETS)
-    step = jax.jit(CLASSIFIER.step)
+    step = one_step()
     found = [state]
     for i in range(CLASSIFIER.steps):
         found.append(step(found[-1], jnp.int32(i), SETS, **RATES))
@@ -99,12 +111,17 @@ def states():
 
 @pytest.fixture(scope="module")
 def summary(states):
-    return jax.jit(CLASSIFIER.summarise)(states[-1], SETS)
+    return summarise()(states[-1], SETS)
+
+
+@functools.cache
+def compiled(function):
+    return jax.jit(function)
 
 
 def exact_score(params, inputs, labels, network=network):
     """Mean cross-entropy and accuracy in float64 from the outputs in float32."""
-    outputs = np.asarray(network(params, inputs), np.float64)
+    outputs = np.asarray(compiled(network)(params, inputs), np.float64)
     losses = special.logsumexp(outputs, axis=1) - outputs[np.arange(len(labels)), labels]
     return losses.mean(), (outputs.argmax(1) == labels).mean()
 
@@ -146,7 +163,7 @@ def test_notes_of_every_step_and_the_report(summary, by_hand, states):
 
 def test_without_a_gradient_of_ones_own_the_same_training_with_no_notes(states):
     plain = dataclasses.replace(CLASSIFIER, gradient=None, report=lambda params: {})
-    state = plain.init(jax.random.key(4), SETS)
+    state = jax.jit(plain.init)(jax.random.key(4), SETS)
     assert jax.tree.leaves(state.notes) == []
     step = jax.jit(plain.step)
     for i in range(3):
@@ -155,8 +172,14 @@ def test_without_a_gradient_of_ones_own_the_same_training_with_no_notes(states):
     assert plain.summarise(state, SETS)["learned"] == {}
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 16, 17, 18, 1000])
-@pytest.mark.parametrize("count", [1, 16, 17])
+@pytest.mark.parametrize(
+    ("count", "at_once"),
+    [
+        *((1, 1), (1, 7), (16, 7), (16, 16), (17, 1), (17, 7), (17, 16), (17, 17), (17, 1000)),
+        *(pytest.param(count, at_once, marks=pytest.mark.slow) for count in (1, 16) for at_once in (17, 18, 1000)),
+        *(pytest.param(*both, marks=pytest.mark.slow) for both in ((1, 16), (16, 1), (17, 18))),
+    ],
+)
 def test_all_images_are_scored_whatever_the_number_at_once(at_once, count):
     """Accuracy counts exactly; a loss that left an image out, or counted one twice, would be far off."""
     params = initial(jax.random.key(0))
@@ -186,7 +209,7 @@ def test_scores_of_many_images_lose_no_digits():
 def test_labels_of_one_byte_are_counted_beyond_255():
     params = initial(jax.random.key(0))
     inputs, labels = images(2_000, 6)
-    score = CLASSIFIER.score(params, inputs, labels.astype(np.uint8))
+    score = jax.jit(CLASSIFIER.score)(params, inputs, labels.astype(np.uint8))
     assert float(score.accuracy) == pytest.approx(exact_score(params, inputs, labels)[1], rel=1e-6)
 
 
@@ -210,12 +233,13 @@ def test_a_set_without_a_number_is_scored_after_the_last_step_alone(states, summ
     few = dataclasses.replace(CLASSIFIER, scores={"held_out": None, "train": None})
     held_out = SETS | {"held_out_images": SETS["test_images"], "held_out_labels": SETS["test_labels"]}
     assert few.init(jax.random.key(4), held_out).scores == {}
-    found = jax.jit(few.summarise)(states[-1]._replace(scores={}), held_out)
+    summarise = jax.jit(few.summarise)
+    found = summarise(states[-1]._replace(scores={}), held_out)
     assert set(found) == {"held_out", "train", "notes", "learned"}
     for one, other in (("held_out", "test"), ("train", "train")):
         np.testing.assert_allclose(found[one]["loss"], summary[other]["loss"][-1], rtol=1e-6)
     assert found["train"]["loss"].shape == ()
-    early = jax.jit(few.summarise)(states[-2]._replace(scores={}), held_out)
+    early = summarise(states[-2]._replace(scores={}), held_out)
     assert np.isnan(early["held_out"]["loss"])
 
 
@@ -237,8 +261,9 @@ def test_initial_settings_are_traced_and_looks_see_the_params_on_the_way():
     call = {"iterations": 7, "observe_every": 3, "data": SETS, "unit": 2.0, **RATES}
     found = long_sweep(scaled, [5], axes={"scale": [0.5, 1.0]}, **call)
     assert found["iteration"].values.tolist() == [0, 3, 6, 7]
+    init, step = jax.jit(scaled.init), jax.jit(scaled.step)
     for scale in (0.5, 1.0):
-        state = scaled.init(found_key := trial_key(5), SETS, scale=scale)
+        state = init(found_key := trial_key(5), SETS, scale=scale)
         np.testing.assert_allclose(
             state.params["linear"]["kernel"], scale * initial(jax.random.split(found_key)[0])["linear"]["kernel"]
         )
@@ -246,7 +271,7 @@ def test_initial_settings_are_traced_and_looks_see_the_params_on_the_way():
             if i in (0, 3, 6, 7):
                 seen = found["kernel"].sel(scale=scale, seed=5, iteration=i).values
                 np.testing.assert_allclose(2 * seen, state.params["linear"]["kernel"], rtol=2e-5, atol=1e-6)
-            state = scaled.step(state, jnp.int32(i), SETS, **RATES)
+            state = step(state, jnp.int32(i), SETS, **RATES)
     assert CLASSIFIER.observe is None
 
 
@@ -258,20 +283,27 @@ def test_a_misspelled_setting_of_the_initial_params_is_seen():
 
 @pytest.mark.parametrize("done", [5, 10])
 def test_what_stops_before_the_last_step_has_no_last_score(states, done):
-    found = jax.jit(CLASSIFIER.summarise)(states[done], SETS)
+    found = summarise()(states[done], SETS)
     assert np.isnan(found["test"]["loss"][-1])
     assert np.isnan(found["train"]["accuracy"][-1])
 
 
 def test_outputs_that_are_no_numbers_have_no_accuracy(states):
-    params = jax.tree.map(lambda x: x * jnp.nan, states[0].params)
-    score = CLASSIFIER.score(params, SETS["test_images"], SETS["test_labels"])
+    params = jax.tree.map(lambda x: np.asarray(x) * np.float32("nan"), states[0].params)
+    score = jax.jit(CLASSIFIER.score)(params, SETS["test_images"], SETS["test_labels"])
     assert np.isnan(score.loss)
     assert np.isnan(score.accuracy)
 
 
-@pytest.mark.parametrize(("dtype", "of_scores"), [("bfloat16", "float32"), ("float16", "float32"), (None, "float32")])
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    ("wide", "dtype", "of_scores"),
+    [
+        *((wide, "bfloat16", "float32") for wide in (False, True)),
+        (True, None, "float32"),
+        *(pytest.param(*case, "float32", marks=pytest.mark.slow) for case in ((False, "float16"), (True, "float16"))),
+        pytest.param(False, None, "float32", marks=pytest.mark.slow),
+    ],
+)
 def test_scores_of_any_precision(dtype, of_scores, wide):
     def cast(key):
         return jax.tree.map(lambda x: x.astype(dtype or "float32"), initial(key))
@@ -279,7 +311,7 @@ def test_scores_of_any_precision(dtype, of_scores, wide):
     narrow = dataclasses.replace(CLASSIFIER, initial=cast, gradient=None, report=lambda params: {})
     with jax.enable_x64(wide):
         sets = {name: x.astype(dtype or "float32") if "images" in name else x for name, x in SETS.items()}
-        state = narrow.init(jax.random.key(4), sets)
+        state = jax.jit(narrow.init)(jax.random.key(4), sets)
         state = jax.jit(narrow.step)(state, jnp.int32(0), sets, **RATES)
     assert state.scores["test"].loss.dtype == of_scores
     assert np.isfinite(state.scores["test"].loss[0])
@@ -301,7 +333,7 @@ def test_an_unknown_optimiser_is_refused_at_once():
 
 
 def test_rates_of_activations_are_the_learning_rate_by_default(states):
-    step = jax.jit(CLASSIFIER.step)
+    step = one_step()
     alike = step(states[0], jnp.int32(0), SETS, **dict.fromkeys(RATES, 0.3))
     default = step(states[0], jnp.int32(0), SETS, learning_rate=0.3)
     jax.tree.map(np.testing.assert_array_equal, default.params, alike.params)

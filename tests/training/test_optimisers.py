@@ -1,5 +1,7 @@
 """Optimisers by name against optax's own, and rates that are each parameter's own."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,23 +76,36 @@ def test_all_names_are_tried_here():
     assert set(MAKERS) == set(OPTAX)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("model", MODELS)
+@functools.cache
+def by_optax(name, model):
+    return by_path(after(OPTAX[name](0.05), MODELS[model]))
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        pytest.param(model, name, marks=[] if model == "tree" or name == "nadam" else [pytest.mark.slow])
+        for model in MODELS
+        for name in NAMES
+    ],
+)
 def test_with_equal_rates_it_is_the_optimiser_of_optax(name, model):
     params = MODELS[model]
-    ours, plain = (after(update, params) for update in (optimiser(name, params, 0.05), OPTAX[name](0.05)))
-    for path, value in by_path(plain).items():
-        np.testing.assert_allclose(by_path(ours)[path], value, rtol=1e-6, atol=1e-7, err_msg=path)
+    ours, plain = by_path(after(optimiser(name, params, 0.05), params)), by_optax(name, model)
+    for path, value in plain.items():
+        np.testing.assert_allclose(ours[path], value, rtol=1e-6, atol=1e-7, err_msg=path)
         assert not np.array_equal(value, by_path(params)[path]), "this leaf moves"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in ("sgd", "adagrad", "adam") else [pytest.mark.slow]) for n in NAMES]
+)
 @pytest.mark.parametrize(
     ("rates", "held"),
     [({"a": 0.0}, ("['a']", "['positive_height']")), ({"b": 0.0}, ("['b']",))],
 )
 def test_a_rate_of_0_holds_exactly_those_fixed(name, rates, held):
-    ours, plain = by_path(after(optimiser(name, TREE, 0.05, **rates), TREE)), by_path(after(OPTAX[name](0.05), TREE))
+    ours, plain = by_path(after(optimiser(name, TREE, 0.05, **rates), TREE)), by_optax(name, "tree")
     for path, start in by_path(TREE).items():
         if path.endswith(held):
             np.testing.assert_array_equal(ours[path], start, err_msg=path)
@@ -104,7 +119,7 @@ def test_each_kind_moves_at_its_own_rate(model):
     params = MODELS[model]
     rate_of = {"['a']": 0.02, "['b']": 0.003}
     shape = ("height']", "width']")
-    gradient = by_path(jax.grad(loss)(params))
+    gradient = by_path(jax.jit(jax.grad(loss))(params))
     changed = by_path(after(optimiser("sgd", params, 0.5, a=0.02, b=0.003), params, steps=1))
     kinds = set()
     for path, start in by_path(params).items():
@@ -123,7 +138,9 @@ def test_the_rate_of_the_weights_does_not_touch_a_and_b(name):
         assert same == ("linear" not in path), path
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in ("sgd", "adagrad", "nadam") else [pytest.mark.slow]) for n in NAMES]
+)
 def test_traced_rates_do_not_compile_again(name):
     traces = []
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,21 +28,28 @@ def network(name):
     return lambda params, inputs: forward(params, inputs, catalogue.get(name))
 
 
-def passes(name, params, number):
-    """The definition, point for point: the usual matrix products, an update after each."""
+@functools.cache
+def compiled(name):
+    """Compiles the gradient of one point's loss, and the network."""
 
     def loss(params, x, t):
         return NUMBERS.loss_scale * jnp.sum((network(name)(params, x[None]) - t[None]) ** 2)
 
-    gradient = jax.jit(jax.grad(loss))
-    losses = []
+    return jax.jit(jax.grad(loss)), jax.jit(network(name))
+
+
+def passes(name, params, number):
+    """The definition, point for point: the usual matrix products, an update after each."""
+    rates = jax.tree_util.tree_map_with_path(
+        lambda path, p: p.dtype.type(NUMBERS.activation_learning_rate if "activation" in str(path) else 0.05), params
+    )
+    losses, params = [], jax.tree.map(np.asarray, params)
+    gradient, outputs = compiled(name)
     for _ in range(number):
-        losses.append(float(np.mean((np.asarray(network(name)(params, INPUTS)) - TARGETS) ** 2)))
+        losses.append(float(np.mean((np.asarray(outputs(params, INPUTS)) - TARGETS) ** 2)))
         for x, t in zip(INPUTS, TARGETS, strict=True):
-            rates = jax.tree_util.tree_map_with_path(
-                lambda path, p: NUMBERS.activation_learning_rate if "activation" in str(path) else 0.05, params
-            )
-            params = jax.tree.map(lambda p, g, rate: p - rate * g, params, gradient(params, x, t), rates)
+            slopes = gradient(params, x, t)
+            params = jax.tree.map(lambda p, g, rate: p - rate * np.asarray(g), params, slopes, rates)
     return params, losses
 
 
@@ -63,7 +72,7 @@ def test_the_order_of_the_points_matters_and_a_full_batch_is_another_training():
     backwards = gradient_descent(network("tanh"), INPUTS[::-1], TARGETS[::-1], point_by_point=True)
     forwards = gradient_descent(network("tanh"), INPUTS, TARGETS, point_by_point=True)
     full = gradient_descent(network("tanh"), INPUTS, TARGETS)
-    weights = [a(start(params), settings(), 5).params["out"]["kernel"] for a in (forwards, backwards, full)]
+    weights = [jax.jit(a)(start(params), settings(), 5).params["out"]["kernel"] for a in (forwards, backwards, full)]
     assert not np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
 
@@ -73,14 +82,12 @@ def test_small_steps_on_each_point_add_up_to_one_on_all():
     params = initial(1, "ppns")
     tiny = settings()._replace(learning_rate=jnp.float32(1e-3), activation_learning_rate=jnp.float32(1e-3))
     both = [
-        gradient_descent(network("ppns"), INPUTS, TARGETS, point_by_point=each)(
+        jax.jit(gradient_descent(network("ppns"), INPUTS, TARGETS, point_by_point=each))(
             start(params), tiny._replace(loss_scale=jnp.float32(scale)), 1
         ).params
         for each, scale in ((True, 0.25), (False, 1.0))
     ]
-    moved = [
-        np.concatenate([np.ravel(x) for x in jax.tree.leaves(jax.tree.map(jnp.subtract, p, params))]) for p in both
-    ]
+    moved = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(jax.tree.map(np.subtract, p, params))]) for p in both]
     assert np.linalg.norm(moved[0] - moved[1]) < 0.01 * np.linalg.norm(moved[1])
 
 

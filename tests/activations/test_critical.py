@@ -42,7 +42,10 @@ def test_erf_with_biases_by_its_closed_form():
     assert found.gain**2 * 2 / math.pi * math.asin(2 * q / (1 + 2 * q)) + 0.16 == pytest.approx(q, rel=1e-7)
 
 
-@pytest.mark.parametrize(("name", "bias_std"), [("tanh", 0.3), ("sigmoid", 0.0), ("elu", 0.3)])
+@pytest.mark.parametrize(
+    ("name", "bias_std"),
+    [("tanh", 0.3), *(pytest.param(*x, marks=pytest.mark.slow) for x in [("sigmoid", 0.0), ("elu", 0.3)])],
+)
 def test_random_networks_keep_variance_and_gradient_at_the_critical_gain(name, bias_std):
     """Twelve layers of 1,000 nodes of eight networks, in NumPy and float64, from the fixed point.
 

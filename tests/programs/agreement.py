@@ -22,9 +22,9 @@ def check(function, *arguments, own=None, tolerance=1e-5, exact=False):
     own = [True] * len(arguments) if own is None else own
     one = [jax.tree.map(lambda x: x[..., 0], a) if o else a for a, o in zip(arguments, own, strict=True)]
     flags = [o for a, o in zip(arguments, own, strict=True) for _ in jax.tree.leaves(a)]
-    many = jax.jit(trials_last(trace(function, *one), flags))(*arguments)
     axes = [-1 if o else None for o in own]
-    expected = jax.jit(jax.vmap(function, in_axes=axes, out_axes=-1))(*arguments)
+    last, mapped = trials_last(trace(function, *one), flags), jax.vmap(function, in_axes=axes, out_axes=-1)
+    many, expected = jax.jit(lambda *arguments: (last(*arguments), mapped(*arguments)))(*arguments)
     assert jax.tree.structure(many) == jax.tree.structure(expected)
     for i, (got, want) in enumerate(zip(jax.tree.leaves(many), jax.tree.leaves(expected), strict=True)):
         assert (got.shape, got.dtype) == (want.shape, want.dtype), f"output {i}"

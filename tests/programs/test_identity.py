@@ -94,18 +94,15 @@ def test_every_operation_is_a_line_without_addresses():
 def test_another_process_with_another_hash_seed_and_order_of_imports_reads_the_same():
     script = "from tests.programs.test_identity import *\n"
     script += "print(traced(everything, X).identity.digest, traced(network(), KEY).identity.digest)\n"
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", first + script],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": str(ROOT)},
-        ).stdout
-        for seed, first in (("1", ""), ("2", "import scipy, optax, jax.numpy\njax.numpy.ones(3).sum()\n"))
-    }
-    assert said == {f"{traced(everything, X).identity.digest} {traced(network(), KEY).identity.digest}\n"}
+    said = subprocess.run(
+        [sys.executable, "-c", "import scipy, optax, jax.numpy\njax.numpy.ones(3).sum()\n" + script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={"PYTHONHASHSEED": "2", "PATH": "", "PYTHONPATH": str(ROOT)},
+    ).stdout
+    assert said == f"{traced(everything, X).identity.digest} {traced(network(), KEY).identity.digest}\n"
 
 
 def test_names_and_lines_do_not_count():
@@ -207,9 +204,9 @@ def test_reading_costs_little():
     def deep(x, depth):
         return again(x) if depth == 0 else jax.jit(lambda y: deep(deep(y, depth - 1), depth - 1))(x)
 
-    closed = jax.make_jaxpr(lambda x: deep(x, 12))(X)
+    closed = jax.make_jaxpr(lambda x: deep(x, 9))(X)
     begin = time.process_time()
-    assert len(describe(closed).lines) < 500
+    assert len(describe(closed).lines) < 100
     assert len(traced(network(), KEY).identity.lines) > 500
     assert time.process_time() - begin < 5
 

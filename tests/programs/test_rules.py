@@ -124,9 +124,9 @@ def test_products(own, letters):
     sizes = dict(zip("abijkl", (2, 3, 4, 9, 2, 3), strict=True))
     shapes = [[sizes[letter] for letter in part] for part in letters.split("->")[0].split(",")]
     operands = [of_shape(o, *shape) for o, shape in zip(own, shapes, strict=True)]
-    check(lambda x, y: jnp.einsum(letters, x, y), *operands, own=own)
     whole = [jnp.round(9 * x).astype(int) for x in operands]
-    check(lambda x, y: jnp.einsum(letters, x, y), *whole, own=own)
+    both = [list(pair) for pair in zip(operands, whole, strict=True)]
+    check(lambda x, y: [jnp.einsum(letters, x[i], y[i]) for i in range(2)], *both, own=own)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ import xarray as xr
 from experiments.__main__ import main
 from experiments.problems.digits import images_of
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST_PROTOCOLS
+from experiments.problems.xor10 import train as xor10
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
-from experiments.problems.xor10.train import settings_of
-from experiments.problems.xor10.train import train as train_xor10
 from experiments.studies.ablation import (
     BASES,
     CONDITIONS,
@@ -33,7 +32,17 @@ from paramact_jax.sweeps import long_sweep
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
+DEPTH = 3
 BY_NAME = dict(zip(CONDITIONS, POINTS, strict=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    """Trains networks of fewer layers: their programs are smaller."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xor10, "training", functools.partial(xor10.training, depth=DEPTH))
+        patch.setitem(MNIST_PROTOCOLS, "recovered", dataclasses.replace(MNIST_PROTOCOLS["recovered"], depth=DEPTH))
+        yield
 
 
 def test_the_plain_functions_are_what_the_parametric_ones_are_made_of():
@@ -69,14 +78,14 @@ def test_what_is_learned_on_xor10():
     found = long_sweep(
         xor10_training,
         range(3),
-        iterations=50,
+        iterations=10,
         static_axes={"base": list(BASES)},
         points=POINTS,
         static_argnames="plain",
-        settings=settings_of(protocol),
+        settings=xor10.settings_of(protocol),
         std={"weight": float(protocol.weight_std), "bias": 0.0},
     )
-    names = [f"learned.hidden.9.activation.{name}" for name in "ab"]
+    names = [f"learned.hidden.{DEPTH - 1}.activation.{name}" for name in "ab"]
     assert_learned(found, {"ppns": 6.0, "parametric_tanh": 1.5, "parametric_relu": 1.5}, names)
 
 
@@ -202,7 +211,7 @@ def test_nothing_published_beside_other_conditions():
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(tmp_path_factory, shallow):
     out = tmp_path_factory.mktemp("runs") / "xor10"
     assert main(["ablation", "xor10", "--trials", "20", "--iterations", "30", "--out", str(out)]) == 0
     return run_directory.read(out)
@@ -220,11 +229,11 @@ def test_a_run_on_xor10_and_its_summary(small):
 
 def test_smooth_functions_started_at_unit_gain_and_frozen_are_the_plain_ones(small):
     """The first update changes nothing else: gain 1 frozen is no condition, since it is the plain function."""
-    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], seeds=20, steps=30)
+    protocol = dataclasses.replace(XOR10_PROTOCOLS["recovered"], seeds=20, steps=30, depth=DEPTH)
     frozen = dataclasses.replace(
         protocol, activations=("parametric_tanh",), initial_a=1.0, activation_learning_rate=0.0
     )
-    (result,) = train_xor10(frozen).values()
+    (result,) = xor10.train(frozen).values()
     plain = small.records["final_loss"].sel(base="parametric_tanh", condition="plain")
     np.testing.assert_allclose(result.loss, plain, rtol=1e-3)
 

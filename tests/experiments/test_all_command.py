@@ -18,6 +18,7 @@ from experiments.study import run_directory
 from experiments.tools import all as all_command
 from experiments.tools.all import All, chosen
 
+EVERY_FORMAT = True  # as a subprocess writes them; the quick tests draw nothing
 ROOT = Path(__file__).parents[2]
 LEAVES = [pytest.param(leaf, id=" ".join(leaf.path)) for leaf in all_leaves()]
 

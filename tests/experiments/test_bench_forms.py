@@ -32,12 +32,20 @@ def test_every_training_runs(training):
     assert len(np.unique(np.asarray(results["w" if "w" in results else few.result]), axis=0)) == 3
 
 
-def test_contestants_train_the_same(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"logistic": "logistic regression"},
+        pytest.param({"logistic": "logistic regression", "shuffled": "shuffled minibatches"}, marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_contestants_train_the_same(names, tmp_path, capsys):
     file = tmp_path / "bench.json"
-    arguments = ["--parts", "trainings", "--trainings", "logistic", "shuffled", "--small", "--rounds", "1"]
+    arguments = ["--parts", "trainings", "--trainings", *names, "--small", "--rounds", "1"]
     assert main(["bench", "sweeps", *arguments, "--json", str(file)]) == 0
     result = json.loads(file.read_text())
-    assert [row["training"] for row in result["trainings"]] == ["logistic regression", "shuffled minibatches"]
+    assert [row["training"] for row in result["trainings"]] == list(names.values())
     for row in result["trainings"]:
         assert row["trials"] == 8
         assert {forms.VMAP, forms.LAX_MAP, forms.DEFAULT} <= set(row["contestants"])
@@ -89,3 +97,6 @@ def test_targets_are_met_or_not():
         "default_to_vmap_cpu": {"median": 0.3},
     }
     assert [target["met"] for target in forms.targets([row])] == [True, False]
+    slower = {"training": "another", "default_to_best": {"median": 1.5}, "default_to_vmap_cpu": None}
+    for rows in ([row, slower], [slower, row]):
+        assert [(target["value"], target["met"]) for target in forms.targets(rows)] == [(1.5, False), (0.3, False)]

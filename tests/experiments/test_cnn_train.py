@@ -1,12 +1,14 @@
 """The trainings of the convolutional networks do what their conditions say."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from experiments.problems.cnn.networks import (
     convolutional,
@@ -61,6 +63,19 @@ def records(used, tmp_path_factory):
     return SMALL.train(used, Work(place, writes=False))
 
 
+@functools.cache
+def drawer(combination=PAIR):
+    """Compiles the drawing of the initial params."""
+    return jax.jit(lambda key: params_of(convolutional(combination, SMALL, key)))
+
+
+@functools.cache
+def outputs_of_flax():
+    """Returns the Flax model's own call, of params and images."""
+    model = nnx.eval_shape(lambda: convolutional(PAIR, SMALL, jax.random.key(0)))
+    return lambda params, images: model.apply(params, images[..., None])
+
+
 def test_the_training_images_are_the_same_number_of_each_digit(digits):
     chosen = for_training(digits, 60, seed=3)
     assert np.bincount(chosen.train_labels).tolist() == [6] * 10
@@ -78,8 +93,8 @@ def test_too_few_images_are_refused_in_one_line(digits):
 
 
 def test_initial_scale_and_a_change_nothing_else():
-    params = params_of(convolutional(PAIR, SMALL, jax.random.key(0)))
-    changed = jax.jit(started)(params, 2.0, 1.0)
+    params, start = drawer()(jax.random.key(0)), jax.jit(started)
+    changed = start(params, 2.0, 1.0)
     for before, after in (
         (params["dense"], changed["dense"]),
         (params["convolutional"][1], changed["convolutional"][1]),
@@ -89,22 +104,21 @@ def test_initial_scale_and_a_change_nothing_else():
         np.testing.assert_array_equal(after[layer]["bias"], before[layer]["bias"])
         np.testing.assert_array_equal(after["activation"]["a"], jnp.ones_like(before["activation"]["a"]))
         np.testing.assert_array_equal(after["activation"]["b"], before["activation"]["b"])
-    own = started(params, 1.0, jnp.nan)
-    assert jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), own, params))
-    dense = started(params_of(dense_only("parametric_sigmoid", jax.random.key(0))), 1.0, 3.0)
+    jax.tree.map(np.testing.assert_array_equal, start(params, 1.0, jnp.nan), params)
+    dense = start(params_of(dense_only("parametric_sigmoid", jax.random.key(0))), 1.0, 3.0)
     assert float(dense["hidden"][0]["activation"]["a"].min()) == 3.0
 
 
 def test_ranges_are_of_each_layer_and_nan_where_there_is_no_parameter():
-    params = params_of(convolutional(PAIR, SMALL, jax.random.key(0)))
+    params = drawer()(jax.random.key(0))
     params["convolutional"][1]["activation"]["a"] = params["convolutional"][1]["activation"]["a"].at[0, 1, 2].set(-4.0)
     params["dense"]["activation"]["b"] = jnp.linspace(-1.0, 2.0, 30)
-    found = ranges(params)
+    found = jax.jit(ranges)(params)
     assert found["a_smallest"].tolist() == [1.5, -4.0, 1.5, 6.0]
     assert found["a_largest"].tolist() == [1.5, 1.5, 1.5, 6.0]
     assert found["b_smallest"].tolist() == [0, 0, 0, -1]
     assert found["b_largest"].tolist() == [0, 0, 0, 2]
-    plain = ranges(params_of(convolutional("relu/parametric_relu", SMALL, jax.random.key(0))))
+    plain = jax.jit(ranges)(drawer("relu/parametric_relu")(jax.random.key(0)))
     np.testing.assert_array_equal(plain["a_largest"], np.float32([np.nan, np.nan, np.nan, 1.5]))
     assert len(LAYERS) == 4
 
@@ -116,37 +130,38 @@ def test_numbers_of_parameters(sharing, expected):
     assert counts("relu/sigmoid", protocol) == {"activations": 0, "weights": 3_032}
 
 
-def plain_loop(model, protocol, used, key):
+def plain_loop(protocol, used, key):
     """Gradient descent on the Flax model's own call, one trial, written out: losses at every test step."""
-    params = started(params_of(model), protocol.weight_scale, protocol.initial_a)
+    network = outputs_of_flax()
+    weights, order_key = jax.random.split(key)
+    params = jax.jit(started)(drawer()(weights), protocol.weight_scale, protocol.initial_a)
     batches = Minibatches(protocol.training_images, protocol.batch)
-    order = batches.start(jax.random.split(key)[1])
+    order, draw = batches.start(order_key), jax.jit(batches.draw)
 
     @jax.jit
     def loss(params, x, y):
-        return optax.softmax_cross_entropy_with_integer_labels(model.apply(params, x), y).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(network(params, x), y).mean()
 
-    gradient = jax.jit(jax.grad(loss))
+    @jax.jit
+    def update(params, x, y):
+        def updated(path, p, g):
+            of_activation = any(entry.key == "activation" for entry in path if hasattr(entry, "key"))
+            return p - (protocol.activation_learning_rate if of_activation else protocol.learning_rate) * g
 
-    def updated(path, p, g):
-        of_activation = any(entry.key == "activation" for entry in path if hasattr(entry, "key"))
-        return p - (protocol.activation_learning_rate if of_activation else protocol.learning_rate) * g
+        return jax.tree_util.tree_map_with_path(updated, params, jax.grad(loss)(params, x, y))
 
     losses, largest_a = [], []
     for step in range(protocol.steps + 1):
         if step % protocol.test_every == 0:
-            losses.append(float(loss(params, used.test_images[..., None], used.test_labels)))
-        largest_a.append(float(params["convolutional"][2]["activation"]["a"].max()))
-        order, chosen = batches.draw(order, step)
-        found = gradient(params, used.train_images[chosen][..., None], used.train_labels[chosen])
-        params = jax.tree_util.tree_map_with_path(updated, params, found)
+            losses.append(float(loss(params, used.test_images, used.test_labels)))
+        largest_a.append(np.max(params["convolutional"][2]["activation"]["a"]))
+        order, chosen = draw(order, step)
+        params = update(params, used.train_images[chosen], used.train_labels[chosen])
     return losses, largest_a[:-1]
 
 
 def test_a_trial_is_plain_gradient_descent_with_two_rates(records, used):
-    key = trial_key(1)
-    model = convolutional(PAIR, SMALL, jax.random.split(key)[0])
-    losses, largest_a = plain_loop(model, SMALL, used, key)
+    losses, largest_a = plain_loop(SMALL, used, trial_key(1))
     found = records.sel(seed=1, combination=PAIR)
     np.testing.assert_allclose(found["test_loss"], losses, rtol=1e-4)
     np.testing.assert_allclose(found["a_largest"].sel(layer="convolutional 3"), largest_a, rtol=1e-5)
@@ -154,11 +169,13 @@ def test_a_trial_is_plain_gradient_descent_with_two_rates(records, used):
 
 
 @pytest.mark.parametrize(
-    "functions", [classifier(PAIR, SMALL), dense_classifier("sigmoid", SMALL)], ids=["cnn", "dense"]
+    "functions",
+    [classifier(PAIR, SMALL), pytest.param(dense_classifier("sigmoid", SMALL), marks=pytest.mark.slow)],
+    ids=["cnn", "dense"],
 )
 def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
     """10,000 test images are scored 1,000 at once, and none are left over."""
-    params = functions.initial(jax.random.key(0), 1.0, jnp.nan)
+    params = jax.jit(functions.initial)(jax.random.key(0), 1.0, jnp.nan)
     tested, labels = np.tile(used.test_images, (8, 1, 1)), np.tile(used.test_labels, 8)
     scores = [
         jax.jit(functions.score, static_argnames="at_once")(params, tested, labels, at_once=at_once)
@@ -173,7 +190,7 @@ def test_every_image_is_scored_whatever_the_number_at_once(functions, used):
 def test_a_batch_is_split_on_a_cpu(platform, loops, used, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: platform)
     functions, given = classifier(PAIR, SMALL), conditions(SMALL)
-    params = functions.initial(jax.random.key(0), given["weight_scale"], given["initial_a"])
+    params = jax.jit(functions.initial)(jax.random.key(0), given["weight_scale"], given["initial_a"])
     gradient = trace(functions.gradient, params, used.train_images[:40], used.train_labels[:40])
     assert [operation.name for operation in walk(gradient)].count("scan") == loops
 
@@ -194,12 +211,19 @@ def test_records_of_a_run(records):
 def test_what_changes_the_gradient_is_told_before_and_after(records, used):
     assert records["gradient_share"].dims == ("combination", "seed", "when", "kind")
     assert records["gradient_dead"].sizes["layer"] == len(LAYERS)
-    model = convolutional(PAIR, SMALL, jax.random.split(trial_key(1))[0])
-    params = started(params_of(model), SMALL.weight_scale, SMALL.initial_a)
-    images, labels = jnp.asarray(used.train_images[:LOOKED_AT, ..., None]), jnp.asarray(used.train_labels[:LOOKED_AT])
-    by_image = jax.grad(lambda x: cross_entropy(model.apply(params, x), labels))(images)
-    by_output = jax.grad(lambda y: cross_entropy(y, labels))(model.apply(params, images))
-    expected = np.log(jnp.linalg.norm(by_image) / jnp.linalg.norm(by_output))
+    network = outputs_of_flax()
+
+    @jax.jit
+    def norms(params, images, labels):
+        """Of the gradient by the images, and of that by the outputs."""
+        by_image = jax.grad(lambda x: cross_entropy(network(params, x), labels))(images)
+        by_output = jax.grad(lambda y: cross_entropy(y, labels))(network(params, images))
+        return jnp.linalg.norm(by_image), jnp.linalg.norm(by_output)
+
+    params = drawer()(jax.random.split(trial_key(1))[0])
+    params = jax.jit(started)(params, SMALL.weight_scale, SMALL.initial_a)
+    by_image, by_output = norms(params, used.train_images[:LOOKED_AT], used.train_labels[:LOOKED_AT])
+    expected = np.log(by_image / by_output)
     share = records["gradient_share"].sel(seed=1, when="before").squeeze()
     assert float(share.sum()) == pytest.approx(float(expected), abs=1e-4)
     assert {str(kind) for kind in share["kind"].values[abs(share) > 1e-3]} == {"linear", "activation", "pooling"}

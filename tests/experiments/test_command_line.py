@@ -6,12 +6,12 @@ import json
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import pytest
 import xarray as xr
 
 from experiments.__main__ import main
-from paramact_jax.activations import catalogue
-from paramact_jax.activations.errata import ERRATA
+from paramact_jax.activations import catalogue, errata
 
 EVERY_FORMAT = True
 TINY = ["--trials", "120", "--iterations", "40", "--activations", "sigmoid", "ppns"]
@@ -166,7 +166,8 @@ def test_damaged_runs_are_refused_and_left_as_they_are(run_directory, tmp_path, 
     assert {file.name: file.read_bytes() for file in damaged.iterdir()} == before
 
 
-def test_activations_prints_every_record_and_draws_them(tmp_path, capsys):
+def test_activations_prints_every_record_and_draws_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 50)
     out = tmp_path / "catalogue"
     assert main(["activations", "--out", str(out)]) == 0
     assert {file.name for file in out.iterdir()} == {"gallery.png", "catalogue.md", "catalogue.csv", "catalogue.tex"}
@@ -186,11 +187,12 @@ def test_verify_checks_and_lists_the_errata(capsys):
     assert "Closed forms" in printed
     assert "units in the last place" in printed
     assert "[P, Table 2; eq. 7, 15]" in printed
-    assert f"{len(ERRATA)} of {len(ERRATA)} errata confirmed" in printed
+    assert f"{len(errata.ERRATA)} of {len(errata.ERRATA)} errata confirmed" in printed
 
 
 def test_verify_fails_where_a_closed_form_is_wrong(monkeypatch, capsys):
     wrong = dataclasses.replace(catalogue.get("tanh"), derivative=jnp.ones_like)
     monkeypatch.setattr(catalogue, "get", lambda name: wrong)
+    monkeypatch.setattr(errata, "ERRATA", ())  # they are checked above; here the closed form alone must fail
     assert main(["verify", "--activations", "tanh"]) == 1
     assert "FAILED: tanh dz/dy" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """`crossing` trains what its ways say, and chooses learning rates on other seeds than it measures on."""
 
+import functools
 import math
 
 import jax
@@ -23,15 +24,20 @@ INPUTS, TARGETS = xor()
 CRITICAL = 4.0  # of PPNS
 
 
-def trained(way, steps=40, seed=3, start=0.75, multiple=1.0, rate=1, study=SMALL):
+@functools.cache
+def compiled(way):
+    """Compiles the start, the step and the results of a training."""
+    own = training("ppns", way, study=SMALL)
+    return jax.jit(own.init), jax.jit(own.step), jax.jit(own.summarise)
+
+
+def trained(way, steps=40, seed=3, start=0.75, multiple=1.0, rate=1):
     """States at the start and the end, and the results."""
-    own = training("ppns", way, study=study)
-    first = jax.jit(own.init)(trial_key(seed), jnp.asarray(start))
-    step = jax.jit(lambda state: own.step(state, jnp.asarray(multiple), jnp.asarray(rate)))
-    last = first
+    init, step, summarise = compiled(way)
+    last = first = init(trial_key(seed), start)
     for _ in range(steps):
-        last = step(last)
-    return first, last, own.summarise(last)
+        last = step(last, multiple, rate)
+    return first, last, summarise(last)
 
 
 def scales(state):
@@ -40,7 +46,7 @@ def scales(state):
 
 def test_a_of_each_node_under_gradient_descent_is_the_training_of_the_phase_diagram():
     own = gain.training("ppns", depth=2)
-    state = own.init(trial_key(3), jnp.asarray(0.75), jnp.asarray(1.0))
+    state = jax.jit(own.init)(trial_key(3), jnp.asarray(0.75), jnp.asarray(1.0))
     settings = settings_of(gain.Gain().protocol())
     step = jax.jit(lambda state: own.step(state, jnp.asarray(0.75), False, True, settings))
     for _ in range(40):
@@ -51,7 +57,11 @@ def test_a_of_each_node_under_gradient_descent_is_the_training_of_the_phase_diag
     np.testing.assert_allclose(results["end"], np.sqrt((scales(last) ** 2).mean()) / CRITICAL, rtol=1e-6)
 
 
-@pytest.mark.parametrize("way", HELPED)
+QUICK = ("node a sgd", "layer a sgd", "network a sgd", "node log-a sgd", "node a adam", "network log-a adam")
+"""Ways that together have every kind of sharing, of what is learned and of optimiser."""
+
+
+@pytest.mark.parametrize("way", [pytest.param(w, marks=() if w in QUICK else pytest.mark.slow) for w in HELPED])
 def test_multiple_0_keeps_a_at_its_start(way):
     first, last, results = trained(way, multiple=0.0, steps=3)
     np.testing.assert_array_equal(scales(first), scales(last))
@@ -59,14 +69,18 @@ def test_multiple_0_keeps_a_at_its_start(way):
     np.testing.assert_allclose(scales(first), math.log(3.0) if "log-a" in way else 3.0, rtol=1e-6)
 
 
+@jax.jit
+def gradient_of_nodes(params):
+    """Returns the gradient where every node has a scale of its own."""
+    return jax.grad(
+        lambda p: 0.5 * jnp.mean((network(p, INPUTS, catalogue.get("ppns"), "node", False) - TARGETS) ** 2)
+    )(params)
+
+
 @pytest.mark.parametrize(("who", "axis"), [("node", None), ("layer", 1), ("network", (0, 1))])
 def test_a_shared_a_moves_by_the_gradient_of_all_who_share_it(who, axis):
     first, last, _ = trained(f"{who} a sgd", steps=1, multiple=10.0)
-    params = first["params"]
-    gradient = jax.grad(
-        lambda p: 0.5 * jnp.mean((network(p, INPUTS, catalogue.get("ppns"), "node", False) - TARGETS) ** 2)
-    )
-    of_nodes = scales({"params": gradient(params)})
+    of_nodes = scales({"params": gradient_of_nodes(first["params"])})
     wanted = of_nodes if axis is None else np.broadcast_to(of_nodes.sum(axis=axis, keepdims=True), of_nodes.shape)
     moved = scales(first) - scales(last)
     shared = moved if axis is None else np.broadcast_to(moved.mean(axis=axis, keepdims=True), moved.shape)
@@ -86,16 +100,19 @@ def test_the_first_step_of_adam_is_the_learning_rate():
     np.testing.assert_allclose(abs(kernel - then), 0.001, rtol=0.02)
 
 
-def drawn(seed, depth=4):
-    own = {"a": jnp.asarray(1.0), "b": jnp.asarray(0.0)}
+@functools.partial(jax.jit, static_argnames="who")
+def drawn(seed, who=None):
+    """Initial params of four layers, scaled as `who` says."""
+    ppns, own = catalogue.get("ppns"), {"a": jnp.asarray(1.0), "b": jnp.asarray(0.0)}
     std = {"weight": jnp.asarray(1.0), "bias": jnp.asarray(0.0)}
-    return initial_params(catalogue.get("ppns"), trial_key(seed), std, own, depth=depth)
+    params = initial_params(ppns, trial_key(seed), std, own, depth=4)
+    return params if who is None else scaled(params, ppns, who, CRITICAL)
 
 
 def test_orthogonal_weights_of_the_critical_scale():
     determinants = []
     for seed in range(8):
-        for layer in scaled(drawn(seed), catalogue.get("ppns"), "orthogonal", CRITICAL)["hidden"].values():
+        for layer in drawn(seed, "orthogonal")["hidden"].values():
             kernel = np.asarray(layer["linear"]["kernel"]) / CRITICAL
             np.testing.assert_allclose(kernel @ kernel.T, np.eye(2), atol=1e-6)
             determinants.append(round(float(np.linalg.det(kernel))))
@@ -103,7 +120,7 @@ def test_orthogonal_weights_of_the_critical_scale():
 
 
 def test_lsuv_gives_every_layer_a_variance_of_1():
-    params, z = scaled(drawn(1), catalogue.get("ppns"), "lsuv", CRITICAL), INPUTS
+    params, z = drawn(1, "lsuv"), INPUTS
     for layer in params["hidden"].values():
         y = z @ np.asarray(layer["linear"]["kernel"])
         assert y.var() == pytest.approx(1, rel=0.02)
@@ -120,7 +137,8 @@ def test_networks_that_are_built_otherwise(who):
         f = 1 / (1 + np.exp(-y)) - 0.5
         z = z + f if who == "residual" else f
     wanted = z @ np.asarray(params["out"]["kernel"])
-    np.testing.assert_allclose(network(params, INPUTS, catalogue.get("ppns"), who, False), wanted, rtol=1e-4, atol=1e-6)
+    found = jax.jit(lambda params: network(params, INPUTS, catalogue.get("ppns"), who, False))(params)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def run_of(shares, other=0.25, seeds=40):

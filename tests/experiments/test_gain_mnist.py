@@ -1,5 +1,7 @@
 """Deep networks are trained as their settings say, and the phase diagram by depth finds windows that are known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,34 +52,43 @@ def unstacked(params):
 
 @pytest.mark.parametrize("compensated", [False, True])
 def test_a_deep_network_is_the_perceptron_of_the_same_params(compensated):
-    params = deep.initial(RECORD, jax.random.key(0), SIZES, 5.0, 1.2, compensated)
-    images = jax.random.normal(jax.random.key(1), (7, SIZES[0]))
-    ours, theirs = deep.network(RECORD, params, images), forward(unstacked(params), images, RECORD)
+    @jax.jit
+    def both():
+        params = deep.initial(RECORD, jax.random.key(0), SIZES, 5.0, 1.2, compensated)
+        images = jax.random.normal(jax.random.key(1), (7, SIZES[0]))
+        return params, deep.network(RECORD, params, images), forward(unstacked(params), images, RECORD)
+
+    params, ours, theirs = both()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(params["activation"]["a"], 5.0)
     assert params["hidden"]["kernel"].std() == pytest.approx(1.2 / 5**0.5 * (5.0 if compensated else 1.0), rel=0.2)
 
 
+@functools.cache
+def of_four_layers():
+    """Compiles start, step and gradient of a training; and its images."""
+    digits = synthetic_mnist(30, 10)
+    study = GainMnist(width=5, batch=30, steps=1, learning_rate=0.1, activations=("ppns",), depths=(4,))
+    whole = training("ppns", 4, study=study, digits=digits)
+    data = {
+        f"{a}_{b}": jnp.asarray(getattr(digits, f"{a}_{b}")) for a in ("train", "test") for b in ("images", "labels")
+    }
+
+    def loss(params):
+        return cross_entropy(forward(params, data["train_images"], RECORD), data["train_labels"])
+
+    return jax.jit(whole.init), jax.jit(whole.step), jax.jit(jax.grad(loss)), data
+
+
 @pytest.mark.parametrize(("compensated", "learned"), [*TRAINED, (True, True)])
 def test_a_step_is_that_of_the_arm(compensated, learned):
     """W of layers 2 to the output at eta or eta / a0^2, W of layer 1 and all biases at eta, a and b at eta or kept."""
-    digits = synthetic_mnist(30, 10)
-    study = GainMnist(width=5, batch=30, steps=1, learning_rate=0.1, activations=("ppns",), depths=(4,))
     with jax.enable_x64(True):
-        whole = training("ppns", 4, study=study, digits=digits)
-        data = {
-            f"{a}_{b}": jnp.asarray(getattr(digits, f"{a}_{b}"))
-            for a in ("train", "test")
-            for b in ("images", "labels")
-        }
-        state = whole.init(trial_key(3), data, 1.2, 0.8, compensated)
-        after = whole.step(state, 0, data, learned, 0.1)
+        init, step, gradient_of, data = of_four_layers()
+        state = init(trial_key(3), data, 1.2, 0.8, compensated)
+        after = step(state, 0, data, learned, 0.1)
         before, a0 = unstacked(state.params), 1.2 * 4 / 0.8
-
-        def loss(params):
-            return cross_entropy(forward(params, data["train_images"], RECORD), data["train_labels"])
-
-        gradient, found = jax.grad(loss)(before), unstacked(after.params)
+        gradient, found = gradient_of(before), unstacked(after.params)
 
         def expected(path, x, slope):
             *layer, part, name = (entry.key for entry in path)

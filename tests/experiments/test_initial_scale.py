@@ -15,13 +15,11 @@ from experiments.studies.initial_scale import (
     SMALL,
     InitialScale,
     deviations,
-    histogram_edges,
     model,
     scaled,
 )
 from experiments.study import run_directory
 from experiments.study.run_directory import Run
-from paramact_jax.activations import catalogue
 from paramact_jax.datasets import synthetic_mnist
 from paramact_jax.gradients import attribute
 from paramact_jax.networks import params_of, with_params
@@ -73,25 +71,29 @@ def test_what_is_recorded_before_training_is_what_attribution_says(run):
     records = run.records
     digits = synthetic_mnist(2_000, 500)
     images, labels = digits.train_images[:1_000], digits.train_labels[:1_000]
-    key = jax.random.split(trial_key(1))[0]
-    network = model("tanh", 6, key)
-    network = with_params(network, scaled(params_of(network), jnp.array(deviations("he", 6, 784))))
-    edges = histogram_edges(catalogue.get("tanh"))
-    found = jax.jit(lambda x: attribute(network, x, loss=lambda out: cross_entropy(out, labels), edges=edges))(images)
+
+    @jax.jit
+    def reference(key, images, labels):
+        network = model("tanh", 6, key)
+        network = with_params(network, scaled(params_of(network), jnp.array(deviations("he", 6, 784))))
+        found = attribute(network, images, loss=lambda out: cross_entropy(out, labels))
+        z = [images]
+        for layer in network.hidden:
+            z.append(layer(z[-1]))
+        return found.decay.log_norm, found.decay.linear, z[1:]
+
+    log_norm, linear, z = reference(jax.random.split(trial_key(1))[0], images, labels)
+    z = [np.asarray(layer) for layer in z]
     own = records.sel(activation="tanh", scale="he", seed=1)
-    np.testing.assert_allclose(own["before_log_norm"], found.decay.log_norm, rtol=1e-4)
-    np.testing.assert_allclose(own["before_linear"], found.decay.linear, atol=1e-4)
-    z, x = [], images
-    for layer in network.hidden:
-        x = layer(x)
-        z.append(np.asarray(x))
+    np.testing.assert_allclose(own["before_log_norm"], log_norm, rtol=1e-4)
+    np.testing.assert_allclose(own["before_linear"], linear, atol=1e-4)
     np.testing.assert_allclose(own["before_size"], [np.sqrt((layer**2).mean()) for layer in z], rtol=1e-4)
     np.testing.assert_allclose(own["before_spread"], [np.sqrt(layer.var(0).mean()) for layer in z], rtol=1e-3)
     assert (records["histogram"].sum("bin") == 2 * 1_000 * 6).all()
     assert records["edge"].sel(activation="tanh").values[[0, -1]].tolist() == [-1, 1]
     np.testing.assert_allclose(
         initial_scale.decades_lost(records).sel(activation="tanh", scale="he", seed=1),
-        (found.decay.log_norm[-1] - found.decay.log_norm[0]) / np.log(10),
+        (log_norm[-1] - log_norm[0]) / np.log(10),
         rtol=1e-4,
     )
 

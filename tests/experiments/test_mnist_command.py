@@ -24,6 +24,10 @@ SMALL = [
     "16",
     "--counted",
     "20",
+    "--depth",
+    "4",
+    "--width",
+    "32",
 ]
 COMMAND = ["mnist", "--data", "synthetic", *SMALL, "--activations", "relu", "ppns"]
 
@@ -70,8 +74,8 @@ def test_dims_and_coordinates_of_the_records(run):
     assert records["test_step"].values.tolist() == [0, 10, 20, 30, 40]
     assert records["train_step"].values.tolist() == [0, 20, 40]
     assert records["step"].values.tolist() == list(range(40))
-    assert records["layer"].values.tolist() == list(range(1, 9))
-    assert records["node"].values.tolist() == list(range(1, 129))
+    assert records["layer"].values.tolist() == list(range(1, 5))
+    assert records["node"].values.tolist() == list(range(1, 33))
 
 
 def test_values_of_the_records(run):
@@ -86,7 +90,7 @@ def test_values_of_the_records(run):
     for name in ("test_accuracy", "train_accuracy"):
         assert ((records[name] >= 0) & (records[name] <= 1)).all()
     assert np.issubdtype(records["steep_slopes"].dtype, np.integer)
-    assert ((records["steep_slopes"] > 0) & (records["steep_slopes"] <= 128 * 16)).all()
+    assert ((records["steep_slopes"] > 0) & (records["steep_slopes"] <= 32 * 16)).all()
     assert (records["gradient_smallest"] < records["gradient_largest"]).all()
     assert (records["seconds_per_step"] > 0).all()
     learned = records[["learned_a", "learned_b"]]

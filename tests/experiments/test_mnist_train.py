@@ -26,6 +26,8 @@ DIGITS = synthetic_mnist(40, 30)
 TINY = dataclasses.replace(
     PROTOCOLS["recovered"], steps=6, batch=16, seeds=3, test_every=2, train_every=4, learning_rate_a=0.02
 )
+SHALLOW = dataclasses.replace(TINY, depth=3)
+"""Of fewer layers, for what is said of every depth: its programs are smaller."""
 START_VALUES = {
     "relu": {},
     "parametric_relu": {"a": 1.5, "b": 0.0},
@@ -38,7 +40,7 @@ START_VALUES = {
 @pytest.fixture(scope="module")
 def trained():
     """PPNS, three seeds over four devices."""
-    return train("ppns", TINY, DIGITS)
+    return train("ppns", SHALLOW, DIGITS)
 
 
 def keys(seed):
@@ -65,8 +67,8 @@ def by_first_layer(network, images, labels):
 def ordinary():
     """The same training of seed 1 as a plain loop over a Flax model: what it notes and scores, and the model."""
     weights, order_key = keys(1)
-    network = model("ppns", TINY, weights)
-    batches = Minibatches(len(DIGITS.train_labels), TINY.batch)
+    network = model("ppns", SHALLOW, weights)
+    batches = Minibatches(len(DIGITS.train_labels), SHALLOW.batch)
     draw, order = jax.jit(batches.draw), batches.start(order_key)
 
     @nnx.jit
@@ -74,13 +76,13 @@ def ordinary():
         gradient = nnx.grad(lambda network: cross_entropy(network(images), labels))(network)
 
         def changed(path, x, slope):
-            return x - {"a": TINY.learning_rate_a}.get(path[-1].key, TINY.learning_rate) * slope
+            return x - {"a": SHALLOW.learning_rate_a}.get(path[-1].key, SHALLOW.learning_rate) * slope
 
         nnx_params, slopes = params_of(network), nnx.to_pure_dict(gradient)
         return jax.tree_util.tree_map_with_path(changed, nnx_params, slopes)
 
     noted, losses = [], []
-    for step in range(TINY.steps):
+    for step in range(SHALLOW.steps):
         order, chosen = draw(order, step)
         images, labels = DIGITS.train_images[chosen], DIGITS.train_labels[chosen]
         noted.append(by_first_layer(network, images, labels))
@@ -165,7 +167,7 @@ def test_start_values_of_reltanh_and_the_hexpos():
 
 
 def test_one_seed_alone_has_the_bits_it_has_among_three(trained):
-    alone = train("ppns", dataclasses.replace(TINY, seeds=1, first_seed=1), DIGITS)
+    alone = train("ppns", dataclasses.replace(SHALLOW, seeds=1, first_seed=1), DIGITS)
     assert alone["seed"].values.tolist() == [1]
     assert alone.identical(trained.sel(seed=[1]))
     assert not np.array_equal(trained["test.loss"].sel(seed=0), trained["test.loss"].sel(seed=1))
@@ -175,7 +177,7 @@ def test_one_seed_alone_has_the_bits_it_has_among_three(trained):
 def test_one_device_gives_the_bits_of_four(trained, monkeypatch):
     mesh = trial_mesh(jax.devices()[:1])
     monkeypatch.setattr(module, "long_sweep", functools.partial(module.long_sweep, mesh=mesh))
-    assert train("ppns", TINY, DIGITS).identical(trained)
+    assert train("ppns", SHALLOW, DIGITS).identical(trained)
 
 
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(trained, monkeypatch, tmp_path):
@@ -189,28 +191,38 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(trained, mo
             raise PullThePlugError
 
     with pytest.raises(PullThePlugError):
-        train("ppns", TINY, DIGITS, directory=tmp_path / "kept", on_progress=stop)
+        train("ppns", SHALLOW, DIGITS, directory=tmp_path / "kept", on_progress=stop)
     seen = []
-    resumed = train("ppns", TINY, DIGITS, directory=tmp_path / "kept", on_progress=seen.append)
+    resumed = train("ppns", SHALLOW, DIGITS, directory=tmp_path / "kept", on_progress=seen.append)
     assert resumed.identical(trained)
     assert seen[0].found == 3 * 3
     assert [p.done for p in seen] == [12, 15, 18]
     seen.clear()
-    assert train("ppns", TINY, DIGITS, directory=tmp_path / "kept", on_progress=seen.append).identical(trained)
+    assert train("ppns", SHALLOW, DIGITS, directory=tmp_path / "kept", on_progress=seen.append).identical(trained)
     assert seen == [], "finished: nothing is trained again"
 
 
+SAVED = dataclasses.replace(TINY, steps=1, seeds=1, test_every=1, train_every=1, depth=2, width=8)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The directory of a training that was kept."""
+    kept = tmp_path_factory.mktemp("saved") / "kept"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "long_sweep", functools.partial(module.long_sweep, seconds_between_saves=0.0))
+        train("relu", SAVED, DIGITS, directory=kept)
+    return kept
+
+
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"batches": "independent"}, {"initial": "glorot-he"}])
-def test_what_was_saved_under_other_conditions_is_refused(change, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "long_sweep", functools.partial(module.long_sweep, seconds_between_saves=0.0))
-    tiny = dataclasses.replace(TINY, steps=1, seeds=1, test_every=1, train_every=1)
-    train("relu", tiny, DIGITS, directory=tmp_path / "kept")
+def test_what_was_saved_under_other_conditions_is_refused(change, saved):
     with pytest.raises(ValueError, match="holds a sweep that differs in"):
-        train("relu", dataclasses.replace(tiny, **change), DIGITS, directory=tmp_path / "kept")
+        train("relu", dataclasses.replace(SAVED, **change), DIGITS, directory=saved)
 
 
 def test_a_rate_of_0_leaves_a_where_it_started(trained):
-    held = train("ppns", dataclasses.replace(TINY, learning_rate_a=0.0), DIGITS)
+    held = train("ppns", dataclasses.replace(SHALLOW, learning_rate_a=0.0), DIGITS)
     assert (held["learned.a"] == 6).all()
     assert (trained["learned.a"] != 6).any()
     assert (abs(held["learned.b"]).max("seed") > 0).any()
@@ -272,7 +284,7 @@ def test_steep_slopes_against_a_count_in_float64(name):
 
 
 def test_seconds_of_a_step():
-    seconds = seconds_per_step(["relu"], TINY, DIGITS, rounds=2, steps=3)
+    seconds = seconds_per_step(["relu"], SHALLOW, DIGITS, rounds=2, steps=3)
     assert seconds.shape == (1, 2)
     assert (seconds > 0).all()
 

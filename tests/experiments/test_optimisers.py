@@ -17,7 +17,7 @@ from experiments.problems.digits import hold_out, images_of
 from experiments.problems.mnist.protocol import PROTOCOLS as MNIST
 from experiments.problems.mnist.train import train as train_mnist
 from experiments.problems.xor10.protocol import PROTOCOLS as XOR10
-from experiments.problems.xor10.train import model, train
+from experiments.problems.xor10.train import initial_params, model, train
 from experiments.studies import optimisers
 from experiments.studies.optimisers import OPTIMISERS, OptimisersMnist, answers, best_cell, best_cells, conclusion
 from experiments.study import report, run_directory
@@ -28,12 +28,21 @@ from paramact_jax.training.optimisers import MAKERS
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-STEPS = 30
+STEPS, DEPTH = 30, 3
 TINY = ["--optimisers", "sgd", "adam", "--rates", "0.2", "0.05", "--activations", "ppns"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    """Trains networks of fewer layers: their programs are smaller."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimisers, "initial_params", functools.partial(initial_params, depth=DEPTH))
+        patch.setitem(MNIST, "recovered", dataclasses.replace(MNIST["recovered"], depth=DEPTH, width=32))
+        yield
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, shallow):
     out = tmp_path_factory.mktemp("runs") / "xor10"
     command = ["optimisers", "xor10", *TINY, "--seeds", "70", "--choosing", "20", "--steps", str(STEPS)]
     assert main([*command, "--out", str(out)]) == 0
@@ -45,7 +54,7 @@ def test_the_optimisers_are_those_of_the_package():
 
 
 def test_plain_descent_is_the_training_of_xor10(run):
-    protocol = dataclasses.replace(XOR10["recovered"], seeds=70, steps=STEPS, activations=("ppns",))
+    protocol = dataclasses.replace(XOR10["recovered"], seeds=70, steps=STEPS, depth=DEPTH, activations=("ppns",))
     for name, expected in train(protocol).items():
         own = run.records["final_loss"].sel(activation=name, optimiser="sgd", learning_rate=0.05)
         np.testing.assert_allclose(own, expected.loss, rtol=1e-4)
@@ -54,8 +63,8 @@ def test_plain_descent_is_the_training_of_xor10(run):
 @pytest.mark.parametrize(("name", "rate"), [("sgd", 0.05), ("adam", 0.2)])
 def test_a_network_among_many_is_optax_alone(run, name, rate):
     """Seed 65 lies in the second block of networks."""
-    record = model("ppns", 0, weight_std=1, bias_std=0).hidden[0].activation.activation
-    params = params_of(model("ppns", 65, weight_std=XOR10["recovered"].weight_std, bias_std=0))
+    network = model("ppns", 65, weight_std=XOR10["recovered"].weight_std, bias_std=0, depth=DEPTH)
+    record, params = network.hidden[0].activation.activation, params_of(network)
     inputs, targets = map(jnp.asarray, xor())
     rule = MAKERS[name](rate)
 

@@ -1,5 +1,7 @@
 """Networks start where `starts` says, and are compared at rates that other seeds chose."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,14 +33,40 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 PPNS = dict(zip(PLACES, (1.0, 6.0, 4.0), strict=True))
 
 
+@functools.cache
+def on_xor10():
+    """Compiles the start and the step of a training."""
+    whole = xor10_training("ppns")
+    return jax.jit(whole.init), jax.jit(whole.step)
+
+
+@functools.cache
+def on_mnist():
+    """Compiles the start of a training on the images of `study`."""
+    digits, held_out = hold_out(synthetic_mnist(60, 10))
+    study = StartsMnist(width=3, batch=4, steps=2, depths=(3,))
+    init = jax.jit(mnist_training("ppns", 3, study=study, digits=digits).init)
+    return lambda place: init(trial_key(0), images_of(digits) | held_out, place)
+
+
+@functools.cache
+def on_cnn():
+    """Compiles the start, and a step in which a and b are kept."""
+    digits, held_out = hold_out(synthetic_mnist(60, 10, flatten=False))
+    data = images_of(for_training(digits, 30, 0)) | held_out
+    whole = cnn_training("parametric_relu/ppns", study=StartsCnn(training_images=30, batch=10, steps=2))
+    init, step = jax.jit(whole.init), jax.jit(whole.step)
+    return lambda place: init(trial_key(0), data, place=place), lambda state: step(state, 0, data, False, 0.1)
+
+
 @pytest.mark.parametrize("place", range(3))
 def test_xor10_starts_there_and_learns_only_where_it_should(place):
-    whole = xor10_training("ppns")
-    state = whole.init(trial_key(0), jnp.asarray(place))
+    init, step = on_xor10()
+    state = init(trial_key(0), jnp.asarray(place))
     (start,) = {float(x) for layer in state.params["hidden"].values() for x in layer["activation"]["a"]}
     assert start == pytest.approx(PPNS[PLACES[place]])
     for learned in (False, True):
-        after = whole.step(state, jnp.asarray(place), jnp.asarray(learned), jnp.asarray(0.1))
+        after = step(state, jnp.asarray(place), jnp.asarray(learned), jnp.asarray(0.1))
         changed = any((layer["activation"]["b"] != 0).any() for layer in after.params["hidden"].values())
         assert changed == learned
         assert (after.params["out"]["bias"] != state.params["out"]["bias"]).all()
@@ -46,26 +74,18 @@ def test_xor10_starts_there_and_learns_only_where_it_should(place):
 
 @pytest.mark.parametrize("place", range(3))
 def test_mnist_and_the_cnn_start_there_too(place):
-    digits, held_out = hold_out(synthetic_mnist(60, 10))
-    data = images_of(digits) | held_out
-    study = StartsMnist(width=3, batch=4, steps=2, depths=(3,))
-    whole = mnist_training("ppns", 3, study=study, digits=digits)
-    state = whole.init(trial_key(0), data, jnp.asarray(place))
+    state = on_mnist()(jnp.asarray(place))
     np.testing.assert_allclose(state.params["activation"]["a"], PPNS[PLACES[place]])
 
-    digits, held_out = hold_out(synthetic_mnist(60, 10, flatten=False))
-    digits = for_training(digits, 30, 0)
-    data = images_of(digits) | held_out
-    study = StartsCnn(training_images=30, batch=10, steps=2)
-    whole = cnn_training("parametric_relu/ppns", study=study)
-    state = whole.init(trial_key(0), data, place=jnp.asarray(place))
+    init, step = on_cnn()
+    state = init(jnp.asarray(place))
     of_relu = (1.0, 1.5, critical_gain("parametric_relu").gain)[place]
     for layer in state.params["convolutional"].values():
         np.testing.assert_allclose(layer["activation"]["a"], of_relu)
         assert (layer["activation"]["b"] == 0).all()
     np.testing.assert_allclose(state.params["dense"]["activation"]["a"], PPNS[PLACES[place]])
     if place == 0:
-        kept = jax.tree.leaves(whole.step(state, 0, data, False, 0.1).params["dense"]["activation"])
+        kept = jax.tree.leaves(step(state).params["dense"]["activation"])
         assert kept[0].tolist() == jax.tree.leaves(state.params["dense"]["activation"])[0].tolist()
 
 

@@ -1,7 +1,9 @@
 """Looking at the gradients of all trials while they train."""
 
 import dataclasses
+import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,10 +29,22 @@ def looked():
 
 
 def test_looking_changes_no_bit(looked):
-    for name, blind in train(SHORT).items():
-        seen = looked[0][name]
-        assert not blind.gradients
-        assert blind.found.equals(seen.found[list(blind.found)])
+    (blind,) = train(dataclasses.replace(SHORT, activations=("ppns",))).values()
+    seen = looked[0]["ppns"]
+    assert not blind.gradients
+    assert blind.found.equals(seen.found[list(blind.found)])
+
+
+@functools.cache
+def attribution(activation):
+    """Compiles the attribution of a Flax model with these params."""
+    x, t = (jnp.asarray(array, jnp.float32) for array in xor())
+    template = model(activation, 0, depth=SHORT.depth)
+
+    def loss(y):
+        return 0.5 * jnp.mean((y - t) ** 2)
+
+    return jax.jit(lambda params: attribute(with_params(template, params), x, loss=loss, singular_values=True))
 
 
 @pytest.mark.parametrize("activation", ["ppns", "relu"])
@@ -38,13 +52,8 @@ def test_looking_changes_no_bit(looked):
 def test_what_was_seen_is_the_attribution_of_the_model(looked, activation, when, look):
     dataset = looked[1]
     assert dataset["look"].values.tolist() == [0, 20, 40, 50]
-    x, t = (jnp.asarray(array, jnp.float32) for array in xor())
     for seed in (0, 42, 69):
-        own = with_params(
-            model(activation, 0, depth=SHORT.depth),
-            records.params_of_trial(dataset, activation, seed, when=when),
-        )
-        found = attribute(own, x, loss=lambda y: 0.5 * jnp.mean((y - t) ** 2), singular_values=True)
+        found = attribution(activation)(records.params_of_trial(dataset, activation, seed, when=when))
         decay, units, spectra = found.decay, found.units, found.spectra
         seen = dataset.sel(activation=activation, seed=seed, look=look)
         np.testing.assert_allclose(seen["gradient_log_norm"], decay.log_norm, rtol=1e-3, atol=1e-3)

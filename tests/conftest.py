@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -43,6 +44,7 @@ def pytest_configure(config):
     JAX writes an entry in place, and another process could read half of one. So each process has a directory of its
     own, with links to what is kept. What is damaged all the same is compiled again.
     """
+    config.pluginmanager.register(AfterEach())
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")
     try:
         PROGRAMS.mkdir(parents=True, exist_ok=True)
@@ -143,14 +145,22 @@ def pytest_runtest_setup(item):
             pytest.skip(f"expected {mark.args[0]} CPU devices, got {jax.devices()}; set JAX_PLATFORMS=cpu")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item):
-    """Makes JAX forget its programs after a test, if this process has grown since it did so last."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc, a system that does not tell
-        if _memory() > item.config.stash.get(FORGOTTEN_AT, 0) + MOST_GROWTH:
-            jax.clear_caches()
-            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what the threads of the compiler have freed
-            item.config.stash[FORGOTTEN_AT] = _memory()
+class AfterEach:
+    """What is forgotten after each test, and after each example in a docstring of the package, too.
+
+    pytest calls the hooks of this file itself for the tests in its directory alone.
+    """
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item):
+        """Forgets registered activations, and JAX's programs if this process has grown since it did so last."""
+        if catalogue := sys.modules.get("paramact_jax.activations.catalogue"):
+            catalogue._REGISTERED.clear()
+        with contextlib.suppress(AttributeError, OSError):  # another C library than glibc, a system that does not tell
+            if _memory() > item.config.stash.get(FORGOTTEN_AT, 0) + MOST_GROWTH:
+                jax.clear_caches()
+                ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what the threads of the compiler have freed
+                item.config.stash[FORGOTTEN_AT] = _memory()
 
 
 def _memory():

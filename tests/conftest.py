@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import gc
 import itertools
 import json
 import os
@@ -111,11 +110,6 @@ def pytest_collection_modifyitems(config, items):
     """Puts the files that took longest in the last run first, so that no worker begins a long one at the end."""
     seconds = config.workerinput["seconds"] if hasattr(config, "workerinput") else _seconds(config)
     items.sort(key=lambda item: -seconds.get(item.nodeid.partition("::")[0], 0))
-
-
-def pytest_collection_finish():
-    """Lets the garbage collector pass over the modules and tests, which stay until the end."""
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):

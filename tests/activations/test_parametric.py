@@ -31,13 +31,15 @@ BASES = [record for record in EVERY if not record.params and record.steepest_slo
 every_base = pytest.mark.parametrize("base", BASES, ids=lambda record: record.name)
 every_record = pytest.mark.parametrize("name", catalogue.names())
 numbers = st.floats(-1e4, 1e4, width=32, allow_subnormal=False)
-rows = st.lists(numbers, min_size=4, max_size=4).map(lambda values: np.array(values, np.float32))
-long_rows = st.lists(numbers, min_size=20, max_size=20).map(lambda values: np.array(values, np.float32))
+
+
+def rows(size):
+    return st.lists(numbers, min_size=size, max_size=size).map(lambda values: np.array(values, np.float32))
 
 
 @every_base
 @settings(max_examples=10)
-@given(y=long_rows)
+@given(y=rows(20))
 def test_a_1_b_0_is_the_base_bit_for_bit(base, y):
     z, expected = (np.asarray(x) for x in (parametric(base)(y, a=1.0, b=0.0), base(y)))
     np.testing.assert_array_equal(z.view(np.int32), expected.view(np.int32))
@@ -50,7 +52,7 @@ def slopes_in_y_and_b(base):
 
 
 @every_base
-@given(y=rows, a=numbers, b=numbers)
+@given(y=rows(4), a=numbers, b=numbers)
 def test_slope_in_b_is_minus_the_slope_in_y(base, y, a, b):
     y = np.append(y, np.float32(b))  # the kink, if there is one, lies at y = b
     a, b = (np.full_like(y, x) for x in (a, b))

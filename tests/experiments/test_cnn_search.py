@@ -69,10 +69,10 @@ def test_every_cell_of_the_search_can_be_trained():
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """Two cells of each of two kinds of pooling, of which the best goes on; by the old names of the options."""
+    """Two cells of each of two kinds of pooling, by the old names of the options."""
     out = tmp_path_factory.mktemp("search") / "run"
     options = ["--training-images", "60", "--batch-size", "20", "--trials", "2", "--iterations", "2", "4"]
-    options += ["--keep-one-in", "4", "--combinations", PAIR, "--out", str(out)]
+    options += ["--keep-one-in", "2", "--combinations", PAIR, "--out", str(out)]
     grid = {"learning_rate": (0.03, 0.3), "weight_scale": (1.0,), "initial_a": (None,)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cnn_search, "GRID", cnn_search.GRID | grid)
@@ -84,8 +84,8 @@ def test_a_search_ranks_its_cells(searched):
     records = searched.records
     assert dict(records.sizes) == {"round": 2, "cell": 4, "combination": 1, "seed": 2}
     assert records["round"].values.tolist() == [2, 4]
-    assert records["score"].sel(round=4).notnull().values.tolist() == [True, False, False, False]
-    assert (records["score"].sel(round=2).diff("cell") >= 0).all()
+    assert int(records["score"].sel(round=4).notnull().sum()) == 2
+    assert float(records["score"].sel(round=4, cell=1)) <= float(records["score"].sel(round=4, cell=2))
     np.testing.assert_allclose(records["loss"].mean(("combination", "seed"), skipna=False), records["score"])
     assert sorted(zip(records["pooling"].values, records["learning_rate"].values, strict=True)) == [
         *(("average", 0.03), ("average", 0.3), ("max", 0.03), ("max", 0.3))

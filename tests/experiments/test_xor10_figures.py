@@ -18,7 +18,7 @@ from experiments.study.run_directory import Run
 from paramact_jax.datasets import xor
 from paramact_jax.networks import with_params
 
-SMALL = ["--seeds", "48", "--steps", "3000", "--every", "20"]
+SMALL = ["--seeds", "48", "--steps", "3000", "--every", "5"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_the_chosen_trial_is_the_one_nearest_the_median(run):
 def test_the_history_is_that_of_the_trial_bit_for_bit(run):
     assert run.records.attrs["history_retraced"] == 1
     trial = run.records.sel(seed=run.records.attrs["history_seed"])
-    assert run.records["iteration"].values.tolist() == list(range(0, 3001, 20))
+    assert run.records["iteration"].values.tolist() == list(range(0, 3001, 5))
     for when, at in (("initial", 0), ("learned", -1)):
         for name in ("weight", "output_weight", "a", "b"):
             np.testing.assert_array_equal(
@@ -56,7 +56,7 @@ def test_the_history_is_that_of_the_trial_bit_for_bit(run):
     )
     below = run.records["history_loss"].sel(activation="ppns").values < 1e-3
     reached_at = int(trial["reached_at"].sel(activation="ppns"))
-    assert abs(20 * int(below.argmax()) - reached_at) <= 20
+    assert abs(5 * int(below.argmax()) - reached_at) <= 5
 
 
 @functools.cache

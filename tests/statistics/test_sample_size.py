@@ -49,7 +49,7 @@ def test_small_counts_have_the_power_by_simulation(p1, p2):
     assert power == pytest.approx(power_to_tell(p1, p2, n), abs=0.03)
 
 
-@settings(max_examples=10)
+@settings(max_examples=15)
 @given(st.floats(0, 1), st.floats(0.02, 0.5), st.floats(0.3, 0.95))
 def test_symmetries_and_monotony_of_proportions(p1, apart, power):
     p2 = p1 + apart if p1 + apart <= 1 else p1 - apart

@@ -10,10 +10,10 @@ import pytest
 
 import paramact_jax
 
-pytestmark = pytest.mark.slow
-
 if importlib.util.find_spec("pdoc") is None:
     pytest.skip("pdoc is not installed: pip install -e '.[docs]'", allow_module_level=True)
+
+from experiments.tools import api_reference
 
 PACKAGES = [
     paramact_jax,
@@ -39,6 +39,7 @@ def entry(page, name):
     return found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_every_public_name_has_an_entry_that_says_what_it_is(package, pages):
     for name in package.__all__:
@@ -47,6 +48,7 @@ def test_every_public_name_has_an_entry_that_says_what_it_is(package, pages):
         assert 'class="docstring"' in shown, f"expected a docstring for {name}"
 
 
+@pytest.mark.slow
 def test_docstrings_and_annotations_are_shown_as_they_are_meant(pages):
     shown = re.sub(r"<[^>]+>", "", entry(pages["paramact_jax.activations"], "parametric"))
     for heading in ("Arguments:", "Returns:", "Raises:", "Examples:"):
@@ -56,9 +58,21 @@ def test_docstrings_and_annotations_are_shown_as_they_are_meant(pages):
     assert "Alias for field number" not in everything
 
 
+@pytest.mark.slow
 def test_pages_of_the_packages_stand_before_their_names(pages):
     front = pages["paramact_jax"]
     assert "An existing model" in front
     assert 'href="paramact_jax/sweeps.html"' in front
     assert "Trials that failed" in pages["paramact_jax.sweeps"]
     assert not re.search(r"href=\"[^\"]*README", front + pages["paramact_jax.sweeps"])
+
+
+def test_annotations_of_functions_from_elsewhere_are_evaluated():
+    def theirs(x: "int") -> "str": ...
+
+    def ours(x: "int") -> "str": ...
+
+    ours.__module__ = "paramact_jax.layers"
+    api_reference._resolve_annotations(type("Own", (), {"theirs": theirs, "ours": ours, "number": 1}))
+    assert theirs.__annotations__ == {"x": int, "return": str}
+    assert ours.__annotations__ == {"x": "int", "return": "str"}

@@ -146,6 +146,7 @@ def test_verdicts_of_counts():
     assert "PPNS gain, learned 1000 722.5 to 1000.0 744 0" in " ".join(conditions.plain().split())
     assert [row[4] for row in conditions.rows[:8]] == [0.744, None, None, None, 0.7, None, None, 0.628]
     assert len(effects.rows) == 15
+    assert "not finite" not in effects.note
 
 
 def losses(values):

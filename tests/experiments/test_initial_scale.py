@@ -217,6 +217,8 @@ def test_statements_about_the_network(run):
     records["before_size"][:] = 0.5
     records["test_accuracy"].loc[{"scale": SMALL, "seed": 0}] = 0.9
     assert [one.verdict for one in said_of(records)] == ["false", "true", "false", "true"]
+    records["before_size"][:] = 0.1
+    assert said_of(records)[0].verdict == "false"
     assert said_of(records.sel(scale=["he"])) == []
 
 

@@ -15,6 +15,7 @@ from experiments.problems.xor10.protocol import PROTOCOLS as XOR10_PROTOCOLS
 from experiments.studies import sigmoid_faults
 from experiments.studies.sigmoid_faults import ACTIVATIONS, ARRIVED, SigmoidFaults, random_network, two_weights
 from experiments.study import report, run_directory
+from experiments.study.progress import SweepProgress
 from experiments.study.run_directory import Run
 from paramact_jax.activations import catalogue
 
@@ -66,9 +67,16 @@ def test_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("experiments.bench.activations._ELEMENTS_A_RUN", 2**10)
     small = ["--gain", "1", "8", "--width", "16", "--depth", "2", "--samples", "8", "--seeds", "6", "--starts", "12"]
     rounds = ["--rounds", "2", "--steps", "2", "--small"]
+    per_element, order = sigmoid_faults.per_element, []
+    leave = SweepProgress.__exit__
+    monkeypatch.setattr(SweepProgress, "__exit__", lambda *given: order.append("progress ends") or leave(*given))
+    monkeypatch.setattr(
+        sigmoid_faults, "per_element", lambda *given, **options: order.append("costs") or per_element(*given, **options)
+    )
     out = tmp_path / "run"
     assert main(["sigmoid-faults", *small, "--trials", "4", "--iterations", "5", *rounds, "--out", str(out)]) == 0
     assert "zig-zag" in capsys.readouterr().out
+    assert order == ["progress ends", "progress ends", "costs"]
     run = run_directory.read(out)
     assert list(run.manifest["seconds"]) == ["total", "random networks", "XOR(10)", "ways of two weights", "costs"]
     records = run.records

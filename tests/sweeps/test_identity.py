@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import os
 import subprocess
 import sys
 import types
 from pathlib import Path
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -268,6 +270,12 @@ PLACES = [
     ),
     ("64 bits", DRAW, lambda: jax.enable_x64(True), "jax_enable_x64: False stored, True now"),
     (
+        "one kernel",
+        {"train_one": lambda key: jax.lax.fori_loop(0, 3, lambda _, w: w / 2, jax.random.normal(key))},
+        lambda: mock.patch.dict(os.environ, PARAMACT_JAX_ONE_KERNEL="0"),
+        "one kernel: 1 stored, 0 now",
+    ),
+    (
         "threefry",
         DRAW,
         lambda: jax.threefry_partitionable(False),
@@ -314,7 +322,8 @@ def test_a_change_elsewhere_is_noticed_in_the_directory_and_in_memory(tmp_path, 
     with change():
         refused(call, tmp_path, says)
         again = sweep(**call)
-    unlike = "precision" not in says or "jax_default_prng" in says  # no products of matrices here
+    # neither of these changes the numbers here
+    unlike = not says.startswith(("jax_default_matmul_precision", "one kernel"))
     assert again.identical(first) != unlike
     assert sweep(**call, directory=tmp_path, on_plan=never).identical(first)
     assert sweep(**call).identical(first)

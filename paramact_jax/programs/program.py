@@ -23,6 +23,8 @@ CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr
 """Primitives that call a program with a derivative rule of its own."""
 LOOPS = frozenset({"while", "scan"})
 """Primitives that repeat a program."""
+ENTERED = CALLS | REMAT | CUSTOM | LOOPS | {"cond"}
+"""Primitives inside which `replace` can replace operations."""
 
 
 class Program:
@@ -243,6 +245,12 @@ def parts_of_scan(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
 def parts_of_while(equation: Any, values: Sequence[Any]) -> list[list[Any]]:
     """Returns the inputs of a while loop in three parts: the condition's own, the body's own, and the carried ones."""
     return split(values, equation.params["cond_nconsts"], equation.params["body_nconsts"])
+
+
+def parts_of_solve(equation: Any, values: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Returns the program that a `custom_linear_solve` runs for its value, and the inputs of that program."""
+    *_, constants, _, b = split(values, *equation.params["const_lengths"])
+    return equation.params["jaxprs"].solve, [*constants, *b]
 
 
 def split(values: Sequence[Any], *sizes: int) -> list[list[Any]]:

@@ -26,6 +26,7 @@ from paramact_jax.programs.program import (
     name_of,
     opened,
     parts_of_scan,
+    parts_of_solve,
     parts_of_while,
 )
 from paramact_jax.programs.rules import Trials
@@ -108,6 +109,8 @@ class _TrialsLast:
             return self._scan(equation, inputs)
         if name == "cond":
             return self._cond(equation, inputs)
+        if name == "custom_linear_solve":
+            return self.run(*parts_of_solve(equation, inputs))
         return rules.carry_out(equation, inputs, self._count)
 
     def _as(self, own: Sequence[bool], values: Sequence[Any]) -> tuple[Any, ...]:

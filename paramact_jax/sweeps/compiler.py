@@ -16,7 +16,19 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from paramact_jax.programs.program import CALLS, CUSTOM, LOOPS, REMAT, Operation, Program, apply, programs_of, walk
+from paramact_jax.programs.program import (
+    CALLS,
+    CUSTOM,
+    ENTERED,
+    LOOPS,
+    REMAT,
+    Operation,
+    Program,
+    apply,
+    name_of,
+    programs_of,
+    walk,
+)
 from paramact_jax.programs.rewrite import replace
 from paramact_jax.programs.rules import AXES_STAY, ELEMENTWISE
 
@@ -93,14 +105,16 @@ def loops_as_kernels(program: Program) -> Callable[..., Any]:
     """Returns the function of a program in which a CPU carries out each loop, with everything in it, as one kernel.
 
     A kernel's state stays in the first-level caches. A loop that cannot be one kernel stays as it is, see
-    `not_in_kernels`; the loops inside it become kernels if they can. With PARAMACT_JAX_ONE_KERNEL=0 in the environment
+    `not_in_kernels`; the loops inside it become kernels if they can. A loop inside an operation that `replace` does not
+    enter stays too, such as one in a linear solver. With PARAMACT_JAX_ONE_KERNEL=0 in the environment
     there are no kernels.
     """
     if one_kernel() == "0":
         return program
 
     def which(operation: Operation) -> Callable[..., Any] | None:
-        if operation.name not in LOOPS or not_in_kernels(operation.equation):
+        entered = all(name_of(outer) in ENTERED for outer in operation.within)
+        if operation.name not in LOOPS or not entered or not_in_kernels(operation.equation):
             return None
         return _one_kernel(lambda *inputs: apply(operation.equation.primitive, operation.equation.params, inputs))
 

@@ -66,6 +66,19 @@ def test_scan(options, own):
     check(function, *(a if o else a[..., 0] for a, o in zip((x, w), own, strict=True)), own=own)
 
 
+@pytest.mark.parametrize("own", [[True, False], [False, True], [True, True]])
+def test_a_solver_and_its_derivative(own):
+    def function(a, b):
+        def solved(b):
+            solve = lambda v: jnp.diag(jnp.abs(a) + 1) @ v  # noqa: E731
+            return jax.scipy.sparse.linalg.cg(solve, b, maxiter=3)[0]
+
+        return solved(b), jax.grad(lambda b: jnp.tanh(solved(b)).sum())(b)
+
+    a, b = X, normal(3, TRIALS, seed=1)
+    check(function, *(x if o else x[:, 0] for x, o in zip((a, b), own, strict=True)), own=own)
+
+
 def test_nested_loops():
     def function(x, n):
         def inner(i, x):

@@ -186,3 +186,20 @@ def test_loops_within_a_loop_that_is_no_kernel_are_kernels(monkeypatch):
     without, asked = carried_out()
     assert not asked
     np.testing.assert_allclose(in_kernels, without, rtol=1e-6)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["of each trial", "shared"])
+def test_loops_of_a_solver(own):
+    """JAX keeps the loop of a solver in an operation of its own, around which no program is built anew."""
+
+    def train_one(key):
+        b = jax.random.normal(key, (4,))
+        a = jnp.outer(b, b) if own else jnp.diag(jnp.arange(4.0))
+        x, _ = jax.scipy.sparse.linalg.cg(lambda v: a @ v + v, b if own else jnp.ones(4), maxiter=4)
+        return {"x": x, "b": b}
+
+    results = sweep(train_one, range(5))
+    assert results.attrs["form"] == str(FORMS["one kernel"])
+    b = results["b"].values
+    expected = b / (1 + (b**2).sum(1, keepdims=True)) if own else 1 / (1 + np.arange(4.0)) + 0 * b
+    np.testing.assert_allclose(results["x"], expected, rtol=1e-4)

@@ -66,13 +66,22 @@ def carry_out(equation: Any, inputs: Sequence[Any], count: int) -> Sequence[Any]
 
 def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
     """Returns the outputs of `jax.vmap` of the primitive."""
+    # with some generators the bits for an array of keys depend on the order of its axes
+    keys = any(jnp.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
+    try:
+        return _by_vmap(equation, inputs, first=keys)
+    except NotImplementedError:  # as of `ragged_dot`, whose rule takes the first axis only, and every input along it
+        (count,) = {x.array.shape[-1] for x in inputs if isinstance(x, Trials)}
+        return _by_vmap(equation, [Trials(full(x, count)) for x in inputs], first=True)
+
+
+def _by_vmap(equation: Any, inputs: Sequence[Any], *, first: bool) -> Sequence[Any]:
+    """Returns the outputs of `jax.vmap` of the primitive over the first axis or the last."""
     own = [isinstance(x, Trials) for x in inputs]
 
     def one(*values: Any) -> tuple[Any, ...]:
         return tuple(apply(equation.primitive, equation.params, values))
 
-    # with some generators the bits for an array of keys depend on the order of its axes
-    first = any(jnp.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
     arrays = [x.array if isinstance(x, Trials) else x for x in inputs]
     if first:
         arrays = [jnp.moveaxis(x, -1, 0) if is_own else x for x, is_own in zip(arrays, own, strict=True)]

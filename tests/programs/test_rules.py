@@ -11,7 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
-from paramact_jax.programs import rules, trace, walk
+from paramact_jax.programs import rules, trace, trials_last, walk
 from tests.programs.agreement import TRIALS, check, keys, normal
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -290,6 +290,16 @@ def test_a_primitive_that_is_not_known_is_left_to_its_own_batching_rule():
     batching.primitive_batchers[half] = batched
     for own in OWN:
         check(half.bind, *(of_shape(o, 4) for o in own), own=own)
+
+
+@pytest.mark.parametrize("own", [[True, True, True], [True, False, False], [False, True, False]])
+def test_a_rule_for_the_first_axis_and_for_every_input(own):
+    sizes = jnp.stack([jnp.array([1, 5])] * TRIALS, -1)
+    values = normal(6, 4, TRIALS), normal(2, 4, 3, TRIALS, seed=1), sizes
+    values = [x if is_own else x[..., 0] for x, is_own in zip(values, own, strict=True)]
+    got = trials_last(trace(lax.ragged_dot, *(x[..., 0] if o else x for x, o in zip(values, own, strict=True))), own)
+    each = [lax.ragged_dot(*(x[..., i] if o else x for x, o in zip(values, own, strict=True))) for i in range(TRIALS)]
+    np.testing.assert_allclose(got(*values), jnp.stack(each, -1), rtol=1e-5)
 
 
 def test_callbacks(capfd):

@@ -124,6 +124,11 @@ def _builder(tfds_dir: Path, pixels: Pixels | None) -> tfds.core.DatasetBuilder:
         class WithoutTensorFlow(mnist.MNIST):
             name = "mnist"
 
+            def _info(self) -> Any:
+                info = super()._info()
+                info.initialize_from_bucket = lambda: None  # it would leave an empty directory in the temporary one
+                return info
+
             def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
                 found = pixels or read_files(_download(dl_manager, self.URL))
                 return {

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -51,12 +52,15 @@ def test_the_stored_order_is_that_of_tfds():
     assert mnist_tfds.stored_order("test", 500) != mnist_tfds.stored_order("train", 500)
 
 
-def test_from_files_and_back_in_the_original_order(small, tfds_dir):
+def test_from_files_and_back_in_the_original_order(small, tfds_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = sorted(tmp_path.iterdir())
     found = load_mnist(small, source="tfds", tfds_dir=tfds_dir, cache=False)
     assert_same(found, load_mnist(small))
     assert found.source == f"TensorFlow Datasets mnist/3.0.1, prepared in {tfds_dir}"
     assert {path.parent for path in files_below(tfds_dir)} == {tfds_dir / "mnist" / "3.0.1"}
     assert list(tfds_dir.iterdir()) == [tfds_dir / "mnist"]
+    assert sorted(tmp_path.iterdir()) == sorted({*before, tfds_dir})
 
 
 def test_files_need_no_network(small, tfds_dir, monkeypatch):

@@ -10,11 +10,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from paramact_jax.programs.program import name_of
+
 UNROLLED = 8
 """Most terms of one sum: XLA's CPU compiler vectorises a sum along the trials only while it is unrolled."""
 
-LARGEST = 4096
+LARGEST = 16_384
 """Most multiplications of a trial's product that is carried out by multiplication and sum."""
+
+TINY = 32
+"""Most multiplications of a trial's product that XLA's CPU compiler may compute together with what it is made of."""
 
 
 def sum_over(x: jax.Array, axes: Sequence[int]) -> jax.Array:
@@ -54,6 +59,14 @@ def multiplications(left: Sequence[int], right: Sequence[int], numbers: Any) -> 
     """
     (_, summed), (_, batch) = numbers
     return math.prod(left) * math.prod(size for i, size in enumerate(right) if i not in (*summed, *batch))
+
+
+def multiplications_of(equation: Any) -> int:
+    """Returns the number of multiplications in an operation that is a product of arrays, 0 for other operations."""
+    if name_of(equation) != "dot_general":
+        return 0
+    left, right = (var.aval.shape for var in equation.invars)
+    return multiplications(left, right, equation.params["dimension_numbers"])
 
 
 def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.Array | None:

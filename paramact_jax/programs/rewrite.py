@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from paramact_jax.programs.program import (
     CALLS,
@@ -133,8 +134,17 @@ class Within(NamedTuple):
         return Within((*self.within, equation), self.steps)
 
 
-def _as_made(equation: Any, *, lines: bool = True) -> contextlib.AbstractContextManager[Any]:
-    """Gives what is traced in the context the named scopes of an operation, and its lines of code if wanted."""
+@contextlib.contextmanager
+def _as_made(equation: Any, *, lines: bool = True) -> Iterator[None]:
+    """Gives what is traced in the context an operation's named scopes and attributes, and its lines of code if wanted.
+
+    Attributes are those of `jax.experimental.xla_metadata`.
+    """
+    with _in_scopes(equation, lines=lines), set_xla_metadata(**(equation.ctx.xla_metadata or {})):
+        yield
+
+
+def _in_scopes(equation: Any, *, lines: bool) -> contextlib.AbstractContextManager[Any]:
     try:
         from jax._src import source_info_util as info
 

@@ -21,7 +21,7 @@ from jax import lax
 from jax.extend import core
 
 from paramact_jax.programs.dependence import Dependence
-from paramact_jax.programs.products import multiplications
+from paramact_jax.programs.products import multiplications_of
 from paramact_jax.programs.program import (
     LOOPS,
     apply,
@@ -115,8 +115,7 @@ def _operations(equation: Any) -> int:
     if inner := programs_of(equation):
         return sum(map(operations, inner)) * int(equation.params["length"] if name == "scan" else 1)
     if name == "dot_general":
-        left, right = (var.aval.shape for var in equation.invars)
-        return 2 * multiplications(left, right, equation.params["dimension_numbers"])
+        return 2 * multiplications_of(equation)
     return 0 if name in _MOVES else max(math.prod(var.aval.shape) for var in (*equation.invars, *equation.outvars))
 
 

@@ -81,9 +81,11 @@ FORMS = {
 LARGEST_LAST = products.LARGEST
 """Number of multiplications in the largest product up to which the form "trials last" is the fastest on CPUs.
 
-Measured for networks of 4 to 32 nodes and 4 to 256 points. At 4,096 it is between as fast and twice as fast as batched
-products, below that up to 50 times as fast, above 9,000 about half as fast.
+Measured for networks of 4 to 64 nodes and 8 to 64 points: at 128 it is 7 times as fast as batched products, at 4,096 3
+times, at 8,192 twice, at 16,384 1.6 times, at 32,768 as fast, above that slower.
 """
+LARGEST_LAST_ON_ACCELERATORS = 4096
+"""The same for accelerators, where larger products were not tried."""
 LARGEST_BATCHED = 131_072
 """Number of multiplications in the largest product up to which the form "batched" is the fastest on CPUs.
 
@@ -108,8 +110,9 @@ def choose(
 
     - on a CPU with a convolution, more than `LARGEST_BATCHED` multiplications, or an array that is changed in place
       (`jax.new_ref`), which `jax.vmap` refuses: a trial at a time;
-    - with up to `LARGEST_LAST` multiplications: trials last. Loops become one kernel on a CPU, unless an operation is
-      slow there; on an accelerator if `sweeps.kernels` can compile for it and can handle every operation of some loop;
+    - with up to `LARGEST_LAST` multiplications, or `LARGEST_LAST_ON_ACCELERATORS`: trials last. Loops become one kernel
+      on a CPU, unless an operation is slow there; on an accelerator if `sweeps.kernels` can compile for it and can
+      handle every operation of some loop;
     - otherwise: batched.
 
     The number of trials has no influence, so that a trial's bits do not depend on it.
@@ -144,7 +147,7 @@ def choose(
         _check_kernels(operations if on_cpu else loops, target)
         if target is not None:
             _check_traced(programs, target)
-    if fused or size <= LARGEST_LAST:
+    if fused or size <= (LARGEST_LAST if on_cpu else LARGEST_LAST_ON_ACCELERATORS):
         if target is None:
             possible = on_cpu and not any(operation.name in SLOW_IN_KERNELS for operation in repeated)
         else:
@@ -167,10 +170,7 @@ def _multiplications(operation: Operation) -> float:
     changed_in_place = any(hasattr(var.aval, "inner_aval") for var in operation.equation.invars)
     if operation.name == "conv_general_dilated" or changed_in_place:
         return math.inf
-    if operation.name != "dot_general":
-        return 0
-    left, right = (var.aval.shape for var in operation.equation.invars)
-    return products.multiplications(left, right, operation.equation.params["dimension_numbers"])
+    return products.multiplications_of(operation.equation)
 
 
 def _check_kernels(operations: Sequence[Operation], target: Target | None) -> None:

@@ -66,7 +66,7 @@ class OverTrials:
         self._target = target = target_of(self.mesh) if form.kernel else None
         on_cpu = self.mesh.devices.flat[0].platform == "cpu" and target is None
         kernel = form.kernel and on_cpu
-        of_block = _of_block(fn, form, kernel, target)
+        of_block = _of_block(fn, form, on_cpu, target)
         # inline: traced once, for the shapes of its results and for itself
         traced = jax.jit(of_block, inline=True)
 
@@ -313,20 +313,21 @@ def _count(trials: int | None) -> np.int32:
 Function = Callable[[Any, Any], Any]
 
 
-def _of_block(fn: Function, form: Form, kernel: bool, target: Target | None) -> Function:
+def _of_block(fn: Function, form: Form, on_cpu: bool, target: Target | None) -> Function:
     """Returns the function of a block of trials, on the last axis of every array."""
     if form.layout == "first":
         return jax.vmap(fn, in_axes=(-1, None), out_axes=-1)
-    return _alone(fn) if form.layout == "alone" else _last(fn, kernel, target)
+    return _alone(fn) if form.layout == "alone" else _last(fn, form.kernel and on_cpu, on_cpu, target)
 
 
-def _last(fn: Function, kernel: bool, target: Target | None) -> Function:
+def _last(fn: Function, kernel: bool, on_cpu: bool, target: Target | None) -> Function:
     loop = None if target is None else LoopKernels(target)
 
     def of_block(block: Any, shared: Any) -> Any:
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), block)
         own = [True] * len(jax.tree.leaves(block)) + [False] * len(jax.tree.leaves(shared))
-        many = trials_last(fn if isinstance(fn, Program) else trace(fn, one, shared), own, loop=loop)
+        program = fn if isinstance(fn, Program) else trace(fn, one, shared)
+        many = trials_last(program, own, loop=loop, products_apart=on_cpu)
         return (loops_as_kernels(trace(many, block, shared)) if kernel else many)(block, shared)
 
     return of_block

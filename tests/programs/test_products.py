@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from paramact_jax.programs import trace, trials_last, walk
-from paramact_jax.programs.products import LARGEST, UNROLLED, product, sum_over
-
-TRIALS = 5
+from paramact_jax.programs.products import LARGEST, TINY, UNROLLED, product, sum_over
+from tests.programs.agreement import TRIALS, normal
 
 
 def names_in(letters, shared=False):
@@ -64,6 +63,17 @@ def test_large_products_are_left_to_matrix_multiplication(rows, taken):
     many = trials_last(trace(jnp.matmul, jnp.ones((rows, 4)), jnp.ones((4, 4))), [True, False])
     names = {operation.name for operation in walk(trace(many, jnp.ones((rows, 4, 2)), jnp.ones((4, 4))))}
     assert ("dot_general" in names) != taken
+
+
+@pytest.mark.parametrize(("rows", "apart"), [(TINY // 16, False), (TINY // 16 + 1, True)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_products_apart_are_not_computed_with_their_factors(rows, apart, shared):
+    program = trace(lambda x, w: jnp.tanh(x) @ w, jnp.ones((rows, 4)), jnp.ones((4, 4)))
+    x, w = normal(rows, 4, TRIALS), normal(4, 4, seed=1) if shared else normal(4, 4, TRIALS, seed=1)
+    together, several = (jax.jit(trials_last(program, [True, not shared], products_apart=own)) for own in (False, True))
+    np.testing.assert_allclose(several(x, w), together(x, w), rtol=1e-5, atol=1e-6)
+    assert ('inlineable = "false"' in several.lower(x, w).as_text()) == apart
+    assert 'inlineable = "false"' not in together.lower(x, w).as_text()
 
 
 @pytest.mark.parametrize("dtype", ["int32", "complex64"])

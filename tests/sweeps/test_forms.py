@@ -1,5 +1,7 @@
 """Which form a program is given, and what one kernel can hold."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +20,7 @@ CHOSEN = {
     "shuffled minibatches": "one kernel",
     "small CNN": "a trial at a time",
     "recurrent network": "one kernel",
-    "PINN": "batched",
+    "PINN": "one kernel",
     "episode with while and cond": "one kernel",
 }
 
@@ -53,7 +55,9 @@ def descent(points, nodes):
     [
         (4, 2, "one kernel", "trials last"),
         (4, 32, "one kernel", "trials last"),
-        (16, 17, "batched", "batched"),
+        (4, 33, "one kernel", "batched"),
+        (16, 32, "one kernel", "batched"),
+        (17, 32, "batched", "batched"),
         (128, 32, "batched", "batched"),
         (129, 32, "a trial at a time", "batched"),
     ],
@@ -163,6 +167,24 @@ def test_one_kernel_holds_what_it_is_said_to(name):
         for over in (OverTrials(fn, form=FORMS[form]) for form in ("one kernel", "batched"))
     ]
     np.testing.assert_allclose(*results, rtol=2e-5 if name != "bfloat16" else 1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["one kernel", "trials last"])
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_products_are_compiled_apart(form, in_loop, monkeypatch):
+    def fn(x, _):
+        w = jnp.outer(x, x)
+        step = lambda _, w: jnp.tanh(w @ w)  # noqa: E731
+        return lax.fori_loop(0, 2, step, w) if in_loop else step(1, step(0, w))
+
+    def calls():
+        over = OverTrials(fn, form=FORMS[form])
+        compiled = over._program.lower(over.place(np.ones((70, 4), np.float32)), None, np.int32(70)).compile()
+        return compiled.as_text().count(" call(")
+
+    apart = calls()
+    monkeypatch.setattr(sys.modules["paramact_jax.programs.trials_last"], "TINY", 64)
+    assert apart - calls() == (1 if in_loop else 2)
 
 
 def test_loops_within_a_loop_that_is_no_kernel_are_kernels(monkeypatch):

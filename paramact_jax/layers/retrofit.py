@@ -120,21 +120,22 @@ def parametrise(
     options = Options(sharing, trainable, start, tuple(also), only, except_, gates, per_layer, jnp.dtype(param_dtype))
     if isinstance(model, nnx.Module):
         model = nnx.clone(model)
-        plan = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs)[0], options)
-        parametrised = Parametrised(model, plan.values(), Rewritten(plan.trainable, options.also))
+        plan, rewritten = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs)[0], options)
+        parametrised = Parametrised(model, plan.values(), rewritten)
         return Retrofit(parametrised, None, None, plan.changed, plan.untouched)
     call = applied(model, args)
     variables, *rest = args
     if isinstance(call, LinenCall) and KEY in variables.get("params", {}):
         raise ValueError(f"expected a linen module without params named {KEY!r}, got one; rename the module there")
-    plan = _plan(call.of(variables, tuple(rest), kwargs), options)
-    apply = Apply(call, Rewritten(plan.trainable, options.also))
+    plan, rewritten = _plan(call.of(variables, tuple(rest), kwargs), options)
+    apply = Apply(call, rewritten)
     return Retrofit(None, apply, call.joined(variables, plan.values()), plan.changed, plan.untouched)
 
 
-def _plan(call: Call, options: Options) -> Plan:
+def _plan(call: Call, options: Options) -> tuple[Plan, Rewritten]:
     try:
-        found = read(call, options.also).found
+        example = read(call, options.also)
     except TypeError as error:
         raise explained(error, call) from error
-    return Plan(found, options, call.scope)
+    plan = Plan(example.found, options, call.scope)
+    return plan, Rewritten.of(example, plan.trainable, options.also)

@@ -28,7 +28,7 @@ Values = Mapping[str, Mapping[str, Any]]
 
 Known = tuple[Hashable, ...]
 """Key of a site, the same for calls with any shapes. In programs without derivatives: the path of the module, the line,
-the function, and the number among sites that are equal in these."""
+the function, its nearest parameters, and the number among sites that are equal in these."""
 
 
 class Reading(NamedTuple):
@@ -37,10 +37,12 @@ class Reading(NamedTuple):
     Attributes:
       program: the program, a function of the arrays among the arguments.
       found: its sites, each with its key.
+      marks: whether the program takes derivatives.
     """
 
     program: Program
     found: list[tuple[Known, Site]]
+    marks: bool
 
 
 def read(call: Call, also: Sequence[Function]) -> Reading:
@@ -55,7 +57,7 @@ def _read(flat: FlatCall, also: Sequence[Function]) -> Reading:
         with marked(Naming(also).called):
             program = trace(flat.function, flat.arrays, idle=True)  # only its derivative may use a function
     found = sites(program, flat.learned, also=also, marks=marks)
-    return Reading(program, list(_told_apart(found, marks, flat.call.scope)))
+    return Reading(program, list(_told_apart(found, marks, flat.call.scope)), marks)
 
 
 def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str]) -> Iterator[tuple[Known, Site]]:
@@ -69,9 +71,14 @@ def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str])
         if marks:
             yield (site.function, site.origin.learned, _size(site)), site
             continue
-        known = (scope(site.place.scope), site.place.own_lines[:1], site.function)
+        known = (scope(site.place.scope), site.place.own_lines[:1], *_elsewhere(site))
         yield (*known, seen[known]), site
         seen[known] += 1
+
+
+def _elsewhere(site: Site) -> Known:
+    """Returns the part of a key that is the same if another method of the model reaches the activation."""
+    return site.function, site.origin.nearest
 
 
 def _size(site: Site) -> int | None:
@@ -122,12 +129,20 @@ class Rewritten:
 
     Attributes:
       trainable: key of each site in the example -> how it is changed; None: it is not changed.
+      elsewhere: function and nearest parameters of each site in the example -> the keys of these sites.
+      marks: whether the example takes derivatives.
       also: as in `parametrise`.
     """
 
-    def __init__(self, trainable: Mapping[Known, Trainable | None], also: tuple[Function, ...]) -> None:
+    def __init__(
+        self,
+        trainable: Mapping[Known, Trainable | None],
+        elsewhere: Mapping[Known, frozenset[Known]],
+        marks: bool,
+        also: tuple[Function, ...],
+    ) -> None:
         """Takes the decisions about the sites of an example."""
-        self.trainable = dict(trainable)
+        self.trainable, self.elsewhere, self.marks = dict(trainable), dict(elsewhere), marks
         self.also = also
         self._traced: dict[Any, Reading] = {}
 
@@ -138,8 +153,8 @@ class Rewritten:
           ValueError: if the call reaches an activation that the example did not reach, or one with other features.
         """
         flat = FlatCall(call)
-        program, found = self._read(flat)
-        return _replaced(program, self._changes(found), values)(flat.arrays)
+        reading = self._read(flat)
+        return _replaced(reading.program, self._changes(reading), values)(flat.arrays)
 
     def _read(self, flat: FlatCall) -> Reading:
         """Returns the traced call; calls that differ only in the values of their arrays are traced once."""
@@ -157,8 +172,9 @@ class Rewritten:
             self._traced[key] = reading
         return self._traced[key]
 
-    def _changes(self, found: Sequence[tuple[Known, Site]]) -> list[tuple[Site, Trainable]]:
+    def _changes(self, reading: Reading) -> list[tuple[Site, Trainable]]:
         changed = {known[:2] for known, how in self.trainable.items() if how is not None}
+        found = [(self._known(known, site, reading), site) for known, site in reading.found]
         unknown = [
             site
             for known, site in found
@@ -167,20 +183,41 @@ class Rewritten:
         if unknown:
             where = "; ".join(f"{site.function} at {site.place}, input {site.shape}" for site in unknown[:3])
             raise ValueError(
-                f"expected a call that reaches only activations of the example, got one that reaches {where}; "
-                f"call parametrise with an example that reaches it"
+                f"expected a call that reaches only activations of the example, got one that reaches {where}, which is "
+                f"none of them or one of several; call parametrise with an example that reaches it in the same way"
             )
         chosen = ((site, self.trainable.get(known)) for known, site in found)
         return [(site, how) for site, how in chosen if how is not None]
 
+    def _known(self, known: Known, site: Site, reading: Reading) -> Known:
+        """Returns the key of the same activation in the example, which may have reached it by another method.
+
+        That is the only one there with its function and nearest parameters. A call with derivatives may apply it
+        several times, where a call without them applies it once.
+        """
+        if known in self.trainable or not site.origin.nearest:
+            return known
+        there = self.elsewhere.get(_elsewhere(site), frozenset())
+        alike = [other for _, other in reading.found if _elsewhere(other) == _elsewhere(site)]
+        told = len(there) == 1 and (len(alike) == 1 or self.marks != reading.marks)
+        return next(iter(there)) if told else known
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rewritten) and (self.trainable, self.also) == (other.trainable, other.also)
+        return isinstance(other, Rewritten) and self.__reduce__() == other.__reduce__()
 
     def __hash__(self) -> int:
         return hash((frozenset(self.trainable.items()), self.also))
 
     def __reduce__(self) -> Any:
-        return Rewritten, (self.trainable, self.also)
+        return Rewritten, (self.trainable, self.elsewhere, self.marks, self.also)
+
+    @classmethod
+    def of(cls, example: Reading, trainable: Mapping[Known, Trainable | None], also: tuple[Function, ...]) -> Rewritten:
+        """Makes the replacements that were decided for an example."""
+        elsewhere: dict[Known, frozenset[Known]] = {}
+        for known, site in example.found:
+            elsewhere[_elsewhere(site)] = elsewhere.get(_elsewhere(site), frozenset()) | {known}
+        return cls(trainable, elsewhere, example.marks, also)
 
 
 def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], values: Values) -> Callable[..., Any]:

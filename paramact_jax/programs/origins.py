@@ -22,12 +22,15 @@ class Origin(NamedTuple):
       axes: for each axis, whether its entries have different parameters, such as nodes and channels. 2: the last
         product with a kernel made the axis. 1: earlier or added parameters did. 0: the entries are samples, times or
         places of an input.
+      nearest: numbers of the parameters that the last operation with parameters had, and of single numbers since then.
+        They name a place in a model, whatever was computed before it.
     """
 
     learned: frozenset[int] = frozenset()
     inputs: bool = False
     smooth: bool = False
     axes: Axes = ()
+    nearest: frozenset[int] = frozenset()
 
     @property
     def moves(self) -> bool:
@@ -42,7 +45,8 @@ def constant(shape: Sequence[int]) -> Origin:
 
 def parameter(number: int, shape: Sequence[int]) -> Origin:
     """Returns the origin of a learned parameter."""
-    return Origin(frozenset({number}), axes=tuple(int(size > 1) for size in shape))
+    own = frozenset({number})
+    return Origin(own, axes=tuple(int(size > 1) for size in shape), nearest=own)
 
 
 def an_input(shape: Sequence[int], dtype: Any) -> Origin:
@@ -57,7 +61,18 @@ def union(*origins: Origin) -> Origin:
         any(o.inputs for o in origins),
         any(o.smooth for o in origins),
         tuple(map(max, zip(*(o.axes for o in origins), strict=True))),
+        frozenset().union(*(o.nearest for o in origins)),
     )
+
+
+def _nearest(inputs: Sequence[Origin]) -> frozenset[int]:
+    """Returns `Origin.nearest` of the result of an operation."""
+    parameters = [o for o in inputs if o.learned and not o.inputs]
+    several = [o for o in parameters if any(o.axes)]  # a single number may be that of many places
+    rest = [o for o in inputs if o not in parameters]
+    # of a sum of branches, those that were computed last
+    last = [o for o in rest if not any(o.learned < other.learned for other in rest)]
+    return frozenset().union(*(o.nearest for o in several or [*parameters, *last]))
 
 
 def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
@@ -68,10 +83,11 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
     outputs = []
     for number, variable in enumerate(equation.outvars):
         made = union(*(o._replace(axes=()) for o in inputs)) if inputs else Origin()
+        made = made._replace(nearest=_nearest(inputs))
         if name_of(equation) in _PRODUCTS and any(not o.learned for o in inputs):
             made = made._replace(inputs=made.inputs or bool(made.learned))
         if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):  # no derivative passes
-            made = made._replace(learned=frozenset(), smooth=False)
+            made = made._replace(learned=frozenset(), smooth=False, nearest=frozenset())
         rule = _AXES.get(name_of(equation)) if number == 0 else None
         outputs.append(made._replace(axes=rule(equation, axes) if rule else _same_rank(equation, axes, number)))
     return outputs

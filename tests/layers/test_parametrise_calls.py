@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import paramact_jax as pa
 from paramact_jax.gradients import attribute
@@ -116,6 +116,105 @@ def test_a_call_that_reaches_other_activations():
         model(*case.args)
     both = parametrise(case.model, *case.args).model
     equal(both(*case.args, method="encode", scale=0.5)["code"], case.run()["code"])
+
+
+def in_turn(layers, x):
+    for layer in layers:
+        x = nnx.tanh(layer(x))
+    return x
+
+
+class OfOneHelper(nnx.Module):
+    """Its encoder and its decoder apply tanh at one line; `encode` and `decode` reach one of them."""
+
+    def __init__(self, rngs):
+        self.first, self.second = (nnx.List([nnx.Linear(4, 4, rngs=rngs)]) for _ in range(2))
+
+    def encode(self, x):
+        return in_turn(self.first, x)
+
+    def decode(self, z):
+        return in_turn(self.second, z)
+
+    def __call__(self, x, skip=()):
+        for number, part in enumerate((self.first, self.second)):
+            if number not in skip:
+                x = in_turn(part, x)
+        return x
+
+
+class OfOneHelperInLinen(linen.Module):
+    def setup(self):
+        self.first, self.second = [linen.Dense(4)], [linen.Dense(4)]
+
+    def run(self, layers, x):
+        return in_turn(layers, x)
+
+    def decode(self, z):
+        return self.run(self.second, z)
+
+    def __call__(self, x):
+        return self.decode(self.run(self.first, x))
+
+
+def with_a(tree, numbers):
+    """The variables with these numbers as the a of one activation after the other."""
+    number = iter(numbers)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: jnp.full_like(x, next(number)) if jax.tree_util.keystr(path).endswith("['a']") else x, tree
+    )
+
+
+def test_activations_of_one_line_are_told_by_their_parameters_whatever_the_call_reaches():
+    x = normal(1, 3, 4)
+    model = OfOneHelper(nnx.Rngs(0))
+    for example in ("__call__", "decode"):
+        changed = parametrise(model, x, method=example).model
+        names = ["tanh", "tanh_1"] if example == "__call__" else ["tanh"]
+        for name, a in zip(reversed(names), (7.0, 5.0), strict=False):
+            changed.activations[name]["a"][...] = jnp.full(4, a)
+        equal(changed(x, method="decode"), 7 * model.decode(x), 1e-6)
+        if example == "__call__":
+            equal(changed(x, method="encode"), 5 * model.encode(x), 1e-6)
+            equal(changed(x, skip=(0,)), 7 * model.decode(x), 1e-6)
+            equal(changed(5 * model.encode(x), skip=(0,)), changed(x), 1e-6)
+        else:
+            with pytest.raises(ValueError, match="expected a call that reaches only activations of the example"):
+                changed(x, method="encode")
+    module = OfOneHelperInLinen()
+    variables = module.init(jax.random.key(0), x)
+    retrofit = parametrise(module, variables, x)
+    moved = {**retrofit.variables, "params": with_a(retrofit.variables["params"], (7.0, 5.0))}
+    named = {name: float(own["a"][0]) for name, own in moved["params"]["activations"].items()}
+    last = named[retrofit.changed[1].name]
+    equal(retrofit.apply(moved, x, method="decode"), last * module.apply(variables, x, method="decode"), 1e-6)
+
+
+class Physical(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(2, 5, rngs=rngs), nnx.Linear(5, 5, rngs=rngs)
+        self.out = nnx.Linear(5, 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(nnx.gelu(self.second(nnx.tanh(self.first(x)))))
+
+    def laplacian(self, x):
+        return jax.vmap(lambda p: jnp.trace(jax.hessian(lambda p: self(p)[0])(p)))(x)
+
+
+def test_a_network_and_its_derivatives_share_activations_whichever_was_the_example():
+    x = normal(1, 3, 2)
+    calls = ("__call__", "laplacian")
+    changed = [parametrise(Physical(nnx.Rngs(0)), x, method=example).model for example in calls]
+    for model in changed:
+        for name in model.activations:
+            model.activations[name]["a"][...] = jnp.full(5, 2.0 if name == "tanh" else 3.0)
+            model.activations[name]["b"][...] = jnp.full(5, 0.3)
+    for method in calls:
+        first, second = (model(x, method=method) for model in changed)
+        equal(first, second, 1e-6)
+    by_hand = jax.vmap(lambda p: jnp.trace(jax.hessian(lambda p: changed[0](p[None])[0, 0])(p)))(x)
+    equal(changed[1](x, method="laplacian"), by_hand, 1e-5)
 
 
 def test_params_of_any_kind_and_objects_as_functions():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,23 @@ def _derivative(g: jax.Array, y: jax.Array, *, jaxpr: Any, name: str, order: int
         return pull_back(jnp.ones_like(z))[0]
 
     return lax.mul(g, mark_p.bind(y, jaxpr=_unmarked(slope, y), name=name, order=order + 1))
+
+
+def _in_series(inputs: Sequence[Any], series: Sequence[Any], **params: Any) -> tuple[Any, list[Any]]:
+    """Returns the Taylor coefficients of the function's value, from those of its slope: the rule of `jet`."""
+    from jax.experimental import jet
+
+    (y,), (coefficients,) = inputs, series
+    z = mark_p.bind(y, **params)
+    if not coefficients:
+        return z, []
+
+    def slope(y: jax.Array) -> jax.Array:
+        return jax.jvp(lambda y: mark_p.bind(y, **params), (y,), (jnp.ones_like(y),))[1]
+
+    first, others = jet.jet2(slope, (y,), (coefficients[:-1],))
+    slopes, y_s = [first, *others], [y, *coefficients]
+    return z, [sum(j * slopes[k - j] * y_s[j] for j in range(1, k + 1)) / k for k in range(1, len(y_s))]
 
 
 def _batched(values: Sequence[Any], axes: Sequence[int], *, jaxpr: Any, **params: Any) -> tuple[Any, int]:
@@ -85,6 +103,8 @@ def marked(wanted: Wanted) -> Iterator[None]:
         if isinstance(jax.nn.gelu, types.FunctionType):  # if it is jitted, it is an ordinary call
             stack.callback(setattr, jax.nn.gelu, "__code__", jax.nn.gelu.__code__)
             jax.nn.gelu.__code__ = _gelu_hook.__code__
+        if jet := sys.modules.get("jax.experimental.jet"):
+            jet.jet_rules[mark_p] = _in_series
         stack.enter_context(afresh())
         _MARKING.wanted = wanted
         stack.callback(setattr, _MARKING, "wanted", None)

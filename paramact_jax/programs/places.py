@@ -9,6 +9,7 @@ import itertools
 import os
 import pathlib
 import re
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -114,8 +115,11 @@ def place_of(operation: Operation) -> Place:
 
 
 def is_differentiated(operation: Operation) -> bool:
-    """Returns whether an operation belongs to a derivative that the program takes."""
-    return _DIFFERENTIATED.search(str(operation.equation.source_info.name_stack)) is not None
+    """Returns whether an operation belongs to a derivative that the program takes, also with `jax.experimental.jet`."""
+    if _DIFFERENTIATED.search(str(operation.equation.source_info.name_stack)) is not None:
+        return True
+    jet = sys.modules.get("jax.experimental.jet")  # it gives its operations no scope
+    return jet is not None and any(line.file == jet.__file__ for line in _lines(operation.equation))
 
 
 def _scopes(equation: Any) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen, nnx
+from jax.experimental.jet import jet
 
 import paramact_jax as pa
 from paramact_jax.gradients import attribute
@@ -201,18 +202,27 @@ class Physical(nnx.Module):
     def laplacian(self, x):
         return jax.vmap(lambda p: jnp.trace(jax.hessian(lambda p: self(p)[0])(p)))(x)
 
+    def taylor(self, x):
+        """The value and two derivatives along (1, 1), by Taylor series."""
+        return jet(self, (x,), ((jnp.ones_like(x), jnp.zeros_like(x)),))
+
 
 def test_a_network_and_its_derivatives_share_activations_whichever_was_the_example():
     x = normal(1, 3, 2)
-    calls = ("__call__", "laplacian")
+    calls = ("__call__", "laplacian", "taylor")
     changed = [parametrise(Physical(nnx.Rngs(0)), x, method=example).model for example in calls]
     for model in changed:
         for name in model.activations:
             model.activations[name]["a"][...] = jnp.full(5, 2.0 if name == "tanh" else 3.0)
             model.activations[name]["b"][...] = jnp.full(5, 0.3)
     for method in calls:
-        first, second = (model(x, method=method) for model in changed)
-        equal(first, second, 1e-6)
+        first, *others = (model(x, method=method) for model in changed)
+        for other in others:
+            equal(other, first, 1e-6)
+    line = lambda t: changed[0](x + t)  # noqa: E731
+    value, (slope, curvature) = changed[2](x, method="taylor")
+    equal((value, slope), (line(0.0), jax.jacfwd(line)(0.0)), 1e-5)
+    equal(curvature, jax.jacfwd(jax.jacfwd(line))(0.0), 1e-5)
     by_hand = jax.vmap(lambda p: jnp.trace(jax.hessian(lambda p: changed[0](p[None])[0, 0])(p)))(x)
     equal(changed[1](x, method="laplacian"), by_hand, 1e-5)
 

@@ -87,7 +87,7 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
         if name_of(equation) in _PRODUCTS and any(not o.learned for o in inputs):
             made = made._replace(inputs=made.inputs or bool(made.learned))
         if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):  # no derivative passes
-            made = made._replace(learned=frozenset(), smooth=False, nearest=frozenset())
+            made = made._replace(learned=frozenset(), smooth=False)
         rule = _AXES.get(name_of(equation)) if number == 0 else None
         outputs.append(made._replace(axes=rule(equation, axes) if rule else _same_rank(equation, axes, number)))
     return outputs

@@ -92,8 +92,12 @@ class _Reading:
             taken.update(map(id, site.equations))
             inner[id(site.operation.equation)] = [site]
         for equation in jaxpr.eqns:
-            if id(equation) not in taken and is_elementwise(equation) and (called := called_by(equation)) is not None:
+            if id(equation) in taken or not is_elementwise(equation):
+                continue
+            if (called := called_by(equation)) is not None:
                 inner[id(equation)] = self.read(called, inputs_of(equation, read), around.inside(equation))[1]
+            elif name_of(equation) == "select_n" and read(equation.invars[0]).nearest:
+                inner[id(equation)] = list(_a_choice(equation, read(equation.outvars[0]), around))
         found = [site for equation in jaxpr.eqns for site in inner[id(equation)]]
         return [read(atom) for atom in jaxpr.outvars], found
 
@@ -170,6 +174,15 @@ class _Reading:
                 around.layer_scans,
                 around.steps,
             )
+
+
+def _a_choice(equation: Any, origin: Origin, around: _Around) -> Iterator[Site]:
+    """Yields a choice between values, by others that depend on parameters, which is no function of one array."""
+    (made,) = equation.outvars
+    if origin.moves:
+        place = place_of(operation := Operation(equation, around.within))
+        why = _left_for(place, origin) or "not known as an activation; if it is one here, write it with jnp.where"
+        yield Site(operation, (equation,), made, (), None, "select", place, origin, why)
 
 
 _RULE = "within a function with a derivative rule of its own, which would be lost"

@@ -161,6 +161,23 @@ def test_what_is_inside_an_operation_that_is_not_entered_is_named():
     assert site.why == "within 'custom_linear_solve', where no operation is changed"
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda h: jnp.select([h > 0], [h], 0.0),
+        lambda h: jnp.piecewise(h, [h < 0], [0.0, lambda h: h]),
+        lambda h: jnp.interp(h, jnp.array([-1.0, 0, 1]), jnp.array([0.0, 0, 1])),
+        lambda h: jnp.where(h >= lax.top_k(h, 2)[0][:, -1:], h, 0.0),
+    ],
+    ids=["select", "piecewise", "interp", "top_k"],
+)
+def test_choices_that_are_no_function_of_one_array_are_named(chosen):
+    left = [site for site in found(lambda w, x: jnp.tanh(chosen(x @ w))) if site.function == "select"]
+    assert left
+    assert {site.why for site in left} == {"not known as an activation; if it is one here, write it with jnp.where"}
+    assert not [site for site in found(lambda w, x: jnp.where(x[:, :1] > 0, x @ w, 0.0)) if site.function == "select"]
+
+
 def test_functions_in_also_are_told_by_their_values():
     def cube(y):
         return y**3

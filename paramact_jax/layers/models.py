@@ -50,6 +50,13 @@ class _Parts(NamedTuple):
     state: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class _Again:
+    """Stands for an nnx object that was among the arguments before, by its number."""
+
+    number: int
+
+
 def _apart(tree: Any) -> tuple[Any, list[Any]]:
     """Returns a tree with its nnx objects split into parts, and the list of the objects."""
     objects: list[Any] = []
@@ -57,6 +64,8 @@ def _apart(tree: Any) -> tuple[Any, list[Any]]:
     def apart(x: Any) -> Any:
         if not isinstance(x, nnx.Pytree):
             return x
+        if (number := next((i for i, other in enumerate(objects) if other is x), None)) is not None:
+            return _Again(number)
         objects.append(x)
         return _Parts(*nnx.split(x))
 
@@ -68,6 +77,8 @@ def _whole(tree: Any) -> tuple[Any, list[Any]]:
     objects: list[Any] = []
 
     def whole(x: Any) -> Any:
+        if isinstance(x, _Again):
+            return objects[x.number]
         if not isinstance(x, _Parts):
             return x
         objects.append(nnx.merge(x.graphdef, x.state, copy=True))

@@ -83,6 +83,24 @@ def test_a_model_that_adds_variables_when_it_is_called():
     equal(nnx.state(changed.model, nnx.Intermediate), nnx.state(model, nnx.Intermediate))
 
 
+class TwoStreams(nnx.Module):
+    def __init__(self, rngs):
+        self.linear, self.dropout = nnx.Linear(3, 4, rngs=rngs), nnx.Dropout(0.5)
+
+    def __call__(self, x, first, second):
+        return self.dropout(self.dropout(nnx.relu(self.linear(x)), rngs=first), rngs=second)
+
+
+def test_one_object_as_two_arguments_is_still_one():
+    model, x = TwoStreams(nnx.Rngs(0)), normal(1, 5, 3)
+    ours, theirs = nnx.Rngs(dropout=1), nnx.Rngs(dropout=1)
+    changed = parametrise(model, x, ours, ours).model
+    equal(changed(x, ours, second=ours), model(x, theirs, second=theirs))
+    equal(nnx.state(ours), nnx.state(theirs))
+    others = [nnx.Rngs(dropout=seed) for seed in (1, 2)]
+    equal(changed(x, *others), model(x, *(nnx.Rngs(dropout=seed) for seed in (1, 2))))
+
+
 # ---- linen and functions
 
 

@@ -70,7 +70,14 @@ class FlatCall:
         rest = iter(arrays)
         leaves = [next(rest) if x is _ARRAY else x for x in self._leaves]
         learned, held, args, kwargs = jax.tree.unflatten(self._tree, leaves)
-        return self.call.call(learned, held, *args, **kwargs)
+        result = self.call.call(learned, held, *args, **kwargs)
+        for path, x in jax.tree_util.tree_leaves_with_path(result):
+            if isinstance(x, str | bytes) or callable(x):
+                where = jax.tree_util.keystr(path)
+                raise TypeError(
+                    f"expected a model that returns arrays, got {type(x).__name__} at {where} of its result"
+                )
+        return result
 
 
 _ARRAY = object()

@@ -166,6 +166,8 @@ class Elementwise:
         return self._checked(name, start, allowed=[(), shape])
 
     def _checked(self, name: str, start: ArrayLike, allowed: list[tuple[int, ...]]) -> jax.Array:
+        if isinstance(start, float) and not math.isfinite(start):
+            raise ValueError(f"{self.record.name}: expected a finite start value for {name}, got {start}")
         value, shape = jnp.asarray(start, self.param_dtype), self.sharing.shape
         if value.shape not in allowed:
             shapes = " or ".join(str(s) for s in dict.fromkeys(allowed))

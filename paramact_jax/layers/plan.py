@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from paramact_jax.activations import catalogue, critical_gain
 from paramact_jax.activations.parametric import INITIAL_STEEPEST_SLOPE
@@ -38,6 +39,7 @@ class Change:
       features: shape of a and of b, with a leading axis for layers that a scan runs over.
       a: start value of a.
       note: further information; may be empty.
+      learned: which of a and b are learned.
     """
 
     name: str
@@ -47,12 +49,14 @@ class Change:
     features: tuple[int, ...]
     a: float
     note: str = ""
+    learned: tuple[str, ...] = ("a", "b")
 
     def __str__(self) -> str:
+        learned = " and ".join(self.learned) or "nothing learned, constants"
         start = "" if self.a == 1 else f", a starts at {self.a:.4g}"
         note = f"; {self.note}" if self.note else ""
         return (
-            f"{self.name}: {self.function} at {self.place}, input {self.shape}, a and b of shape {self.features}"
+            f"{self.name}: {self.function} at {self.place}, input {self.shape}, {learned} of shape {self.features}"
             f"{start}{note}"
         )
 
@@ -104,13 +108,14 @@ class Options:
             raise ValueError(
                 f"expected start to be 'unchanged', 'steepest', 'critical' or a dict of a and b, got {self.start!r}"
             )
-        if isinstance(self.start, Mapping) and not all(math.isfinite(x) for x in self.start.values()):
-            raise ValueError(f"expected finite start values, got {dict(self.start)}")
+        if isinstance(self.start, Mapping) and not all(map(_is_finite, self.start.values())):
+            raise ValueError(f"expected finite numbers as start values, got {dict(self.start)}")
         if not jnp.issubdtype(self.param_dtype, jnp.floating):
             raise TypeError(f"expected param_dtype to be a float dtype, got {self.param_dtype}")
-        for function in self.also:
-            if not callable(function):
-                raise TypeError(f"expected functions in also=(...), got {type(function).__name__}")
+        for name in ("only", "except_"):
+            patterns = getattr(self, name)
+            if not isinstance(patterns, Collection) or not all(isinstance(x, str) for x in patterns):
+                raise TypeError(f"expected {name} to be a pattern or several, got {patterns!r}")
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -245,7 +250,9 @@ class Plan:
             notes.append(f"one for its {len(sites)} uses in the function and its derivatives")
         how = Trainable(name, options.sharing, features, layers, frozen)
         shape = (*layers, *features)
-        return how, Change(name, site.function, str(site.place), site.shape, shape, starts["a"], ", ".join(notes))
+        return how, Change(
+            name, site.function, str(site.place), site.shape, shape, starts["a"], ", ".join(notes), options.learned
+        )
 
 
 def _features(site: Site, sharing: Kind) -> tuple[int, ...]:
@@ -254,6 +261,19 @@ def _features(site: Site, sharing: Kind) -> tuple[int, ...]:
     if sharing == "element":
         return site.shape[1:]
     return () if site.axis is None else (site.shape[site.axis],)
+
+
+def _is_finite(x: Any) -> bool:
+    return isinstance(x, (int, float, np.number)) and math.isfinite(x)
+
+
+def functions_in(also: Any) -> tuple[Function, ...]:
+    """Returns the functions of the option `also`: several of them, or one."""
+    functions = (also,) if callable(also) or not isinstance(also, Collection) else tuple(also)
+    for function in functions:
+        if not callable(function):
+            raise TypeError(f"expected functions in also=(...), got {type(function).__name__}")
+    return functions
 
 
 def _several(patterns: str | Collection[str]) -> tuple[str, ...]:

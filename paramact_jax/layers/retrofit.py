@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from paramact_jax.activations.record import Function
 from paramact_jax.layers.calls import Call
 from paramact_jax.layers.models import KEY, Apply, LinenCall, Parametrised, applied, explained, nnx_call
-from paramact_jax.layers.plan import Change, Options, Plan, Start, Untouched
+from paramact_jax.layers.plan import Change, Options, Plan, Start, Untouched, functions_in
 from paramact_jax.layers.rewritten import Rewritten, read
 from paramact_jax.layers.sharing import Kind
 
@@ -48,7 +48,7 @@ def parametrise(
     sharing: Kind = "node",
     trainable: Collection[str] | None = None,
     start: Start = "unchanged",
-    also: Collection[Function] = (),
+    also: Function | Collection[Function] = (),
     only: str | Collection[str] = "*",
     except_: str | Collection[str] = (),
     gates: bool = False,
@@ -90,7 +90,7 @@ def parametrise(
       start: "unchanged"; "steepest": a = 1.5 / max|f'| [P, section 4.1]; "critical": the gain at which the gradient of
         a deep network with weights of deviation 1/sqrt(fan_in) keeps its size, see `activations.critical_gain`; or
         start values by name, {"a": 2.0}.
-      also: your own elementwise functions that are activations.
+      also: your own elementwise functions that are activations, or one of them.
       only: patterns of `fnmatch`. An activation is changed if a pattern matches its name, the name of a module around
         it, or its line, such as "net.py:12".
       except_: patterns in the same form; activations that match are not changed.
@@ -117,7 +117,9 @@ def parametrise(
       >>> bool((retrofit.model(x) == net(x)).all())
       True
     """
-    options = Options(sharing, trainable, start, tuple(also), only, except_, gates, per_layer, jnp.dtype(param_dtype))
+    options = Options(
+        sharing, trainable, start, functions_in(also), only, except_, gates, per_layer, jnp.dtype(param_dtype)
+    )
     if isinstance(model, nnx.Module):
         model = nnx.clone(model)
         plan, rewritten = _plan(nnx_call(model, kwargs.pop("method", "__call__"), args, kwargs)[0], options)

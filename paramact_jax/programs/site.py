@@ -16,7 +16,7 @@ from paramact_jax.programs.places import TRAINABLE, Place
 from paramact_jax.programs.pointwise import UnevenError, pointwise
 from paramact_jax.programs.program import Operation, run_equations
 
-OF_INPUTS = "before any parameter: of the inputs alone"
+OF_INPUTS = "no learned parameter (nnx.Param, linen's params) comes before it"
 """Why an activation is left as it is if no parameter comes before it."""
 
 

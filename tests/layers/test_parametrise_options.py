@@ -50,6 +50,7 @@ def test_sharing(sharing, shapes):
 def test_trainable():
     case = of_nnx.inline()
     only_a = retrofitted(case, trainable="a")
+    assert ", a of shape (" in str(only_a)
     assert {path.rsplit("['", 1)[-1][:1] for path in own(nnx.to_pure_dict(nnx.state(only_a.model)))} == {"a"}
     held = retrofitted(case, trainable=["b"], start={"a": 2.0})
     plain = retrofitted(case, start={"a": 2.0})
@@ -127,7 +128,16 @@ def test_the_report_names_everything():
             "expected start to be 'unchanged', 'steepest', 'critical' or a dict",
         ),
         ((jnp.tanh, jnp.ones(3)), {"start": {"c": 1.0}}, ValueError, "expected start to be"),
-        ((jnp.tanh, jnp.ones(3)), {"start": {"a": np.inf}}, ValueError, "expected finite start values"),
+        ((jnp.tanh, jnp.ones(3)), {"start": {"a": np.inf}}, ValueError, "expected finite numbers as start values"),
+        ((jnp.tanh, jnp.ones(3)), {"start": {"a": "x"}}, ValueError, "expected finite numbers as start values"),
+        ((jnp.tanh, jnp.ones(3)), {"only": 3}, TypeError, "expected only to be a pattern or several, got 3"),
+        ((jnp.tanh, jnp.ones(3)), {"also": 3}, TypeError, "expected functions in also=.* got int"),
+        (
+            (lambda p, x: {"z": jnp.tanh(p * x), "name": "net"}, jnp.ones(3), jnp.ones(3)),
+            {},
+            TypeError,
+            r"expected a model that returns arrays, got str at \['name'\] of its result",
+        ),
         (
             (jnp.tanh, jnp.ones(3)),
             {"trainable": ["c"]},

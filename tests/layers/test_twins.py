@@ -159,6 +159,7 @@ def test_start_values_from_initialisers(trainable):
         ({"features": 3, "trainable": ("c",)}, ValueError, r"trainable names among a, b, got \['c'\]"),
         ({"features": 3, "trainable": "a"}, TypeError, "tuple of names, got 'a'"),
         ({"features": 3, "initial": {"c": 1.0}}, ValueError, r"start values for a, b, got \['c'\]"),
+        ({"features": 3, "initial": {"a": np.nan}}, ValueError, "expected a finite start value for a, got nan"),
         ({"features": 3, "initial": {"a": np.ones(1)}}, ValueError, r"\(\) or \(3,\) for a, got \(1,\)"),
         ({"features": 3, "initial": {"a": lambda *_: np.ones(1)}}, ValueError, r"shape \(3,\) for a, got \(1,\)"),
         ({"sharing": "layer", "initial": {"a": np.ones(3)}}, ValueError, r"shape \(\) for a, got \(3,\).*'layer'"),

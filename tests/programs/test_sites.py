@@ -71,7 +71,7 @@ def test_activations_are_known_by_name_or_values(function):
         (lambda w, x: jnp.exp(x @ w), ["exp"], "not known as an activation"),
         (lambda w, x: jnp.sqrt(1 + (x @ w) ** 2), ["integer_pow", "sqrt"], "not known as an activation"),
         (lambda w, x: jax.nn.softmax(x @ w), ["exp"], "part of a softmax"),
-        (lambda w, x: jnp.tanh(x) @ w, ["tanh"], "before any parameter"),
+        (lambda w, x: jnp.tanh(x) @ w, ["tanh"], "no learned parameter"),
         (lambda w, x: x @ jnp.tanh(w), ["tanh"], "of parameters alone"),
         (lambda w, x: x @ w / jnp.sqrt(jnp.maximum(jnp.var(x @ w), 0)), None, "keeps a value from 0"),
         (lambda w, x: jnp.exp(jnp.clip(x @ w, -5, 2)), None, "not known as an activation"),

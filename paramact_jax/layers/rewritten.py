@@ -45,6 +45,20 @@ class Reading(NamedTuple):
     marks: bool
 
 
+class Seen(NamedTuple):
+    """A site of an example.
+
+    Attributes:
+      known: its key.
+      elsewhere: the part of the key that is the same if another method of the model reaches the activation.
+      learned: numbers of the parameters before it.
+    """
+
+    known: Known
+    elsewhere: tuple[str, frozenset[int]]
+    learned: frozenset[int]
+
+
 def read(call: Call, also: Sequence[Function]) -> Reading:
     """Traces a call and finds its activations. Nothing is computed."""
     return _read(FlatCall(call), also)
@@ -76,7 +90,7 @@ def _told_apart(found: Sequence[Site], marks: bool, scope: Callable[[str], str])
         seen[known] += 1
 
 
-def _elsewhere(site: Site) -> Known:
+def _elsewhere(site: Site) -> tuple[str, frozenset[int]]:
     """Returns the part of a key that is the same if another method of the model reaches the activation."""
     return site.function, site.origin.nearest
 
@@ -129,7 +143,7 @@ class Rewritten:
 
     Attributes:
       trainable: key of each site in the example -> how it is changed; None: it is not changed.
-      elsewhere: function and nearest parameters of each site in the example -> the keys of these sites.
+      seen: the sites of the example, in order.
       marks: whether the example takes derivatives.
       also: as in `parametrise`.
     """
@@ -137,13 +151,12 @@ class Rewritten:
     def __init__(
         self,
         trainable: Mapping[Known, Trainable | None],
-        elsewhere: Mapping[Known, frozenset[Known]],
+        seen: tuple[Seen, ...],
         marks: bool,
         also: tuple[Function, ...],
     ) -> None:
         """Takes the decisions about the sites of an example."""
-        self.trainable, self.elsewhere, self.marks = dict(trainable), dict(elsewhere), marks
-        self.also = also
+        self.trainable, self.seen, self.marks, self.also = dict(trainable), seen, marks, also
         self._traced: dict[Any, Reading] = {}
 
     def __call__(self, call: Call, values: Values) -> Any:
@@ -190,17 +203,28 @@ class Rewritten:
         return [(site, how) for site, how in chosen if how is not None]
 
     def _known(self, known: Known, site: Site, reading: Reading) -> Known:
-        """Returns the key of the same activation in the example, which may have reached it by another method.
+        """Returns the key of the same activation in the example.
 
-        That is the only one there with its function and nearest parameters. A call with derivatives may apply it
-        several times, where a call without them applies it once.
+        If the example reached it by another method, it is the only one there with its function and nearest parameters.
+        A call with derivatives may apply it several times, where a call without them applies it once. If a flag has
+        changed the parameters before it, its line was run as often as in the example, with some of these parameters.
         """
         if known in self.trainable or not site.origin.nearest:
             return known
-        there = self.elsewhere.get(_elsewhere(site), frozenset())
+        there = {seen.known for seen in self.seen if seen.elsewhere == _elsewhere(site)}
         alike = [other for _, other in reading.found if _elsewhere(other) == _elsewhere(site)]
-        told = len(there) == 1 and (len(alike) == 1 or self.marks != reading.marks)
-        return next(iter(there)) if told else known
+        if len(there) == 1 and (len(alike) == 1 or self.marks != reading.marks):
+            return there.pop()
+        if self.marks or reading.marks:
+            return known
+        before = [seen for seen in self.seen if seen.known[:3] == known[:3]]
+        now = [(key, other.origin) for key, other in reading.found if key[:3] == known[:3]]
+        if len(before) == len(now) and all(
+            seen.known == key or origin.nearest & seen.learned or seen.elsewhere[1] & origin.learned
+            for seen, (key, origin) in zip(before, now, strict=True)
+        ):
+            return before[[key for key, _ in now].index(known)].known
+        return known
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rewritten) and self.__reduce__() == other.__reduce__()
@@ -209,15 +233,13 @@ class Rewritten:
         return hash((frozenset(self.trainable.items()), self.also))
 
     def __reduce__(self) -> Any:
-        return Rewritten, (self.trainable, self.elsewhere, self.marks, self.also)
+        return Rewritten, (self.trainable, self.seen, self.marks, self.also)
 
     @classmethod
     def of(cls, example: Reading, trainable: Mapping[Known, Trainable | None], also: tuple[Function, ...]) -> Rewritten:
         """Makes the replacements that were decided for an example."""
-        elsewhere: dict[Known, frozenset[Known]] = {}
-        for known, site in example.found:
-            elsewhere[_elsewhere(site)] = elsewhere.get(_elsewhere(site), frozenset()) | {known}
-        return cls(trainable, elsewhere, example.marks, also)
+        seen = tuple(Seen(known, _elsewhere(site), site.origin.learned) for known, site in example.found)
+        return cls(trainable, seen, example.marks, also)
 
 
 def _replaced(program: Program, changes: Sequence[tuple[Site, Trainable]], values: Values) -> Callable[..., Any]:

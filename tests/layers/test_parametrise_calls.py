@@ -209,6 +209,33 @@ def test_activations_of_one_line_are_told_by_their_parameters_whatever_the_call_
     equal(retrofit.apply(moved, x, method="decode"), last * module.apply(variables, x, method="decode"), 1e-6)
 
 
+def adapted(p, x, *, bias=True, adapter=True, skip=()):
+    for number in range(3):
+        if number not in skip:
+            own = p[number]
+            y = x @ own["w"] + (x @ own["u"] @ own["v"] if adapter else 0)
+            x = jnp.tanh(y + own["b"] if bias else y)
+    return x
+
+
+@pytest.mark.parametrize("flags", [{}, {"bias": False}, {"adapter": False}, {"bias": False, "adapter": False}])
+def test_flags_that_change_the_parameters_before_an_activation(flags):
+    sizes = {"w": (4, 4), "u": (4, 2), "v": (2, 4), "b": (4,)}
+    params = [{name: normal(7 * n + i, *size) for i, (name, size) in enumerate(sizes.items())} for n in range(3)]
+    x = normal(50, 3, 4)
+    retrofit = parametrise(adapted, params, x, **flags)
+    moved = {**retrofit.variables, "activations": with_a(retrofit.variables["activations"], (2.0, 3.0, 5.0))}
+    for others in ({}, {"bias": False}, {"adapter": False}, {"bias": False, "adapter": False}):
+        own = [{**p, "b": p["b"] * others.get("bias", True)} for p in params]
+        expected = x
+        for p, a in zip(own, (2.0, 3.0, 5.0), strict=True):
+            expected = a * adapted([p], expected, **others, skip=(1, 2))
+        equal(retrofit.apply(moved, x, **others), expected, 1e-5)
+    short = parametrise(adapted, params, x, skip=(2,), **flags)
+    with pytest.raises(ValueError, match="which is none of them or one of several"):
+        short.apply(short.variables, x, skip=(1,), **flags)
+
+
 class Physical(nnx.Module):
     def __init__(self, rngs):
         self.first, self.second = nnx.Linear(2, 5, rngs=rngs), nnx.Linear(5, 5, rngs=rngs)

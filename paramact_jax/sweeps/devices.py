@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -48,6 +51,17 @@ def processor() -> str:
 def trial_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """Returns a one-dimensional mesh over `devices`, by default over all devices of the default backend."""
     return Mesh(np.array(devices if devices is not None else jax.devices()), (TRIALS,), axis_types=(AxisType.Auto,))
+
+
+@contextlib.contextmanager
+def outside_meshes() -> Iterator[None]:
+    """Leaves the mesh of `jax.set_mesh` in this context. A sweep has a mesh of its own, and JAX takes one at a time."""
+    mesh: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if not jax.sharding.get_abstract_mesh().empty:
+        with contextlib.suppress(ValueError):  # within jit, which a sweep refuses in words of its own
+            mesh = jax.set_mesh(Mesh(np.empty((), object), ()))
+    with mesh:
+        yield
 
 
 def check_mesh(mesh: Mesh | None) -> Mesh:

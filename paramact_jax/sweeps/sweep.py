@@ -14,6 +14,7 @@ from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
 from paramact_jax.sweeps.checks import checked, counted_anew, has_checks, shapes, with_messages
 from paramact_jax.sweeps.dataset import absences, check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.devices import outside_meshes
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import Choice, Grid, at_choice, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
+@outside_meshes()
 def sweep(
     train_one: Callable[..., Any],
     seeds: Iterable[int],

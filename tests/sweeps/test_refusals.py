@@ -97,6 +97,17 @@ def test_a_mesh_of_one_axis_is_taken_by_whatever_name(run):
     assert [plan.devices for plan in plans] == [2, 2]
 
 
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.cpu_devices(4))])
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@both
+def test_a_sweep_has_a_mesh_of_its_own(run, kind, devices):
+    wanted = run(same, range(3), x=1.0)
+    with jax.set_mesh(jax.make_mesh((devices,), ("d",), axis_types=(kind,), devices=jax.devices()[:devices])):
+        assert run(same, range(3), x=1.0).identical(wanted)
+        assert jax.sharding.get_mesh().axis_names == ("d",)
+        refused("cannot be called inside jit", jax.jit(lambda x: run(same, range(3), x=1.0)), 1.0)
+
+
 @both
 @pytest.mark.parametrize(
     ("mesh", "got"),

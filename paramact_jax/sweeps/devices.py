@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from paramact_jax.programs.program import Program, name_of, walk
+
 TRIALS = "trials"
 """Name of the mesh axis that trials are sharded over."""
 
@@ -79,3 +81,30 @@ def check_mesh(mesh: Mesh | None) -> Mesh:
             f'jax.sharding.Mesh(devices, ("{TRIALS}",)) with a list of devices'
         )
     return trial_mesh(list(mesh.devices.flat))
+
+
+def check_one_device(function: str, program: Program) -> None:
+    """Refuses a program of one trial that spreads the trial over devices, or has arrays on a mesh with explicit axes.
+
+    Args:
+      function: name of the user's function, for the message.
+      program: its program.
+
+    Raises:
+      ValueError: in one line.
+    """
+    equations = [operation.equation for operation in walk(program)]
+    kinds = [*program.closed.out_avals, *(x.aval for each in equations for x in (*each.invars, *each.outvars))]
+    shardings = [kind.sharding for kind in kinds if getattr(kind, "sharding", None) is not None]
+    found = [
+        f"an array on explicit axes {x.mesh.axis_names}" for x in shardings if AxisType.Explicit in x.mesh.axis_types
+    ]
+    for each in equations:
+        spread = getattr(each.params.get("sharding"), "num_devices", 1) > 1
+        if (name := name_of(each)) == "shard_map" or (name == "sharding_constraint" and spread):
+            found.append({"shard_map": "shard_map or pmap"}.get(name, "with_sharding_constraint"))
+    if found:
+        raise ValueError(
+            f"{function}: expected a trial on one device, got {found[-1]}; a sweep spreads whole trials over the "
+            f"devices: leave the sharding out, and take numpy.asarray of an array that lies on a mesh"
+        )

@@ -14,7 +14,7 @@ from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
 from paramact_jax.sweeps.checks import checked, counted_anew, has_checks, shapes, with_messages
 from paramact_jax.sweeps.dataset import absences, check_results, joined, named, of_all_choices
-from paramact_jax.sweeps.devices import outside_meshes
+from paramact_jax.sweeps.devices import check_one_device, outside_meshes
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import Choice, Grid, at_choice, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
@@ -213,6 +213,7 @@ def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str
     def traced(i: int, fn: Callable[..., dict[str, Any]]) -> Program:
         with counted_anew(), at_choice(grid.choices[i]):
             program = trace(fn, grid.one(i), shapes_of(settings))
+            check_one_device("train_one", program)
         with counted_anew():
             return trace(checked(fn), grid.one(i), shapes_of(settings)) if has_checks(program) else program
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from paramact_jax.sweeps import Training, long_sweep, sweep
 
@@ -106,6 +106,40 @@ def test_a_sweep_has_a_mesh_of_its_own(run, kind, devices):
         assert run(same, range(3), x=1.0).identical(wanted)
         assert jax.sharding.get_mesh().axis_names == ("d",)
         refused("cannot be called inside jit", jax.jit(lambda x: run(same, range(3), x=1.0)), 1.0)
+
+
+@pytest.mark.cpu_devices(4)
+@both
+@pytest.mark.parametrize(
+    ("kind", "spread", "got"),
+    [
+        (AxisType.Auto, jax.lax.with_sharding_constraint, "with_sharding_constraint"),
+        (AxisType.Auto, lambda x, on: jax.shard_map(jnp.sin, mesh=on.mesh, in_specs=on.spec, out_specs=on.spec)(x), ""),
+        (AxisType.Auto, lambda x, on: jax.pmap(jnp.sin)(x), "shard_map or pmap"),
+        (AxisType.Explicit, jax.device_put, "an array on explicit axes"),
+        (AxisType.Explicit, lambda x, on: x * jax.device_put(np.ones(4, np.float32), on), "an array on explicit axes"),
+    ],
+)
+def test_a_trial_on_several_devices_is_refused(run, kind, spread, got):
+    on = NamedSharding(jax.make_mesh((4,), ("d",), axis_types=(kind,)), PartitionSpec("d"))
+
+    def fn(key):
+        return spread(jax.random.normal(key, (4,)), on)
+
+    if run is long:
+        fn = Training(init=fn, step=lambda state: state, summarise=lambda state: state)
+        refused(f"init: expected a trial on one device, got {got}", long_sweep, fn, [0], iterations=1)
+    else:
+        refused(f"train_one: expected a trial on one device, got {got}", sweep, fn, [0])
+
+
+def test_a_constant_on_a_mesh_is_refused_and_the_same_numbers_elsewhere_are_not():
+    there = jax.device_put(
+        jnp.ones(4), NamedSharding(jax.make_mesh((1,), ("d",), (AxisType.Explicit,)), PartitionSpec())
+    )
+    refused("got an array on explicit axes", sweep, lambda key: jax.random.normal(key) * there, [0])
+    here = np.asarray(there)
+    assert sweep(lambda key: jax.random.normal(key) * here, [0])["result"].shape == (1, 4)
 
 
 @both

@@ -83,8 +83,10 @@ def columns_of_points(points: Any, static: Collection[str]) -> dict[str, Column]
             told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
             raise ValueError(f"points: expected lists of equal length, got {told}; use axes for a product")
         rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-        gaps = hasattr(points, "iloc")  # a DataFrame has NaN for a missing value
-        points = [{name: x for name, x in row.items() if not gaps or (x is not None and x == x)} for row in rows]
+        if hasattr(points, "iloc"):  # a DataFrame has None, NaN or NA for a missing value
+            gaps = {name: points[name].isna().tolist() for name in lists}
+            rows = [{name: x for name, x in row.items() if not gaps[name][i]} for i, row in enumerate(rows)]
+        points = rows
     check_concrete("points", points)
     if isinstance(points, str) or not isinstance(points, Iterable):
         raise ValueError(f"points: expected lists by name, or a list with a dict for each point, got {points!r}")

@@ -79,9 +79,11 @@ def test_points_may_lack_settings_and_stand_in_the_order_given(chunk):
 
 
 def test_what_a_frame_lacks_is_a_default():
-    frame = pd.DataFrame([{"rate": 0.1}, {"rate": 0.2, "momentum": 0.9}])
-    found = sweep(train_one, range(3), points=frame)
-    np.testing.assert_array_equal(found["loss"].isel(point=0), alone(0.1))
+    wanted = pd.DataFrame([{"rate": 0.1}, {"rate": 0.2, "momentum": 0.9}])
+    missing = wanted.assign(momentum=pd.array([None, 0.9], dtype="Float64"), optimiser=[pd.NA, None])
+    for frame in (wanted, missing):
+        found = sweep(train_one, range(3), points=frame)
+        np.testing.assert_array_equal(found["loss"].isel(point=0), alone(0.1))
 
 
 @pytest.mark.parametrize("of", [dict, pd.DataFrame], ids=["dict", "frame"])

@@ -38,6 +38,11 @@ def check_concrete(name: str, values: Any) -> None:
         )
 
 
+def in_one_line(value: Any) -> str:
+    """Returns the text of a value, such as an array, without line breaks."""
+    return " ".join(repr(value).split())
+
+
 def check_names(
     functions: Mapping[str, Callable[..., Any]],
     choices: Sequence[Iterable[str]],
@@ -136,8 +141,8 @@ def _as_array(name: str, x: Any) -> Any:
             dtype = jnp.asarray(np.empty(0, given.dtype)).dtype
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: expected numbers or arrays, got {x!r}; settings are traced: bind anything else to the function, "
-            f"with functools.partial or in a closure"
+            f"{name}: expected numbers or arrays, got {in_one_line(x)}; settings are traced: bind anything else to the "
+            f"function, with functools.partial or in a closure"
         ) from error
     return given.copy() if given.dtype == dtype else converted(name, given, dtype)
 

@@ -208,6 +208,16 @@ REFUSED = {
         {"points": [{"act": jnp.sin}, {"act": functools.wraps(jnp.sin)(lambda x: 2 * x)}]},
         "points: act: expected values with different names, got two with the name 'sin'",
     ),
+    "lambda of a point": ({"points": [{"act": lambda x: x}]}, "; give functions a __name__ of their own, or pass"),
+    "dict of a point": (
+        {"points": {"act": {"a": jnp.sin}}},
+        "points: act: expected a list of values, got a dict; pass it",
+    ),
+    "dict of an axis": ({"axes": {"act": {"a": jnp.sin}}}, "axes: act: expected a list of values, got a dict; pass"),
+    "number": ({"axes": {1: [1.0]}}, "axes: expected names of parameters, got 1; write the name as a string"),
+    "static number": ({"static_axes": {1: [1.0]}}, "static_axes: expected names of parameters, got 1"),
+    "table": ({"axes": {"width": np.ones((2, 2))}}, "got array([[1., 1.], [1., 1.]]); pass other things as"),
+    "table of points": ({"points": [np.ones((2, 2))]}, "for each point, got array([[1., 1.], [1., 1.]])"),
     "a result": ({"points": {"loss": [1.0]}}, "got 'loss'"),
     "axis and point": (
         {"points": {"act": ["a"]}, "axes": {"act": ["a"]}},

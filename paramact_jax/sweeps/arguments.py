@@ -26,6 +26,11 @@ def check_call(functions: Mapping[str, Any]) -> None:
     for name, fn in functions.items():
         if not callable(fn):
             raise ValueError(f"{name}: expected a function, got {fn!r}; pass one of a trial's values")
+        if not _takes_one(fn):
+            raise ValueError(
+                f"{name}: expected a first parameter that takes a trial's key or state by position, got none in "
+                f"{inspect.signature(fn)}; add one"
+            )
     check_concrete("sweep", jnp.zeros(()))  # within jit even this is a tracer
 
 
@@ -36,6 +41,16 @@ def check_concrete(name: str, values: Any) -> None:
             f"{name}: expected values, got a tracer; a sweep compiles a program of its own and cannot be called inside "
             f"jit, vmap or grad: call it outside of them"
         )
+
+
+def _takes_one(fn: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(fn).bind_partial(None)
+    except TypeError:
+        return False
+    except ValueError:  # a function without a known signature
+        return True
+    return True
 
 
 def in_one_line(value: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
-from paramact_jax.sweeps.arguments import accepted, check_call, has_parameter
+from paramact_jax.sweeps.arguments import accepted, check_call, has_parameter, in_one_line
 from paramact_jax.sweeps.checks import Raised, counted_anew, has_checks
 from paramact_jax.sweeps.dataset import named
 from paramact_jax.sweeps.devices import check_one_device
@@ -89,6 +89,11 @@ def functions_at(training: Any, choice: Choice, every: Mapping[str, int | None])
                     f"static_axes, or name it in static_argnames"
                 )
         training = training(**{name: choice.settings[name] for name in taken})
+    if not hasattr(training, "step"):
+        raise ValueError(
+            f"training: expected a Training, or a function of static settings that returns one, got "
+            f"{in_one_line(training)}; make one with sweeps.Training"
+        )
     functions = {field.name: getattr(training, field.name, None) for field in dataclasses.fields(Training)}
     for name, iterations in every.items():
         if (functions[name] is None) != (iterations is None):

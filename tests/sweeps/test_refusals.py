@@ -168,6 +168,7 @@ def test_other_meshes_are_refused(run, mesh, got):
         ({"directory": True}, "directory: expected a path, or None to keep nothing, got True"),
         ({"directory": b"x"}, "directory: expected a path"),
         ({"on_plan": 3}, "on_plan: expected a function, or None for no calls, got 3"),
+        ({"fused": "no"}, "fused: expected True, False, or None for the default, got 'no'"),
         ({"on_progress": "print"}, "on_progress: expected a function, or None .*, got 'print'"),
     ],
 )
@@ -177,7 +178,12 @@ def test_options_of_other_kinds_are_refused(run, options, says):
 
 def test_what_is_no_function_is_refused():
     refused("train_one: expected a function, got None", sweep, None, [0])
-    refused("init: expected a function, got None", long_sweep, None, [0], iterations=1)
+    for training in (None, {"init": same}):
+        refused(r"training: expected a Training, or .*, got (None|\{'init)", long_sweep, training, [0], iterations=1)
+    for fn in (lambda *, key: 1.0, lambda: 1.0, lambda **settings: 1.0):
+        refused("train_one: expected a first parameter .* by position, got none in ", sweep, fn, [0])
+        refused("step: expected a first", long_sweep, dataclasses.replace(SAME, step=fn), [0], iterations=1)
+    refused("init: expected a function, got None", long_sweep, dataclasses.replace(SAME, init=None), [0], iterations=1)
     refused("step: expected a function, got 3", long_sweep, dataclasses.replace(SAME, step=3), [0], iterations=1)
     for period in (-1, np.nan, "30", None):
         refused("seconds_between_saves: expected a number >= 0", long, None, [0], x=1.0, seconds_between_saves=period)

@@ -142,6 +142,24 @@ def as_arrays(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: jax.tree.map(lambda x, name=name: _as_array(name, x), value) for name, value in settings.items()}
 
 
+def returned(where: str, leaf: Any) -> jax.Array:
+    """Returns a leaf of what a user's function returned as an array.
+
+    Raises:
+      ValueError: in one line, for what is not an array of numbers or keys, or does not fit into JAX's integers.
+    """
+    if getattr(leaf, "dtype", None) == jax.dtypes.float0:
+        raise ValueError(
+            f"{where}: expected an array, got a derivative by an integer, which has no values; leave it out"
+        )
+    if isinstance(leaf, int) and not isinstance(leaf, bool):
+        converted(where, np.asarray(leaf), jnp.result_type(int))
+    try:
+        return jnp.asarray(leaf)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected an array, got {leaf!r}; return arrays only") from error
+
+
 def _as_array(name: str, x: Any) -> Any:
     check_concrete(name, x)
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):

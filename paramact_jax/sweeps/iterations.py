@@ -152,6 +152,8 @@ def trace_training(
     def programs(init: Any, step: Any, others: Mapping[str, Any]) -> dict[str, Program]:
         begun = trace(init, one, settings)
         standing = {"state": begun.outputs, "axes": one["axes"]}
+        if not jax.tree.leaves(standing):
+            raise ValueError("init: expected a state with an array, got none; return what a step changes")
         stepped = trace(step, standing, settings, iteration)
         return {"init": begun, "step": stepped, **{name: trace(fn, standing, settings) for name, fn in others.items()}}
 

@@ -189,6 +189,20 @@ def test_what_is_no_function_is_refused():
         refused("seconds_between_saves: expected a number >= 0", long, None, [0], x=1.0, seconds_between_saves=period)
 
 
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({}, "init: expected a state with an array, got none"),
+        ({"a": 2**40}, r"state\['a'\]: expected integers that fit into int32, got 1099511627776; give another value"),
+        ({"a": "b"}, r"state\['a'\]: expected an array, got 'b'; return arrays only"),
+        ({"a": np.zeros((), jax.dtypes.float0)}, r"state\['a'\]: expected an array, got a derivative by an integer"),
+    ],
+)
+def test_a_state_without_numbers_is_refused(state, says):
+    training = Training(init=lambda key: state, step=lambda state: state, summarise=lambda state: {"x": 1.0})
+    refused(says, long_sweep, training, [0], iterations=1)
+
+
 @both
 def test_no_callback_is_none(run):
     assert run(same, range(3), x=1.0, on_plan=None, on_progress=None)["result"].sum() == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,24 +83,26 @@ def check_mesh(mesh: Mesh | None) -> Mesh:
     return trial_mesh(list(mesh.devices.flat))
 
 
-def check_one_device(function: str, program: Program) -> None:
-    """Refuses a program of one trial that spreads the trial over devices, or has arrays on a mesh with explicit axes.
+def check_one_device(function: str, programs: Sequence[Program], mesh: Mesh) -> None:
+    """Refuses programs of one trial that spread the trial over devices, or have arrays on a mesh with explicit axes.
 
     Args:
       function: name of the user's function, for the message.
-      program: its program.
+      programs: its programs.
+      mesh: the devices of the sweep. If there is but one, a constraint to one device is no constraint.
 
     Raises:
       ValueError: in one line.
     """
-    equations = [operation.equation for operation in walk(program)]
-    kinds = [*program.closed.out_avals, *(x.aval for each in equations for x in (*each.invars, *each.outvars))]
+    equations = [operation.equation for program in programs for operation in walk(program)]
+    kinds = [aval for program in programs for aval in program.closed.out_avals]
+    kinds += [x.aval for each in equations for x in (*each.invars, *each.outvars)]
     shardings = [kind.sharding for kind in kinds if getattr(kind, "sharding", None) is not None]
     found = [
         f"an array on explicit axes {x.mesh.axis_names}" for x in shardings if AxisType.Explicit in x.mesh.axis_types
     ]
     for each in equations:
-        spread = getattr(each.params.get("sharding"), "num_devices", 1) > 1
+        spread = max(getattr(each.params.get("sharding"), "num_devices", 1), mesh.size) > 1
         if (name := name_of(each)) == "shard_map" or (name == "sharding_constraint" and spread):
             found.append({"shard_map": "shard_map or pmap"}.get(name, "with_sharding_constraint"))
     if found:

@@ -16,7 +16,6 @@ from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import accepted, check_call, has_parameter, in_one_line
 from paramact_jax.sweeps.checks import Raised, counted_anew, has_checks
 from paramact_jax.sweeps.dataset import named
-from paramact_jax.sweeps.devices import check_one_device
 from paramact_jax.sweeps.grid import Choice, trial_key
 from paramact_jax.sweeps.settings import ITERATION
 from paramact_jax.sweeps.stopping import STOP, STOPPED, STOPS, check_stop
@@ -159,8 +158,6 @@ def trace_training(
 
     with afresh(), counted_anew():
         found = programs(init, step, others)
-        for name, program in found.items():
-            check_one_device(name, program)
         if elsewhere := [name for name, program in found.items() if name != "step" and has_checks(program)]:
             raise ValueError(f"{elsewhere[0]}: expected checkify.check in the step only, got one here; move it there")
         if not has_checks(found["step"]):

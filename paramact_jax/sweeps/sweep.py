@@ -165,6 +165,7 @@ def sweep(
     shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
 
     programs = programs_of(train_one, grid, shared)
+    check_one_device("train_one", programs, options.mesh)
     forms = options.forms(programs)
     each = [shapes(program.outputs) for program in programs]
     results = of_all_choices(each)
@@ -213,7 +214,6 @@ def programs_of(train_one: Callable[..., Any], grid: Grid, settings: Mapping[str
     def traced(i: int, fn: Callable[..., dict[str, Any]]) -> Program:
         with counted_anew(), at_choice(grid.choices[i]):
             program = trace(fn, grid.one(i), shapes_of(settings))
-            check_one_device("train_one", program)
         with counted_anew():
             return trace(checked(fn), grid.one(i), shapes_of(settings)) if has_checks(program) else program
 

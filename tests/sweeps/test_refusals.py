@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from paramact_jax.sweeps import Training, long_sweep, sweep
 
@@ -28,6 +28,7 @@ def refused(says, call, *args, **options):
     assert "\n" not in str(caught.value)
 
 
+ONE = SingleDeviceSharding(jax.devices()[0])
 both = pytest.mark.parametrize("run", [sweep, long])
 
 
@@ -114,6 +115,7 @@ def test_a_sweep_has_a_mesh_of_its_own(run, kind, devices):
     ("kind", "spread", "got"),
     [
         (AxisType.Auto, jax.lax.with_sharding_constraint, "with_sharding_constraint"),
+        (AxisType.Auto, lambda x, on: jax.lax.with_sharding_constraint(x, ONE), "with_sharding_constraint"),
         (AxisType.Auto, lambda x, on: jax.shard_map(jnp.sin, mesh=on.mesh, in_specs=on.spec, out_specs=on.spec)(x), ""),
         (AxisType.Auto, lambda x, on: jax.pmap(jnp.sin)(x), "shard_map or pmap"),
         (AxisType.Explicit, jax.device_put, "an array on explicit axes"),

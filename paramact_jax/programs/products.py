@@ -86,8 +86,9 @@ def product(left: jax.Array, right: jax.Array, numbers: Any, dtype: Any) -> jax.
     if multiplications(left.shape[:-1], right.shape[:-1], numbers) > LARGEST:
         return None
     (left_summed, right_summed), (left_batch, right_batch) = numbers
-    result = jnp.dtype(dtype) if dtype is not None else jnp.promote_types(left.dtype, right.dtype)
-    computed = jnp.promote_types(result, jnp.float32) if jnp.finfo(result).bits < 32 else result
+    with jax.numpy_dtype_promotion("standard"):  # a product's dtypes are its own, whatever the user's setting
+        result = jnp.dtype(dtype) if dtype is not None else jnp.promote_types(left.dtype, right.dtype)
+    computed = jnp.dtype(jnp.float32) if jnp.finfo(result).bits < 32 else result
     pairs = [*zip(left_batch, right_batch, strict=True), *zip(left_summed, right_summed, strict=True)]
     order, names = _order(left.ndim - 1, right.ndim - 1, pairs)
     both = _laid_out(left.astype(computed), 0, order, names) * _laid_out(right.astype(computed), 1, order, names)

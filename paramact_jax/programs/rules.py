@@ -68,11 +68,16 @@ def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
     """Returns the outputs of `jax.vmap` of the primitive."""
     # with some generators the bits for an array of keys depend on the order of its axes
     keys = any(jnp.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
-    try:
-        return _by_vmap(equation, inputs, first=keys)
-    except NotImplementedError:  # as of `ragged_dot`, whose rule takes the first axis only, and every input along it
-        (count,) = {x.array.shape[-1] for x in inputs if isinstance(x, Trials)}
-        return _by_vmap(equation, [Trials(full(x, count)) for x in inputs], first=True)
+    (count,) = {x.array.shape[-1] for x in inputs if isinstance(x, Trials)}
+    # some rules take the first axis only, and some of them, as that of `ragged_dot`, need every input along it
+    ways = (inputs, keys), (inputs, True), ([Trials(full(x, count)) for x in inputs], True)
+    errors: list[Exception] = []
+    for values, first in ways:
+        try:
+            return _by_vmap(equation, values, first=first)
+        except Exception as error:  # other people's rules raise errors of any kind
+            errors.append(error)
+    raise errors[0]
 
 
 def _by_vmap(equation: Any, inputs: Sequence[Any], *, first: bool) -> Sequence[Any]:

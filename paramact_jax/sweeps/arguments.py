@@ -26,6 +26,11 @@ def check_call(functions: Mapping[str, Any]) -> None:
     for name, fn in functions.items():
         if not callable(fn):
             raise ValueError(f"{name}: expected a function, got {fn!r}; pass one of a trial's values")
+        if not _takes_one(fn):
+            raise ValueError(
+                f"{name}: expected a first parameter that takes a trial's key or state by position, got none in "
+                f"{inspect.signature(fn)}; add one"
+            )
     check_concrete("sweep", jnp.zeros(()))  # within jit even this is a tracer
 
 
@@ -36,6 +41,21 @@ def check_concrete(name: str, values: Any) -> None:
             f"{name}: expected values, got a tracer; a sweep compiles a program of its own and cannot be called inside "
             f"jit, vmap or grad: call it outside of them"
         )
+
+
+def _takes_one(fn: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(fn).bind_partial(None)
+    except TypeError:
+        return False
+    except ValueError:  # a function without a known signature
+        return True
+    return True
+
+
+def in_one_line(value: Any) -> str:
+    """Returns the text of a value, such as an array, without line breaks."""
+    return " ".join(repr(value).split())
 
 
 def check_names(
@@ -122,6 +142,24 @@ def as_arrays(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: jax.tree.map(lambda x, name=name: _as_array(name, x), value) for name, value in settings.items()}
 
 
+def returned(where: str, leaf: Any) -> jax.Array:
+    """Returns a leaf of what a user's function returned as an array.
+
+    Raises:
+      ValueError: in one line, for what is not an array of numbers or keys, or does not fit into JAX's integers.
+    """
+    if getattr(leaf, "dtype", None) == jax.dtypes.float0:
+        raise ValueError(
+            f"{where}: expected an array, got a derivative by an integer, which has no values; leave it out"
+        )
+    if isinstance(leaf, int) and not isinstance(leaf, bool):
+        converted(where, np.asarray(leaf), jnp.result_type(int))
+    try:
+        return jnp.asarray(leaf)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected an array, got {leaf!r}; return arrays only") from error
+
+
 def _as_array(name: str, x: Any) -> Any:
     check_concrete(name, x)
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -136,8 +174,8 @@ def _as_array(name: str, x: Any) -> Any:
             dtype = jnp.asarray(np.empty(0, given.dtype)).dtype
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: expected numbers or arrays, got {x!r}; settings are traced: bind anything else to the function, "
-            f"with functools.partial or in a closure"
+            f"{name}: expected numbers or arrays, got {in_one_line(x)}; settings are traced: bind anything else to the "
+            f"function, with functools.partial or in a closure"
         ) from error
     return given.copy() if given.dtype == dtype else converted(name, given, dtype)
 

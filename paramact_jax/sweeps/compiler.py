@@ -149,9 +149,10 @@ def _one_kernel(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _touch(inputs: Any) -> jax.Array:
-    """Returns a number that depends on every array."""
+    """Returns a number that depends on every array that is not empty."""
     numbers = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in inputs]
-    return jnp.stack([jnp.ravel(x)[0].astype(jnp.float32) for x in numbers if x.size]).sum()
+    firsts = [jnp.ravel(x)[0].astype(jnp.float32) for x in numbers if x.size]
+    return jnp.stack(firsts).sum() if firsts else jnp.zeros(())
 
 
 def understood(name: str, value: Any) -> bool:

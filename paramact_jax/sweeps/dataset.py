@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramact_jax.sweeps.arguments import returned
 from paramact_jax.sweeps.checks import ERROR, SHOWN_AS, to_strings
 from paramact_jax.sweeps.failures import register
 from paramact_jax.sweeps.forms import Forms
@@ -40,10 +41,7 @@ def named(results: Any, what: str = "results") -> dict[str, jax.Array]:
         name = jax.tree_util.keystr(path, simple=True, separator=".") or RESULT
         if name in found:
             raise ValueError(f"{what}: expected different names, got {name!r} for two of them; rename one")
-        try:
-            array = jnp.asarray(leaf)
-        except TypeError as error:
-            raise ValueError(f"{what}: {name}: expected an array, got {leaf!r}; return arrays only") from error
+        array = returned(f"{what}: {name}", leaf)
         found[name] = jax.random.key_data(array) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else array
     if not found:
         raise ValueError(f"{what}: expected at least one array, got none; return what each trial should record")

@@ -85,6 +85,8 @@ class Options:
             raise ValueError(
                 "time_limit: expected a directory to go on from, got none; name one with directory=, or give no limit"
             )
+        if not isinstance(fused, bool | np.bool_ | None):
+            raise ValueError(f"fused: expected True, False, or None for the default, got {fused!r}")
         return cls(
             chunk=grid.trials if chunk is None else min(check_count("chunk", chunk, 1), grid.trials),
             fused=fused,

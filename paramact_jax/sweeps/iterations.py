@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from paramact_jax.programs.program import Program, afresh, shapes_of, trace
-from paramact_jax.sweeps.arguments import accepted, check_call, has_parameter
+from paramact_jax.sweeps.arguments import accepted, check_call, has_parameter, in_one_line
 from paramact_jax.sweeps.checks import Raised, counted_anew, has_checks
 from paramact_jax.sweeps.dataset import named
 from paramact_jax.sweeps.grid import Choice, trial_key
@@ -88,6 +88,11 @@ def functions_at(training: Any, choice: Choice, every: Mapping[str, int | None])
                     f"static_axes, or name it in static_argnames"
                 )
         training = training(**{name: choice.settings[name] for name in taken})
+    if not hasattr(training, "step"):
+        raise ValueError(
+            f"training: expected a Training, or a function of static settings that returns one, got "
+            f"{in_one_line(training)}; make one with sweeps.Training"
+        )
     functions = {field.name: getattr(training, field.name, None) for field in dataclasses.fields(Training)}
     for name, iterations in every.items():
         if (functions[name] is None) != (iterations is None):
@@ -146,6 +151,8 @@ def trace_training(
     def programs(init: Any, step: Any, others: Mapping[str, Any]) -> dict[str, Program]:
         begun = trace(init, one, settings)
         standing = {"state": begun.outputs, "axes": one["axes"]}
+        if not jax.tree.leaves(standing):
+            raise ValueError("init: expected a state with an array, got none; return what a step changes")
         stepped = trace(step, standing, settings, iteration)
         return {"init": begun, "step": stepped, **{name: trace(fn, standing, settings) for name, fn in others.items()}}
 

@@ -17,6 +17,7 @@ from paramact_jax.programs.program import Program, shapes_of
 from paramact_jax.sweeps.arguments import as_arrays, check_names, has_parameter, names_of
 from paramact_jax.sweeps.checks import shapes, with_messages
 from paramact_jax.sweeps.dataset import Shapes, absences, check_results, joined, of_all_choices, widened
+from paramact_jax.sweeps.devices import check_one_device, outside_meshes
 from paramact_jax.sweeps.distributed import first_does
 from paramact_jax.sweeps.engine import Call, Options, Work, check_count, execute
 from paramact_jax.sweeps.forms import Form, Forms
@@ -44,6 +45,7 @@ MOST_CHANGES = 0.25
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
+@outside_meshes()
 def long_sweep(
     training: Training | Trainable | Callable[..., Training | Trainable],
     seeds: Iterable[int],
@@ -169,6 +171,8 @@ def long_sweep(
         static = {name: value for name, value in choice.settings.items() if name not in taken}
         with at_choice(choice):
             traced.append(trace_training(own, grid.one(i), shapes_of(shared), static))
+    for name in traced[0]:
+        check_one_device(name, [each[name] for each in traced], options.mesh)
     form = options.forms([repeated(each["step"], grid.one(i), shared) for i, each in enumerate(traced)])
     results = of_all_choices([shapes(each["summarise"].outputs) for each in traced])
     seen = of_all_choices([each["observe"].outputs for each in traced], what="observe") if marks else {}

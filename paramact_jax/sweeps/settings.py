@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from paramact_jax.sweeps.arguments import check_concrete, converted
+from paramact_jax.sweeps.arguments import check_concrete, converted, in_one_line
 from paramact_jax.sweeps.seeds import first_repeated
 
 SEED, POINT = "seed", "point"
@@ -20,6 +20,8 @@ ITERATION = "iteration"
 ABSENT = "absent_at"
 """Attribute of a variable that some static settings lack: their labels, as JSON."""
 _LONGEST_NAME = 60
+_OTHER_NAMES = "give functions a __name__ of their own, or pass strings and look the value up"
+"""Advice for points, which have no labels but the values' own names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,6 +59,8 @@ def columns_of_axes(axes: Any, static_axes: Any, static: Collection[str]) -> dic
         if not isinstance(given, Mapping):
             raise ValueError(f"{what}: expected a dict from a parameter's name to its values, got {given!r}")
         for name in given:
+            if not isinstance(name, str):
+                raise ValueError(f"{what}: expected names of parameters, got {name!r}; write the name as a string")
             if name in (SEED, POINT):
                 things = {SEED: "seeds; pass them as seeds=", POINT: "points; pass them as points="}[name]
                 raise ValueError(f"{what}: expected other names, got {name!r}, the dim of the {things}")
@@ -83,15 +87,17 @@ def columns_of_points(points: Any, static: Collection[str]) -> dict[str, Column]
             told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
             raise ValueError(f"points: expected lists of equal length, got {told}; use axes for a product")
         rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-        gaps = hasattr(points, "iloc")  # a DataFrame has NaN for a missing value
-        points = [{name: x for name, x in row.items() if not gaps or (x is not None and x == x)} for row in rows]
+        if hasattr(points, "iloc"):  # a DataFrame has None, NaN or NA for a missing value
+            gaps = {name: points[name].isna().tolist() for name in lists}
+            rows = [{name: x for name, x in row.items() if not gaps[name][i]} for i, row in enumerate(rows)]
+        points = rows
     check_concrete("points", points)
     if isinstance(points, str) or not isinstance(points, Iterable):
         raise ValueError(f"points: expected lists by name, or a list with a dict for each point, got {points!r}")
     points = list(points)
     for point in points:
         if not isinstance(point, Mapping) or not point or not all(isinstance(name, str) for name in point):
-            raise ValueError(f"points: expected a dict of settings for each point, got {point!r}")
+            raise ValueError(f"points: expected a dict of settings for each point, got {in_one_line(point)}")
     if not points:
         raise ValueError("points: expected at least one point with a setting, got none; leave points out")
     names = dict.fromkeys(name for point in points for name in point)
@@ -130,8 +136,7 @@ def _check_told_apart(where: str, labels: np.ndarray, values: Sequence[Any]) -> 
         plain = isinstance(value, str | bool | int | float | np.generic | None)
         if other is not value and not (plain and type(other) is type(value) and other == value):
             raise ValueError(
-                f"{where}: expected values with different names, got two with the name {label!r}; give functions a "
-                f"__name__ of their own, or pass strings and look the value up"
+                f"{where}: expected values with different names, got two with the name {label!r}; {_OTHER_NAMES}"
             )
 
 
@@ -140,7 +145,8 @@ def _axis(where: str, values: Any, static: bool) -> Column:
         raise ValueError(f"{where}: expected a list of strings, got {values!r}; put it in a list")
     if static:
         return _static(where, values)
-    if isinstance(values, Collection) and len(values) and all(isinstance(value, str) for value in values):
+    strings = isinstance(values, Collection) and len(values) and all(isinstance(value, str) for value in values)
+    if strings and not isinstance(values, Mapping):
         names = _array_of([str.__str__(value) for value in values], where)
         return Column(names, tuple(names.tolist()))  # also for an enumeration: its string, not its name
     given = values if hasattr(values, "__array__") else _listed(where, values)
@@ -149,8 +155,8 @@ def _axis(where: str, values: Any, static: bool) -> Column:
         raise ValueError(f"{where}: expected at least one value, got none")
     if found is None or found.ndim != 1:
         raise ValueError(
-            f"{where}: expected a list of real numbers, or one of strings, got {values!r}; pass other things as "
-            f"static_axes"
+            f"{where}: expected a list of real numbers, or one of strings, got {in_one_line(values)}; pass other "
+            f"things as static_axes"
         )
     if np.isnan(found).any():
         raise ValueError(f"{where}: expected numbers, got nan among {found.tolist()}")
@@ -170,12 +176,14 @@ def _static(where: str, values: Any) -> Column:
 
 def _listed(where: str, values: Any) -> list[Any]:
     check_concrete(where, values)
+    if isinstance(values, Mapping):
+        raise ValueError(f"{where}: expected a list of values, got a dict; pass it in static_axes, or pass a list")
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"{where}: expected a list of values, got {values!r}; put it in a list")
+        raise ValueError(f"{where}: expected a list of values, got {in_one_line(values)}; put it in a list")
     try:
         return list(values.tolist() if hasattr(values, "tolist") else values)
     except TypeError as error:
-        raise ValueError(f"{where}: expected a list of values, got {values!r}; put it in a list") from error
+        raise ValueError(f"{where}: expected a list of values, got {in_one_line(values)}; put it in a list") from error
 
 
 def _numbers(values: Any) -> np.ndarray | None:
@@ -208,9 +216,9 @@ def _label(where: str, value: Any) -> Any:
     else:
         found = str(getattr(value, "__name__", value))
     if found == "<lambda>" or " at 0x" in found or "\n" in found or len(found) > _LONGEST_NAME:
-        shown = " ".join(repr(value).split())[:_LONGEST_NAME]
+        advice = _OTHER_NAMES if where.startswith("points") else "give a dict from a name to each value"
         raise ValueError(
-            f"{where}: expected values that have a short name, got {shown}; give a dict from a name to each value"
+            f"{where}: expected values that have a short name, got {in_one_line(value)[:_LONGEST_NAME]}; {advice}"
         )
     return found
 

@@ -14,6 +14,7 @@ from paramact_jax.programs.program import Program, afresh, shapes_of, trace
 from paramact_jax.sweeps.arguments import as_arrays, check_call, check_names
 from paramact_jax.sweeps.checks import checked, counted_anew, has_checks, shapes, with_messages
 from paramact_jax.sweeps.dataset import absences, check_results, joined, named, of_all_choices
+from paramact_jax.sweeps.devices import check_one_device, outside_meshes
 from paramact_jax.sweeps.engine import Call, Options, Work, execute
 from paramact_jax.sweeps.grid import Choice, Grid, at_choice, make_grid, trial_key
 from paramact_jax.sweeps.memory import Plan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _NO_AXES: Mapping[str, Iterable[Any]] = {}
 
 
+@outside_meshes()
 def sweep(
     train_one: Callable[..., Any],
     seeds: Iterable[int],
@@ -163,6 +165,7 @@ def sweep(
     shared = as_arrays({name: value for name, value in settings.items() if name not in grid.bound})
 
     programs = programs_of(train_one, grid, shared)
+    check_one_device("train_one", programs, options.mesh)
     forms = options.forms(programs)
     each = [shapes(program.outputs) for program in programs]
     results = of_all_choices(each)

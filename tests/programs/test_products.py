@@ -88,3 +88,10 @@ def test_half_precision_is_summed_in_single_precision():
     assert product(x, x, numbers, None).tolist() == [[512.0]]
     assert product(x, x, numbers, None).dtype == "bfloat16"
     assert product(x, x, numbers, "float32").dtype == "float32"
+
+
+def test_a_setting_of_promotion_is_no_concern_of_products():
+    numbers = (((0,), (0,)), ((), ()))
+    with jax.numpy_dtype_promotion("strict"):
+        assert product(jnp.ones((3, 1), "bfloat16"), jnp.ones((3, 1), "bfloat16"), numbers, None).dtype == "bfloat16"
+        assert product(jnp.ones((3, 1), "bfloat16"), jnp.ones((3, 1)), numbers, None).dtype == "float32"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental.sparse import BCOO
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
@@ -292,14 +293,35 @@ def test_a_primitive_that_is_not_known_is_left_to_its_own_batching_rule():
         check(half.bind, *(of_shape(o, 4) for o in own), own=own)
 
 
+def check_one_by_one(function, *values, own=(True,)):
+    """Compares with a call for each trial, where `jax.vmap` refuses a last axis of trials."""
+    of_trial = lambda i: [x[..., i] if is_own else x for x, is_own in zip(values, own, strict=True)]  # noqa: E731
+    got = trials_last(trace(function, *of_trial(0)), own)(*values)
+    np.testing.assert_allclose(got, jnp.stack([function(*of_trial(i)) for i in range(TRIALS)], -1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("own", [[True, True, True], [True, False, False], [False, True, False]])
 def test_a_rule_for_the_first_axis_and_for_every_input(own):
     sizes = jnp.stack([jnp.array([1, 5])] * TRIALS, -1)
     values = normal(6, 4, TRIALS), normal(2, 4, 3, TRIALS, seed=1), sizes
     values = [x if is_own else x[..., 0] for x, is_own in zip(values, own, strict=True)]
-    got = trials_last(trace(lax.ragged_dot, *(x[..., 0] if o else x for x, o in zip(values, own, strict=True))), own)
-    each = [lax.ragged_dot(*(x[..., i] if o else x for x, o in zip(values, own, strict=True))) for i in range(TRIALS)]
-    np.testing.assert_allclose(got(*values), jnp.stack(each, -1), rtol=1e-5)
+    check_one_by_one(lax.ragged_dot, *values, own=own)
+
+
+def test_rules_for_the_first_axis_and_for_shared_inputs():
+    """Of bytes that become words, and of sparse arrays."""
+    data = jnp.arange(3 * 4 * TRIALS, dtype=jnp.uint8).reshape(3, 4, TRIALS)
+    check_one_by_one(lambda x: lax.bitcast_convert_type(x, jnp.uint32), data)
+    product = lambda x, y: BCOO.fromdense(x, nse=6) @ y  # noqa: E731
+    check_one_by_one(product, normal(3, 2, TRIALS), normal(2), own=[True, False])
+
+
+def test_what_no_rule_can_do_raises_what_its_rule_says_first():
+    refuses = Primitive("refuses")
+    refuses.def_abstract_eval(lambda x: x)
+    batching.primitive_batchers[refuses] = lambda values, axes: {}[axes[0]]
+    with pytest.raises(KeyError, match="2"):
+        check(refuses.bind, normal(3, 4, TRIALS))
 
 
 def test_callbacks(capfd):

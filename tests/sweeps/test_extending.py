@@ -103,6 +103,13 @@ def test_another_sweep_is_not_extended(options, says, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_another_program_is_not_told_to_extend(tmp_path):
+    sweep(jax.random.normal, range(3), directory=tmp_path)
+    with pytest.raises(ValueError, match=r"differs in .*train_one") as caught:
+        sweep(lambda key: 2 * jax.random.normal(key), range(4), directory=tmp_path)
+    assert "extend=True" not in str(caught.value)
+
+
 def training(observed=False):
     def step(state, rate):
         return {"w": state["w"] - rate * jnp.sin(3 * state["w"])}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from paramact_jax.sweeps import Training, long_sweep, sweep
 
@@ -28,6 +28,7 @@ def refused(says, call, *args, **options):
     assert "\n" not in str(caught.value)
 
 
+ONE = SingleDeviceSharding(jax.devices()[0])
 both = pytest.mark.parametrize("run", [sweep, long])
 
 
@@ -97,6 +98,52 @@ def test_a_mesh_of_one_axis_is_taken_by_whatever_name(run):
     assert [plan.devices for plan in plans] == [2, 2]
 
 
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.cpu_devices(4))])
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@both
+def test_a_sweep_has_a_mesh_of_its_own(run, kind, devices):
+    wanted = run(same, range(3), x=1.0)
+    with jax.set_mesh(jax.make_mesh((devices,), ("d",), axis_types=(kind,), devices=jax.devices()[:devices])):
+        assert run(same, range(3), x=1.0).identical(wanted)
+        assert jax.sharding.get_mesh().axis_names == ("d",)
+        refused("cannot be called inside jit", jax.jit(lambda x: run(same, range(3), x=1.0)), 1.0)
+
+
+@pytest.mark.cpu_devices(4)
+@both
+@pytest.mark.parametrize(
+    ("kind", "spread", "got"),
+    [
+        (AxisType.Auto, jax.lax.with_sharding_constraint, "with_sharding_constraint"),
+        (AxisType.Auto, lambda x, on: jax.lax.with_sharding_constraint(x, ONE), "with_sharding_constraint"),
+        (AxisType.Auto, lambda x, on: jax.shard_map(jnp.sin, mesh=on.mesh, in_specs=on.spec, out_specs=on.spec)(x), ""),
+        (AxisType.Auto, lambda x, on: jax.pmap(jnp.sin)(x), "shard_map or pmap"),
+        (AxisType.Explicit, jax.device_put, "an array on explicit axes"),
+        (AxisType.Explicit, lambda x, on: x * jax.device_put(np.ones(4, np.float32), on), "an array on explicit axes"),
+    ],
+)
+def test_a_trial_on_several_devices_is_refused(run, kind, spread, got):
+    on = NamedSharding(jax.make_mesh((4,), ("d",), axis_types=(kind,)), PartitionSpec("d"))
+
+    def fn(key):
+        return spread(jax.random.normal(key, (4,)), on)
+
+    if run is long:
+        fn = Training(init=fn, step=lambda state: state, summarise=lambda state: state)
+        refused(f"init: expected a trial on one device, got {got}", long_sweep, fn, [0], iterations=1)
+    else:
+        refused(f"train_one: expected a trial on one device, got {got}", sweep, fn, [0])
+
+
+def test_a_constant_on_a_mesh_is_refused_and_the_same_numbers_elsewhere_are_not():
+    there = jax.device_put(
+        jnp.ones(4), NamedSharding(jax.make_mesh((1,), ("d",), (AxisType.Explicit,)), PartitionSpec())
+    )
+    refused("got an array on explicit axes", sweep, lambda key: jax.random.normal(key) * there, [0])
+    here = np.asarray(there)
+    assert sweep(lambda key: jax.random.normal(key) * here, [0])["result"].shape == (1, 4)
+
+
 @both
 @pytest.mark.parametrize(
     ("mesh", "got"),
@@ -123,6 +170,7 @@ def test_other_meshes_are_refused(run, mesh, got):
         ({"directory": True}, "directory: expected a path, or None to keep nothing, got True"),
         ({"directory": b"x"}, "directory: expected a path"),
         ({"on_plan": 3}, "on_plan: expected a function, or None for no calls, got 3"),
+        ({"fused": "no"}, "fused: expected True, False, or None for the default, got 'no'"),
         ({"on_progress": "print"}, "on_progress: expected a function, or None .*, got 'print'"),
     ],
 )
@@ -132,10 +180,29 @@ def test_options_of_other_kinds_are_refused(run, options, says):
 
 def test_what_is_no_function_is_refused():
     refused("train_one: expected a function, got None", sweep, None, [0])
-    refused("init: expected a function, got None", long_sweep, None, [0], iterations=1)
+    for training in (None, {"init": same}):
+        refused(r"training: expected a Training, or .*, got (None|\{'init)", long_sweep, training, [0], iterations=1)
+    for fn in (lambda *, key: 1.0, lambda: 1.0, lambda **settings: 1.0):
+        refused("train_one: expected a first parameter .* by position, got none in ", sweep, fn, [0])
+        refused("step: expected a first", long_sweep, dataclasses.replace(SAME, step=fn), [0], iterations=1)
+    refused("init: expected a function, got None", long_sweep, dataclasses.replace(SAME, init=None), [0], iterations=1)
     refused("step: expected a function, got 3", long_sweep, dataclasses.replace(SAME, step=3), [0], iterations=1)
     for period in (-1, np.nan, "30", None):
         refused("seconds_between_saves: expected a number >= 0", long, None, [0], x=1.0, seconds_between_saves=period)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({}, "init: expected a state with an array, got none"),
+        ({"a": 2**40}, r"state\['a'\]: expected integers that fit into int32, got 1099511627776; give another value"),
+        ({"a": "b"}, r"state\['a'\]: expected an array, got 'b'; return arrays only"),
+        ({"a": np.zeros((), jax.dtypes.float0)}, r"state\['a'\]: expected an array, got a derivative by an integer"),
+    ],
+)
+def test_a_state_without_numbers_is_refused(state, says):
+    training = Training(init=lambda key: state, step=lambda state: state, summarise=lambda state: {"x": 1.0})
+    refused(says, long_sweep, training, [0], iterations=1)
 
 
 @both

@@ -79,9 +79,11 @@ def test_points_may_lack_settings_and_stand_in_the_order_given(chunk):
 
 
 def test_what_a_frame_lacks_is_a_default():
-    frame = pd.DataFrame([{"rate": 0.1}, {"rate": 0.2, "momentum": 0.9}])
-    found = sweep(train_one, range(3), points=frame)
-    np.testing.assert_array_equal(found["loss"].isel(point=0), alone(0.1))
+    wanted = pd.DataFrame([{"rate": 0.1}, {"rate": 0.2, "momentum": 0.9}])
+    missing = wanted.assign(momentum=pd.array([None, 0.9], dtype="Float64"), optimiser=[pd.NA, None])
+    for frame in (wanted, missing):
+        found = sweep(train_one, range(3), points=frame)
+        np.testing.assert_array_equal(found["loss"].isel(point=0), alone(0.1))
 
 
 @pytest.mark.parametrize("of", [dict, pd.DataFrame], ids=["dict", "frame"])
@@ -206,6 +208,16 @@ REFUSED = {
         {"points": [{"act": jnp.sin}, {"act": functools.wraps(jnp.sin)(lambda x: 2 * x)}]},
         "points: act: expected values with different names, got two with the name 'sin'",
     ),
+    "lambda of a point": ({"points": [{"act": lambda x: x}]}, "; give functions a __name__ of their own, or pass"),
+    "dict of a point": (
+        {"points": {"act": {"a": jnp.sin}}},
+        "points: act: expected a list of values, got a dict; pass it",
+    ),
+    "dict of an axis": ({"axes": {"act": {"a": jnp.sin}}}, "axes: act: expected a list of values, got a dict; pass"),
+    "number": ({"axes": {1: [1.0]}}, "axes: expected names of parameters, got 1; write the name as a string"),
+    "static number": ({"static_axes": {1: [1.0]}}, "static_axes: expected names of parameters, got 1"),
+    "table": ({"axes": {"width": np.ones((2, 2))}}, "got array([[1., 1.], [1., 1.]]); pass other things as"),
+    "table of points": ({"points": [np.ones((2, 2))]}, "for each point, got array([[1., 1.], [1., 1.]])"),
     "a result": ({"points": {"loss": [1.0]}}, "got 'loss'"),
     "axis and point": (
         {"points": {"act": ["a"]}, "axes": {"act": ["a"]}},

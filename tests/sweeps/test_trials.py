@@ -104,6 +104,16 @@ def test_unused_arguments_do_not_break_one_kernel():
     np.testing.assert_array_equal(result["x"], np.full((3, 2), 8.0))
 
 
+@pytest.mark.parametrize("given", [((), None), (np.zeros(0), np.zeros((4, 0)))], ids=["nothing", "empty arrays"])
+def test_a_loop_without_inputs_is_one_kernel(given):
+    def fn(x, shared):
+        state, ones = jax.lax.scan(lambda state, _: (state, jnp.ones(3)), *given, length=4)
+        return x + ones.sum() + sum(jax.tree.leaves(state), jnp.zeros(1)).sum()
+
+    over = OverTrials(fn, form=FORMS["one kernel"])
+    np.testing.assert_array_equal(over.collect(over(over.place(np.ones(3, np.float32)), ()), 3), np.full(3, 13.0))
+
+
 def test_unknown_compiler_options_are_left_out(monkeypatch):
     assert compiler.understood("xla_cpu_enable_fast_math", False)
     assert not compiler.understood("xla_cpu_no_such_option", "1")

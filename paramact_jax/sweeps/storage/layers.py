@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -68,9 +67,7 @@ class Layers:
         stored = [Contents(path) for path in there]
         same = [i for i, contents in enumerate(stored) if not differences(contents.entries, configuration.entries)]
         if not same and not extend:  # the store refuses it and says what differs
-            with contextlib.suppress(DirectoryRefusedError):
-                _check_growth(stored[0], configuration)
-                self._could_grow = True
+            self._could_grow = not unlike(stored[0].entries, configuration.entries)
             return self._root
         for contents in stored[: same[0]] if same else stored:
             _check_growth(contents, configuration)

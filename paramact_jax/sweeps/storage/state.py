@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from paramact_jax.sweeps.arguments import returned
 from paramact_jax.sweeps.storage.atomic import Arrays
 
 
@@ -30,10 +31,7 @@ def pack(state: Any) -> Any:
     """
 
     def packed(path: Any, leaf: Any) -> Any:
-        try:
-            array = jnp.asarray(leaf)
-        except TypeError as error:
-            raise ValueError(f"state{_name(path)}: expected an array, got {leaf!r}") from error
+        array = returned(f"state{_name(path)}", leaf)
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             return _PackedKey(jax.random.key_data(array), jax.random.key_impl(array))
         return array.astype(array.dtype)  # no longer weakly typed, as a Python number is

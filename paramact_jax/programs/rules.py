@@ -69,10 +69,10 @@ def by_vmap(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
     # with some generators the bits for an array of keys depend on the order of its axes
     keys = any(jnp.issubdtype(x.array.dtype, dtypes.prng_key) for x in inputs if isinstance(x, Trials))
     (count,) = {x.array.shape[-1] for x in inputs if isinstance(x, Trials)}
-    # some rules take the first axis only, and some of them, as that of `ragged_dot`, need every input along it
-    ways = (inputs, keys), (inputs, True), ([Trials(full(x, count)) for x in inputs], True)
     errors: list[Exception] = []
-    for values, first in ways:
+    # some rules take the first axis only, and some of them, as that of `ragged_dot`, need every input along it
+    for every, first in ((False, keys), (False, True), (True, True)):
+        values = [Trials(full(x, count)) for x in inputs] if every else inputs
         try:
             return _by_vmap(equation, values, first=first)
         except Exception as error:  # other people's rules raise errors of any kind

@@ -152,8 +152,9 @@ def returned(where: str, leaf: Any) -> jax.Array:
         raise ValueError(
             f"{where}: expected an array, got a derivative by an integer, which has no values; leave it out"
         )
-    if isinstance(leaf, int) and not isinstance(leaf, bool):
-        converted(where, np.asarray(leaf), jnp.result_type(int))
+    if isinstance(leaf, int | np.integer) and not isinstance(leaf, bool):
+        given = np.asarray(leaf)
+        converted(where, given, jnp.asarray(np.empty(0, given.dtype)).dtype)
     try:
         return jnp.asarray(leaf)
     except (TypeError, ValueError) as error:

@@ -172,6 +172,7 @@ def test_bad_chunks_are_refused(chunk):
         ({"w": np.zeros(2), "w_dim_0": 1.0}, "expected names that are not dims .*, got 'w_dim_0'"),
         ({"a": {"b": 1.0}, "a.b": 2.0}, "expected different names, got 'a.b' for two"),
         ({"label": "good"}, "label: expected an array, got 'good'"),
+        ({"n": np.int64(2**40)}, "results: n: expected integers that fit into int32, got 1099511627776"),
         ({"n": 2**40}, "results: n: expected integers that fit into int32, got 1099511627776"),
         ({"n": np.zeros(2, jax.dtypes.float0)}, "results: n: expected an array, got a derivative by an integer"),
     ],

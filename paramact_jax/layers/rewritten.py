@@ -70,7 +70,7 @@ def _read(flat: FlatCall, also: Sequence[Function]) -> Reading:
     if marks:
         with marked(Naming(also).called):
             program = trace(flat.function, flat.arrays, idle=True)  # only its derivative may use a function
-    found = sites(program, flat.learned, also=also, marks=marks)
+    found = sites(program, flat.learned, also=also, marks=marks, choices=True)
     return Reading(program, list(_told_apart(found, marks, flat.call.scope)), marks)
 
 

@@ -33,7 +33,12 @@ from paramact_jax.programs.site import OF_INPUTS, Site
 
 
 def sites(
-    program: Program, learned: Sequence[bool], *, also: Sequence[Function] = (), marks: bool = False
+    program: Program,
+    learned: Sequence[bool],
+    *,
+    also: Sequence[Function] = (),
+    marks: bool = False,
+    choices: bool = False,
 ) -> list[Site]:
     """Returns all places, in order, where a program applies an elementwise nonlinear function to one array.
 
@@ -43,12 +48,13 @@ def sites(
       also: further elementwise functions that count as activations, recognised by their values.
       marks: whether the program was traced with its activations marked, since it takes derivatives. Functions that are
         written out in several operations are then left as they are.
+      choices: whether choices between values by others, which are no functions of one array, are sites too.
     """
     origins = [
         parameter(number, v.aval.shape) if is_learned else an_input(v.aval.shape, v.aval.dtype)
         for number, (v, is_learned) in enumerate(zip(program.closed.jaxpr.invars, learned, strict=True))
     ]
-    found = _Reading(Naming(also, marks=marks)).read(program.closed, origins, _Around())[1]
+    found = _Reading(Naming(also, marks=marks), choices).read(program.closed, origins, _Around())[1]
     return found if marks else _with_repeated_cells(found, opened(program.closed)[0])
 
 
@@ -71,8 +77,8 @@ Found = tuple[list[Origin], list[Site]]
 class _Reading:
     """Reads programs, with the programs of loops, branches and calls inside."""
 
-    def __init__(self, naming: Naming) -> None:
-        self._naming = naming
+    def __init__(self, naming: Naming, choices: bool) -> None:
+        self._naming, self._choices = naming, choices
 
     def read(self, program: Any, origins: Sequence[Origin], around: _Around) -> Found:
         """Returns the origins of a program's outputs, and its sites."""
@@ -96,7 +102,7 @@ class _Reading:
                 continue
             if (called := called_by(equation)) is not None:
                 inner[id(equation)] = self.read(called, inputs_of(equation, read), around.inside(equation))[1]
-            elif name_of(equation) == "select_n" and read(equation.invars[0]).nearest:
+            elif self._choices and name_of(equation) == "select_n" and read(equation.invars[0]).nearest:
                 inner[id(equation)] = list(_a_choice(equation, read(equation.outvars[0]), around))
         found = [site for equation in jaxpr.eqns for site in inner[id(equation)]]
         return [read(atom) for atom in jaxpr.outvars], found

@@ -12,12 +12,12 @@ from tests.zoo.case import normal, weight
 X, W = normal(0, 5, 4), weight(1, 4, 6)
 
 
-def found(function, params=W, *inputs, also=()):
+def found(function, params=W, *inputs, also=(), choices=False):
     """The sites of a function of params and inputs."""
     inputs = inputs or (X,)
     program = trace(function, params, *inputs)
     learned = [True] * len(jax.tree.leaves(params)) + [False] * len(jax.tree.leaves(inputs))
-    return sites(program, learned, also=also)
+    return sites(program, learned, also=also, choices=choices)
 
 
 @jax.custom_vjp
@@ -172,10 +172,13 @@ def test_what_is_inside_an_operation_that_is_not_entered_is_named():
     ids=["select", "piecewise", "interp", "top_k"],
 )
 def test_choices_that_are_no_function_of_one_array_are_named(chosen):
-    left = [site for site in found(lambda w, x: jnp.tanh(chosen(x @ w))) if site.function == "select"]
+    def chosen_in(function):
+        return [site for site in found(function, choices=True) if site.function == "select"]
+
+    left = chosen_in(lambda w, x: jnp.tanh(chosen(x @ w)))
     assert left
     assert {site.why for site in left} == {"not known as an activation; if it is one here, write it with jnp.where"}
-    assert not [site for site in found(lambda w, x: jnp.where(x[:, :1] > 0, x @ w, 0.0)) if site.function == "select"]
+    assert not chosen_in(lambda w, x: jnp.where(x[:, :1] > 0, x @ w, 0.0))
 
 
 def test_functions_in_also_are_told_by_their_values():

@@ -19,7 +19,7 @@ from paramact_jax.sweeps.devices import processor, usable_cores
 from paramact_jax.sweeps.forms import Forms
 from paramact_jax.sweeps.grid import Grid
 
-_FORMAT = "2"
+_FORMAT = "3"
 _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_threefry_partitionable", "jax_default_prng_impl")
 
 

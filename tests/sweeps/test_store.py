@@ -243,10 +243,10 @@ def test_settings_and_precision_are_part_of_what_it_is(tmp_path, x64):
 def test_a_directory_of_an_earlier_format_is_refused(tmp_path):
     sweep(draw, range(3), scale=1.0, directory=tmp_path)
     manifest = tmp_path / "sweep.json"
-    configuration = json.loads(manifest.read_text())["configuration"] | {"format": "1"}
+    configuration = json.loads(manifest.read_text())["configuration"] | {"format": "2"}
     digest = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
     manifest.write_text(json.dumps({"configuration": configuration, "sha256": digest}))
-    with pytest.raises(ValueError, match=r"by an earlier or later version .*format 1, now 2.*; finish it") as caught:
+    with pytest.raises(ValueError, match=r"by an earlier or later version .*format 2, now 3.*; finish it") as caught:
         sweep(draw, range(3), scale=1.0, directory=tmp_path)
     assert "\n" not in str(caught.value)
     arrays, _ = atomic.read_arrays(tmp_path / "trials-0-3.npz")  # as the message says

@@ -33,6 +33,11 @@ class Origin(NamedTuple):
     nearest: frozenset[int] = frozenset()
 
     @property
+    def of_parameters(self) -> bool:
+        """Whether it depends on learned parameters and on no input."""
+        return bool(self.learned) and not self.inputs
+
+    @property
     def moves(self) -> bool:
         """Whether a derivative by parameters or inputs can reach it."""
         return self.smooth or bool(self.learned)
@@ -67,9 +72,9 @@ def union(*origins: Origin) -> Origin:
 
 def _nearest(inputs: Sequence[Origin]) -> frozenset[int]:
     """Returns `Origin.nearest` of the result of an operation."""
-    parameters = [o for o in inputs if o.learned and not o.inputs]
+    parameters = [o for o in inputs if o.of_parameters]
     several = [o for o in parameters if any(o.axes)]  # a single number may be that of many places
-    rest = [o for o in inputs if o not in parameters]
+    rest = [o for o in inputs if not o.of_parameters]
     # of a sum of branches, those that were computed last
     last = [o for o in rest if not any(o.learned < other.learned for other in rest)]
     return frozenset().union(*(o.nearest for o in several or [*parameters, *last]))
@@ -95,7 +100,7 @@ def through(equation: Any, inputs: Sequence[Origin]) -> list[Origin]:
 
 def _near_the_kernel(inputs: Sequence[Origin]) -> list[Axes]:
     """Returns the axes of a product's two inputs: 2 for those of a kernel, at most 1 for those of the other input."""
-    kernels = [bool(o.learned) and not o.inputs for o in inputs]
+    kernels = [o.of_parameters for o in inputs]
     if not any(kernels):
         return [o.axes for o in inputs]
     return [

@@ -129,7 +129,7 @@ class _Reading:
 
     def _of_scan(self, equation: Any, origins: list[Origin], inside: _Around) -> Found:
         consts, carry, xs = parts_of_scan(equation, origins)
-        over_layers = any(x.learned and not x.inputs for x in xs)
+        over_layers = any(x.of_parameters for x in xs)
         length = (equation.params["length"],)
         inside = inside._replace(
             layers=inside.layers + length * over_layers,

@@ -106,8 +106,8 @@ def loops_as_kernels(program: Program) -> Callable[..., Any]:
 
     A kernel's state stays in the first-level caches. A loop that cannot be one kernel stays as it is, see
     `not_in_kernels`; the loops inside it become kernels if they can. A loop inside an operation that `replace` does not
-    enter stays too, such as one in a linear solver. With PARAMACT_JAX_ONE_KERNEL=0 in the environment
-    there are no kernels.
+    enter stays too, such as one in a linear solver. With PARAMACT_JAX_ONE_KERNEL=0 in the environment there are no
+    kernels.
     """
     if one_kernel() == "0":
         return program
